@@ -1,0 +1,256 @@
+"""The command line: parse, call one library function, print. Imports stay inside the commands."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from contractile.evaluate import Evaluation
+    from contractile.train import Status
+
+WRONG_CALL, NOT_FINISHED, INTERRUPTED = 2, 1, 130
+
+app = typer.Typer(
+    help="Train a U-Net from a handful of annotated microscopy images; segment images of any size without a seam.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps")]
+
+
+@app.command()
+def train(
+    images: Annotated[str, typer.Argument(help="folder, glob, file or multi-page stack")],
+    labels: Annotated[str, typer.Argument(help="the same for the annotations; pairs match by name")],
+    out: Annotated[Path, typer.Option(help="run folder to make")],
+    recipe: Annotated[str, typer.Option(help="default, paper, or a TOML file")] = "default",
+    minutes: Annotated[Optional[float], typer.Option(help="time budget [10]")] = None,  # noqa: UP045
+    steps: Annotated[Optional[int], typer.Option(help="optimiser steps, instead of --minutes")] = None,  # noqa: UP045
+    val_images: Annotated[Optional[str], typer.Option(help="images to validate on")] = None,  # noqa: UP045
+    val_labels: Annotated[Optional[str], typer.Option(help="their annotations")] = None,  # noqa: UP045
+    val_fraction: Annotated[Optional[float], typer.Option(help="else this share of the pairs [0.2]")] = None,  # noqa: UP045
+    resume: Annotated[bool, typer.Option("--resume", help="continue the run in --out")] = False,
+    seed: Annotated[Optional[int], typer.Option(help="of all that is random [0]")] = None,  # noqa: UP045
+    device: Device = "auto",
+) -> None:
+    """Train on annotated images; writes RUN/model.safetensors and RUN/report.html."""
+    from contractile.recipe import read_recipe
+    from contractile.report import write_report
+    from contractile.train import train as train_run
+
+    if minutes is not None and steps is not None:
+        raise ValueError("--minutes and --steps exclude each other; give one of them")
+    if (val_images is None) != (val_labels is None):
+        raise ValueError("--val-images and --val-labels go together; give both or neither")
+    given = {"minutes": minutes, "steps": steps, "val_fraction": val_fraction, "seed": seed}
+    changes = read_recipe(recipe) | {key: value for key, value in given.items() if value is not None}
+    if device != "auto":
+        changes["device"] = device
+    validation = (val_images, val_labels) if val_images and val_labels else None
+    with _bar("training") as bar:
+        run = train_run(
+            images,
+            labels,
+            out=out,
+            recipe=changes,
+            validation=validation,
+            resume=resume,
+            progress=_training_display(bar),
+        )
+    print_scores(run.evaluation, f"best model on {len(run.validation)} validation image(s)")
+    report = write_report(run)
+    typer.echo(f"model   {out / 'model.safetensors'}\nreport  {report}")
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="model.safetensors, or a run folder")],
+    images: Annotated[list[str], typer.Argument(help="folders, globs, files or stacks")],
+    out: Annotated[Path, typer.Option(help="folder for the results")],
+    save: Annotated[str, typer.Option(help="any of labels,probabilities,overlay")] = "labels",
+    tta: Annotated[bool, typer.Option("--tta", help="average over mirrored and turned copies (8 x slower)")] = False,
+    tile: Annotated[Optional[int], typer.Option(help="side of a tile in pixels [fits memory]")] = None,  # noqa: UP045
+    device: Device = "auto",
+) -> None:
+    """Segment images of any size; writes NAME_labels.tif for each."""
+    from contractile.model import load
+    from contractile.predict import Predictor, predict_files
+
+    predictor = Predictor(load(model), device=device, tile=tile)
+    products = [word.strip() for word in save.split(",") if word.strip()]
+    with _bar("tiles") as bar:
+        task = bar.add_task("predicting", total=None)
+
+        def show(name: str, done: int, total: int) -> None:
+            bar.update(task, description=name, completed=done, total=total)
+
+        for written in predict_files(predictor, images, out=out, products=products, tta=tta, progress=show):
+            bar.console.print(f"{written.source.name}: {', '.join(str(file) for file in written.files)}", soft_wrap=True)
+
+
+@app.command()
+def evaluate(
+    predicted: Annotated[str, typer.Argument(help="folder, glob, file or stack of labels or probabilities")],
+    truth: Annotated[str, typer.Argument(help="the annotations")],
+    scores: Annotated[Optional[str], typer.Option(help="groups or names, e.g. isbi,overlap [what fits]")] = None,  # noqa: UP045
+    json_file: Annotated[Optional[Path], typer.Option("--json", help="write all scores to this file")] = None,  # noqa: UP045
+) -> None:
+    """Score predictions against the truth, per image and for the set."""
+    from contractile.evaluate import evaluate as score
+    from contractile.images import replacing
+
+    names = [word.strip() for word in scores.split(",") if word.strip()] if scores else None
+    with _bar("images") as bar:
+        task = bar.add_task("scoring", total=None)
+        evaluation = score(
+            predicted, truth, scores=names, progress=lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    if json_file is not None:
+        with replacing(json_file) as path:
+            path.write_text(evaluation.to_json(), encoding="utf-8")
+    print_scores(evaluation, f"{len(evaluation.images)} image(s)")
+
+
+@app.command()
+def check(
+    images: Annotated[str, typer.Argument(help="folder, glob, file or stack")],
+    labels: Annotated[Optional[str], typer.Argument(help="the annotations")] = None,  # noqa: UP045
+    fix: Annotated[Optional[Path], typer.Option(help="write corrected copies into this folder")] = None,  # noqa: UP045
+) -> None:
+    """Name what is wrong with a dataset, and the cure."""
+    from contractile.check import check_dataset, fix_dataset
+
+    findings = check_dataset(images, labels)
+    for finding in findings:
+        typer.echo(f"{finding.level}: {finding.where}: {finding.problem}; {finding.cure}")
+    if not findings:
+        typer.echo("nothing to complain about")
+    if fix is not None:
+        if labels is None:
+            raise ValueError("--fix corrects annotations; give LABELS, too")
+        for line in fix_dataset(images, labels, fix):
+            typer.echo(line)
+    if any(finding.level == "error" for finding in findings) and fix is None:
+        raise typer.Exit(NOT_FINISHED)
+
+
+@app.command()
+def info(what: Annotated[Path, typer.Argument(help="a model file, a run folder or an image")]) -> None:
+    """Describe a model or an image."""
+    from contractile.model import is_model, read_card
+
+    if is_model(what):
+        card = read_card(what)
+        network = card.network
+        typer.echo(f"{what}: {card.task}, {network.parameters:,} parameters")
+        typer.echo(json.dumps(card.model_dump(mode="json"), indent=2))
+        return
+    from contractile.images import find, read
+
+    for source in find(what):
+        image = read(source)
+        size = " x ".join(str(n) for n in image.pixels.shape[1:])
+        um = "pixel size unknown" if image.pixel_size_um is None else f"{image.pixel_size_um} um per pixel"
+        typer.echo(
+            f"{image.name}: {size} pixels, {image.pixels.shape[0]} channel(s), {image.pixels.dtype}, "
+            f"{image.pixels.min():g} to {image.pixels.max():g}, {um}"
+        )
+
+
+@app.command()
+def demo(out: Annotated[Path, typer.Option(help="folder to make")] = Path("demo")) -> None:
+    """Train on synthetic images for a minute, segment a large one, score it. Needs no data and no network."""
+    from contractile.demo import run_demo
+
+    with _bar("training") as bar:
+        result = run_demo(out, announce=bar.console.print, training_progress=_training_display(bar))
+    print_scores(result.evaluation, "on the large image, which training never saw")
+    typer.echo(f"picture {result.overlay}\nreport  {result.report}\nmodel   {result.run.folder / 'model.safetensors'}")
+
+
+def main() -> None:
+    """Run a command; a wrong call ends with one line and status 2, unfinished work with one line and status 1."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        _fail("stopped; a training run continues with --resume", INTERRUPTED)
+    except (ValueError, TypeError, FileNotFoundError, FileExistsError, PermissionError, NotADirectoryError) as error:
+        _fail(_one_line(error), WRONG_CALL)
+    except (RuntimeError, MemoryError, ArithmeticError, OSError) as error:
+        _fail(_one_line(error), NOT_FINISHED)
+    except Exception as error:
+        if hasattr(error, "format_message"):  # click's own complaints about the call
+            _fail(error.format_message(), WRONG_CALL)
+        raise
+
+
+def _fail(message: str, status: int) -> None:
+    logging.getLogger(__name__).debug("failed", exc_info=True)
+    typer.echo(f"contractile: {message}", err=True)
+    sys.exit(status)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def print_scores(evaluation: Evaluation, title: str) -> None:
+    """A table of scores with their 95 % intervals."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("score", "value", "95 % interval", title=title, title_justify="left")
+    for name, score in evaluation.summary.items():
+        value = "undefined" if score.value is None else f"{score.value:.4f}"
+        known = score.low is not None and score.high is not None
+        table.add_row(name, value, f"{score.low:.4f} to {score.high:.4f}" if known else score.reason or "")
+    Console().print(table)
+
+
+@contextmanager
+def _bar(unit: str) -> Iterator[Progress]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns: list[Any] = [
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    ]
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        yield bar
+
+
+def _training_display(bar: Progress) -> Callable[[Status], None]:
+    task = bar.add_task("measuring speed", total=None)
+
+    def show(status: Status) -> None:
+        best = "" if status.best is None else f", best score {status.best:.3f}"
+        bar.update(task, description=f"loss {status.loss:.3f}{best}", completed=status.step, total=status.steps)
+
+    return show
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,282 @@
+"""Pairs on disk -> an endless, seeded stream of training samples.
+
+Recognises how the field lays out its data: two folders, two globs, two multi-page stacks, and the Cell
+Tracking Challenge (`01` beside `01_GT/SEG` or `01_ST/SEG`). Pairs match by name.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from scipy import ndimage
+
+from contractile.augment import AugmentConfig, Sample, change_grey_values, warp
+from contractile.images import Normalization, Source, find, read, read_labels
+from contractile.targets import Target, TargetConfig, class_balance, make_target
+
+logger = logging.getLogger(__name__)
+
+ROLE = re.compile(
+    r"(^|[_\-. ])(images?|imgs?|raw|volume|masks?|labels?|seg|segmentation|gt|truth|groundtruth|annotations?)(?=$|[_\-. ]|\d)",
+    re.IGNORECASE,
+)
+PREFETCHED = 3
+SHOWN_NAMES = 3
+SAMPLE_SALT = 1
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image and its labels on disk."""
+
+    name: str
+    image: Source
+    labels: Source
+
+
+@dataclass(frozen=True)
+class Example:
+    """A pair in memory: pixels (C, *S) in the file's dtype, labels (*S) int32."""
+
+    name: str
+    pixels: NDArray[Any]
+    labels: NDArray[np.int32]
+    pixel_size_um: tuple[float, ...] | None = None
+
+
+def pair_up(images: str | Path, labels: str | Path, *, dims: int = 2) -> list[Pair]:
+    """Match images and labels by name, in natural order.
+
+    Names match whole ("a.tif", "a.png"), or but for words such as image, raw, mask, labels ("a_img",
+    "a_mask"), or by their numbers ("t007", "man_seg007"); one image and one label file always match.
+    Images without labels are left out with a warning. Raises ValueError when nothing matches, or when
+    labels have no image.
+    """
+    pictures, truths = find(images, dims=dims), find(_label_folder(labels), dims=dims)
+    matched = _match(pictures, truths)
+    if not matched:
+        raise ValueError(
+            f"no pairs found: {len(pictures)} image(s) in {images} ({_some(pictures)}) and {len(truths)} label "
+            f"file(s) in {labels} ({_some(truths)}) share no names; name each label file like its image"
+        )
+    orphans = [truth for truth in truths if truth not in {pair.labels for pair in matched}]
+    if orphans:
+        raise ValueError(
+            f"labels without an image in {images}: {_some(orphans)} ({len(orphans)} of {len(truths)}); "
+            f"add the images, or move these label files away"
+        )
+    if len(matched) < len(pictures):
+        logger.warning("%d of %d images have no labels and are left out", len(pictures) - len(matched), len(pictures))
+    return matched
+
+
+def _label_folder(labels: str | Path) -> str | Path:
+    """The Cell Tracking Challenge keeps its masks one folder down, in SEG."""
+    inner = Path(labels) / "SEG"
+    return inner if inner.is_dir() else labels
+
+
+def _match(images: Sequence[Source], labels: Sequence[Source]) -> list[Pair]:
+    if len(images) == len(labels) == 1:
+        return [Pair(images[0].name, images[0], labels[0])]
+    keys: tuple[Callable[[str], Any], ...] = (str.casefold, _without_role, _numbers)
+    best: list[Pair] = []
+    for key in keys:
+        by_key = _unique(labels, key)
+        pictures = _unique(images, key)
+        pairs = [Pair(image.name, image, by_key[k]) for k, image in pictures.items() if k and k in by_key]
+        best = max(best, pairs, key=len)
+        if len(best) == len(labels):
+            break
+    return best
+
+
+def _unique(sources: Sequence[Source], key: Callable[[str], Any]) -> dict[Any, Source]:
+    """Sources by key, in order, without the keys that several share."""
+    counts = Counter(key(source.name) for source in sources)
+    return {key(source.name): source for source in sources if counts[key(source.name)] == 1}
+
+
+def _without_role(name: str) -> str:
+    return ROLE.sub("", name).strip("_-. ").casefold()
+
+
+def _numbers(name: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", name))
+
+
+def _some(sources: Sequence[Source]) -> str:
+    names = ", ".join(source.name for source in sources[:SHOWN_NAMES])
+    return names + (", ..." if len(sources) > SHOWN_NAMES else "")
+
+
+def load_examples(pairs: Sequence[Pair], *, dims: int = 2) -> list[Example]:
+    """Read pairs into memory and check that they belong together.
+
+    Raises ValueError, naming the file, for an image and labels of different sizes, images of differing
+    channel counts, or labels that hold a single value over the whole set.
+    """
+    examples = [_load(pair, dims) for pair in pairs]
+    channels = {example.pixels.shape[0]: example.name for example in examples}
+    if len(channels) > 1:
+        counts = ", ".join(f"{name}: {count}" for count, name in sorted(channels.items()))
+        raise ValueError(f"images must all have the same number of channels, got {counts}; convert them to one kind")
+    values = sorted({int(v) for example in examples for v in np.unique(example.labels) if v >= 0})
+    if len(values) < 2:
+        raise ValueError(
+            f"labels must hold at least two classes (or background and objects), got only the value "
+            f"{values[0] if values else 'ignored'} in all {len(examples)} file(s); check that these are the annotations"
+        )
+    return examples
+
+
+def _load(pair: Pair, dims: int) -> Example:
+    image = read(pair.image, dims=dims)
+    labels = read_labels(pair.labels, dims=dims)
+    if image.pixels.shape[1:] != labels.shape:
+        raise ValueError(
+            f"labels must have the size of their image, got image {pair.image.name} {image.pixels.shape[1:]} and "
+            f"labels {pair.labels.name} {labels.shape}; crop or resample one of them"
+        )
+    return Example(pair.name, image.pixels, labels, image.pixel_size_um)
+
+
+def split(examples: Sequence[Example], fraction: float) -> tuple[list[Example], list[Example]]:
+    """(training, validation): the last `fraction` of the examples validates.
+
+    Not a random choice: neighbouring frames and sections look alike, and would flatter the score. A
+    single example is cut across its longest axis. Raises ValueError unless 0 < fraction < 1.
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"val_fraction must lie between 0 and 1, got {fraction}; use 0.2")
+    if len(examples) > 1:
+        count = min(max(1, round(fraction * len(examples))), len(examples) - 1)
+        return list(examples[:-count]), list(examples[-count:])
+    (example,) = examples
+    axis = int(np.argmax(example.labels.shape))
+    size = example.labels.shape[axis]
+    at = size - max(1, round(fraction * size))
+    parts = []
+    for part in (slice(0, at), slice(at, size)):
+        index = tuple(part if a == axis else slice(None) for a in range(example.labels.ndim))
+        parts.append(replace(example, pixels=example.pixels[(slice(None), *index)], labels=example.labels[index]))
+    return [parts[0]], [parts[1]]
+
+
+def find_task(
+    examples: Sequence[Example], *, ignore_label: int | None = None
+) -> tuple[Literal["classes", "objects"], tuple[int, ...]]:
+    """What the labels mean, and the classes' values in order: ("objects", ()) or ("classes", values).
+
+    Objects carry a number each: many values, nearly every one a single connected piece. Classes are few
+    values, seen again from image to image.
+    """
+    found = {int(v) for example in examples for v in np.unique(example.labels) if v >= 0}
+    values = sorted(found - {ignore_label})
+    pieces = [count for example in examples for count in _pieces(example.labels)]
+    whole = sum(count == 1 for count in pieces) / max(len(pieces), 1)
+    numbered = max(int(example.labels.max()) for example in examples) > 1
+    many = len(pieces) > 2 * len(examples) or len(values) > 16
+    if numbered and many and whole > 0.8:
+        return "objects", ()
+    return "classes", tuple(values)
+
+
+def _pieces(labels: NDArray[np.int32]) -> Iterator[int]:
+    """Connected pieces of each value above 0."""
+    structure = np.ones((3,) * labels.ndim)
+    for value, region in enumerate(ndimage.find_objects(np.maximum(labels, 0)), start=1):
+        if region is not None:
+            yield ndimage.label(labels[region] == value, structure)[1]
+
+
+def _make_targets(labels: Sequence[NDArray[np.int32]], config: TargetConfig) -> list[Target]:
+    """The target of each image; classes are balanced over all images together."""
+    if not config.balance:
+        return [make_target(one, config) for one in labels]
+    plain = config.model_copy(update={"balance": False, "w0": 0.0})
+    weights = class_balance([make_target(one, plain).classes for one in labels], config.n_classes)
+    return [make_target(one, config, class_weights=weights) for one in labels]
+
+
+class SampleConfig(BaseModel):
+    """One training sample: input tile and output core in pixels per axis, and what is done to it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tile: tuple[int, ...]
+    core: tuple[int, ...]
+    batch: int = Field(default=1, ge=1)
+    augment: AugmentConfig = AugmentConfig()
+    normalization: Normalization = Normalization()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """image (B, C, *tile) float32, classes (B, *core) int64 with -1 ignored, weight (B, *core) float32."""
+
+    image: torch.Tensor
+    classes: torch.Tensor
+    weight: torch.Tensor
+
+
+class Samples:
+    """Training samples of annotated images: sample number n is the same whenever it is asked for.
+
+    Images are drawn in proportion to their area, positions uniformly. Targets and weight maps are made
+    once, on whole images, and warped together with them.
+    """
+
+    def __init__(
+        self, examples: Sequence[Example], targets: TargetConfig, config: SampleConfig, *, seed: int = 0
+    ) -> None:
+        self.config = config
+        self.seed = seed
+        self._pixels = [example.pixels for example in examples]
+        self._targets = _make_targets([example.labels for example in examples], targets)
+        self._intensity = [config.normalization.fit(example.pixels) for example in examples]
+        areas = np.array([example.labels.size for example in examples], float)
+        self._chance = areas / areas.sum()
+
+    def __getitem__(self, number: int) -> Sample:
+        """Sample `number`: image (C, *tile) float32, classes (*core) int64, weight (*core) float32."""
+        rng = np.random.default_rng([SAMPLE_SALT, self.seed, number])
+        which = int(rng.choice(len(self._pixels), p=self._chance))
+        target, config = self._targets[which], self.config
+        centre = tuple(int(rng.integers(size)) for size in target.classes.shape)
+        whole = Sample(self._pixels[which], target.classes, target.weight)
+        part = warp(whole, centre, tile=config.tile, inner=config.core, config=config.augment, rng=rng)
+        image = self._intensity[which].apply(part.image)
+        return part._replace(image=change_grey_values(image, config.augment, rng=rng))
+
+    def batch(self, step: int, *, rank: int = 0, ranks: int = 1) -> Batch:
+        """The batch of one optimiser step on one of `ranks` processes."""
+        first = (step * ranks + rank) * self.config.batch
+        parts = zip(*(self[number] for number in range(first, first + self.config.batch)), strict=True)
+        return Batch(*(torch.from_numpy(np.stack(part)) for part in parts))
+
+    def batches(self, start: int = 0, *, rank: int = 0, ranks: int = 1) -> Iterator[Batch]:
+        """Batches from step `start` on, without end, made in a background thread."""
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="samples") as pool:
+            waiting: list[Future[Batch]] = []
+            step = start
+            try:
+                while True:
+                    while len(waiting) < PREFETCHED:
+                        waiting.append(pool.submit(self.batch, step, rank=rank, ranks=ranks))
+                        step += 1
+                    yield waiting.pop(0).result()
+            finally:
+                for future in waiting:
+                    future.cancel()

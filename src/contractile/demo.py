@@ -1,0 +1,72 @@
+"""The whole journey on synthetic images: draw, train, segment one large image by tiles, score, report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from contractile.evaluate import Evaluation, evaluate
+from contractile.images import overlay, write_labels, write_picture
+from contractile.predict import Predictor
+from contractile.report import write_report
+from contractile.synthetic import SceneConfig, draw_scene
+from contractile.train import Run, Status, train
+
+TRAINING_IMAGES = 12
+TRAINING_SIDE = 320
+LARGE_SIDE = 2048
+MINUTES = 1.0
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo made: the run, the scores on the unseen large image, and the files to look at."""
+
+    run: Run
+    evaluation: Evaluation
+    overlay: Path
+    report: Path
+
+
+def run_demo(
+    out: Path,
+    *,
+    minutes: float = MINUTES,
+    large_side: int = LARGE_SIDE,
+    announce: Callable[[str], None] = lambda message: None,
+    training_progress: Callable[[Status], None] | None = None,
+    tile_progress: Callable[[int, int], None] | None = None,
+) -> Demo:
+    """Train for `minutes` on synthetic touching cells and segment an unseen image of `large_side` pixels squared.
+
+    Everything goes into `out`: images, labels, the run, the large image's labels and overlay.
+    """
+    rng = np.random.default_rng(2015)
+    announce(f"drawing {TRAINING_IMAGES} images of {TRAINING_SIDE} x {TRAINING_SIDE} pixels and one of {large_side} x {large_side}")
+    _draw_training_set(out, rng)
+    image, truth = draw_scene(SceneConfig(shape=(large_side, large_side)), rng)
+    announce(f"training for {minutes:g} minute(s)")
+    run = train(
+        out / "images", out / "labels", out=out / "run", recipe={"minutes": minutes}, progress=training_progress
+    )
+    announce("segmenting the large image by tiles")
+    labels = Predictor(run.model).segment(image, progress=tile_progress)
+    write_labels(out / "large_labels.tif", labels)
+    write_picture(out / "large_overlay.png", overlay(image, labels, truth=truth))
+    announce("scoring and writing the report")
+    evaluation = evaluate(labels, truth)
+    return Demo(run, evaluation, out / "large_overlay.png", write_report(run))
+
+
+def _draw_training_set(out: Path, rng: np.random.Generator) -> None:
+    import tifffile
+
+    for number in range(TRAINING_IMAGES):
+        image, labels = draw_scene(SceneConfig(shape=(TRAINING_SIDE, TRAINING_SIDE)), rng)
+        for kind in ("images", "labels"):
+            (out / kind).mkdir(parents=True, exist_ok=True)
+        write_labels(out / "labels" / f"cells_{number:02d}.tif", labels)
+        tifffile.imwrite(out / "images" / f"cells_{number:02d}.tif", image[0])

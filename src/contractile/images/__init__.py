@@ -1,0 +1,25 @@
+"""Files <-> arrays: the only room that knows a path or the letters of an axis.
+
+find -> Source -> read, read_labels, read_probabilities, open_lazily -> (C, *S) -> Normalization.
+"""
+
+from __future__ import annotations
+
+from contractile.images.intensity import Affine as Affine
+from contractile.images.intensity import Normalization as Normalization
+from contractile.images.overlay import overlay as overlay
+from contractile.images.reading import Image as Image
+from contractile.images.reading import LazyImage as LazyImage
+from contractile.images.reading import describe as describe
+from contractile.images.reading import open_lazily as open_lazily
+from contractile.images.reading import read as read
+from contractile.images.reading import read_labels as read_labels
+from contractile.images.reading import read_probabilities as read_probabilities
+from contractile.images.sources import Source as Source
+from contractile.images.sources import find as find
+from contractile.images.sources import stem as stem
+from contractile.images.writing import replacing as replacing
+from contractile.images.writing import write_image as write_image
+from contractile.images.writing import write_labels as write_labels
+from contractile.images.writing import write_picture as write_picture
+from contractile.images.writing import write_probabilities as write_probabilities

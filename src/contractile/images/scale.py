@@ -1,0 +1,100 @@
+"""The physical size of a pixel, from the many ways in which files tell it, in micrometres."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+from xml.etree import ElementTree
+
+import tifffile
+
+MICROMETRES = {
+    "m": 1e6,
+    "meter": 1e6,
+    "metre": 1e6,
+    "dm": 1e5,
+    "cm": 1e4,
+    "centimeter": 1e4,
+    "mm": 1e3,
+    "millimeter": 1e3,
+    "um": 1.0,
+    "\u00b5m": 1.0,  # micro sign
+    "\u03bcm": 1.0,  # Greek letter mu
+    "micron": 1.0,
+    "microns": 1.0,
+    "micrometer": 1.0,
+    "micrometre": 1.0,
+    "nm": 1e-3,
+    "nanometer": 1e-3,
+    "nanometre": 1e-3,
+    "å": 1e-4,
+    "angstrom": 1e-4,
+    "pm": 1e-6,
+    "inch": 25400.0,
+    "in": 25400.0,
+}
+
+
+def in_micrometres(value: Any, unit: Any) -> float | None:
+    """`value` in micrometres; None where value or unit says nothing."""
+    factor = MICROMETRES.get(str(unit).replace("\\u00B5", "u").strip().lower())
+    try:
+        size = float(value) * (factor or 0.0)
+    except (TypeError, ValueError):
+        return None
+    return size if math.isfinite(size) and size > 0 else None
+
+
+def _known(**sizes: float | None) -> dict[str, float]:
+    return {axis: size for axis, size in sizes.items() if size is not None}
+
+
+def tiff_scale(tiff: tifffile.TiffFile) -> dict[str, float]:
+    """ImageJ's unit, or a resolution in pixels per centimetre.
+
+    A resolution per inch is left alone: it is nearly always a printer's 72 or 300 dpi.
+    """
+    tags = tiff.pages.first.tags
+    resolutions = [tags.valueof(f"{axis}Resolution") for axis in "XY"]
+    if not all(isinstance(one, tuple) and len(one) == 2 and all(one) for one in resolutions):
+        return {}
+    x, y = (denominator / numerator for numerator, denominator in resolutions)
+    if tiff.is_imagej:
+        meta = tiff.imagej_metadata or {}
+        unit = meta.get("unit")
+        sizes = {"X": x, "Y": y, "Z": meta.get("spacing")}
+        return _known(**{axis: in_micrometres(size, unit) for axis, size in sizes.items()})
+    if tags.valueof("ResolutionUnit") == 3:  # centimetre
+        return _known(X=in_micrometres(x, "cm"), Y=in_micrometres(y, "cm"))
+    return {}
+
+
+def ome_tiff_scale(xml: str | None) -> dict[str, float]:
+    """PhysicalSizeX, Y and Z of the first image; the unit is micrometres where none is given."""
+    try:
+        root = ElementTree.fromstring(xml or "")
+    except ElementTree.ParseError:
+        return {}
+    pixels = root.find(".//{*}Pixels")
+    if pixels is None:
+        return {}
+    sizes = {
+        axis: in_micrometres(pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "um"))
+        for axis in "XYZ"
+    }
+    return _known(**sizes)
+
+
+def ome_zarr_scale(multiscale: dict[str, Any], axes: str) -> dict[str, float]:
+    """The scale of the full resolution, times the one given for all resolutions."""
+    sizes = [1.0] * len(axes)
+    steps = [
+        *multiscale["datasets"][0].get("coordinateTransformations", []),
+        *multiscale.get("coordinateTransformations", []),
+    ]
+    for step in steps:
+        if step.get("type") == "scale" and len(step.get("scale", [])) == len(axes):
+            sizes = [size * factor for size, factor in zip(sizes, step["scale"], strict=True)]
+    units = [axis.get("unit") if isinstance(axis, dict) else None for axis in multiscale.get("axes", axes)]
+    named = zip(axes, sizes, units, strict=True)
+    return _known(**{axis: in_micrometres(size, unit) for axis, size, unit in named if axis in "XYZ"})

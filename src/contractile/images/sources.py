@@ -1,0 +1,98 @@
+"""Where images lie: a folder, a glob, a file, a stack of pages -> one Source per image."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from contractile.images.axes import arrange
+from contractile.images.formats import SUPPORTED, TIFF, describe_unsupported, is_zarr, open_rasters
+
+
+@dataclass(frozen=True)
+class Source:
+    """One image on disk. `page` counts the images of a file from 0 and is None where it holds only
+    one; `name` is the file's stem, with the page behind it: `stack_0007`."""
+
+    name: str
+    path: Path
+    page: int | None = None
+
+
+def find(where: str | Path | Sequence[str | Path], *, dims: int = 2) -> list[Source]:
+    """The images at a folder, glob, file, or list of those, in natural order (t2 before t10).
+
+    With `dims` 2 each plane of a stack is an image; with 3 each volume is. TIFFs are opened to count
+    their pages; that their pixels are complete is only looked at where it is cheap: `read` proves it.
+
+    Raises FileNotFoundError where nothing is there, ValueError for an empty folder, a format that
+    cannot be read, a truncated file, or axes that do not make an image of `dims` dimensions.
+    """
+    places = [where] if isinstance(where, str | Path) else list(where)
+    if not places:
+        raise ValueError("where must name at least one folder or file, got an empty list")
+    paths = [path for place in places for path in _files_at(place)]
+    return [source for path in paths for source in _sources_in(path, dims)]
+
+
+def stem(path: Path) -> str:
+    """The name of a file without the suffixes of its format: a.ome.tif -> a."""
+    return re.sub(r"(\.ome)?\.[^.]+$", "", path.name, flags=re.IGNORECASE) or path.name
+
+
+def natural(path: Path) -> list[tuple[int, int, str]]:
+    """A sorting key that takes digits as numbers."""
+    parts = re.split(r"(\d+)", str(path))
+    return [(1, int(part), "") if part.isdecimal() else (0, 0, part.lower()) for part in parts]
+
+
+def _files_at(place: str | Path) -> list[Path]:
+    path = Path(place).expanduser()
+    if path.is_dir() and not is_zarr(path):
+        return _files_in(path)
+    if path.exists():
+        return [path]
+    if not glob.has_magic(str(place)):
+        raise FileNotFoundError(f"{place}: nothing there; check the spelling and the working folder")
+    matches = [Path(match) for match in glob.glob(str(path), recursive=True)]
+    if not matches:
+        raise FileNotFoundError(f"{place}: no file matches; check the pattern and the working folder")
+    readable = [match for match in matches if _is_readable(match)]
+    if not readable:
+        raise ValueError(f"{place}: {describe_unsupported(matches[0].suffix)}")
+    return sorted(readable, key=natural)
+
+
+def _files_in(folder: Path) -> list[Path]:
+    entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+    readable = [entry for entry in entries if _is_readable(entry)]
+    if readable:
+        return sorted(readable, key=natural)
+    if not entries:
+        raise ValueError(f"{folder}: the folder is empty; give the folder that holds the images")
+    folders = sorted(entry.name for entry in entries if entry.is_dir())
+    if folders:
+        shown = ", ".join(folders[:3])
+        raise ValueError(f"{folder}: no image in it, only folders ({shown}); give one of those")
+    [(suffix, count)] = Counter(entry.suffix for entry in entries).most_common(1)
+    found = f"{count} files {suffix or 'without suffix'}"
+    raise ValueError(f"{folder}: no image in it but {found}; {describe_unsupported(suffix)}")
+
+
+def _is_readable(path: Path) -> bool:
+    return is_zarr(path) if path.is_dir() else path.suffix.lower() in SUPPORTED
+
+
+def _sources_in(path: Path, dims: int) -> list[Source]:
+    name = stem(path)
+    if path.suffix.lower() not in (*TIFF, ".npy", ".zarr", ""):  # pictures have one page
+        return [Source(name, path)]
+    with open_rasters(path, dims=dims) as rasters:
+        pages = sum(arrange(one.axes, one.lengths, dims=dims, file=str(path)).pages for one in rasters)
+    if pages == 1:
+        return [Source(name, path)]
+    return [Source(f"{name}_{page:04d}", path, page) for page in range(pages)]

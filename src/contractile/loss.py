@@ -1,0 +1,101 @@
+"""Tensors -> one number to be made small: weighted cross entropy and soft Dice, with ignored pixels.
+
+Shapes: scores (B, K, *S) before any softmax, classes (B, *S) int64 with -1 where nobody annotated, weight
+(B, *S). An ignored pixel adds nothing to a value and nothing to a gradient. Knows neither network nor data.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor
+
+IGNORE = -1
+
+
+class LossConfig(BaseModel):
+    """Factors of the two terms, at least one of them positive; the paper uses cross entropy alone."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cross_entropy: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    dice: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _some_term_counts(self) -> LossConfig:
+        if self.cross_entropy == 0 and self.dice == 0:
+            raise ValueError(
+                "cross_entropy and dice must not both be 0, got 0 and 0; "
+                "use cross_entropy = 1 for the loss of the paper"
+            )
+        return self
+
+
+def combined(scores: Tensor, classes: Tensor, *, weight: Tensor | None, config: LossConfig) -> Tensor:
+    """The terms of `config`, added up: (B, K, *S), (B, *S), (B, *S) -> scalar."""
+    total = scores.new_zeros(())
+    if config.cross_entropy > 0:
+        total = total + config.cross_entropy * cross_entropy(scores, classes, weight=weight)
+    if config.dice > 0:
+        total = total + config.dice * dice_loss(scores, classes)
+    return total
+
+
+def cross_entropy(scores: Tensor, classes: Tensor, *, weight: Tensor | None = None) -> Tensor:
+    """Mean over labelled pixels of -w log softmax(scores)[class]: (B, K, *S), (B, *S), (B, *S) -> scalar >= 0.
+
+    Equation 1 of Ronneberger, Fischer, Brox 2015 (doi:10.1007/978-3-319-24574-4_28) with the minus sign that is
+    missing in print. Divided by the number of labelled pixels, as Caffe does, and not by the sum of weights:
+    a heavier pixel really counts more. 0 where no pixel is labelled.
+    """
+    _check_shapes(scores, classes, weight)
+    scores = _at_least_single(scores)
+    loss = F.cross_entropy(scores, classes, ignore_index=IGNORE, reduction="none")  # (B, K, *S) -> (B, *S)
+    if weight is not None:
+        loss = loss * weight
+    return loss.sum() / (classes != IGNORE).sum().clamp(min=1)
+
+
+def dice_loss(scores: Tensor, classes: Tensor) -> Tensor:
+    """1 - mean over classes of 2 sum(p g) / (sum(p) + sum(g)): (B, K, *S), (B, *S) -> scalar in [0, 1].
+
+    p is the softmax of the scores, g is 1 on the pixels of the class; sums run over the labelled pixels of the
+    whole batch. A class without any labelled pixel in the batch is left out of the mean; without any class the
+    loss is 0. Soft Dice: Milletari, Navab, Ahmadi 2016, doi:10.1109/3DV.2016.79, without squares.
+    """
+    _check_shapes(scores, classes, None)
+    k = scores.shape[1]
+    p = torch.softmax(_at_least_single(scores), dim=1).movedim(1, 0).flatten(1)  # (B, K, *S) -> (K, N)
+    classes = classes.flatten()
+    labelled = (classes != IGNORE).to(p.dtype)  # (N,)
+    g = F.one_hot(classes.clamp(min=0), k).to(p.dtype).T * labelled  # (K, N)
+    size = g.sum(dim=1)  # pixels of each class
+    dice = 2 * (p * g).sum(dim=1) / ((p * labelled).sum(dim=1) + size).clamp(min=1e-12)
+    present = (size > 0).to(p.dtype)
+    return ((1 - dice) * present).sum() / present.sum().clamp(min=1)
+
+
+def _at_least_single(scores: Tensor) -> Tensor:
+    """Sums over many pixels need more digits than bfloat16 or float16 have."""
+    return scores if scores.dtype == torch.float64 else scores.float()
+
+
+def _check_shapes(scores: Tensor, classes: Tensor, weight: Tensor | None) -> None:
+    if scores.ndim < 3 or scores.shape[1] < 2:
+        raise ValueError(
+            f"scores must be (B, K, *S) with at least 2 classes on axis 1, got {tuple(scores.shape)}; "
+            "give the network one output per class"
+        )
+    if classes.shape != (scores.shape[0], *scores.shape[2:]):
+        raise ValueError(
+            f"classes must be (B, *S) = {(scores.shape[0], *scores.shape[2:])} like scores, got "
+            f"{tuple(classes.shape)}; crop it to the output of the network"
+        )
+    if classes.dtype != torch.int64:
+        raise TypeError(f"classes must be int64, got {classes.dtype}; convert with .long()")
+    if weight is not None and weight.shape != classes.shape:
+        raise ValueError(
+            f"weight must have the shape of classes {tuple(classes.shape)}, got {tuple(weight.shape)}; "
+            "crop both alike"
+        )

@@ -1,0 +1,22 @@
+"""The one place that knows numba: sequential loops compiled to machine code, kept on disk between runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def compiled(function: Function) -> Function:
+    """Compile `function` at its first call, without the interpreter lock, and cache the result on disk.
+
+    Where no cache folder can be written (a read-only installation without a home) it compiles anew in
+    each process.
+    """
+    try:
+        return cast(Function, numba.njit(cache=True, nogil=True)(function))
+    except RuntimeError:  # numba: "cannot cache function: no locator available"
+        return cast(Function, numba.njit(nogil=True)(function))

@@ -1,0 +1,214 @@
+"""The scores of the Cell Tracking Challenge: SEG, DET and TRA.
+
+Maska et al. 2014 (doi:10.1093/bioinformatics/btu080) for SEG; Matula et al. 2015
+(doi:10.1371/journal.pone.0144959) for DET and TRA, the cost of the edits that turn the predicted graph
+of objects and links into the true one (AOGM), as a share of the cost of building it from nothing.
+
+A true object is found by the predicted one that covers more than half of it; one prediction may find
+several, an overlap of exactly one half finds nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contractile.metrics.contingency import Floats, Ints, Objects
+
+# cost of one edit: split a vertex, add a missed one, delete an extra one; delete, add, relabel an edge
+SPLIT_COST, MISSED_COST, EXTRA_COST = 5.0, 10.0, 1.0
+REDUNDANT_COST, MISSING_COST, WRONG_COST = 1.0, 1.5, 1.0
+
+Vertex = tuple[int, int]  # frame, label
+Edges = dict[tuple[Vertex, Vertex], bool]  # True for the link from a parent to its child
+
+
+@dataclass(frozen=True)
+class GraphErrors:
+    """Edits between predicted and true graph; `vertices` and `edges` of the true one. Errors add up with `+`."""
+
+    vertices: int = 0
+    splits: int = 0
+    missed: int = 0
+    extra: int = 0
+    edges: int = 0
+    redundant_edges: int = 0
+    missing_edges: int = 0
+    wrong_edges: int = 0
+
+    def __add__(self, other: GraphErrors) -> GraphErrors:
+        return GraphErrors(*(a + b for a, b in zip(self.as_tuple(), other.as_tuple(), strict=True)))
+
+    def as_tuple(self) -> tuple[int, ...]:
+        """The eight counts in order."""
+        detection = (self.vertices, self.splits, self.missed, self.extra)
+        return (*detection, self.edges, self.redundant_edges, self.missing_edges, self.wrong_edges)
+
+    @property
+    def det(self) -> float | None:
+        """1 - AOGM-D / AOGM-D0, not below 0; None without true objects."""
+        cost = SPLIT_COST * self.splits + MISSED_COST * self.missed + EXTRA_COST * self.extra
+        return _relative(cost, MISSED_COST * self.vertices)
+
+    @property
+    def tra(self) -> float | None:
+        """1 - AOGM / AOGM0, not below 0; None without true objects."""
+        cost = SPLIT_COST * self.splits + MISSED_COST * self.missed + EXTRA_COST * self.extra
+        cost += REDUNDANT_COST * self.redundant_edges + MISSING_COST * self.missing_edges
+        cost += WRONG_COST * self.wrong_edges
+        return _relative(cost, MISSED_COST * self.vertices + MISSING_COST * self.edges)
+
+
+def find_covering(objects: Objects) -> Ints:
+    """(T,) index of the predicted object that covers more than half of each true one, -1 for none."""
+    covers = 2 * objects.shared > objects.true_sizes[objects.rows]
+    found = np.full(len(objects.true_ids), -1, np.int64)
+    found[objects.rows[covers]] = objects.cols[covers]
+    return found
+
+
+def score_objects(objects: Objects) -> Floats:
+    """(T,) Jaccard index of each true object with the one that covers it, 0 where none does. SEG is their mean.
+
+    The mean goes over all true objects of all annotated frames; extra predictions cost nothing.
+    """
+    covers = 2 * objects.shared > objects.true_sizes[objects.rows]
+    scores = np.zeros(len(objects.true_ids))
+    scores[objects.rows[covers]] = objects.iou[covers]
+    return scores
+
+
+def count_detection_errors(objects: Objects) -> GraphErrors:
+    """Errors in the vertices of one frame: those of DET."""
+    found = find_covering(objects)
+    covered = np.bincount(found[found >= 0], minlength=len(objects.pred_ids))
+    return GraphErrors(
+        vertices=len(found),
+        splits=int(np.maximum(covered - 1, 0).sum()),
+        missed=int((found < 0).sum()),
+        extra=int((covered == 0).sum()),
+    )
+
+
+def count_tracking_errors(
+    frames: Mapping[int, Objects], predicted_tracks: NDArray[Any], true_tracks: NDArray[Any]
+) -> GraphErrors:
+    """Errors in vertices and edges of a sequence: those of TRA.
+
+    `frames`: the overlaps of each frame; tracks (N, 4): label, first frame, last frame, parent (0 for
+    none), as in `res_track.txt` and `man_track.txt`. Edges whose ends are not in the frames (taken out
+    at the border of the field) are no edges. Predicted edges count where both ends cover exactly one
+    true object each; splitting a vertex loses its edges.
+    """
+    vertices = sum((count_detection_errors(o) for o in frames.values()), GraphErrors())
+    true_objects = {(t, int(i)) for t, o in frames.items() for i in o.true_ids}
+    pred_objects = {(t, int(i)) for t, o in frames.items() for i in o.pred_ids}
+    true_edges = _keep_edges(_link(true_tracks), true_objects)
+    single = {t: _single_partners(o) for t, o in frames.items()}
+    mapped: Edges = {}
+    for (start, end), parent in _keep_edges(_link(predicted_tracks), pred_objects).items():
+        if start[1] in single[start[0]] and end[1] in single[end[0]]:
+            ends = ((start[0], single[start[0]][start[1]]), (end[0], single[end[0]][end[1]]))
+            mapped[ends] = parent
+    kept = [edge for edge in mapped if edge in true_edges]
+    return vertices + GraphErrors(
+        edges=len(true_edges),
+        redundant_edges=len(mapped) - len(kept),
+        missing_edges=len(true_edges) - len(kept),
+        wrong_edges=sum(mapped[edge] != true_edges[edge] for edge in kept),
+    )
+
+
+def parse_tracks(text: str) -> Ints:
+    """`res_track.txt` or `man_track.txt` -> (N, 4): label, first frame, last frame, parent.
+
+    Raises ValueError for a line that is not four whole numbers, a label given twice, a last frame before
+    the first, or a parent that is unknown or does not end before its child begins.
+    """
+    tracks: dict[int, tuple[int, int, int]] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            label, first, last, parent = (int(word) for word in line.split())
+        except ValueError:
+            raise ValueError(
+                f"line {number} must be four whole numbers (label, first frame, last frame, parent), got {line!r}; "
+                "write one line per track"
+            ) from None
+        if label in tracks or first > last or label < 1:
+            raise ValueError(
+                f"line {number} must be a new label above 0 with first frame <= last frame, got {line!r}; "
+                "give every track its own label"
+            )
+        tracks[label] = (first, last, parent)
+    for label, (first, _, parent) in tracks.items():
+        if parent and (parent not in tracks or tracks[parent][1] >= first):
+            raise ValueError(
+                f"the parent of track {label} must be a track that ends before frame {first}, got {parent}; "
+                "correct it or write 0"
+            )
+    return np.array([(k, *v) for k, v in tracks.items()], np.int64).reshape(-1, 4)
+
+
+def check_tracks(tracks: NDArray[Any], labels: Mapping[int, Sequence[int]]) -> None:
+    """Refuse tracks that do not say which labels each frame holds.
+
+    `labels`: the labels above 0 of each frame. Raises ValueError naming track and frame.
+    """
+    spans = {int(label): (int(first), int(last)) for label, first, last, _ in tracks}
+    for frame, found in labels.items():
+        for label in found:
+            first, last = spans.get(int(label), (0, -1))
+            if not first <= frame <= last:
+                raise ValueError(
+                    f"frame {frame} holds label {label}, which must have a track over that frame, got "
+                    f"{f'frames {first} to {last}' if last >= 0 else 'none'}; add or lengthen the track"
+                )
+
+
+def clear_border(labels: NDArray[Any], border: int) -> NDArray[Any]:
+    """Labels without the objects that lie wholly within `border` pixels of the image's edge in y and x.
+
+    The challenge's field of interest: objects that reach inside it are kept whole. Raises ValueError
+    when the border leaves no field.
+    """
+    if border < 0 or 2 * border >= min(labels.shape[-2:]):
+        raise ValueError(
+            f"border must be at least 0 and leave a field inside {labels.shape[-2:]} pixels, got {border}; "
+            "use 0 for the whole image"
+        )
+    if border == 0:
+        return labels
+    inside = np.unique(labels[..., border:-border, border:-border])
+    return np.where(np.isin(labels, inside) | (labels < 0), labels, 0)
+
+
+def _relative(cost: float, whole: float) -> float | None:
+    return 1 - min(cost, whole) / whole if whole else None
+
+
+def _link(tracks: NDArray[Any]) -> Edges:
+    edges: Edges = {}
+    last_frames = {int(label): int(last) for label, _, last, _ in tracks}
+    for label, first, last, parent in tracks.tolist():
+        edges |= {((t, label), (t + 1, label)): False for t in range(first, last)}
+        if parent:
+            edges[(last_frames[parent], parent), (first, label)] = True
+    return edges
+
+
+def _keep_edges(edges: Edges, objects: set[Vertex]) -> Edges:
+    return {ends: parent for ends, parent in edges.items() if ends[0] in objects and ends[1] in objects}
+
+
+def _single_partners(objects: Objects) -> dict[int, int]:
+    """Predicted label -> the true label it covers, for those that cover exactly one."""
+    found = find_covering(objects)
+    covered = np.bincount(found[found >= 0], minlength=len(objects.pred_ids))
+    rows = [row for row in np.flatnonzero(found >= 0) if covered[found[row]] == 1]
+    return {int(objects.pred_ids[found[row]]): int(objects.true_ids[row]) for row in rows}

@@ -1,0 +1,101 @@
+"""The model file: one `.safetensors` with the weights, and in its metadata everything needed to use them.
+
+No pickle: the file can be read without this package and executes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import safetensors
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors.torch import save_file
+
+from contractile.images import Normalization, replacing
+from contractile.instances import Decoding
+from contractile.unet import UNet, UNetConfig
+
+METADATA_KEY = "contractile"
+
+
+class ModelCard(BaseModel):
+    """What a model is, what it expects and how good it was seen to be."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    network: UNetConfig
+    task: Literal["classes", "objects"] = "classes"
+    class_values: tuple[int, ...] = Field(
+        default=(), description="task `classes`: the value in label files of each class, in order"
+    )
+    pixel_size_um: tuple[float, ...] | None = None
+    normalization: Normalization = Normalization()
+    decoding: Decoding = Decoding()
+    scores: dict[str, float] = Field(default_factory=dict, description="on the validation images")
+    provenance: dict[str, Any] = Field(default_factory=dict, description="versions, seed, data, steps, date")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network and its card."""
+
+    network: UNet
+    card: ModelCard
+
+
+def save(model: Model, path: str | Path) -> None:
+    """Write the model file; an existing one is replaced only when the new one is complete."""
+    weights = {name: value.detach().cpu().contiguous() for name, value in model.network.state_dict().items()}
+    with replacing(Path(path)) as partial:
+        save_file(weights, partial, metadata={METADATA_KEY: model.card.model_dump_json()})
+
+
+def is_model(path: str | Path) -> bool:
+    """Whether `path` is named like a model file, or is a folder that holds one."""
+    path = Path(path)
+    return path.suffix == ".safetensors" or (path / "model.safetensors").is_file()
+
+
+def read_card(path: str | Path) -> ModelCard:
+    """The card alone. Raises FileNotFoundError, or ValueError for a file that is not a contractile model."""
+    return _read(Path(path))[0]
+
+
+def load(path: str | Path) -> Model:
+    """Read a model file. Raises FileNotFoundError, or ValueError for a file that is not a contractile model."""
+    card, weights = _read(Path(path), weights=True)
+    network = UNet(card.network)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise ValueError(f"model file {path} does not hold the network on its card ({reason}); train it again") from error
+    return Model(network=network.eval(), card=card)
+
+
+def _read(path: Path, *, weights: bool = False) -> tuple[ModelCard, dict[str, torch.Tensor]]:
+    if path.is_dir():
+        path = path / "model.safetensors"
+    if not path.is_file():
+        raise FileNotFoundError(f"model file {path} does not exist; give RUN/model.safetensors of a finished training")
+    cure = "give the model.safetensors that `contractile train` wrote"
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            card = (file.metadata() or {}).get(METADATA_KEY)
+            tensors = {name: file.get_tensor(name) for name in file.keys()} if weights else {}  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError) as error:
+        raise ValueError(f"model file {path} cannot be read as safetensors ({error}); {cure}") from error
+    if card is None:
+        raise ValueError(f"model file {path} has no contractile card in its metadata; {cure}")
+    try:
+        return ModelCard.model_validate_json(card), tensors
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise ValueError(
+            f"model file {path} has a card this version cannot read ({where}: {problem['msg']}); "
+            f"use the version of contractile that wrote it, or train again"
+        ) from error

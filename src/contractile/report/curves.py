@@ -1,0 +1,199 @@
+"""The history of a run as curves: inline SVG whose colours follow the page, light or dark."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contractile.report.scores import is_error, name_of
+
+History = Sequence[Mapping[str, float]]
+Floats = NDArray[np.float64]
+
+SIZE_INCHES = (5.3, 3.3)
+SMOOTHING = 0.9  # of the loss, a sample's luck being large beside what it learns
+LOG_FROM = 10  # ratio of the largest to the smallest loss from which the axis is logarithmic
+PREFIX = "val_"
+# Stand-ins for colours that the page's style decides; no drawing of ours uses them for themselves.
+INK, FAINT = "#00000a", "#00000b"
+SERIES = ("#0000a1", "#0000a2", "#0000a3", "#0000a4", "#0000a5", "#0000a6", "#0000a7")
+VARIABLES = {INK: "var(--soft)", FAINT: "var(--line)"} | {
+    colour: f"var(--series-{number})" for number, colour in enumerate(SERIES, start=1)
+}
+STYLE = {"svg.fonttype": "none", "svg.hashsalt": "contractile", "font.size": 10, "text.parse_math": False}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One drawing: `svg` is markup made here, `caption` plain text."""
+
+    title: str
+    svg: Any
+    caption: str = ""
+
+
+def draw_curves(history: History, *, steering: str | None = None) -> tuple[Curve, ...]:
+    """Loss, learning rate, validation scores and validation errors against steps and minutes.
+
+    `history` rows hold `step` and either `seconds`, `loss`, `learning_rate` or `val_NAME` scores. The
+    best validation by `steering` is marked. Curves without a row are left out.
+    """
+    clock = read_clock(history)
+    curves = []
+    loss = _columns(history, ["loss"])
+    if loss:
+        curves.append(Curve("Loss", _draw(loss, clock, kind="loss"), "Mean over the steps between two records, and smoothed."))
+    rate = _columns(history, ["learning_rate"])
+    if rate:
+        curves.append(Curve("Learning rate", _draw(rate, clock)))
+    names = list(dict.fromkeys(key for row in history for key in row if key.startswith(PREFIX)))
+    for title, wanted in (("Validation scores", False), ("Validation errors", True)):
+        chosen = _columns(history, [name for name in names if is_error(name.removeprefix(PREFIX)) == wanted])
+        if chosen:
+            best = find_best(history, steering)
+            mark = None if best is None else best[0]
+            caption = "Less is better." if wanted else _describe_best(best, steering)
+            curves.append(Curve(title, _draw(chosen, clock, kind="scores", mark=mark), caption))
+    return tuple(curves)
+
+
+def find_best(history: History, steering: str | None) -> tuple[float, float] | None:
+    """(step, score) of the best validation, the last of equals, as the run keeps its network."""
+    column = f"{PREFIX}{steering}"
+    points = [(row["step"], row[column]) for row in history if column in row]
+    if not points:
+        return None
+    sign = -1 if is_error(steering or "") else 1
+    return max(points, key=lambda point: (sign * point[1], point[0]))
+
+
+def read_clock(history: History) -> tuple[Floats, Floats] | None:
+    """(steps, minutes), both rising, or None for fewer than two times. A resumed run's clock is carried on."""
+    rows = [(row["step"], row["seconds"] / 60) for row in history if "seconds" in row]
+    if len(rows) < 2:
+        return None
+    steps, minutes = np.array(rows, np.float64).T
+    gains = np.diff(minutes)
+    gains = np.maximum(np.where(gains < 0, minutes[1:], gains), 1e-6)
+    minutes = minutes[0] + np.concatenate([[0.0], np.cumsum(gains)])
+    keep = np.concatenate([[True], np.diff(np.maximum.accumulate(steps)) > 0])
+    steps, minutes = steps[keep], minutes[keep]
+    return (steps, minutes) if len(steps) > 1 else None
+
+
+def _columns(history: History, names: Sequence[str]) -> dict[str, tuple[Floats, Floats]]:
+    """-> name -> (steps, values)."""
+    found = {}
+    for name in names:
+        points = [(row["step"], row[name]) for row in history if name in row]
+        if points:
+            steps, values = np.array(points, np.float64).T
+            found[name] = (steps, values)
+    return found
+
+
+def _draw(
+    columns: Mapping[str, tuple[Floats, Floats]],
+    clock: tuple[Floats, Floats] | None,
+    *,
+    kind: str = "line",
+    mark: float | None = None,
+) -> Any:
+    """Columns over steps as SVG markup; `mark` is the step to point out."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=SIZE_INCHES, layout="constrained")
+        axes = figure.add_subplot()
+        _dress(axes, clock)
+        for (name, (steps, values)), colour in zip(columns.items(), SERIES * len(columns), strict=False):
+            label = name_of(name.removeprefix(PREFIX))
+            if kind == "loss":
+                axes.plot(steps, values, color=colour, alpha=0.35, linewidth=0.9)
+                axes.plot(steps, smooth(values), color=colour, linewidth=1.8, label=label)
+                if values.min() > 0 and values.max() > LOG_FROM * values.min():
+                    _make_logarithmic(axes)
+                continue
+            marker = {"marker": "o", "markersize": 3.5} if kind == "scores" or len(values) == 1 else {}
+            axes.plot(steps, values, color=colour, linewidth=1.6, label=label, **marker)
+        if mark is not None:
+            axes.axvline(mark, color=INK, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
+        if kind == "scores":
+            figure.legend(loc="outside lower center", ncols=3, frameon=False, labelcolor=INK, fontsize=9)
+        return _to_markup(figure)
+
+
+def smooth(values: Floats) -> Floats:
+    """Exponential running mean that starts unbiased."""
+    total, weight, out = 0.0, 0.0, np.empty_like(values)
+    for i, value in enumerate(values):
+        total = SMOOTHING * total + (1 - SMOOTHING) * value
+        weight = SMOOTHING * weight + (1 - SMOOTHING)
+        out[i] = total / weight
+    return out
+
+
+def _make_logarithmic(axes: Any) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _dress(axes: Any, clock: tuple[Floats, Floats] | None) -> None:
+    """Steps below, minutes above, a faint grid, nothing more."""
+    for side in axes.spines.values():
+        side.set_visible(False)
+    axes.grid(color=FAINT, linewidth=0.8)
+    axes.tick_params(colors=INK, length=0)
+    axes.set_xlabel("steps", color=INK)
+    if clock is None:
+        return
+    steps, minutes = clock
+    above = axes.secondary_xaxis(
+        "top",
+        functions=(lambda x: _follow(x, steps, minutes), lambda x: _follow(x, minutes, steps)),
+    )
+    above.spines["top"].set_visible(False)
+    above.tick_params(colors=INK, length=0)
+    above.set_xlabel("minutes", color=INK)
+
+
+def _follow(x: Any, known: Floats, values: Floats) -> Floats:
+    """Linear interpolation, continued straight on at both ends at the mean slope."""
+    x = np.asarray(x, np.float64)
+    slope = (values[-1] - values[0]) / (known[-1] - known[0])
+    beyond = slope * (np.minimum(x - known[0], 0) + np.maximum(x - known[-1], 0))
+    return np.asarray(np.interp(x, known, values) + beyond, np.float64)
+
+
+def _to_markup(figure: Any) -> Any:
+    """The figure as inline SVG: no declarations, names or comments, colours as the page's variables."""
+    from markupsafe import Markup
+
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg)
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)
+    svg = re.sub(r"\n\s*", "\n", svg)
+    for colour, variable in VARIABLES.items():
+        svg = svg.replace(colour, variable)
+    return Markup(svg)
+
+
+def _describe_best(best: tuple[float, float] | None, steering: str | None) -> str:
+    if best is None:
+        return "More is better."
+    return f"Best {name_of(steering or '')} {best[1]:.3f} at step {best[0]:.0f} (dashed line): the network that was kept."

@@ -1,0 +1,135 @@
+"""Image and contours as pictures small enough to sit inside a page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contractile.images import overlay
+from contractile.images.overlay import OBJECTS, PREDICTED, TRUE, as_picture
+
+MOST_PICTURES = 12
+# Pictures are shrunk to the one side, and enlarged by whole factors up to the other, so that contours stay thin.
+LARGEST_SIDE, SMALLEST_SIDE = 768, 512
+# Twelve pairs of this size, in base64, stay below 5 MB.
+PICTURE_BYTES = 140_000
+QUALITIES = (92, 85, 75, 60, 40, 20)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image beside itself with contours, each a data URI; `caption` says how good, `note` how it is shown."""
+
+    name: str
+    raw: str
+    drawn: str
+    width: int
+    height: int
+    caption: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Swatch:
+    """A colour of the contours and what it stands for."""
+
+    colour: str
+    text: str
+
+
+LEGEND_WITH_TRUTH = (
+    Swatch("#{:02x}{:02x}{:02x}".format(*PREDICTED), "predicted"),
+    Swatch("#{:02x}{:02x}{:02x}".format(*TRUE), "true"),
+)
+
+
+def make_legend(values: tuple[int, ...] = ()) -> tuple[Swatch, ...]:
+    """Colours of contours drawn without truth: one per class value, or changing from object to object."""
+    if not values:
+        return (Swatch("#{:02x}{:02x}{:02x}".format(*OBJECTS[1]), "every object in a colour of its own"),)
+    colours = {value: OBJECTS[value % len(OBJECTS)] for value in values if value > 0}
+    return tuple(Swatch("#{:02x}{:02x}{:02x}".format(*colour), f"class {value}") for value, colour in colours.items())
+
+
+def draw(
+    name: str,
+    pixels: NDArray[Any],
+    labels: NDArray[Any],
+    *,
+    truth: NDArray[Any] | None = None,
+    caption: str = "",
+) -> Picture:
+    """Pixels (C, *S) and labels (*S) as a picture; of a volume the middle slice.
+
+    Raises ValueError where the shapes differ.
+    """
+    for kind, array in (("labels", labels), ("truth", truth)):
+        if array is not None and array.shape != pixels.shape[1:]:
+            raise ValueError(
+                f"{kind} of {name} must have the shape of the image {pixels.shape[1:]}, got {array.shape}; "
+                "give labels of the same image"
+            )
+    notes = [" × ".join(str(size) for size in labels.shape) + " pixels"]
+    if labels.ndim == 3:
+        middle = labels.shape[0] // 2
+        notes.append(f"slice {middle + 1} of {labels.shape[0]}")
+        pixels, labels = pixels[:, middle], labels[middle]
+        truth = None if truth is None else truth[middle]
+    shape = _shown_shape(labels.shape)
+    if shape[0] < labels.shape[0]:
+        notes.append(f"shown at {shape[0]} × {shape[1]}")
+    raw = _resize_picture(as_picture(pixels), shape)
+    true = None if truth is None else _resize_labels(truth, shape)
+    drawn = overlay(np.moveaxis(raw, -1, 0), _resize_labels(labels, shape), truth=true)
+    return Picture(name, _encode(raw), _encode(drawn), shape[1], shape[0], caption, ", ".join(notes))
+
+
+def _shown_shape(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Rows and columns at which an image is shown."""
+    height, width = shape
+    longest = max(shape)
+    if longest > LARGEST_SIDE:
+        return max(1, height * LARGEST_SIDE // longest), max(1, width * LARGEST_SIDE // longest)
+    factor = max(1, SMALLEST_SIDE // longest)
+    return factor * height, factor * width
+
+
+def _resize_picture(rgb: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    if shape == rgb.shape[:2]:
+        return rgb
+    method = Image.Resampling.NEAREST if shape[0] > rgb.shape[0] else Image.Resampling.BOX
+    return np.asarray(Image.fromarray(rgb).resize(shape[::-1], method))
+
+
+def _resize_labels(labels: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
+    """The label nearest to the middle of each shown pixel."""
+    rows, columns = ((2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(shape, labels.shape, strict=True))
+    return labels[np.ix_(rows, columns)]
+
+
+def _encode(rgb: NDArray[np.uint8]) -> str:
+    """(Y, X, 3) as a data URI: PNG where that is small, else the best JPEG that is."""
+    from PIL import Image
+
+    grey = bool((rgb == rgb[..., :1]).all())
+    picture = Image.fromarray(rgb[..., 0] if grey else rgb)
+    data, kind = _save(picture, "PNG", optimize=True), "png"
+    for quality in QUALITIES:
+        if len(data) <= PICTURE_BYTES:
+            break
+        # full colour resolution: contours are a pixel or two wide
+        data, kind = _save(picture, "JPEG", quality=quality, subsampling=0, optimize=True), "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def _save(picture: Any, form: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, form, **options)
+    return buffer.getvalue()

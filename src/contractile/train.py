@@ -1,0 +1,379 @@
+"""The training loop, and nothing else: examples -> samples -> loss -> model file.
+
+A run folder holds `model.safetensors` (the best network on the validation images), `state.ckpt` (the last
+state, to resume from), `history.csv`, TensorBoard events and `recipe.toml`.
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import hashlib
+import logging
+import math
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.loggers import TensorBoardLogger
+
+from contractile.dataset import Batch, Example, Samples, load_examples, pair_up, split
+from contractile.engine import find_device, native_precision
+from contractile.evaluate import EvaluateConfig, Evaluation, evaluate
+from contractile.images import replacing
+from contractile.loss import combined
+from contractile.model import Model, ModelCard, load, save
+from contractile.predict import Predictor
+from contractile.recipe import OptimizerConfig, Recipe, derive, read_recipe
+from contractile.unet import UNet
+
+logger = logging.getLogger(__name__)
+
+MODEL_FILE, STATE_FILE, HISTORY_FILE, RECIPE_FILE = "model.safetensors", "state.ckpt", "history.csv", "recipe.toml"
+MEASURED_STEPS = 6
+LOGGED_ROWS = 200
+# Validation during the run looks at this many images, evenly spaced; the last one looks at all.
+VALIDATED_IMAGES = 12
+VALIDATION_SCORES = {
+    "binary": ("iou", "dice", "pixel_error", "rand_error", "v_rand", "v_info"),
+    "classes": ("iou", "dice"),
+    "objects": ("ap", "f1", "seg", "iou", "dice"),
+}
+STEERING = {"classes": "iou", "objects": "ap"}
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a run stands: `step` of `steps`, the mean loss of late, the best steering score so far."""
+
+    step: int
+    steps: int
+    loss: float
+    best: float | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: folder, recipe, best model, and that model's scores on the validation images."""
+
+    folder: Path
+    recipe: Recipe
+    model: Model
+    evaluation: Evaluation
+    history: list[dict[str, float]]
+    validation: list[Example]
+
+
+Progress = Callable[[Status], None]
+
+
+def train(
+    images: str | Path,
+    labels: str | Path,
+    *,
+    out: str | Path,
+    recipe: str | Path | Mapping[str, Any] | None = None,
+    validation: tuple[str | Path, str | Path] | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Run:
+    """Train on annotated images and write a run folder.
+
+    `images`, `labels`: a folder, glob, file or multi-page stack each; pairs match by name. `recipe`: a
+    name, a TOML file, or a mapping of recipe fields such as `{"minutes": 10}` or `{"steps": 500, "seed": 1}`.
+    `validation`: images and labels to validate on (default: the last fifth of the pairs). `resume`
+    continues the run in `out` with the recipe it began with.
+
+    Raises ValueError or OSError with one line that names the cure, before anything is written.
+    """
+    started = time.monotonic()
+    folder = Path(out)
+    _check_folder(folder, resume=resume)
+    changes = read_recipe(folder / RECIPE_FILE if resume else recipe)
+    dims = changes.get("network", {}).get("dims", 2)
+    training = load_examples(pair_up(images, labels, dims=dims), dims=dims)
+    fitted = derive(training, changes)
+    if validation is None:
+        training, held_out = split(training, fitted.val_fraction)
+    else:
+        held_out = load_examples(pair_up(*validation, dims=dims), dims=dims)
+    return fit(training, held_out, fitted, folder=folder, progress=progress, started=started)
+
+
+def fit(
+    training: Sequence[Example],
+    validation: Sequence[Example],
+    recipe: Recipe,
+    *,
+    folder: Path,
+    progress: Progress | None = None,
+    started: float | None = None,
+) -> Run:
+    """Train on examples in memory, from the last state in `folder` where there is one.
+
+    `started` (of `time.monotonic`) is when the time budget began to run: now, unless given. Raises
+    FloatingPointError when the loss is no longer a number, MemoryError when a batch does not fit.
+    """
+    started = time.monotonic() if started is None else started
+    trainer = _Trainer(recipe, training, validation, folder)
+    steps = recipe.steps or trainer.measure_steps(60 * (recipe.minutes or math.inf), started)
+    trainer.begin(steps)
+    every, logged = max(1, steps // recipe.validations), max(1, steps // LOGGED_ROWS)
+    losses: list[float] = []
+    batches = trainer.samples.batches(trainer.step, rank=trainer.fabric.global_rank, ranks=trainer.fabric.world_size)
+    for batch in batches if trainer.step < steps else ():
+        losses.append(trainer.take_step(batch))
+        if trainer.step % logged == 0 or trainer.step == steps:
+            trainer.record(sum(losses) / len(losses), time.monotonic() - started)
+            losses.clear()
+        if trainer.step % every == 0 or trainer.step == steps:
+            trainer.validate()
+        if progress is not None:
+            progress(Status(trainer.step, steps, trainer.latest_loss, trainer.best))
+        if trainer.step == steps:
+            break
+    batches.close()
+    return trainer.finish()
+
+
+class _Trainer:
+    """The moving parts of one run: network, optimiser, samples, history."""
+
+    def __init__(
+        self, recipe: Recipe, training: Sequence[Example], validation: Sequence[Example], folder: Path
+    ) -> None:
+        self.recipe, self.folder = recipe, folder
+        self.validation = list(validation)
+        self.fabric = _make_fabric(recipe, folder)
+        torch.manual_seed(recipe.seed)
+        self.network = UNet(recipe.network)
+        if recipe.network.dims == 2:
+            self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimizer = _make_optimizer(self.network, recipe.optimizer)
+        self._forward, self.optimizer = self.fabric.setup(self.network, optimizer)
+        self._forward.mark_forward_method("class_scores")
+        self.samples = Samples(training, recipe.targets, recipe.samples, seed=recipe.seed)
+        self.provenance = _provenance([*training, *validation], recipe)
+        self.step = 0
+        self.best: float | None = None
+        self.history: list[dict[str, float]] = []
+
+    @property
+    def latest_loss(self) -> float:
+        return next((row["loss"] for row in reversed(self.history) if "loss" in row), math.nan)
+
+    def measure_steps(self, seconds: float, started: float) -> int:
+        """How many steps the time budget holds, at the speed of a few real steps that are then undone."""
+        if (self.folder / STATE_FILE).is_file():
+            raise ValueError(f"recipe of {self.folder} must name its steps to be resumed, got none; train anew")
+        before = copy.deepcopy((self.network.state_dict(), self.optimizer.state_dict()))
+        times = []
+        for step in range(MEASURED_STEPS):
+            begun = time.monotonic()
+            self.take_step(self.samples.batch(step))
+            times.append(time.monotonic() - begun)
+        begun = time.monotonic()
+        self._evaluate(self._some_validation()[:1])  # compiles what scores need
+        one = time.monotonic()
+        self._evaluate(self._some_validation()[:1])
+        per_image = time.monotonic() - one
+        images = (self.recipe.validations - 1) * len(self._some_validation()) + 2 * len(self.validation)
+        self.network.load_state_dict(before[0])
+        self.optimizer.load_state_dict(before[1])
+        self.step = 0
+        left = seconds - (time.monotonic() - started) - images * per_image
+        steps = max(1, int(left / median(times[1:])))
+        logger.info("%.2f s a step, %.1f s a validation image: %d steps", median(times[1:]), per_image, steps)
+        return steps
+
+    def begin(self, steps: int) -> None:
+        """Write the recipe, or take up the last state of an interrupted run."""
+        self.recipe = self.recipe.model_copy(update={"steps": steps})
+        torch.manual_seed(self.recipe.seed)
+        if (self.folder / STATE_FILE).is_file():
+            state = torch.load(self.folder / STATE_FILE, map_location="cpu", weights_only=True)
+            self.network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            torch.set_rng_state(state["random"])
+            self.step, self.best, self.history = state["step"], state["best"], state["history"]
+        with replacing(self.folder / RECIPE_FILE) as path:
+            path.write_text(self.recipe.to_toml(), encoding="utf-8")
+
+    def take_step(self, batch: Batch) -> float:
+        """One optimiser step; returns the loss."""
+        self._forward.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.step, self.recipe.steps or 0, self.recipe.optimizer)
+        image, classes, weight = (self.fabric.to_device(part) for part in (batch.image, batch.classes, batch.weight))
+        scores = self._forward.class_scores(image)  # (B, C, *tile) -> (B, K, *core)
+        loss = combined(scores.float(), classes, weight=weight, config=self.recipe.loss)
+        self.optimizer.zero_grad()
+        self.fabric.backward(loss)
+        self.optimizer.step()
+        self.step += 1
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise FloatingPointError(
+                f"loss must stay a number, got {value} at step {self.step}; lower optimizer.learning_rate "
+                f"(now {self.recipe.optimizer.learning_rate}) in the recipe"
+            )
+        return value
+
+    def record(self, loss: float, seconds: float) -> None:
+        rate = learning_rate(self.step - 1, self.recipe.steps or 0, self.recipe.optimizer)
+        row = {"step": float(self.step), "seconds": round(seconds, 2), "learning_rate": rate, "loss": loss}
+        self.history.append(row)
+        self.fabric.log_dict({"loss": loss, "learning_rate": rate}, step=self.step)
+
+    def validate(self) -> None:
+        """Score some validation images; keep the network when it is the best so far, and the state anyway."""
+        evaluation = self._evaluate(self._some_validation())
+        scores = {name: score.value for name, score in evaluation.summary.items() if score.value is not None}
+        self.history.append({"step": float(self.step), **{f"val_{name}": value for name, value in scores.items()}})
+        self.fabric.log_dict({f"val_{name}": value for name, value in scores.items()}, step=self.step)
+        steering = scores.get(STEERING[self.recipe.targets.task], 0.0)
+        if self.fabric.is_global_zero:
+            if self.best is None or steering >= self.best:
+                self.best = steering
+                save(Model(self.network, self._card(scores)), self.folder / MODEL_FILE)
+            self._save_state()
+            _write_history(self.folder / HISTORY_FILE, self.history)
+        self.fabric.barrier()
+
+    def finish(self) -> Run:
+        """The best network scored on all validation images, and its card completed with the scores."""
+        self.fabric.barrier()
+        best = load(self.folder / MODEL_FILE)
+        evaluation = self._evaluate(self.validation, best.network)
+        scores = {name: score.value for name, score in evaluation.summary.items() if score.value is not None}
+        model = Model(best.network, best.card.model_copy(update={"scores": scores}))
+        if self.fabric.is_global_zero:
+            save(model, self.folder / MODEL_FILE)
+        return Run(self.folder, self.recipe, model, evaluation, self.history, self.validation)
+
+    def _some_validation(self) -> list[Example]:
+        return self.validation[:: math.ceil(len(self.validation) / VALIDATED_IMAGES)]
+
+    def _evaluate(self, examples: Sequence[Example], network: UNet | None = None) -> Evaluation:
+        """What the user's own `predict` and `evaluate` say of the network as it stands, or of `network`."""
+        targets = self.recipe.targets
+        predictor = Predictor(
+            Model(network or self.network, self._card({})), device=self.recipe.device, precision=self.recipe.precision
+        )
+        two = targets.task == "classes" and len(targets.class_values) == 2
+        predict = predictor.probabilities if two else predictor.segment
+        config = EvaluateConfig(
+            dims=self.recipe.network.dims,
+            classes=targets.class_values if targets.task == "classes" and not two else None,
+            resamples=0 if network is None else EvaluateConfig().resamples,
+        )
+        return evaluate(
+            [predict(example.pixels) for example in examples],
+            [example.labels for example in examples],
+            names=[example.name for example in examples],
+            scores=VALIDATION_SCORES["binary" if two else targets.task],
+            config=config,
+        )
+
+    def _card(self, scores: dict[str, float]) -> ModelCard:
+        recipe, example = self.recipe, self.validation[0]
+        return ModelCard(
+            network=recipe.network,
+            task=recipe.targets.task,
+            class_values=recipe.targets.class_values,
+            pixel_size_um=example.pixel_size_um,
+            normalization=recipe.samples.normalization,
+            scores=scores,
+            provenance={**self.provenance, "step": self.step, "steps": recipe.steps, "seed": recipe.seed},
+        )
+
+    def _save_state(self) -> None:
+        state = {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "random": torch.get_rng_state(),
+            "step": self.step,
+            "best": self.best,
+            "history": self.history,
+        }
+        with replacing(self.folder / STATE_FILE) as path:
+            torch.save(state, path)
+
+
+def learning_rate(step: int, steps: int, config: OptimizerConfig) -> float:
+    """The rate of step number `step` of `steps`: a linear rise over the warm-up, then the schedule."""
+    warmup = min(config.warmup, steps // 4)
+    if step < warmup:
+        return config.learning_rate * (step + 1) / warmup
+    if config.schedule == "constant":
+        return config.learning_rate
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def _make_fabric(recipe: Recipe, folder: Path) -> Fabric:
+    device = find_device(recipe.device)
+    precision = native_precision(device) if recipe.precision == "auto" else recipe.precision
+    fabric = Fabric(
+        accelerator=device.type,
+        devices=1,
+        precision="bf16-mixed" if precision == "bfloat16" else "32-true",
+        loggers=TensorBoardLogger(folder, name="tensorboard", version=""),
+    )
+    fabric.launch()
+    return fabric
+
+
+def _make_optimizer(network: UNet, config: OptimizerConfig) -> torch.optim.Optimizer:
+    """Weights decay; biases and normalisation do not."""
+    decayed = [p for p in network.parameters() if p.ndim > 1]
+    others = [p for p in network.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    if config.kind == "sgd":
+        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.momentum, 0.999))
+
+
+def _provenance(examples: Sequence[Example], recipe: Recipe) -> dict[str, Any]:
+    """Where a model comes from: data, versions, machine, date."""
+    digest = hashlib.sha256()
+    for example in examples:
+        digest.update(example.pixels.tobytes())
+        digest.update(example.labels.tobytes())
+    return {
+        "data_sha256": digest.hexdigest(),
+        "images": len(examples),
+        "recipe": recipe.base,
+        "contractile": version("contractile"),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "device": str(find_device(recipe.device)),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _check_folder(folder: Path, *, resume: bool) -> None:
+    """The run folder must be new, or hold a run when resuming; it must be writable."""
+    if resume and not (folder / STATE_FILE).is_file():
+        raise FileNotFoundError(f"out {folder} holds no {STATE_FILE} to resume from; leave out --resume to start a run")
+    if not resume and (folder / RECIPE_FILE).exists():
+        raise FileExistsError(f"out {folder} already holds a run; resume it with --resume, or choose another folder")
+    with replacing(folder / ".writable") as path:
+        path.touch()
+    (folder / ".writable").unlink()
+
+
+def _write_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:
+    columns = list(dict.fromkeys(column for row in history for column in row))
+    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(history)

@@ -1,0 +1,79 @@
+"""The model file: everything comes back, and what is not one is refused in one line."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from contractile.model import Model, ModelCard, load, read_card, save
+from contractile.unet import UNet, UNetConfig
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    config = UNetConfig(width=2, depth=2)
+    card = ModelCard(
+        network=config, class_values=(0, 255), pixel_size_um=(0.5, 0.5), scores={"iou": 0.9}, provenance={"seed": 3}
+    )
+    return Model(UNet(config).eval(), card)
+
+
+def test_a_model_comes_back_as_it_was(model, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save(model, path)
+    again = load(path)
+    assert again.card == model.card == read_card(tmp_path)
+    x = torch.randn(1, 1, 16, 16)
+    with torch.no_grad():
+        assert torch.equal(again.network(x), model.network(x))
+    assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_the_weights_can_be_read_without_this_package(model, tmp_path):
+    from safetensors.numpy import load_file
+
+    save(model, tmp_path / "model.safetensors")
+    weights = load_file(tmp_path / "model.safetensors")
+    assert sum(w.size for name, w in weights.items() if name.endswith(("weight", "bias"))) == model.card.network.parameters
+    assert all(isinstance(w, np.ndarray) for w in weights.values())
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nothing.safetensors does not exist; give RUN/model.safetensors"):
+        load(tmp_path / "nothing.safetensors")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", b"\x00" * 100])
+def test_a_file_that_is_not_safetensors(tmp_path, content):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"model.safetensors cannot be read as safetensors .* give the model.safetensors"):
+        load(path)
+
+
+def test_a_truncated_model(model, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save(model, path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="cannot be read as safetensors"):
+        load(path)
+
+
+def test_safetensors_of_something_else(tmp_path):
+    save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match="has no contractile card in its metadata"):
+        load(tmp_path / "other.safetensors")
+
+
+def test_a_card_from_another_version(tmp_path):
+    save_file({"a": torch.zeros(1)}, tmp_path / "m.safetensors", metadata={"contractile": '{"network": {"wings": 2}}'})
+    with pytest.raises(ValueError, match=r"a card this version cannot read \(network.wings: .*; use the version"):
+        load(tmp_path / "m.safetensors")
+
+
+def test_weights_that_are_not_those_of_the_card(model, tmp_path):
+    card = model.card.model_copy(update={"network": UNetConfig(width=3, depth=2)})
+    save(Model(model.network, card), tmp_path / "m.safetensors")
+    with pytest.raises(ValueError, match=r"does not hold the network on its card \(.*\); train it again"):
+        load(tmp_path / "m.safetensors")
