@@ -185,6 +185,7 @@ def demo(out: Annotated[Path, typer.Option(help="folder to make")] = Path("demo"
 def main() -> None:
     """Run a command; a wrong call ends with one line and status 2, unfinished work with one line and status 1."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     try:
         app(standalone_mode=False)
     except typer.Exit as stop:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from contractile.evaluate import Evaluation, evaluate
-from contractile.images import overlay, write_labels, write_picture
+from contractile.images import overlay, write_image, write_labels, write_picture
 from contractile.predict import Predictor
 from contractile.report import write_report
 from contractile.synthetic import SceneConfig, draw_scene
@@ -62,11 +62,7 @@ def run_demo(
 
 
 def _draw_training_set(out: Path, rng: np.random.Generator) -> None:
-    import tifffile
-
     for number in range(TRAINING_IMAGES):
         image, labels = draw_scene(SceneConfig(shape=(TRAINING_SIDE, TRAINING_SIDE)), rng)
-        for kind in ("images", "labels"):
-            (out / kind).mkdir(parents=True, exist_ok=True)
+        write_image(out / "images" / f"cells_{number:02d}.tif", image)
         write_labels(out / "labels" / f"cells_{number:02d}.tif", labels)
-        tifffile.imwrite(out / "images" / f"cells_{number:02d}.tif", image[0])

@@ -43,11 +43,11 @@ def combined(scores: Tensor, classes: Tensor, *, weight: Tensor | None, config: 
 
 
 def cross_entropy(scores: Tensor, classes: Tensor, *, weight: Tensor | None = None) -> Tensor:
-    """Mean over labelled pixels of -w log softmax(scores)[class]: (B, K, *S), (B, *S), (B, *S) -> scalar >= 0.
+    """Mean over labelled pixels of -w log softmax(scores)[class]: (B, K, *S), (B, *S), (B, *S) -> scalar.
 
-    Equation 1 of Ronneberger, Fischer, Brox 2015 (doi:10.1007/978-3-319-24574-4_28) with the minus sign that is
-    missing in print. Divided by the number of labelled pixels, as Caffe does, and not by the sum of weights:
-    a heavier pixel really counts more. 0 where no pixel is labelled.
+    Equation 1 of Ronneberger, Fischer, Brox 2015 (doi:10.1007/978-3-319-24574-4_28) with the minus sign that
+    is missing in print. Divided by the number of labelled pixels, as Caffe does, and not by the sum of
+    weights: a heavier pixel really counts more. 0 where no pixel is labelled.
     """
     _check_shapes(scores, classes, weight)
     scores = _at_least_single(scores)
@@ -60,17 +60,16 @@ def cross_entropy(scores: Tensor, classes: Tensor, *, weight: Tensor | None = No
 def dice_loss(scores: Tensor, classes: Tensor) -> Tensor:
     """1 - mean over classes of 2 sum(p g) / (sum(p) + sum(g)): (B, K, *S), (B, *S) -> scalar in [0, 1].
 
-    p is the softmax of the scores, g is 1 on the pixels of the class; sums run over the labelled pixels of the
-    whole batch. A class without any labelled pixel in the batch is left out of the mean; without any class the
-    loss is 0. Soft Dice: Milletari, Navab, Ahmadi 2016, doi:10.1109/3DV.2016.79, without squares.
+    p is the softmax of the scores, g is 1 on the pixels of the class; sums run over the labelled pixels of
+    the whole batch. A class without any labelled pixel in the batch is left out of the mean; without any
+    class the loss is 0. Soft Dice: Milletari, Navab, Ahmadi 2016, doi:10.1109/3DV.2016.79, without squares.
     """
     _check_shapes(scores, classes, None)
-    k = scores.shape[1]
     p = torch.softmax(_at_least_single(scores), dim=1).movedim(1, 0).flatten(1)  # (B, K, *S) -> (K, N)
-    classes = classes.flatten()
-    labelled = (classes != IGNORE).to(p.dtype)  # (N,)
-    g = F.one_hot(classes.clamp(min=0), k).to(p.dtype).T * labelled  # (K, N)
-    size = g.sum(dim=1)  # pixels of each class
+    every_class = torch.arange(len(p), device=p.device)[:, None]
+    g = (classes.flatten() == every_class).to(p.dtype)  # (K, N), 0 in every class where ignored
+    labelled = (classes.flatten() != IGNORE).to(p.dtype)  # (N,)
+    size = g.sum(dim=1)  # (K,) pixels of each class
     dice = 2 * (p * g).sum(dim=1) / ((p * labelled).sum(dim=1) + size).clamp(min=1e-12)
     present = (size > 0).to(p.dtype)
     return ((1 - dice) * present).sum() / present.sum().clamp(min=1)

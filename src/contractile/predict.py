@@ -23,11 +23,11 @@ from contractile.images import (
     find,
     overlay,
     read,
+    stem,
     write_labels,
     write_picture,
     write_probabilities,
 )
-from contractile.images.sources import stem
 from contractile.instances import decode_objects
 from contractile.model import Model, ModelCard
 from contractile.model import load as load_model

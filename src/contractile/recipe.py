@@ -106,7 +106,8 @@ def derive(examples: Sequence[Example], changes: Mapping[str, Any]) -> Recipe:
     task, values = find_task(examples, ignore_label=ignore_label)
     fitted = {
         "network": {"channels": examples[0].pixels.shape[0], "classes": max(2, len(values))},
-        "targets": {"task": task, "class_values": values},
+        # Between classes there is no gap to learn: the default weighs pixels alike, the paper always weighs.
+        "targets": {"task": task, "class_values": values, **({"w0": 0.0} if task == "classes" and base != "paper" else {})},
         **({} if "steps" in changes or "minutes" in changes else {"minutes": DEFAULT_MINUTES}),
     }
     merged = _merge(_merge(recipe.model_dump(), fitted), changes)

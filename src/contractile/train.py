@@ -11,6 +11,7 @@ import csv
 import hashlib
 import logging
 import math
+import os
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -366,9 +367,9 @@ def _check_folder(folder: Path, *, resume: bool) -> None:
         raise FileNotFoundError(f"out {folder} holds no {STATE_FILE} to resume from; leave out --resume to start a run")
     if not resume and (folder / RECIPE_FILE).exists():
         raise FileExistsError(f"out {folder} already holds a run; resume it with --resume, or choose another folder")
-    with replacing(folder / ".writable") as path:
-        path.touch()
-    (folder / ".writable").unlink()
+    nearest = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise PermissionError(f"out {folder} cannot be made: {nearest} is not a folder you may write to; choose another")
 
 
 def _write_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:

@@ -1,8 +1,11 @@
-"""The compiled inner loops of the warp: values of an array at positions between its pixels.
+"""The compiled inner loops of the warp: values of arrays at positions between their pixels.
 
-Everything is three-dimensional here; a 2-D image is one plane, Z = 1. Positions are made one line of the tile
-at a time and never stored, the array is read where it lies, and pixels beyond it are mirrored without
-repeating the edge (np.pad "reflect"), however far out they are. No loop holds the GIL.
+Everything is three-dimensional here; a 2-D image is one plane, Z = 1. Positions are made for one line of the
+tile at a time and never stored; arrays are read where they lie, in their own dtype; pixels beyond them are
+mirrored without repeating the edge (np.pad "reflect"), however far out they are. No loop holds the GIL.
+
+The loops are short, over contiguous lines, and index with unsigned integers (no test for negative ones): that
+is what lets the compiler vectorise them.
 """
 
 from __future__ import annotations
@@ -12,8 +15,6 @@ from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
-
-SEGMENT = 64  # pixels of a line that are looked at together to tell whether mirroring is needed
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -27,170 +28,253 @@ def _compiled(function: _F) -> _F:
 
 
 @_compiled
-def positions(plan, z, y, x, n):
-    """Where the pixels (z, y, x ... x + n - 1) of the tile lie -> (3, n) float32, in pixels beyond `whole`.
+def positions(plan: Any, z: Any, y: Any) -> Any:
+    """Where line (z, y) of the tile lies -> (3, X) float32.
 
-    plan: start (3,), matrix (3, 3), vectors (3, gz, gy, gx), and the spline weights (tile size, g) of each axis.
+    plan: start (3,), matrix (3, 3), vectors (3, gz, gy, gx) and the spline weights (g, tile size) of each
+    axis, all float32.
     """
     start, matrix, vectors, wz, wy, wx = plan
-    at = np.empty((3, n), np.float32)
     _, gz, gy, gx = vectors.shape
+    n = wx.shape[1]
+    at = np.empty((3, n), np.float32)
     for axis in range(3):
+        line, slope = at[axis], matrix[axis, 2]
         base = start[axis] + matrix[axis, 0] * np.float32(z) + matrix[axis, 1] * np.float32(y)
-        for i in range(n):
-            at[axis, i] = base + matrix[axis, 2] * np.float32(x + i)
+        for x in range(n):
+            line[x] = base + slope * np.float32(x)
         for g in range(gx):
-            pull = np.float32(0)
+            pull, spread = np.float32(0), wx[g]
             for f in range(gz * gy):
-                pull += wz[z, f // gy] * wy[y, f % gy] * vectors[axis, f // gy, f % gy, g]
-            for i in range(n):
-                at[axis, i] += pull * wx[x + i, g]
+                pull += wz[f // gy, z] * wy[f % gy, y] * vectors[axis, f // gy, f % gy, g]
+            for x in range(n):
+                line[x] += pull * spread[x]
     return at
 
 
 @_compiled
-def nearest(array, whole, plan, values):
-    """Nearest pixel of (C, Z, Y, X) for the middle of the tile; fills `values` (C, z, y, x)."""
-    channels, depth, height, width = array.shape
-    _, nz, ny, nx = values.shape
-    bz, by, bx = (len(plan[3]) - nz) // 2, (len(plan[4]) - ny) // 2, (len(plan[5]) - nx) // 2
-    half = np.float32(0.5)
+def warp_lines(arrays: Any, whole: Any, plan: Any, results: Any) -> Any:
+    """Fill image (C, Z, Y, X), classes and weight (Z, Y, X) of a tile from those of a whole image.
+
+    Positions are pixel `whole` (3,) plus what `plan` gives. Classes and weight are filled for as much of the
+    middle of the tile as they hold.
+    """
+    image, classes, weight = arrays
+    to_image, to_classes, to_weight = results
+    channels, nz, ny, nx = to_image.shape
+    mz, my, mx = to_classes.shape
+    bz, by, bx = (nz - mz) // 2, (ny - my) // 2, (nx - mx) // 2
+    cell, base, taps = np.zeros((3, nx), np.int32), np.empty(nx, np.int64), np.zeros((3, 4, nx), np.float32)
+    taps[0, 1] = 1
     for row in range(nz * ny):
         z, y = row // ny, row % ny
-        at = positions(plan, z + bz, y + by, bx, nx)
-        for x in range(nx):
-            k = _mirrored(int(np.floor(at[0, x] + half)) + whole[0], depth)
-            j = _mirrored(int(np.floor(at[1, x] + half)) + whole[1], height)
-            i = _mirrored(int(np.floor(at[2, x] + half)) + whole[2], width)
+        rest = positions(plan, z, y)
+        for axis in range(1 if len(weight) == 1 else 0, 3):
+            _split(rest[axis], whole[axis], cell[axis])
+            _keys(rest[axis], taps[axis])
+        _bases(cell, weight.shape, base)
+        in_middle = bz <= z < bz + mz and by <= y < by + my
+        last = np.int64(0)
+        while last < nx:
+            first = last
+            inside, last = _run(cell, weight.shape, first)
+            line = (cell, base, taps, rest, first, last)
             for c in range(channels):
-                values[c, z, y, x] = array[c, k, j, i]
+                _fill_image(image[c], line, inside, to_image[c, z, y, first:])
+            if in_middle and first < bx + mx and last > bx:
+                part = (cell, base, taps, rest, max(first, bx), min(last, bx + mx))
+                start = part[4] - bx
+                _fill_classes(classes, part, inside, to_classes[z - bz, y - by, start:])
+                _fill_weight(weight, part, inside, to_weight[z - bz, y - by, start:])
 
 
 @_compiled
-def smooth(array, whole, plan, cubic, values):
-    """Cubic or linear interpolation of (C, Z, Y, X) for the middle of the tile; fills `values` (C, z, y, x)."""
-    channels = len(array)
-    _, nz, ny, nx = values.shape
-    bz, by, bx = (len(plan[3]) - nz) // 2, (len(plan[4]) - ny) // 2, (len(plan[5]) - nx) // 2
-    for row in range(nz * ny):
-        z, y = row // ny, row % ny
-        at = positions(plan, z + bz, y + by, bx, nx)
-        for x in range(0, nx, SEGMENT):
-            part = at[:, x : x + SEGMENT]
-            into = values[:, z, y, x : x + SEGMENT]
-            if not _inside(array.shape, whole, part):
-                _smooth_mirrored(array, whole, part, cubic, into)
-            elif cubic:
-                _cubic(array, whole, part, into)
-            else:
-                _linear(array, whole, part, into)
+def _split(at: Any, whole: Any, cell: Any) -> Any:
+    """Positions (n,) -> the pixel at or before them, in `cell`, and the way beyond it in [0, 1), in place."""
+    more = np.int32(whole)
+    for x in range(len(at)):
+        floor = np.floor(at[x])
+        cell[x] = np.int32(floor) + more
+        at[x] -= floor
 
 
 @_compiled
-def _inside(shape, whole, at):
-    """Whether all pixels that cubic interpolation at (3, n) needs are there. One plane needs no neighbours."""
-    for axis in range(3):
-        if axis == 0 and shape[1] == 1:
-            continue
-        low = int(np.floor(at[axis].min())) + whole[axis] - 1
-        high = int(np.floor(at[axis].max())) + whole[axis] + 2
-        if low < 0 or high >= shape[axis + 1]:
-            return False
-    return True
+def _keys(t: Any, taps: Any) -> Any:
+    """Weights (4, n) of the pixels -1, 0, 1, 2 for positions t (n,) in [0, 1), in `taps`.
+
+    Cubic convolution with a = -1/2: Keys 1981, doi:10.1109/TASSP.1981.1163711.
+    """
+    half, one, two = np.float32(0.5), np.float32(1), np.float32(2)
+    w0, w1, w2, w3 = taps[0], taps[1], taps[2], taps[3]
+    for x in range(len(t)):
+        u = t[x]
+        w0[x] = ((-half * u + one) * u - half) * u
+        w1[x] = (np.float32(1.5) * u - np.float32(2.5)) * u * u + one
+        w2[x] = ((np.float32(-1.5) * u + two) * u + half) * u
+        w3[x] = (half * u - half) * u * u
 
 
 @_compiled
-def _mirrored(i, n):
+def _bases(cell: Any, shape: Any, base: Any) -> Any:
+    """Index of the pixels `cell` (3, n) in the flat array."""
+    z, y, x = cell[0], cell[1], cell[2]
+    _, height, width = shape
+    for p in range(len(base)):
+        base[p] = (np.int64(z[p]) * height + np.int64(y[p])) * width + np.int64(x[p])
+
+
+@_compiled
+def _run(cell: Any, shape: Any, first: Any) -> Any:
+    """Whether pixel `first` of the line is inside, and where the run of pixels alike ends.
+
+    Inside means that all pixels which cubic interpolation needs are there; one plane needs none along Z.
+    """
+    z, y, x = cell[0], cell[1], cell[2]
+    depth, height, width = shape
+    inside, n = False, np.int64(len(x))
+    for p in range(first, n):
+        fits = (depth == 1 or 1 <= z[p] < depth - 2) and 1 <= y[p] < height - 2 and 1 <= x[p] < width - 2
+        if p == first:
+            inside = fits
+        if fits != inside:
+            return inside, np.int64(p)
+    return inside, n
+
+
+@_compiled
+def _mirrored(i: Any, n: Any) -> Any:
     """Index in 0 ... n - 1 that index `i` shows."""
-    if 0 <= i < n:
+    i = abs(np.int64(i))
+    if i < n:
         return i
     i = i % max(2 * n - 2, 1)
     return i if i < n else 2 * n - 2 - i
 
 
 @_compiled
-def _split(position, whole):
-    """Pixel at or before a position, and the way beyond it in [0, 1)."""
-    floor = np.floor(position)
-    return int(floor) + whole, position - floor
+def _fill_image(image: Any, part: Any, inside: Any, into: Any) -> Any:
+    """Cubic convolution of (Z, Y, X) for a part of a line, in `into`."""
+    if inside:
+        _cubic(image, part, into)
+    else:
+        _cubic_mirrored(image, part, into)
 
 
 @_compiled
-def _keys(t):
-    """Weights of the pixels -1, 0, 1, 2 for a position t in [0, 1): Keys 1981, doi:10.1109/TASSP.1981.1163711."""
-    half, one, two = np.float32(0.5), np.float32(1), np.float32(2)
-    return (
-        ((-half * t + one) * t - half) * t,
-        (np.float32(1.5) * t - np.float32(2.5)) * t * t + one,
-        ((np.float32(-1.5) * t + two) * t + half) * t,
-        (half * t - half) * t * t,
-    )
+def _fill_weight(weight: Any, part: Any, inside: Any, into: Any) -> Any:
+    """Linear interpolation of (Z, Y, X) for a part of a line, in `into`."""
+    if inside:
+        _linear(weight, part, into)
+    else:
+        _linear_mirrored(weight, part, into)
 
 
 @_compiled
-def _cubic(array, whole, at, into):
-    """Cubic convolution away from the border, (C, Z, Y, X) at (3, n) -> (C, n)."""
-    channels, depth, height, width = array.shape
-    flat = array.reshape(-1)
-    first, last = (-1, 3) if depth > 1 else (0, 1)
-    for p in range(at.shape[1]):
-        iz, tz = _split(at[0, p], whole[0])
-        iy, ty = _split(at[1, p], whole[1])
-        ix, tx = _split(at[2, p], whole[2])
-        iz, tz = (iz, tz) if depth > 1 else (0, np.float32(0))
-        wz, wy, wx = _keys(tz), _keys(ty), _keys(tx)
-        for c in range(channels):
-            total = np.float32(0)
-            for k in range(first, last):
-                for j in range(4):
-                    a = np.uintp(((c * depth + iz + k) * height + iy - 1 + j) * width + ix - 1)
-                    b, d, e = a + np.uintp(1), a + np.uintp(2), a + np.uintp(3)
-                    line = wx[0] * flat[a] + wx[1] * flat[b] + wx[2] * flat[d] + wx[3] * flat[e]
-                    total += wz[k + 1] * wy[j] * line
-            into[c, p] = total
+def _fill_classes(classes: Any, part: Any, inside: Any, into: Any) -> Any:
+    """Nearest pixel of (Z, Y, X) for a part of a line, in `into`."""
+    if inside:
+        _nearest(classes, part, into)
+    else:
+        _nearest_mirrored(classes, part, into)
 
 
 @_compiled
-def _linear(array, whole, at, into):
-    """Linear interpolation away from the border, (C, Z, Y, X) at (3, n) -> (C, n)."""
-    channels, depth, height, width = array.shape
-    flat = array.reshape(-1)
-    one = np.float32(1)
-    for p in range(at.shape[1]):
-        iz, tz = _split(at[0, p], whole[0])
-        iy, ty = _split(at[1, p], whole[1])
-        ix, tx = _split(at[2, p], whole[2])
-        iz, tz = (iz, tz) if depth > 1 else (0, np.float32(0))
-        for c in range(channels):
-            total = np.float32(0)
-            for k in range(2 if depth > 1 else 1):
-                a = np.uintp(((c * depth + iz + k) * height + iy) * width + ix)  # unsigned: no test for < 0
-                b = a + np.uintp(width)
-                upper = (one - tx) * flat[a] + tx * flat[a + np.uintp(1)]
-                lower = (one - tx) * flat[b] + tx * flat[b + np.uintp(1)]
-                total += ((one - ty) * upper + ty * lower) * (tz if k else one - tz)
-            into[c, p] = total
+def _cubic(image: Any, part: Any, into: Any) -> Any:
+    """Where all 4 x 4 (x 4) pixels are there."""
+    _, base, taps, _, first, last = part
+    depth, height, width = image.shape
+    flat, start, wy, wx = image.reshape(-1), base[first:last], taps[1], taps[2]
+    for p in range(last - first):
+        into[p] = 0
+    for k in range(4) if depth > 1 else range(1, 2):
+        wz, offset = taps[0, k, first:last], ((k - 1) * height - 1) * width - 1
+        for p in range(last - first):
+            a, plane = np.uintp(start[p] + offset), np.float32(0)
+            for j in range(4):
+                b, c, d = a + np.uintp(1), a + np.uintp(2), a + np.uintp(3)
+                q = np.uintp(p + first)
+                line = wx[0, q] * flat[a] + wx[1, q] * flat[b] + wx[2, q] * flat[c] + wx[3, q] * flat[d]
+                plane += wy[j, q] * line
+                a += np.uintp(width)
+            into[p] += wz[p] * plane
 
 
 @_compiled
-def _smooth_mirrored(array, whole, at, cubic, into):
-    """Either interpolation where some of the 4 x 4 (x 4) pixels lie beyond the array, (C, Z, Y, X) -> (C, n)."""
-    channels, depth, height, width = array.shape
-    zero, one = np.float32(0), np.float32(1)
-    for p in range(at.shape[1]):
-        iz, tz = _split(at[0, p], whole[0])
-        iy, ty = _split(at[1, p], whole[1])
-        ix, tx = _split(at[2, p], whole[2])
-        wz = _keys(tz) if cubic else (zero, one - tz, tz, zero)
-        wy = _keys(ty) if cubic else (zero, one - ty, ty, zero)
-        wx = _keys(tx) if cubic else (zero, one - tx, tx, zero)
-        for c in range(channels):
-            total = zero
-            for kj in range(4, 8) if depth == 1 else range(16):
-                k, j = kj // 4, kj % 4
-                plane = array[c, _mirrored(iz - 1 + k, depth)] 
-                line = zero
-                for i in range(4):
-                    line += wx[i] * plane[_mirrored(iy - 1 + j, height), _mirrored(ix - 1 + i, width)]
-                total += (one if depth == 1 else wz[k]) * wy[j] * line
-            into[c, p] = total
+def _cubic_mirrored(image: Any, part: Any, into: Any) -> Any:
+    """Where some of the 4 x 4 (x 4) pixels lie beyond the image."""
+    cell, _, taps, _, first, last = part
+    depth, height, width = image.shape
+    flat, wz, wy, wx = image.reshape(-1), taps[0], taps[1], taps[2]
+    for p in range(first, last):
+        x0, x1 = np.uintp(_mirrored(cell[2, p] - 1, width)), np.uintp(_mirrored(cell[2, p], width))
+        x2, x3 = np.uintp(_mirrored(cell[2, p] + 1, width)), np.uintp(_mirrored(cell[2, p] + 2, width))
+        total = np.float32(0)
+        for k in range(4) if depth > 1 else range(1, 2):
+            z = _mirrored(cell[0, p] - 1 + k, depth) * height
+            for j in range(4):
+                a = np.uintp((z + _mirrored(cell[1, p] - 1 + j, height)) * width)
+                line = wx[0, p] * flat[a + x0] + wx[1, p] * flat[a + x1]
+                line += wx[2, p] * flat[a + x2] + wx[3, p] * flat[a + x3]
+                total += wz[k, p] * wy[j, p] * line
+        into[p - first] = total
+
+
+@_compiled
+def _linear(weight: Any, part: Any, into: Any) -> Any:
+    """Where all 2 x 2 (x 2) pixels are there."""
+    _, base, _, rest, first, last = part
+    depth, height, width = weight.shape
+    flat, start, one = weight.reshape(-1), base[first:last], np.float32(1)
+    tz, ty, tx = rest[0, first:last], rest[1, first:last], rest[2, first:last]
+    for k in range(2 if depth > 1 else 1):
+        offset = k * height * width
+        for p in range(last - first):
+            a = np.uintp(start[p] + offset)
+            b = a + np.uintp(width)
+            upper = (one - tx[p]) * flat[a] + tx[p] * flat[a + np.uintp(1)]
+            lower = (one - tx[p]) * flat[b] + tx[p] * flat[b + np.uintp(1)]
+            plane = (one - ty[p]) * upper + ty[p] * lower
+            into[p] = tz[p] * plane + into[p] if k else (one - tz[p]) * plane
+
+
+@_compiled
+def _linear_mirrored(weight: Any, part: Any, into: Any) -> Any:
+    """Where some of the 2 x 2 (x 2) pixels lie beyond the weight map."""
+    cell, _, _, rest, first, last = part
+    depth, height, width = weight.shape
+    flat, one = weight.reshape(-1), np.float32(1)
+    for p in range(first, last):
+        tz, ty, tx = rest[0, p], rest[1, p], rest[2, p]
+        x0, x1 = np.uintp(_mirrored(cell[2, p], width)), np.uintp(_mirrored(cell[2, p] + 1, width))
+        total = np.float32(0)
+        for kj in range(4 if depth > 1 else 2):
+            k, j = kj // 2, kj % 2
+            z, y = _mirrored(cell[0, p] + k, depth), _mirrored(cell[1, p] + j, height)
+            a = np.uintp((z * height + y) * width)
+            line = (one - tx) * flat[a + x0] + tx * flat[a + x1]
+            total += (tz if k else one - tz) * (ty if j else one - ty) * line
+        into[p - first] = total
+
+
+@_compiled
+def _nearest(classes: Any, part: Any, into: Any) -> Any:
+    """Where the pixel is there."""
+    _, base, _, rest, first, last = part
+    _, height, width = classes.shape
+    flat, start, half = classes.reshape(-1), base[first:last], np.float32(0.5)
+    tz, ty, tx = rest[0, first:last], rest[1, first:last], rest[2, first:last]
+    for p in range(last - first):
+        step = (height * width if tz[p] >= half else 0) + (width if ty[p] >= half else 0) + (tx[p] >= half)
+        into[p] = flat[np.uintp(start[p] + step)]
+
+
+@_compiled
+def _nearest_mirrored(classes: Any, part: Any, into: Any) -> Any:
+    """Where the pixel may lie beyond the class map."""
+    cell, _, _, rest, first, last = part
+    depth, height, width = classes.shape
+    half = np.float32(0.5)
+    for p in range(first, last):
+        z = _mirrored(cell[0, p] + (rest[0, p] >= half), depth)
+        y = _mirrored(cell[1, p] + (rest[1, p] >= half), height)
+        into[p - first] = classes[z, y, _mirrored(cell[2, p] + (rest[2, p] >= half), width)]

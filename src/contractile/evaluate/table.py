@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from contractile.evaluate import uncertainty
-from contractile.evaluate.groups import GROUPS, KEYS, EvaluateConfig, Floats, Measured, Task, measure
+from contractile.evaluate import challenge, uncertainty
+from contractile.evaluate.keys import KEYS
+from contractile.evaluate.measures import GROUPS, Case, EvaluateConfig, Floats, Measured, Task, measure
 from contractile.evaluate.pairs import Labels, Pair, Prediction, pair_up
-from contractile.evaluate.result import Evaluation, ImageScores, Score
+from contractile.evaluate.result import Comparison, Difference, Evaluation, ImageScores, Score
 
 Progress = Callable[[int, int], None]
+MOST_CLASSES = 32
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What was measured: terms of every image by name, and of the whole set where a score has no images."""
+
+    images: dict[str, Measured]
+    whole: Measured
+
+    def of(self, key: str) -> list[Floats | str]:
+        """Terms that make up the set's score."""
+        return [self.whole[key]] if key in self.whole else [m[key] for m in self.images.values()]
 
 
 def evaluate(
@@ -26,28 +42,51 @@ def evaluate(
 ) -> Evaluation:
     """Score predictions against truths, image by image and as a set.
 
-    Both are paths (folder, glob, file, stack) or arrays / lists of arrays: labels (*S) of integers or
-    probabilities (K, *S) / (*S) of floats against labels (*S). `scores` names groups (`isbi`,
-    `overlap`) or single keys; by default those that make sense for the truth. `progress(done, all)` is
-    called after each image. Raises ValueError, in one line naming the image, for pairs that cannot be
-    scored; scores that are merely undefined are None with a reason.
+    Both are paths (folder, glob, file, stack; or a Cell Tracking Challenge result folder against NN_GT)
+    or arrays / lists of arrays: labels (*S) of integers or probabilities (K, *S) / (*S) of floats
+    against labels (*S), negative where the truth is to be ignored. `scores` names groups (`isbi`,
+    `overlap`, `ap`, `ctc`, `surface`) or single keys; by default those that make sense for the truth.
+    `progress(done, all)` is called after each image.
+
+    Raises ValueError, in one line naming the image, for pairs that cannot be scored, and
+    FileNotFoundError; scores that are merely undefined are None with a reason.
     """
     config = config or EvaluateConfig()
-    pairs = pair_up(predicted, truth, names=names, dims=config.dims)
-    task = find_task(pairs, config)
-    measured = []
-    for i, pair in enumerate(pairs):
-        measured.append(_measure_pair(pair, task, config, scores))
-        if progress:
-            progress(i + 1, len(pairs))
-    return _summarise([p.name for p in pairs], measured, config)
+    return _summarise(_measure(predicted, truth, scores, config, names, progress), config)
+
+
+def compare(
+    predicted: Any,
+    other: Any,
+    truth: Any,
+    *,
+    scores: Sequence[str] | None = None,
+    config: EvaluateConfig | None = None,
+    names: Sequence[str] | None = None,
+) -> Comparison:
+    """Score two predictions of the same images and test their difference, image by image paired.
+
+    The test is a paired permutation test of the set's own score (see `uncertainty.permutation_test`).
+    Arguments and errors as for `evaluate`; images on which either score is undefined are left out.
+    """
+    config = config or EvaluateConfig()
+    first, second = (_measure(p, truth, scores, config, names, None) for p in (predicted, other))
+    if list(first.images) != list(second.images):
+        raise ValueError(
+            "predicted and other must predict the same images, got different names; predict all with both"
+        )
+    shared = [key for key in _keys(first) if key in _keys(second)]
+    differences = {key: _difference(key, first, second, config) for key in shared}
+    return Comparison(
+        first=_summarise(first, config), second=_summarise(second, config), differences=differences
+    )
 
 
 def find_task(pairs: Sequence[Pair], config: EvaluateConfig) -> Task:
     """Two-valued truth, objects, or classes: said by the configuration, otherwise seen from the truth.
 
-    Labels are taken for classes when they are few (at most 32 values in the set) and most of them come
-    in several separate pieces per image; an object is one piece.
+    Labels are taken for classes when they are few (at most 32 values in the set) and come in more than
+    two separate pieces per image and value; an object is one piece.
     """
     if config.classes is not None:
         return Task("classes", config.classes)
@@ -57,13 +96,14 @@ def find_task(pairs: Sequence[Pair], config: EvaluateConfig) -> Task:
         truth = pair.load_truth()
         found = [int(v) for v in np.unique(truth) if v >= 0]
         values.update(found)
-        if len(values) <= 32:
+        if len(values) <= MOST_CLASSES:
             pieces += [_count_pieces(truth == v) for v in found if v > 0]
-    if len(values - {0}) <= 1:
+    positive = len(values - {0})
+    if positive == 1 or (not positive and pairs[0].load_prediction().labels is None):
         return Task("binary", tuple(sorted(values)))
-    if len(values) <= 32 and np.mean(pieces) > 2:
+    if positive and len(values) <= MOST_CLASSES and np.mean(pieces) > 2:
         return Task("classes", tuple(sorted(values)))
-    return Task("objects", ())
+    return Task("objects")
 
 
 def _count_pieces(mask: Any) -> int:
@@ -72,43 +112,138 @@ def _count_pieces(mask: Any) -> int:
     return int(ndimage.label(mask)[1])
 
 
+def _measure(
+    predicted: Any,
+    truth: Any,
+    scores: Sequence[str] | None,
+    config: EvaluateConfig,
+    names: Sequence[str] | None,
+    progress: Progress | None,
+) -> Terms:
+    _check_scores(scores)
+    if challenge.is_challenge(truth):
+        return _measure_challenge(predicted, truth, scores, config, progress)
+    pairs = _with_ignored(pair_up(predicted, truth, names=names, dims=config.dims), config)
+    return Terms(_measure_pairs(pairs, find_task(pairs, config), scores, config, progress), {})
+
+
+def _with_ignored(pairs: Sequence[Pair], config: EvaluateConfig) -> list[Pair]:
+    """The same pairs with the pixels of `ignore_label` turned negative in the truth."""
+    if config.ignore_label is None:
+        return list(pairs)
+
+    def mark(load: Callable[[], Labels]) -> Labels:
+        truth = load()
+        return np.where(truth == config.ignore_label, -1, truth.astype(np.int64))
+
+    return [replace(pair, load_truth=partial(mark, pair.load_truth)) for pair in pairs]
+
+
+def _measure_challenge(
+    predicted: Any,
+    truth: Any,
+    scores: Sequence[str] | None,
+    config: EvaluateConfig,
+    progress: Progress | None,
+) -> Terms:
+    """SEG and any other group on the frames of SEG, DET and TRA on those of TRA."""
+    sequence = challenge.open_sequence(predicted, truth, config.dims)
+    pairs = challenge.list_pairs(sequence, config.dims)
+    images = _measure_pairs(pairs, Task("objects"), scores or ("ctc",), config, progress)
+    keys = list(next(iter(images.values())))
+    if not sequence.tra:
+        return Terms(images, {})
+    if not sequence.seg and "seg" in keys:
+        images = {name: m | {"seg": "needs the folder SEG in the truth"} for name, m in images.items()}
+    if not {"det", "tra"} & set(keys):
+        return Terms(images, {})
+    frames, graph = challenge.measure_frames(sequence, config)
+    merged: dict[str, Measured] = {}
+    for name in sorted({*images, *frames}, key=challenge.frame_order):
+        measured: Measured = dict.fromkeys(keys, "this frame is not in the folder SEG of the truth")
+        measured |= {
+            "det": "this frame is not in the folder TRA of the truth",
+            "tra": "a score of whole sequences",
+        }
+        measured |= {k: v for k, v in images.get(name, {}).items() if k not in ("det", "tra")}
+        measured |= frames.get(name, {})
+        merged[name] = {key: measured[key] for key in keys}
+    return Terms(merged, {"tra": graph} if "tra" in keys else {})
+
+
+def _measure_pairs(
+    pairs: Sequence[Pair],
+    task: Task,
+    scores: Sequence[str] | None,
+    config: EvaluateConfig,
+    progress: Progress | None,
+) -> dict[str, Measured]:
+    measured: dict[str, Measured] = {}
+    for i, pair in enumerate(pairs):
+        measured[pair.name] = _measure_pair(pair, task, config, scores)
+        if progress:
+            progress(i + 1, len(pairs))
+    keys = dict.fromkeys(key for m in measured.values() for key in m)
+    missing = "needs object labels, and the prediction of this image holds probabilities"
+    return {name: {key: m.get(key, missing) for key in keys} for name, m in measured.items()}
+
+
 def _measure_pair(pair: Pair, task: Task, config: EvaluateConfig, scores: Sequence[str] | None) -> Measured:
     truth, prediction = pair.load_truth(), pair.load_prediction()
-    if prediction.shape != truth.shape:
-        raise ValueError(
-            f"{pair.where}: predicted {prediction.shape} pixels for a truth of {truth.shape} ({pair.truth_where}); "
-            "predict the image that the truth was drawn on"
-        )
+    challenge.check_shapes(prediction.shape, truth.shape, pair.where, pair.truth_where)
+    case = Case(prediction, truth, task, config, pair.load_pixel_size)
     measured: Measured = {}
-    for group, keys in _choose(scores, task, prediction).items():
-        try:
-            measured |= measure(group, prediction, truth, task, config)(keys)
-        except ValueError as error:
-            raise ValueError(f"{pair.where}: {error}") from None
+    try:
+        for group, keys in _choose(scores, task, prediction).items():
+            measured |= measure(group, case, keys)
+    except ValueError as error:
+        raise ValueError(f"{pair.where}: {error}") from None
     return measured
 
 
-def _choose(scores: Sequence[str] | None, task: Task, prediction: Prediction) -> dict[str, list[str]]:
-    """-> group -> keys."""
-    if scores is None:
-        scores = ["overlap", "isbi"] if task.kind == "binary" else ["overlap"]
+def _check_scores(scores: Sequence[str] | None) -> None:
     known = [*GROUPS, *KEYS]
-    unknown = [s for s in scores if s not in known]
-    if unknown:
-        raise ValueError(f"scores must be among {', '.join(known)}, got {', '.join(unknown)}; correct the name")
-    wanted = {key for s in scores for key in GROUPS.get(s, (s,))}
+    unknown = [s for s in scores or () if s not in known]
+    if unknown or (scores is not None and not scores):
+        raise ValueError(
+            f"scores must be among {', '.join(known)}, got {', '.join(unknown) or 'none'}; correct the name"
+        )
+
+
+def _choose(scores: Sequence[str] | None, task: Task, prediction: Prediction) -> dict[str, list[str]]:
+    """-> group -> keys: those asked for, or those that make sense for truth and prediction."""
+    if scores is None:
+        by_kind = {
+            "binary": ["overlap", "isbi"],
+            "objects": ["overlap", "ap", "seg", "det"],
+            "classes": ["overlap"],
+        }
+        scores = (
+            by_kind[task.kind] if prediction.labels is not None or task.kind != "objects" else ["overlap"]
+        )
+    elif prediction.labels is None and task.kind != "binary":
+        wanting = [s for s in scores if s in ("ap", "ctc", *GROUPS["ap"], *GROUPS["ctc"])]
+        if wanting:
+            raise ValueError(
+                f"{', '.join(wanting)} need object labels, got probabilities; predict with --save labels"
+            )
+    wanted = {key for s in scores for key in GROUPS.get(s, ())} | set(scores)
     chosen = {group: [k for k in keys if k in wanted] for group, keys in GROUPS.items()}
     return {group: keys for group, keys in chosen.items() if keys}
 
 
-def _summarise(names: Sequence[str], measured: Sequence[Measured], config: EvaluateConfig) -> Evaluation:
-    keys = list(measured[0])
+def _keys(terms: Terms) -> list[str]:
+    return list(next(iter(terms.images.values())))
+
+
+def _summarise(terms: Terms, config: EvaluateConfig) -> Evaluation:
     images = [
-        ImageScores(name=name, scores={key: _score(key, [m[key]], None) for key in keys})
-        for name, m in zip(names, measured, strict=True)
+        ImageScores(name=name, scores={key: _score(key, [value], None) for key, value in measured.items()})
+        for name, measured in terms.images.items()
     ]
-    summary = {key: _score(key, [m[key] for m in measured], config) for key in keys}
-    return Evaluation(summary=summary, images=images)
+    return Evaluation(
+        summary={key: _score(key, terms.of(key), config) for key in _keys(terms)}, images=images
+    )
 
 
 def _score(key: str, terms: Sequence[Floats | str], config: EvaluateConfig | None) -> Score:
@@ -122,7 +257,32 @@ def _score(key: str, terms: Sequence[Floats | str], config: EvaluateConfig | Non
         return Score(value=None, reason=KEYS[key].undefined)
     interval = None
     if config is not None and config.resamples:
-        rng = np.random.default_rng(config.seed)
-        interval = uncertainty.bootstrap(sums, KEYS[key].reduce, config.resamples, rng)
+        interval = uncertainty.bootstrap(
+            sums, KEYS[key].reduce, config.resamples, np.random.default_rng(config.seed)
+        )
     low, high = interval or (None, None)
     return Score(value=value, low=low, high=high, detail=KEYS[key].explain(sums.sum(axis=0)))
+
+
+def _difference(key: str, first: Terms, second: Terms, config: EvaluateConfig) -> Difference:
+    reduce = KEYS[key].reduce
+    both = [
+        (a, b)
+        for a, b in zip(first.of(key), second.of(key), strict=True)
+        if not isinstance(a, str) and not isinstance(b, str)
+    ]
+    if not both:
+        return Difference(first=None, second=None, value=None, reason="no image on which both are defined")
+    one, two = (np.stack(side) for side in zip(*both, strict=True))
+    values = [float(reduce(side.sum(axis=0))) for side in (one, two)]
+    if not np.isfinite(values).all():
+        return Difference(first=None, second=None, value=None, reason=KEYS[key].undefined)
+    rng = np.random.default_rng(config.seed)
+    low, high = uncertainty.bootstrap_difference(one, two, reduce, config.resamples, rng) or (None, None)
+    gap = values[0] - values[1]
+    ahead = "first" if (gap < 0) == KEYS[key].lower_is_better else "second"
+    p_value = uncertainty.permutation_test(one, two, reduce, config.resamples, rng)
+    better = ahead if gap else None
+    return Difference(
+        first=values[0], second=values[1], value=gap, low=low, high=high, p_value=p_value, better=better
+    )

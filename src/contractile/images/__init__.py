@@ -17,6 +17,7 @@ from contractile.images.reading import read_labels as read_labels
 from contractile.images.reading import read_probabilities as read_probabilities
 from contractile.images.sources import Source as Source
 from contractile.images.sources import find as find
+from contractile.images.sources import list_files as list_files
 from contractile.images.sources import stem as stem
 from contractile.images.writing import replacing as replacing
 from contractile.images.writing import write_image as write_image

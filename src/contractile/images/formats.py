@@ -142,6 +142,8 @@ def _tiff_raster(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, stack
     def load() -> Any:
         if series.dataoffset is not None:
             return np.memmap(tiff.filehandle.path, dtype, "r", series.dataoffset, series.shape)
+        if 1 in series.shape[-2:]:  # tifffile chunks an image one pixel wide in a way it cannot read
+            return series.asarray(level=0)
         store = stack.enter_context(series.aszarr(level=0))
         return zarr.open_array(store, mode="r")
 
@@ -172,8 +174,13 @@ def _open_picture(path: Path, indices: bool) -> Raster:
 
 
 def _decode_picture(path: Path, indices: bool) -> np.ndarray[Any, Any]:
-    if path.suffix.lower() == ".png":  # Pillow would reduce 16-bit colour to 8 bits
-        data = path.read_bytes()
+    suffix = path.suffix.lower()
+    data = path.read_bytes()
+    if suffix in (".jpg", ".jpeg"):
+        if b"\xff\xd9" not in data[-4096:]:  # the decoder would fill what is missing with grey
+            raise EOFError("no end marker")
+        return np.asarray(imagecodecs.jpeg8_decode(data))
+    if suffix == ".png":  # Pillow would reduce 16-bit colour to 8 bits
         has_palette = data[25:26] == b"\x03"
         if not (has_palette and indices):
             return np.asarray(imagecodecs.png_decode(data))

@@ -21,7 +21,7 @@ class Pixels(Protocol):
     def __getitem__(self, key: Any, /) -> NDArray[Any]: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Affine:
     """values = (pixels - offset) * scale, offset and scale (C,) float64."""
 

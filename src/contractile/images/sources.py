@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contractile.images.axes import arrange
-from contractile.images.formats import SUPPORTED, TIFF, describe_unsupported, is_zarr, open_rasters
+from contractile.images.formats import PICTURES, SUPPORTED, describe_unsupported, is_zarr, open_rasters
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,15 @@ def find(where: str | Path | Sequence[str | Path], *, dims: int = 2) -> list[Sou
     Raises FileNotFoundError where nothing is there, ValueError for an empty folder, a format that
     cannot be read, a truncated file, or axes that do not make an image of `dims` dimensions.
     """
+    return [source for path in list_files(where) for source in _sources_in(path, dims)]
+
+
+def list_files(where: str | Path | Sequence[str | Path]) -> list[Path]:
+    """The files that `find` would look into, not yet opened. Errors as `find`, for the places alone."""
     places = [where] if isinstance(where, str | Path) else list(where)
     if not places:
-        raise ValueError("where must name at least one folder or file, got an empty list")
-    paths = [path for place in places for path in _files_at(place)]
-    return [source for path in paths for source in _sources_in(path, dims)]
+        raise ValueError("where must name at least one folder or file, got an empty list; name one")
+    return [path for place in places for path in _files_at(place)]
 
 
 def stem(path: Path) -> str:
@@ -89,7 +93,7 @@ def _is_readable(path: Path) -> bool:
 
 def _sources_in(path: Path, dims: int) -> list[Source]:
     name = stem(path)
-    if path.suffix.lower() not in (*TIFF, ".npy", ".zarr", ""):  # pictures have one page
+    if path.suffix.lower() in PICTURES:  # these have one page
         return [Source(name, path)]
     with open_rasters(path, dims=dims) as rasters:
         pages = sum(arrange(one.axes, one.lengths, dims=dims, file=str(path)).pages for one in rasters)

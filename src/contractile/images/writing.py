@@ -115,7 +115,7 @@ def _write_tiff(path: Path, array: NDArray[Any], axes: str, pixel_size_um: tuple
     if str(array.dtype) in IMAGEJ_TYPES and "CZ" not in axes and array.nbytes < IMAGEJ_BYTES:
         unit = {"unit": "um", **({"spacing": z} if z else {})} if x else {}
         form = {"imagej": True, "metadata": {"axes": axes, **unit}}
-    if 1 in array.shape[:-2]:
+    if 1 in (*array.shape[:-2], array.shape[-1]):
         form = {"metadata": {"axes": axes}}
     if x and y:
         form |= {"resolution": (1 / x, 1 / y)}

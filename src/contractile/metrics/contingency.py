@@ -158,7 +158,7 @@ def _count_pairs(pred: NDArray[np.int32], true: NDArray[np.int32]) -> tuple[Ints
         if p < 0:
             lowest = min(lowest, p)
             continue
-        key = (np.int64(t) << 32) | np.int64(p)
+        key = (np.int64(t) << 32) | np.int64(p)  # t, p >= 0: the key is at least 0
         slot = _find_slot(keys, key)
         if keys[slot] == -1:
             keys[slot] = key
@@ -172,7 +172,7 @@ def _count_pairs(pred: NDArray[np.int32], true: NDArray[np.int32]) -> tuple[Ints
 
 
 @compiled
-def _find_slot(keys: Ints, key: int) -> int:
+def _find_slot(keys: Ints, key: np.int64) -> np.int64:
     """Slot that holds `key`, or the free one where it belongs. `keys.size` is a power of two."""
     mask = keys.size - 1
     mixed = key * np.int64(-7046029254386353131)  # Fibonacci hashing: 2**64 / golden ratio

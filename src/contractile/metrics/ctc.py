@@ -29,7 +29,7 @@ Edges = dict[tuple[Vertex, Vertex], bool]  # True for the link from a parent to 
 
 @dataclass(frozen=True)
 class GraphErrors:
-    """Edits between predicted and true graph; `vertices` and `edges` of the true one. Errors add up with `+`."""
+    """Edits between predicted and true graph; `vertices`, `edges` of the true one. They add up with `+`."""
 
     vertices: int = 0
     splits: int = 0
@@ -72,7 +72,7 @@ def find_covering(objects: Objects) -> Ints:
 
 
 def score_objects(objects: Objects) -> Floats:
-    """(T,) Jaccard index of each true object with the one that covers it, 0 where none does. SEG is their mean.
+    """(T,) Jaccard index of each true object with the one that covers it, else 0. SEG is their mean.
 
     The mean goes over all true objects of all annotated frames; extra predictions cost nothing.
     """
@@ -137,7 +137,7 @@ def parse_tracks(text: str) -> Ints:
             label, first, last, parent = (int(word) for word in line.split())
         except ValueError:
             raise ValueError(
-                f"line {number} must be four whole numbers (label, first frame, last frame, parent), got {line!r}; "
+                f"line {number} must be four whole numbers (label, first, last frame, parent), got {line!r}; "
                 "write one line per track"
             ) from None
         if label in tracks or first > last or label < 1:

@@ -154,6 +154,10 @@ def _measure_warping(predicted: NDArray[Any], white: NDArray[np.bool_]) -> Float
 
     A binary map needs all thresholds too: the distance to the threshold decides which pixel flips first.
     """
-    proposal = predicted.astype(np.float64) if predicted.dtype.kind == "f" else (predicted > 0).astype(np.float64)
-    counts = [count_topology_errors(proposal, white, level) for level in THRESHOLDS[: LEVELS["warping_error"]]]
+    proposal = (
+        predicted.astype(np.float64) if predicted.dtype.kind == "f" else (predicted > 0).astype(np.float64)
+    )
+    counts = [
+        count_topology_errors(proposal, white, level) for level in THRESHOLDS[: LEVELS["warping_error"]]
+    ]
     return np.array([[c.splits + c.mergers, white.size] for c in counts], np.float64)

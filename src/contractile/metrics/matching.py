@@ -46,7 +46,7 @@ class Matches:
 
     @property
     def ap(self) -> float | None:
-        """TP / (TP + FP + FN), the "average precision" of StarDist, Cellpose and the 2018 Data Science Bowl."""
+        """TP / (TP + FP + FN), the "average precision" of StarDist, Cellpose and the Data Science Bowl."""
         either = self.true_objects + self.pred_objects - self.true_positives
         return self.true_positives / either if either else None
 
@@ -58,7 +58,7 @@ class Matches:
 
     @property
     def pq(self) -> float | None:
-        """Panoptic quality, sum of matched IoU / (TP + FP / 2 + FN / 2) (Kirillov et al. 2019, arXiv:1801.00868)."""
+        """Panoptic quality, sum of IoU / (TP + FP / 2 + FN / 2) (Kirillov et al. 2019, arXiv:1801.00868)."""
         both = self.true_objects + self.pred_objects
         return 2 * self.iou_sum / both if both else None
 
@@ -154,7 +154,7 @@ def _choose_pairs(objects: Objects, iou: Floats, level: float) -> NDArray[np.int
 
 
 def _assign(objects: Objects, iou: Floats, level: float) -> NDArray[np.intp]:
-    """One-to-one pairs with the most IoU >= level, then the most IoU in all; sparse, so memory follows the pairs."""
+    """One-to-one pairs with the most IoU >= level, then the most IoU in all; memory follows the pairs."""
     true, pred = len(objects.true_ids), len(objects.pred_ids)
     if len(iou) == 0:
         return np.empty(0, np.intp)

@@ -80,7 +80,7 @@ def adapted_rand(table: Contingency, *, ignore: Sequence[int] = (0,)) -> RandSco
     """
     rows, cols, counts = _without(table, ignore)
     pixels = counts.sum()
-    pairs = float((counts**2).sum() - pixels)
+    pairs = float((counts.astype(np.float64) ** 2).sum() - pixels)
     true_pairs = float((_totals(rows, counts) ** 2).sum() - pixels)
     pred_pairs = float((_totals(cols, counts) ** 2).sum() - pixels)
     if true_pairs + pred_pairs == 0:
@@ -92,9 +92,7 @@ def adapted_rand(table: Contingency, *, ignore: Sequence[int] = (0,)) -> RandSco
     )
 
 
-def variation_of_information(
-    table: Contingency, *, ignore: Sequence[int] = ()
-) -> tuple[float, float] | None:
+def variation_of_information(table: Contingency, *, ignore: Sequence[int] = ()) -> tuple[float, float] | None:
     """(split, merge) = H(predicted | true), H(true | predicted) in bits, each >= 0, 0 is perfect.
 
     Meila 2003 (doi:10.1007/978-3-540-45167-9_14). The background counts as one more object unless 0 is
@@ -115,5 +113,4 @@ def _without(table: Contingency, ignore: Sequence[int]) -> tuple[Ints, Ints, Int
 
 
 def _totals(index: Ints, counts: Ints) -> Floats:
-    # float64: squares of areas overflow int64 only beyond 3e9 pixels, but sums of them sooner
-    return np.bincount(index, weights=counts)
+    return np.bincount(index, weights=counts).astype(np.float64)

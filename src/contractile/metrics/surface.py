@@ -13,6 +13,7 @@ Two conventions are in use and both are here, since HD95 differs between them:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -53,7 +54,11 @@ class SurfaceScores:
 
 
 def score_surfaces(
-    predicted: NDArray[Any], truth: NDArray[Any], *, spacing: Sequence[float] | None = None, tolerance: float = 1.0
+    predicted: NDArray[Any],
+    truth: NDArray[Any],
+    *,
+    spacing: Sequence[float] | None = None,
+    tolerance: float = 1.0,
 ) -> SurfaceScores | None:
     """All surface scores of two masks (*S), white where above 0; None when either is empty.
 
@@ -69,7 +74,9 @@ def score_surfaces(
         )
     sizes = tuple(float(s) for s in spacing) if spacing is not None else (1.0,) * pred.ndim
     if len(sizes) != pred.ndim or not all(0 < s < np.inf for s in sizes):
-        raise ValueError(f"spacing must be {pred.ndim} sizes above 0, got {sizes}; give one per axis of the image")
+        raise ValueError(
+            f"spacing must be {pred.ndim} sizes above 0, got {sizes}; give one per axis of the image"
+        )
     if not tolerance >= 0:
         raise ValueError(f"tolerance must be at least 0, got {tolerance}; use one pixel size if in doubt")
     if not pred.any() or not true.any():
@@ -107,7 +114,7 @@ def measure_contours(pred: Mask, true: Mask, spacing: tuple[float, ...]) -> Dist
 
 
 def find_percentile(distances: Distances, percent: float) -> float:
-    """Larger of the two directed percentiles, weighted, without interpolation (100: the Hausdorff distance)."""
+    """Larger of the two directed percentiles, weighted, not interpolated (100: the Hausdorff distance)."""
     directed = (
         (distances.from_pred, distances.pred_weights),
         (distances.from_true, distances.true_weights),
@@ -136,13 +143,15 @@ def size_elements(spacing: tuple[float, ...]) -> Floats:
         members = [corner for k, corner in enumerate(corners) if code >> k & 1]
         if 2 * len(members) > len(corners):
             members = [corner for corner in corners if corner not in members]
-        sizes[code] = _measure_area(members, spacing) if len(spacing) == 3 else _measure_length(members, spacing)
+        sizes[code] = (
+            _measure_area(members, spacing) if len(spacing) == 3 else _measure_length(members, spacing)
+        )
     return sizes
 
 
 def _measure_length(members: list[tuple[int, ...]], spacing: tuple[float, ...]) -> float:
     """Marching squares around one or two of four pixels."""
-    half_diagonal = float(np.hypot(*spacing)) / 2
+    half_diagonal = math.hypot(*spacing) / 2
     if len(members) == 1:
         return half_diagonal
     (y, x), (v, u) = members
@@ -171,7 +180,11 @@ def _encode_cells(mask: Mask) -> Ints:
 
 
 def _measure(
-    pred_border: Mask, true_border: Mask, pred_weights: Floats, true_weights: Floats, spacing: tuple[float, ...]
+    pred_border: Mask,
+    true_border: Mask,
+    pred_weights: Floats,
+    true_weights: Floats,
+    spacing: tuple[float, ...],
 ) -> Distances:
     to_true = ndimage.distance_transform_edt(~true_border, sampling=spacing)
     to_pred = ndimage.distance_transform_edt(~pred_border, sampling=spacing)
@@ -187,6 +200,6 @@ def _weighted_percentile(values: Floats, weights: Floats, percent: float) -> flo
 
 
 def _crop(pred: Mask, true: Mask) -> tuple[Mask, Mask]:
-    """Both cut to the box around either, with one pixel of background: nothing outside bears on a distance."""
+    """Both cut to the box around either, plus a pixel of background: nothing farther bears on a distance."""
     box = ndimage.find_objects((pred | true).astype(np.uint8))[0]
     return np.pad(pred[box], 1), np.pad(true[box], 1)

@@ -66,25 +66,7 @@ def _flood(white: NDArray[np.bool_]) -> NDArray[np.int32]:
         return np.ones(white.shape, np.int32)
     height, width = white.shape
     queue = np.empty(white.size, np.int32)
-    head, tail = 0, 0
-    for y in range(height):
-        for x in range(width):
-            if not white[y, x]:
-                basins[y, x] = _MASK
-    for y in range(height):
-        for x in range(width):
-            if basins[y, x] != _MASK:
-                continue
-            touches = (
-                (y > 0 and basins[y - 1, x] > 0)
-                or (x > 0 and basins[y, x - 1] > 0)
-                or (y + 1 < height and basins[y + 1, x] > 0)
-                or (x + 1 < width and basins[y, x + 1] > 0)
-            )
-            if touches:
-                basins[y, x] = _IN_QUEUE
-                queue[tail] = y * width + x
-                tail += 1
+    head, tail = 0, _enter_shore(basins, queue)
     fresh = False
     while head < tail:
         y, x = queue[head] // width, queue[head] % width
@@ -109,3 +91,27 @@ def _flood(white: NDArray[np.bool_]) -> NDArray[np.int32]:
                 tail += 1
         basins[y, x] = own
     return basins
+
+
+@compiled
+def _enter_shore(basins: NDArray[np.int32], queue: NDArray[np.int32]) -> int:
+    """Mark all black pixels; enter those beside a white one into the queue in scan order. -> how many."""
+    height, width = basins.shape
+    for y in range(height):
+        for x in range(width):
+            if basins[y, x] == 0:
+                basins[y, x] = _MASK
+    tail = 0
+    for y in range(height):
+        for x in range(width):
+            touches = (
+                (y > 0 and basins[y - 1, x] > 0)
+                or (x > 0 and basins[y, x - 1] > 0)
+                or (y + 1 < height and basins[y + 1, x] > 0)
+                or (x + 1 < width and basins[y, x + 1] > 0)
+            )
+            if touches and basins[y, x] == _MASK:
+                basins[y, x] = _IN_QUEUE
+                queue[tail] = y * width + x
+                tail += 1
+    return tail

@@ -34,7 +34,7 @@ class TopologyErrors:
 def count_topology_errors(
     proposal: NDArray[np.float64], white: NDArray[np.bool_], threshold: float, *, clustered: bool = False
 ) -> TopologyErrors:
-    """Bend the truth `white` (Y, X) towards `proposal > threshold` and count the pixels left, or clusters of them.
+    """Bend the truth `white` (Y, X) towards `proposal > threshold`; count the pixels left, or their clusters.
 
     Objects that vanish are no split and no merger: an empty proposal makes none. Binary proposals count
     differently at different thresholds, which set the order of flips. A truth without any black pixel
@@ -50,7 +50,7 @@ def count_topology_errors(
 
 
 def _count(pixels: NDArray[np.bool_], kind: int, warped: NDArray[np.bool_], clustered: bool) -> int:
-    """Pixels of one kind, or their clusters: 8-connected mergers and white hole additions, 4-connected others."""
+    """Pixels of one kind, or clusters: 8-connected mergers and white hole additions, 4-connected others."""
     if not clustered:
         return int(pixels.sum())
     cornered = pixels & ((kind == MERGER) | ((kind == HOLE_ADDITION) & warped))

@@ -17,12 +17,12 @@ History = Sequence[Mapping[str, float]]
 Floats = NDArray[np.float64]
 
 SIZE_INCHES = (5.3, 3.3)
-SMOOTHING = 0.9  # of the loss, a sample's luck being large beside what it learns
+SMOOTHING = 0.015  # of the loss: standard deviation of the weights, as a share of the curve's length
 LOG_FROM = 10  # ratio of the largest to the smallest loss from which the axis is logarithmic
 PREFIX = "val_"
 # Stand-ins for colours that the page's style decides; no drawing of ours uses them for themselves.
 INK, FAINT = "#00000a", "#00000b"
-SERIES = ("#0000a1", "#0000a2", "#0000a3", "#0000a4", "#0000a5", "#0000a6", "#0000a7")
+SERIES = ("#0000a1", "#0000a2", "#0000a3", "#0000a4", "#0000a5", "#0000a6")
 VARIABLES = {INK: "var(--soft)", FAINT: "var(--line)"} | {
     colour: f"var(--series-{number})" for number, colour in enumerate(SERIES, start=1)
 }
@@ -38,28 +38,35 @@ class Curve:
     caption: str = ""
 
 
-def draw_curves(history: History, *, steering: str | None = None) -> tuple[Curve, ...]:
+def draw_curves(history: History, *, steering: str | None = None, note: str = "") -> tuple[Curve, ...]:
     """Loss, learning rate, validation scores and validation errors against steps and minutes.
 
     `history` rows hold `step` and either `seconds`, `loss`, `learning_rate` or `val_NAME` scores. The
-    best validation by `steering` is marked. Curves without a row are left out.
+    best validation by `steering` is marked, `note` says on what it was scored. Curves without a row are
+    left out, and so are the last of many scores.
     """
-    clock = read_clock(history)
     curves = []
     loss = _columns(history, ["loss"])
     if loss:
-        curves.append(Curve("Loss", _draw(loss, clock, kind="loss"), "Mean over the steps between two records, and smoothed."))
+        curves.append(
+            Curve(
+                "Loss", _draw(loss, history, kind="loss"), "Faint: mean between two records. Bold: smoothed."
+            )
+        )
     rate = _columns(history, ["learning_rate"])
     if rate:
-        curves.append(Curve("Learning rate", _draw(rate, clock)))
-    names = list(dict.fromkeys(key for row in history for key in row if key.startswith(PREFIX)))
+        curves.append(Curve("Learning rate", _draw(rate, history)))
+    found = dict.fromkeys(key for row in history for key in row if key.startswith(PREFIX))
+    names = sorted(found, key=lambda name: name != f"{PREFIX}{steering}")
+    best = find_best(history, steering)
     for title, wanted in (("Validation scores", False), ("Validation errors", True)):
-        chosen = _columns(history, [name for name in names if is_error(name.removeprefix(PREFIX)) == wanted])
+        chosen = [name for name in names if is_error(name.removeprefix(PREFIX)) == wanted][: len(SERIES)]
         if chosen:
-            best = find_best(history, steering)
-            mark = None if best is None else best[0]
-            caption = "Less is better." if wanted else _describe_best(best, steering)
-            curves.append(Curve(title, _draw(chosen, clock, kind="scores", mark=mark), caption))
+            drawn = _draw(
+                _columns(history, chosen), history, kind="scores", mark=None if best is None else best[0]
+            )
+            caption = "Less is better." if wanted else f"{_describe_best(best, steering)} {note}".strip()
+            curves.append(Curve(title, drawn, caption))
     return tuple(curves)
 
 
@@ -74,7 +81,7 @@ def find_best(history: History, steering: str | None) -> tuple[float, float] | N
 
 
 def read_clock(history: History) -> tuple[Floats, Floats] | None:
-    """(steps, minutes), both rising, or None for fewer than two times. A resumed run's clock is carried on."""
+    """(steps, minutes), both rising, or None for fewer than two times. The clock of a resumed run goes on."""
     rows = [(row["step"], row["seconds"] / 60) for row in history if "seconds" in row]
     if len(rows) < 2:
         return None
@@ -100,7 +107,7 @@ def _columns(history: History, names: Sequence[str]) -> dict[str, tuple[Floats, 
 
 def _draw(
     columns: Mapping[str, tuple[Floats, Floats]],
-    clock: tuple[Floats, Floats] | None,
+    history: History,
     *,
     kind: str = "line",
     mark: float | None = None,
@@ -112,8 +119,8 @@ def _draw(
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=SIZE_INCHES, layout="constrained")
         axes = figure.add_subplot()
-        _dress(axes, clock)
-        for (name, (steps, values)), colour in zip(columns.items(), SERIES * len(columns), strict=False):
+        _dress(axes, history)
+        for (name, (steps, values)), colour in zip(columns.items(), SERIES, strict=False):
             label = name_of(name.removeprefix(PREFIX))
             if kind == "loss":
                 axes.plot(steps, values, color=colour, alpha=0.35, linewidth=0.9)
@@ -121,8 +128,9 @@ def _draw(
                 if values.min() > 0 and values.max() > LOG_FROM * values.min():
                     _make_logarithmic(axes)
                 continue
-            marker = {"marker": "o", "markersize": 3.5} if kind == "scores" or len(values) == 1 else {}
-            axes.plot(steps, values, color=colour, linewidth=1.6, label=label, **marker)
+            marker = "o" if kind == "scores" or len(values) == 1 else ""
+            axes.plot(steps, values, color=colour, linewidth=1.6, label=label, marker=marker, markersize=3.5)
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         if mark is not None:
             axes.axvline(mark, color=INK, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
         if kind == "scores":
@@ -131,31 +139,32 @@ def _draw(
 
 
 def smooth(values: Floats) -> Floats:
-    """Exponential running mean that starts unbiased."""
-    total, weight, out = 0.0, 0.0, np.empty_like(values)
-    for i, value in enumerate(values):
-        total = SMOOTHING * total + (1 - SMOOTHING) * value
-        weight = SMOOTHING * weight + (1 - SMOOTHING)
-        out[i] = total / weight
-    return out
+    """Mean of each value and its neighbours, weighted by a Gaussian; ends see the neighbours they have."""
+    from scipy.ndimage import gaussian_filter1d
+
+    width = SMOOTHING * len(values)
+    weights = gaussian_filter1d(np.ones_like(values), width, mode="constant")
+    return np.asarray(gaussian_filter1d(values, width, mode="constant") / weights, np.float64)
 
 
 def _make_logarithmic(axes: Any) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _dress(axes: Any, clock: tuple[Floats, Floats] | None) -> None:
+def _dress(axes: Any, history: History) -> None:
     """Steps below, minutes above, a faint grid, nothing more."""
     for side in axes.spines.values():
         side.set_visible(False)
     axes.grid(color=FAINT, linewidth=0.8)
     axes.tick_params(colors=INK, length=0)
     axes.set_xlabel("steps", color=INK)
+    last = max(row["step"] for row in history)
+    axes.set_xlim(-0.02 * last, 1.02 * last)
+    clock = read_clock(history)
     if clock is None:
         return
     steps, minutes = clock
@@ -181,7 +190,12 @@ def _to_markup(figure: Any) -> Any:
     from markupsafe import Markup
 
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    figure.savefig(
+        buffer,
+        format="svg",
+        transparent=True,
+        metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
+    )
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
@@ -196,4 +210,7 @@ def _to_markup(figure: Any) -> Any:
 def _describe_best(best: tuple[float, float] | None, steering: str | None) -> str:
     if best is None:
         return "More is better."
-    return f"Best {name_of(steering or '')} {best[1]:.3f} at step {best[0]:.0f} (dashed line): the network that was kept."
+    step, score = best
+    return (
+        f"Best {name_of(steering or '')} {score:.3f} at step {step:.0f} (dashed line): this network was kept."
+    )

@@ -25,7 +25,6 @@ class Text:
 
     heading: str
     text: str
-    opened: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import base64
-import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
 from contractile.images import overlay
 from contractile.images.overlay import OBJECTS, PREDICTED, TRUE, as_picture
+from contractile.report.scores import format_shape
 
 MOST_PICTURES = 12
-# Pictures are shrunk to the one side, and enlarged by whole factors up to the other, so that contours stay thin.
+# Pictures are shrunk to the one, and enlarged by whole factors up to the other: contours stay thin.
 LARGEST_SIDE, SMALLEST_SIDE = 768, 512
 # Twelve pairs of this size, in base64, stay below 5 MB.
 PICTURE_BYTES = 140_000
@@ -23,7 +25,7 @@ QUALITIES = (92, 85, 75, 60, 40, 20)
 
 @dataclass(frozen=True)
 class Picture:
-    """An image beside itself with contours, each a data URI; `caption` says how good, `note` how it is shown."""
+    """An image, and it with contours, each a data URI; `caption` says how good, `note` how it is shown."""
 
     name: str
     raw: str
@@ -36,24 +38,27 @@ class Picture:
 
 @dataclass(frozen=True)
 class Swatch:
-    """A colour of the contours and what it stands for."""
+    """A colour of the contours, as CSS, and what it stands for."""
 
     colour: str
     text: str
 
 
-LEGEND_WITH_TRUTH = (
-    Swatch("#{:02x}{:02x}{:02x}".format(*PREDICTED), "predicted"),
-    Swatch("#{:02x}{:02x}{:02x}".format(*TRUE), "true"),
-)
+def _as_css(colour: Sequence[int]) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
-def make_legend(values: tuple[int, ...] = ()) -> tuple[Swatch, ...]:
+LEGEND_WITH_TRUTH = (Swatch(_as_css(PREDICTED), "predicted"), Swatch(_as_css(TRUE), "true"))
+
+
+def make_legend(values: Sequence[int] = ()) -> tuple[Swatch, ...]:
     """Colours of contours drawn without truth: one per class value, or changing from object to object."""
     if not values:
-        return (Swatch("#{:02x}{:02x}{:02x}".format(*OBJECTS[1]), "every object in a colour of its own"),)
-    colours = {value: OBJECTS[value % len(OBJECTS)] for value in values if value > 0}
-    return tuple(Swatch("#{:02x}{:02x}{:02x}".format(*colour), f"class {value}") for value, colour in colours.items())
+        colours = ", ".join(_as_css(colour) for colour in OBJECTS[:4])
+        return (Swatch(f"linear-gradient(to right, {colours})", "objects, told apart by colour"),)
+    return tuple(
+        Swatch(_as_css(OBJECTS[value % len(OBJECTS)]), f"class {value}") for value in values if value > 0
+    )
 
 
 def draw(
@@ -74,7 +79,7 @@ def draw(
                 f"{kind} of {name} must have the shape of the image {pixels.shape[1:]}, got {array.shape}; "
                 "give labels of the same image"
             )
-    notes = [" × ".join(str(size) for size in labels.shape) + " pixels"]
+    notes = [f"{format_shape(labels.shape)} pixels"]
     if labels.ndim == 3:
         middle = labels.shape[0] // 2
         notes.append(f"slice {middle + 1} of {labels.shape[0]}")
@@ -82,7 +87,7 @@ def draw(
         truth = None if truth is None else truth[middle]
     shape = _shown_shape(labels.shape)
     if shape[0] < labels.shape[0]:
-        notes.append(f"shown at {shape[0]} × {shape[1]}")
+        notes.append(f"shown at {format_shape(shape)}")
     raw = _resize_picture(as_picture(pixels), shape)
     true = None if truth is None else _resize_labels(truth, shape)
     drawn = overlay(np.moveaxis(raw, -1, 0), _resize_labels(labels, shape), truth=true)
@@ -110,26 +115,20 @@ def _resize_picture(rgb: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[n
 
 def _resize_labels(labels: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
     """The label nearest to the middle of each shown pixel."""
-    rows, columns = ((2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(shape, labels.shape, strict=True))
+    rows, columns = (
+        (2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(shape, labels.shape, strict=True)
+    )
     return labels[np.ix_(rows, columns)]
 
 
 def _encode(rgb: NDArray[np.uint8]) -> str:
     """(Y, X, 3) as a data URI: PNG where that is small, else the best JPEG that is."""
-    from PIL import Image
-
     grey = bool((rgb == rgb[..., :1]).all())
-    picture = Image.fromarray(rgb[..., 0] if grey else rgb)
-    data, kind = _save(picture, "PNG", optimize=True), "png"
+    shown = np.ascontiguousarray(rgb[..., 0] if grey else rgb)
+    data, kind = imagecodecs.png_encode(shown, level=9), "png"
     for quality in QUALITIES:
         if len(data) <= PICTURE_BYTES:
             break
         # full colour resolution: contours are a pixel or two wide
-        data, kind = _save(picture, "JPEG", quality=quality, subsampling=0, optimize=True), "jpeg"
+        data, kind = imagecodecs.jpeg8_encode(shown, level=quality, subsampling="444", optimize=True), "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
-
-
-def _save(picture: Any, form: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, form, **options)
-    return buffer.getvalue()

@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 
 from contractile.evaluate import Evaluation
 from contractile.model import ModelCard
-from contractile.report.page import Command, Facts, Page, Text, write_page
+from contractile.report.card import describe_card
+from contractile.report.page import Command, Page, Text, write_page
 from contractile.report.pictures import LEGEND_WITH_TRUTH, MOST_PICTURES, Picture, draw, make_legend
-from contractile.report.run import describe_card, describe_provenance
 from contractile.report.scores import (
+    UNKNOWN,
     Cell,
     Table,
+    count,
     describe_image,
+    format_shape,
     pick_steering,
     rank,
     summarise,
@@ -28,7 +31,7 @@ from contractile.report.scores import (
 
 @dataclass(frozen=True)
 class Segmentation:
-    """An image and what was found in it: pixels (C, *S), labels (*S), and the true labels (*S) where known."""
+    """An image and what was found in it: pixels (C, *S), labels (*S), and true labels (*S) where known."""
 
     name: str
     pixels: NDArray[Any]
@@ -56,20 +59,24 @@ def write_prediction_report(
     if not found:
         raise ValueError("segmentations must hold at least one image, got none; predict some images first")
     pictures = gallery.pictures
-    scored = 0 if evaluation is None else len(evaluation.images)
+    scored = count(len(evaluation.images), "image") if evaluation else ""
     page = Page(
         kind="Prediction",
         title=Path(path).stem if len(found) > 1 else found[0].name,
         subtitle=_subtitle(found, card),
-        scores=() if evaluation is None else summarise(evaluation, steering, card.class_values if card else ()),
-        scored=f"Measured on {scored} image{'' if scored == 1 else 's'} with a known truth",
+        scores=()
+        if evaluation is None
+        else summarise(evaluation, steering, card.class_values if card else ()),
+        scored=f"Measured on {scored} with a known truth.",
         pictures=pictures,
         pictures_title="Images",
-        pictures_note=_pictures_note(len(pictures), len(found), ranked=steering is not None, truth=gallery.truth),
+        pictures_note=_pictures_note(
+            len(pictures), len(found), ranked=steering is not None, truth=gallery.truth
+        ),
         legend=_legend(gallery, card),
         tables=(*([tabulate_images(evaluation, steering)] if evaluation else []), _tabulate(found, card)),
         command=Command(command, "") if command else None,
-        facts=(Facts("Model", describe_card(card)), Facts("Where it comes from", describe_provenance(card))) if card else (),
+        facts=describe_card(card) if card else (),
         texts=(Text("Model card", card.model_dump_json(indent=2)),) if card else (),
         footer="contractile",
     )
@@ -78,7 +85,7 @@ def write_prediction_report(
 
 @dataclass(frozen=True)
 class _Found:
-    """What labels hold: the number of different ones, their median size, and the share of pixels of each class."""
+    """What labels hold: how many different ones, their median size, the share of pixels of each class."""
 
     name: str
     shape: tuple[int, ...]
@@ -110,7 +117,9 @@ class _Gallery:
             if wanted:
                 scores = self._ranked[item.name].scores if self._ranked else {}
                 caption = describe_image(scores, self._steering)
-                self._drawn[item.name] = draw(item.name, item.pixels, item.labels, truth=item.truth, caption=caption)
+                self._drawn[item.name] = draw(
+                    item.name, item.pixels, item.labels, truth=item.truth, caption=caption
+                )
                 self.truth, self.bare = self.truth or item.truth is not None, self.bare or item.truth is None
             yield item
 
@@ -132,7 +141,7 @@ def _measure(item: Segmentation, card: ModelCard | None) -> _Found:
 
 def _tabulate(found: Sequence[_Found], card: ModelCard | None) -> Table:
     """What was found in each image: objects, or the share of each class."""
-    head = [(Cell(item.name), Cell(" × ".join(str(size) for size in item.shape))) for item in found]
+    head = [(Cell(item.name), Cell(format_shape(item.shape))) for item in found]
     if card is not None and card.task == "classes":
         columns = tuple(f"class {value}" for value in card.class_values)
         cells = [tuple(Cell(f"{100 * share:.1f} %") for share in item.shares) for item in found]
@@ -141,7 +150,7 @@ def _tabulate(found: Sequence[_Found], card: ModelCard | None) -> Table:
         cells = [
             (
                 Cell(f"{item.objects:,}"),
-                Cell("–" if item.median_size is None else f"{item.median_size:,.0f}"),
+                Cell(UNKNOWN if item.median_size is None else f"{item.median_size:,.0f}"),
                 Cell(f"{100 * item.covered:.1f} %"),
             )
             for item in found
@@ -151,11 +160,10 @@ def _tabulate(found: Sequence[_Found], card: ModelCard | None) -> Table:
 
 
 def _subtitle(found: Sequence[_Found], card: ModelCard | None) -> str:
-    images = f"{len(found)} image" + ("" if len(found) == 1 else "s")
+    images = count(len(found), "image")
     if card is not None and card.task == "classes":
         return f"{len(card.class_values)} classes in {images}"
-    total = sum(item.objects for item in found)
-    return f"{total:,} object{'' if total == 1 else 's'} in {images}"
+    return f"{count(sum(item.objects for item in found), 'object')} in {images}"
 
 
 def _pictures_note(shown: int, total: int, *, ranked: bool, truth: bool) -> str:

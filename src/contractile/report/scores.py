@@ -8,46 +8,63 @@ from dataclasses import dataclass
 from typing import Any
 
 from contractile.evaluate import Evaluation, ImageScores, Score
-from contractile.evaluate.groups import KEYS
+from contractile.evaluate.keys import KEYS
 
-# key -> (name, what it says)
+# key -> (short name, what it says)
 NAMES = {
     "iou": ("IoU", "shared area over joint area of prediction and truth"),
     "dice": ("Dice", "twice the shared area over the sum of both areas"),
-    "pixel_error": ("Pixel error", "1 − F1 of the white pixels"),
-    "warping_error": ("Warping error", "splits and mergers per pixel that no bending of the truth explains"),
-    "rand_error": ("Rand error", "1 − F1 of pairs of pixels that belong together"),
+    "pixel_error": ("Pixel error", "1 - F1 of the white pixels"),
+    "warping_error": ("Warping error", "splits and mergers per pixel, whatever way the truth is bent"),
+    "rand_error": ("Rand error", "1 - F1 of pairs of white pixels that belong together"),
     "v_rand": ("V_Rand", "Rand score after thinning the borders: 1 without splits and mergers"),
     "v_info": ("V_Info", "information score after thinning the borders: 1 without splits and mergers"),
-    "adapted_rand": ("Adapted Rand error", "1 − F1 of pairs of pixels in one object"),
-    "voi_split": ("Information lost to splits", "bits; variation of information, 0 when no object is cut"),
-    "voi_merge": ("Information lost to mergers", "bits; variation of information, 0 when no objects are joined"),
-    "ap": ("Average precision", "objects found over objects found, missed and invented"),
-    "f1": ("F1 of objects", "harmonic mean of precision and recall of objects"),
-    "pq": ("Panoptic quality", "F1 of objects times the mean IoU of those found"),
-    "aji": ("Aggregated Jaccard", "shared area over joint area, object by object"),
-    "seg": ("SEG", "mean IoU of the true objects, 0 for one that was missed (Cell Tracking Challenge)"),
+    "adapted_rand": ("Adapted Rand error", "1 - F1 of pairs of pixels in one object"),
+    "voi_split": ("Splits (bits)", "variation of information: 0 when no object is cut"),
+    "voi_merge": ("Mergers (bits)", "variation of information: 0 when no objects are joined"),
+    "ap": ("AP", "objects found over found, missed and invented, at IoU 0.5"),
+    "ap_image_mean": ("AP, image mean", "AP of each image, averaged"),
+    "f1": ("F1", "harmonic mean of precision and recall of objects, at IoU 0.5"),
+    "f1_image_mean": ("F1, image mean", "F1 of each image, averaged"),
+    "pq": ("PQ", "panoptic quality: F1 of objects times the mean IoU of those found"),
+    "pq_image_mean": ("PQ, image mean", "PQ of each image, averaged"),
+    "aji": ("AJI", "aggregated Jaccard index: shared area over joint area, object by object"),
+    "aji_image_mean": ("AJI, image mean", "AJI of each image, averaged"),
+    "matched_jaccard": ("One-to-one Jaccard", "as AJI, objects matched one to one"),
+    "seg": ("SEG", "mean IoU of the true objects, 0 for a missed one (Cell Tracking Challenge)"),
     "det": ("DET", "how well objects are detected (Cell Tracking Challenge)"),
     "tra": ("TRA", "how well objects are tracked (Cell Tracking Challenge)"),
-    "hausdorff": ("Hausdorff distance", "the farthest that the surfaces are apart"),
-    "hd95": ("Hausdorff distance, 95 %", "how far the surfaces are apart, all but the worst 5 %"),
-    "assd": ("Mean surface distance", "how far the surfaces are apart on average"),
-    "surface_dice": ("Surface Dice", "share of the surfaces that lie within the tolerance"),
+    "hausdorff": ("Hausdorff distance", "the farthest that outlines are apart"),
+    "hd95": ("HD95", "how far outlines are apart, but for the worst 5 %"),
+    "assd": ("Surface distance", "how far outlines are apart on average"),
+    "surface_dice": ("Surface Dice", "share of the outlines that lie within the tolerance"),
 }
 UNBOUNDED = frozenset({"voi_split", "voi_merge", "hausdorff", "hd95", "assd"})
-UNKNOWN = "–"
+UNKNOWN = "\N{EN DASH}"
+COUNTS = {"tp": "found", "fn": "missed", "fp": "invented"}  # lists over IoU levels, 0.5 first
+COUNTED = "ap"  # the score beside which those counts are shown
+DETAILS = {"threshold": "best threshold", "mean_over_iou": "mean over IoU 0.5 to 0.95:"}
+NO_REASON = "no reason was given"
 
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """One score of the whole set. `band` holds low, value and high in percent of [0, 1], where they lie in it."""
+    """One score of the whole set. `band` is low, value, high in percent of [0, 1], where they lie in it."""
 
     name: str
     meaning: str
     value: str
-    interval: str
+    interval: str = ""
+    reason: str = ""  # why it is undefined
     band: tuple[float, float, float] | None = None
     detail: str = ""
+
+    @property
+    def note(self) -> str:
+        """What to say beside the value alone."""
+        return self.reason or (
+            f"95 % interval {self.interval}" if self.interval else "one image, so no interval"
+        )
 
 
 @dataclass(frozen=True)
@@ -83,6 +100,14 @@ def format_number(value: float) -> str:
     return f"{value:.4f}" if abs(value) < 100 else f"{value:.5g}"
 
 
+def format_shape(shape: Sequence[float]) -> str:
+    return " \N{MULTIPLICATION SIGN} ".join(str(size) for size in shape)
+
+
+def count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def pick_steering(evaluation: Evaluation, preferred: str | None = None) -> str | None:
     """The score that ranks the images: `preferred` where it is defined, else the first that is."""
     defined = [key for key, score in evaluation.summary.items() if score.value is not None]
@@ -101,7 +126,9 @@ def rank(images: Sequence[ImageScores], steering: str | None) -> list[ImageScore
     return sorted(images, key=badness)
 
 
-def summarise(evaluation: Evaluation, steering: str | None, class_values: Sequence[int] = ()) -> tuple[ScoreRow, ...]:
+def summarise(
+    evaluation: Evaluation, steering: str | None, class_values: Sequence[int] = ()
+) -> tuple[ScoreRow, ...]:
     """The scores of the set, the steering one first."""
     keys = sorted(evaluation.summary, key=lambda key: key != steering)
     return tuple(_row(key, evaluation.summary[key], class_values) for key in keys)
@@ -135,33 +162,37 @@ def _row(key: str, score: Score, class_values: Sequence[int]) -> ScoreRow:
     meaning = NAMES[key][1] if key in NAMES else ""
     meaning += ("; " if meaning else "") + ("less is better" if is_error(key) else "more is better")
     if score.value is None:
-        return ScoreRow(name_of(key), meaning, "undefined", score.reason or "no reason was given")
+        return ScoreRow(name_of(key), meaning, "undefined", reason=score.reason or NO_REASON)
     low, high = score.low, score.high
-    known = low is not None and high is not None
-    bounds = (low, score.value, high) if low is not None and high is not None else (score.value,) * 3
-    inside = key not in UNBOUNDED and all(0 <= bound <= 1 for bound in bounds)
+    band = (score.value if low is None else low, score.value, score.value if high is None else high)
+    drawn = key not in UNBOUNDED and all(0 <= bound <= 1 for bound in band)
     return ScoreRow(
         name_of(key),
         meaning,
         format_number(score.value),
-        f"{format_number(bounds[0])} to {format_number(bounds[2])}" if known else "",
-        (100 * bounds[0], 100 * bounds[1], 100 * bounds[2]) if inside else None,
-        _describe_detail(score.detail, class_values),
+        interval="" if low is None or high is None else f"{format_number(low)} to {format_number(high)}",
+        band=(100 * band[0], 100 * band[1], 100 * band[2]) if drawn else None,
+        detail=_describe_detail(key, score.detail, class_values),
     )
 
 
-def _describe_detail(detail: Mapping[str, Any], class_values: Sequence[int]) -> str:
-    """Threshold, rule, counts and scores by class; longer curves are left to the JSON."""
+def _describe_detail(key: str, detail: Mapping[str, Any], class_values: Sequence[int]) -> str:
+    """Rule, threshold, counts and scores by class; the curves behind them are left to the JSON."""
     parts = []
     by_class = detail.get("by_class") or []
     if len(by_class) > 1:
         names = class_values if len(class_values) == len(by_class) else range(len(by_class))
         values = (UNKNOWN if value is None else f"{value:.3f}" for value in by_class)
-        parts.append("class " + ", ".join(f"{name}: {value}" for name, value in zip(names, values, strict=True)))
+        parts.append(", ".join(f"class {name}: {value}" for name, value in zip(names, values, strict=True)))
+    counts = [
+        f"{detail[name][0]:,} {word}" for name, word in COUNTS.items() if key == COUNTED and name in detail
+    ]
+    parts += [", ".join(counts)] if counts else []
     for name, value in detail.items():
-        if isinstance(value, str | int | float):
-            shown = f"{value:.4g}" if isinstance(value, float) else value
-            parts.append(f"{name.replace('_', ' ')} {shown}")
+        if isinstance(value, str):
+            parts.append(value)
+        elif isinstance(value, int | float):
+            parts.append(f"{DETAILS.get(name, name.replace('_', ' '))} {value:.4g}")
     return "; ".join(parts)
 
 
@@ -169,6 +200,5 @@ def _cell(score: Score | None, notes: dict[str, int]) -> Cell:
     if score is None:
         return Cell(UNKNOWN)
     if score.value is None:
-        reason = score.reason or "no reason was given"
-        return Cell(UNKNOWN, notes.setdefault(reason, len(notes) + 1))
+        return Cell(UNKNOWN, notes.setdefault(score.reason or NO_REASON, len(notes) + 1))
     return Cell(format_number(score.value))

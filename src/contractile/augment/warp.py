@@ -1,0 +1,259 @@
+"""The random smooth map from a tile to the image, and its application to image, classes and weight."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from scipy.interpolate import CubicSpline
+
+from contractile.augment.resample import positions, warp_lines
+
+
+class WarpConfig(BaseModel):
+    """Strength of the warp; every part can be switched off by its neutral value.
+
+    `elastic_grid` points per axis, spread over the tile, carry displacement vectors of standard deviation
+    `elastic_std` pixels (0 = none), at most an eighth of the way between two points, so that nothing folds;
+    a shorter axis of the tile has fewer points. `rotation` is the largest angle in degrees, either way, in
+    the plane of the last two axes, `tilt` the same for the planes with Z. `quarter_turns` (last two axes)
+    and `flip` (all axes) draw the exact symmetries of the pixel grid. `scale` is the range of magnification.
+    `spacing` is the relative size of a pixel along each axis, e.g. (5, 1, 1), () = isotropic: turning,
+    scaling and displacing then happen in space, in units of the finest axis.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    elastic_grid: int = Field(default=3, ge=2)
+    elastic_std: float = Field(default=10.0, ge=0, allow_inf_nan=False)
+    rotation: float = Field(default=180.0, ge=0, le=180)
+    tilt: float = Field(default=0.0, ge=0, le=180)
+    quarter_turns: bool = False
+    flip: bool = True
+    scale: tuple[float, float] = (0.8, 1.25)
+    spacing: tuple[float, ...] = ()
+
+    @model_validator(mode="after")
+    def _ranges_make_sense(self) -> WarpConfig:
+        low, high = self.scale
+        if not 0 < low <= high < math.inf:
+            raise ValueError(
+                f"scale must be (low, high) with 0 < low <= high, got {self.scale}; use (1, 1) for none"
+            )
+        if not all(0 < s < math.inf for s in self.spacing):
+            raise ValueError(f"spacing must be positive, got {self.spacing}; use () for isotropic pixels")
+        return self
+
+
+class Sample(NamedTuple):
+    """A whole annotated image, or one tile of it: `image` (C, *S), `classes` (*S) integer, `weight` (*S)."""
+
+    image: NDArray[Any]
+    classes: NDArray[Any]
+    weight: NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Warp:
+    """A smooth map from tile to image: p(q) = middle + matrix (q - (tile - 1) / 2) + displacement(q).
+
+    `middle` (D,) and `matrix` (D, D) are in image pixels; `vectors` (D, *grid) are displacements in image
+    pixels at grid points, of which the first and last lie on the first and last pixels of the tile.
+    """
+
+    tile: tuple[int, ...]
+    middle: NDArray[np.float64]
+    matrix: NDArray[np.float64]
+    vectors: NDArray[np.float64]
+
+    def coordinates(self) -> NDArray[np.float64]:
+        """Position in the image of every pixel of the tile: (D, *tile)."""
+        whole, plan = _plan(self, flat=len(self.tile) == 2)
+        depth, height = plan[3].shape[1], plan[4].shape[1]
+        lines = [positions(plan, z, y) for z in range(depth) for y in range(height)]
+        at = np.stack(lines, axis=1).reshape(3, *self.tile).astype(np.float64)
+        at += whole.reshape(3, *(1,) * len(self.tile))
+        return at[3 - len(self.tile) :]
+
+
+def warp(
+    whole: Sample,
+    centre: tuple[int, ...],
+    *,
+    tile: tuple[int, ...],
+    inner: tuple[int, ...],
+    config: WarpConfig,
+    rng: np.random.Generator,
+) -> Sample:
+    """One random sample around pixel `centre` of a whole annotated image: `draw_warp`, then `apply_warp`."""
+    return apply_warp(draw_warp(tile, centre, config=config, rng=rng), whole, inner=inner)
+
+
+def draw_warp(
+    tile: tuple[int, ...], centre: tuple[int, ...], *, config: WarpConfig, rng: np.random.Generator
+) -> Warp:
+    """Draw a map for a tile whose pixel tile // 2 shows pixel `centre` of the image, elastic part apart.
+
+    Elastic deformation as in Ronneberger, Fischer, Brox 2015, sec. 3.1 (doi:10.1007/978-3-319-24574-4_28):
+    Gaussian displacement vectors on a coarse grid, interpolated by bicubic (tricubic) natural splines. The
+    same state of `rng` gives the same warp. Raises ValueError when tile, centre and spacing differ in axes.
+    """
+    dims = len(tile)
+    if dims not in (2, 3) or min(tile) < 1 or len(centre) != dims:
+        raise ValueError(
+            "tile and centre must have the same number of axes, 2 or 3, and tile at least 1 pixel on each, "
+            f"got tile {tuple(tile)} and centre {tuple(centre)}; give one number per axis of the image"
+        )
+    if config.spacing and len(config.spacing) != dims:
+        raise ValueError(
+            f"spacing must hold one number for each of the {dims} axes, got {config.spacing}; "
+            "use () for isotropic pixels"
+        )
+    spacing = np.asarray(config.spacing or (1.0,) * dims)
+    spacing = spacing / spacing.min()  # (D,) size of a pixel in units of the finest axis
+    turn = _draw_matrix(dims, config=config, rng=rng)
+    matrix = turn * spacing / spacing[:, None]  # tile pixels -> space, turn, space -> image pixels
+    vectors = _draw_vectors(tile, spacing, config=config, rng=rng)
+    half = (np.asarray(tile) - 1) / 2
+    middle = np.asarray(centre) - np.asarray(tile) // 2 + half
+    first = middle - matrix @ half
+    if np.isin(matrix, (-1, 0, 1)).all():  # a symmetry of the grid: put pixels on pixels, not between them
+        middle = middle + np.floor(first) - first
+    return Warp(tuple(tile), middle, matrix, vectors)
+
+
+def apply_warp(drawn: Warp, whole: Sample, *, inner: tuple[int, ...]) -> Sample:
+    """Resample a whole annotated image once: image (C, *S), classes (*S), weight (*S), in any dtype, ->
+    (C, *tile) float32, (*inner) int64, (*inner) float32.
+
+    `inner` is what the network gives for an input of `tile` and lies in its middle. The image is interpolated
+    by cubic convolution, the weight linearly and set to 0 wherever the class is negative (ignored); classes
+    are those of the nearest pixel. Beyond the image everything is mirrored. Arrays in C order and in the byte
+    order of the machine are read in place, others are copied first.
+
+    Raises ValueError when the shapes do not fit together, TypeError when classes are not integers.
+    """
+    _check(drawn.tile, whole, inner=inner)
+    dims = len(drawn.tile)
+    planes = (1,) * (3 - dims)  # a 2-D image is one plane
+    image, classes, weight = (_readable(a) for a in whole)
+    shape = planes + image.shape[1:]
+    start, plan = _plan(drawn, flat=shape[0] == 1)
+    tile = Sample(
+        np.empty((len(image), *planes, *drawn.tile), np.float32),
+        np.empty(planes + tuple(inner), np.int64),
+        np.empty(planes + tuple(inner), np.float32),
+    )
+    arrays = (image.reshape(-1, *shape), classes.reshape(shape), weight.reshape(shape))
+    warp_lines(arrays, start, plan, tuple(tile))
+    tile.weight[tile.classes < 0] = 0
+    if dims == 3:
+        return tile
+    return Sample(tile.image[:, 0], tile.classes[0], tile.weight[0])
+
+
+def _draw_matrix(dims: int, *, config: WarpConfig, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Rotation, mirroring and 1 / magnification (D, D), in space."""
+    matrix = np.eye(dims)
+    for plane in itertools.combinations(range(dims), 2):
+        largest = config.rotation if plane == (dims - 2, dims - 1) else config.tilt
+        if largest > 0:
+            matrix = _turn(dims, plane, rng.uniform(-largest, largest)) @ matrix
+    if config.quarter_turns:
+        matrix = np.rint(_turn(dims, (dims - 2, dims - 1), 90.0 * int(rng.integers(4)))) @ matrix
+    if config.flip:
+        matrix = matrix * rng.choice((-1.0, 1.0), dims)
+    if config.scale != (1, 1):
+        matrix = matrix / math.exp(rng.uniform(*np.log(config.scale)))
+    return matrix
+
+
+def _draw_vectors(
+    tile: tuple[int, ...], spacing: NDArray[np.float64], *, config: WarpConfig, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Displacements (D, *grid) in image pixels, grid points about equally far apart on all axes."""
+    extent = (np.asarray(tile) - 1) * spacing  # (D,) in units of the finest axis
+    apart = max(extent.max(), 1.0) / (config.elastic_grid - 1)
+    grid = np.floor(extent / apart + 1e-9).astype(int) + 1
+    vectors = np.zeros((len(tile), *grid))
+    if config.elastic_std > 0:
+        std = min(config.elastic_std, apart / 8) / spacing
+        vectors = rng.standard_normal(vectors.shape) * std.reshape(-1, *(1,) * len(tile))
+    return vectors
+
+
+def _turn(dims: int, plane: tuple[int, ...], degrees: float) -> NDArray[np.float64]:
+    c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    matrix = np.eye(dims)
+    matrix[np.ix_(plane, plane)] = ((c, -s), (s, c))
+    return matrix
+
+
+def _plan(drawn: Warp, *, flat: bool) -> tuple[NDArray[np.int64], tuple[NDArray[np.float32], ...]]:
+    """The map in three dimensions: whole pixels (3,), and the rest as `resample.positions` wants it.
+
+    The split keeps float32 exact: the rest stays of the size of the tile wherever in the image the tile lies.
+    In a `flat` image everything lies in plane 0.
+    """
+    dims = len(drawn.tile)
+    extra = 3 - dims
+    first = np.zeros(3)
+    first[extra:] = drawn.middle - drawn.matrix @ ((np.asarray(drawn.tile) - 1) / 2)
+    middle = np.floor(np.concatenate([np.zeros(extra), drawn.middle])).astype(np.int64)
+    matrix = np.eye(3)
+    matrix[extra:, extra:] = drawn.matrix
+    grid = (1,) * extra + drawn.vectors.shape[1:]
+    vectors = np.zeros((3, *grid))
+    vectors[extra:] = drawn.vectors.reshape(dims, *grid)
+    if flat:
+        middle[0] = first[0] = vectors[0] = matrix[0] = 0
+    sizes = (1,) * extra + drawn.tile
+    splines = tuple(_spline(n, g) for n, g in zip(sizes, grid, strict=True))
+    rest = (a.astype(np.float32) for a in (first - middle, matrix, vectors))
+    return middle, (*rest, *splines)
+
+
+@lru_cache(maxsize=64)
+def _spline(n: int, g: int) -> NDArray[np.float32]:
+    """Weights (g, n) of the natural cubic spline through g points spread from the first to the last pixel."""
+    if g == 1:
+        return np.ones((1, n), np.float32)
+    at = np.linspace(0, 1, n) if n > 1 else np.array([0.5])
+    weights = CubicSpline(np.linspace(0, 1, g), np.eye(g), bc_type="natural")(at)  # (n, g)
+    return np.ascontiguousarray(weights.T, np.float32)
+
+
+def _readable(array: NDArray[Any]) -> NDArray[Any]:
+    """The array itself where compiled code can read it, else a copy it can."""
+    dtype = array.dtype.newbyteorder("=")
+    if dtype.kind == "b" or dtype == np.float16:
+        dtype = np.dtype(np.float32)
+    return np.ascontiguousarray(array, dtype)
+
+
+def _check(tile: tuple[int, ...], whole: Sample, *, inner: tuple[int, ...]) -> None:
+    shape = whole.image.shape[1:]
+    if (
+        len(shape) != len(tile)
+        or {whole.classes.shape, whole.weight.shape} != {shape}
+        or 0 in whole.image.shape
+    ):
+        raise ValueError(
+            f"image must be (C, *S), classes and weight (*S), with {len(tile)} axes in *S, got "
+            f"{whole.image.shape}, {whole.classes.shape} and {whole.weight.shape}; give all three the same *S"
+        )
+    if whole.classes.dtype.kind not in "iu":
+        raise TypeError(f"classes must be integers, got {whole.classes.dtype}; see targets.make_target")
+    if len(inner) != len(tile) or any(
+        not 0 < n <= t or (t - n) % 2 for n, t in zip(inner, tile, strict=False)
+    ):
+        raise ValueError(
+            f"inner must be at most tile = {tile} and differ from it by an even number on every axis, got "
+            f"{tuple(inner)}; use the output size of the network"
+        )

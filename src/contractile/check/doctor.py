@@ -1,0 +1,275 @@
+"""Walk over a dataset file by file, note what is wrong, and write repaired labels."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contractile.check.findings import LEVELS, Finding, Spot, from_error, gather
+from contractile.check.repair import (
+    count_greys,
+    cut_greys,
+    find_pieces,
+    find_specks,
+    find_split,
+    remove_specks,
+    separate_split,
+)
+from contractile.dataset import Example, Pair, find_task, pair_up
+from contractile.images import Source, describe, find, list_files, read, read_labels, write_labels
+
+SATURATED = 0.01  # share of pixels at the upper limit from which it matters
+LIMITS = {2**bits - 1 for bits in (8, 10, 12, 14, 16)}  # of the cameras that are built
+ALIKE = 1.1  # pixel sizes may differ by this factor
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is kept of an image after a look at it."""
+
+    shape: tuple[int, ...]  # (C, *S)
+    dtype: str
+    digest: bytes
+    pixel_size_um: tuple[float, ...] | None
+
+
+def check_dataset(images: str | Path, labels: str | Path | None = None, *, dims: int = 2) -> list[Finding]:
+    """What is wrong with a dataset, worst first; an empty list where nothing is.
+
+    `images` and `labels` are what training takes: folders, globs, files or stacks. A file that cannot
+    be read is a finding, not an exception, and the others are looked at all the same.
+    """
+    findings: list[Finding] = []
+    spots: list[Spot] = []
+    seen = _look_at_images(_find_each(images, dims, findings), dims, findings, spots)
+    if labels is not None:
+        pairs = _pair(images, labels, dims, findings)
+        spots += [
+            Spot("unlabelled", describe(one)) for one in seen if pairs and one not in {p.image for p in pairs}
+        ]
+        if not pairs:
+            _find_each(labels, dims, findings)
+        _look_at_labels(pairs, dims, seen, findings, spots)
+    unique = list(dict.fromkeys([*findings, *gather(spots)]))
+    return sorted(unique, key=lambda finding: LEVELS.index(finding.level))
+
+
+def fix_dataset(images: str | Path, labels: str | Path, out: str | Path, *, dims: int = 2) -> list[str]:
+    """Write the labels of every image to `out`, named like the image, with what can be repaired
+    repaired: smoothed masks cut in two, colour pictures of grey masks made grey, far-apart pieces of one
+    number told apart, specks removed. Returns one line per repair, and one at the end.
+
+    Raises as `pair_up`, and ValueError for labels that cannot be read or when `out` holds the labels.
+    """
+    pairs = pair_up(images, labels, dims=dims)
+    folder = Path(out)
+    if any(folder.resolve() in pair.labels.path.resolve().parents for pair in pairs):
+        raise ValueError(f"out must not be the folder of the labels, got {out}; choose a new folder")
+    loaded = [_read_repaired(pair.labels, dims) for pair in pairs]
+    task = _task([(pair.name, labels) for pair, (labels, _) in zip(pairs, loaded, strict=True)])
+    lines: list[str] = []
+    for pair, (values, done) in zip(pairs, loaded, strict=True):
+        values, more = _repair(values, task)
+        done = done + more
+        pixel_size = read(pair.image, dims=dims).pixel_size_um
+        write_labels(folder / f"{pair.name}.tif", values, pixel_size_um=pixel_size)
+        if done:
+            lines.append(f"{describe(pair.labels)}: {', '.join(done)}")
+    return [*lines, f"{len(pairs)} label file(s) written to {folder}, {len(lines)} of them repaired"]
+
+
+def _find_each(where: str | Path, dims: int, findings: list[Finding]) -> list[Source]:
+    """The sources at a place; where one of the files is broken, the others."""
+    sources: list[Source] = []
+    try:
+        paths = list_files(where)
+    except (OSError, ValueError) as error:
+        findings.append(from_error(error, where=str(where)))
+        return []
+    for path in paths:
+        try:
+            sources += find(path, dims=dims)
+        except (OSError, ValueError) as error:
+            findings.append(from_error(error, where=str(path)))
+    return sources
+
+
+def _pair(images: str | Path, labels: str | Path, dims: int, findings: list[Finding]) -> list[Pair]:
+    try:
+        return pair_up(images, labels, dims=dims)
+    except (OSError, ValueError) as error:
+        path, _, _ = str(error).partition(": ")
+        findings.append(from_error(error, where=path if Path(path).exists() else str(labels)))
+        return []
+
+
+def _look_at_images(
+    sources: Sequence[Source], dims: int, findings: list[Finding], spots: list[Spot]
+) -> dict[Source, Seen]:
+    seen: dict[Source, Seen] = {}
+    first: dict[bytes, str] = {}
+    for source in sources:
+        where = describe(source)
+        try:
+            image = read(source, dims=dims)
+        except (OSError, ValueError) as error:
+            findings.append(from_error(error, where=where))
+            continue
+        digest = _digest(image.pixels)
+        seen[source] = Seen(image.pixels.shape, str(image.pixels.dtype), digest, image.pixel_size_um)
+        spots += _faults_of_pixels(image.pixels, where)
+        if digest in first:
+            spots.append(Spot("duplicate", where, first[digest]))
+        first.setdefault(digest, where)
+    return seen if not seen else _compare(seen, spots)
+
+
+def _digest(array: NDArray[Any]) -> bytes:
+    return hashlib.blake2b(array.tobytes() + str(array.shape).encode(), digest_size=16).digest()
+
+
+def _faults_of_pixels(pixels: NDArray[Any], where: str) -> Iterator[Spot]:
+    for number, channel in enumerate(pixels):
+        high = channel.max()
+        if channel.min() == high:
+            yield Spot("constant", where, str(number))
+            continue
+        share = float(np.mean(channel == high))
+        if share > SATURATED and (pixels.dtype.kind == "f" or int(high) in LIMITS):
+            yield Spot("saturated", where, f"{share:.0%}")
+
+
+def _compare(seen: dict[Source, Seen], spots: list[Spot]) -> dict[Source, Seen]:
+    """Images of a dataset must be of one kind: the fewer are named."""
+    kinds = {
+        "channels": {source: str(one.shape[0]) for source, one in seen.items()},
+        "types": {source: one.dtype for source, one in seen.items()},
+    }
+    for kind, values in kinds.items():
+        counts = Counter(values.values()).most_common()
+        if len(counts) > 1:
+            rare = next(source for source, value in values.items() if value == counts[-1][0])
+            spots.append(Spot(kind, describe(rare), ", ".join(f"{n} x {value}" for value, n in counts)))
+    sizes = {source: one.pixel_size_um for source, one in seen.items() if one.pixel_size_um}
+    if sizes:
+        ordered = sorted(sizes.items(), key=lambda item: item[1])
+        (_, low), (source, high) = ordered[0], ordered[-1]
+        if any(b > ALIKE * a for a, b in zip(low, high, strict=True)):
+            spots.append(Spot("pixel sizes", describe(source), f"{low[-1]:.4g} to {high[-1]:.4g}"))
+    return seen
+
+
+def _look_at_labels(
+    pairs: Sequence[Pair], dims: int, seen: dict[Source, Seen], findings: list[Finding], spots: list[Spot]
+) -> None:
+    good: list[tuple[str, NDArray[np.int32]]] = []
+    first: dict[bytes, Pair] = {}
+    for pair in pairs:
+        where = describe(pair.labels)
+        try:
+            labels = read_labels(pair.labels, dims=dims)
+        except (OSError, ValueError) as error:
+            findings.append(from_error(error, where=where))
+            continue
+        image = seen.get(pair.image)
+        if image is not None and image.shape[1:] != labels.shape:
+            spots.append(Spot("size", where, f"{image.shape[1:]} and {labels.shape}"))
+        greys = count_greys(labels)
+        if greys:
+            spots.append(Spot("picture" if cut_greys(labels) is None else "grey", where, str(greys)))
+            continue
+        good.append((where, labels))
+        twin = first.setdefault(_digest(labels), pair)
+        if twin is not pair and labels.any() and not _same_image(seen, twin, pair):
+            spots.append(Spot("duplicate labels", where, describe(twin.labels)))
+    if 0 < len(pairs) < 2:
+        spots.append(Spot("few", describe(pairs[0].labels), str(len(pairs))))
+    spots += _faults_of_labels(good)
+
+
+def _same_image(seen: dict[Source, Seen], one: Pair, other: Pair) -> bool:
+    a, b = seen.get(one.image), seen.get(other.image)
+    return a is not None and b is not None and a.digest == b.digest
+
+
+def _faults_of_labels(good: Sequence[tuple[str, NDArray[np.int32]]]) -> Iterator[Spot]:
+    if not good:
+        return
+    values = sorted({int(value) for _, labels in good for value in np.unique(labels) if value >= 0})
+    if len(values) < 2:
+        yield Spot("one value", good[0][0], str(values[0] if values else "ignored"))
+        return
+    task = _task(good)
+    for where, labels in good:
+        found = np.unique(labels)
+        if len(found) == 1:
+            yield Spot("empty", where, str(found[0]))
+        if found[0] < 0:
+            yield Spot("ignored", where, f"{np.mean(labels < 0):.0%}")
+        if task == "objects":
+            yield from _faults_of_objects(labels, where)
+        elif len(values) == 2:
+            yield Spot("mask", where)
+            specks = find_specks(find_pieces(labels))
+            if len(specks):
+                yield Spot("specks", where, str(len(specks)))
+
+
+def _faults_of_objects(labels: NDArray[np.int32], where: str) -> Iterator[Spot]:
+    pieces = find_pieces(labels)
+    split = find_split(pieces)
+    if split:
+        yield Spot("split", where, ", ".join(str(number) for number in split[:5]))
+    specks = find_specks(pieces)
+    if len(specks):
+        yield Spot("specks", where, str(len(specks)))
+    numbers = np.unique(labels[labels > 0])
+    if numbers.size and numbers[-1] != numbers.size:
+        yield Spot("gaps", where, f"{numbers.size} numbers up to {numbers[-1]}")
+
+
+def _task(labels: Sequence[tuple[str, NDArray[np.int32]]]) -> str:
+    """objects, mask (two classes) or classes, by the rule that training uses."""
+    task, values = find_task([Example(name, array[None], array) for name, array in labels])
+    return "mask" if task == "classes" and len(values) == 2 else task
+
+
+def _read_repaired(source: Source, dims: int) -> tuple[NDArray[np.int32], list[str]]:
+    """Labels, and what had to be done so that they are labels at all."""
+    try:
+        labels = read_labels(source, dims=dims)
+        done: list[str] = []
+        values: NDArray[Any] = labels
+    except ValueError as error:
+        pixels = read(source, dims=dims).pixels
+        if pixels.shape[0] > 1 and (pixels != pixels[:1]).any():
+            raise error
+        values = pixels[0]
+        done = ["colour made grey"] if pixels.shape[0] > 1 else []
+        labels = values.astype(np.int32)
+        if not count_greys(values) and (labels != values).any():
+            raise error
+    if not count_greys(values):
+        return labels, done
+    cut = cut_greys(values)
+    if cut is None:
+        raise ValueError(f"{describe(source)}: grey values without two clear levels; draw the mask again")
+    return cut, [*done, f"{len(np.unique(values))} grey values cut in two"]
+
+
+def _repair(labels: NDArray[np.int32], task: str) -> tuple[NDArray[np.int32], list[str]]:
+    done: list[str] = []
+    if task in ("objects", "mask"):
+        labels, count = remove_specks(labels)
+        done += [f"{count} speck(s) removed"] if count else []
+    if task == "objects":
+        labels, count = separate_split(labels)
+        done += [f"{count} number(s) of several pieces split"] if count else []
+    return labels, done

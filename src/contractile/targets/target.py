@@ -1,0 +1,151 @@
+"""Class map and weight of every pixel, from the labels of one image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from contractile.targets.separation import check_labels, connected, separate, separation_weight
+
+IGNORE = -1
+
+
+class TargetConfig(BaseModel):
+    """What the network is asked to learn, and how much each pixel counts.
+
+    `task` is `objects` (touching things get different numbers) or `classes` (every pixel gets a class);
+    `class_values` are the numbers in the file in class order, e.g. (0, 255), for `classes` only.
+    `w0`, `sigma` (pixels) are those of equation 2 of the paper, w0 = 0 switches the separation weight off;
+    `balance` evens out class frequencies; `gap` puts background between touching objects;
+    `ignore_label` is a number in the file that means "not annotated", beside all negative ones;
+    `spacing` is the relative size of a pixel along each axis, e.g. (5, 1, 1), and () means isotropic.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: Literal["classes", "objects"] = "objects"
+    class_values: tuple[int, ...] = ()
+    w0: float = Field(default=10.0, ge=0, allow_inf_nan=False)
+    sigma: float = Field(default=5.0, gt=0, allow_inf_nan=False)
+    balance: bool = True
+    gap: bool = True
+    ignore_label: int | None = None
+    spacing: tuple[float, ...] = ()
+
+    @model_validator(mode="after")
+    def _values_fit_task(self) -> TargetConfig:
+        values = self.class_values
+        if self.task == "classes" and (len(values) < 2 or len(set(values)) < len(values)):
+            raise ValueError(
+                f"class_values must name at least two different label values for task 'classes', "
+                f"got {values}; list the numbers of the label files in class order, e.g. (0, 255)"
+            )
+        if self.task == "objects" and values:
+            raise ValueError(
+                f"class_values must be empty for task 'objects', got {values}; drop it or use task 'classes'"
+            )
+        if self.ignore_label is not None and self.ignore_label in values:
+            raise ValueError(
+                f"ignore_label must not be one of class_values {values}, got {self.ignore_label}; "
+                "drop one of them"
+            )
+        return self
+
+    @property
+    def n_classes(self) -> int:
+        """Number of channels the network needs."""
+        return len(self.class_values) or 2
+
+
+@dataclass(frozen=True)
+class Target:
+    """`classes` (*S) int16 with -1 where ignored; `weight` (*S) float32, 0 where ignored."""
+
+    classes: NDArray[np.int16]
+    weight: NDArray[np.float32]
+
+
+def make_target(
+    labels: NDArray[Any], config: TargetConfig, *, class_weights: Sequence[float] | None = None
+) -> Target:
+    """Class map and weight map `w_c + w0 exp(-(d1 + d2)^2 / (2 sigma^2))` of one labelled image.
+
+    (*S) -> (*S) twice. Equation 2 of Ronneberger, Fischer, Brox 2015, doi:10.1007/978-3-319-24574-4_28, with
+    the second term on background pixels only, as in Falk et al. 2019, doi:10.1038/s41592-018-0261-2: there
+    the two nearest objects must not grow together. Objects of a two-class `classes` map are the connected
+    parts (4 neighbours, in 3-D 6) of class 1; with more classes the second term is left out.
+
+    `class_weights` (K,) replaces the balance of this image, for instance by that of the whole dataset.
+    Raises TypeError for labels that are not integers, ValueError for a wrong number of axes or a value
+    that is not among `class_values`.
+    """
+    check_labels(labels)
+    ignored = (labels < 0) if config.ignore_label is None else (labels < 0) | (labels == config.ignore_label)
+    if config.task == "objects":
+        objects = np.where(ignored, 0, labels).astype(np.int32)
+        objects = separate(objects) if config.gap else objects
+        classes = (objects > 0).astype(np.int16)
+    else:
+        classes = _class_indices(labels, ignored, values=config.class_values)
+        objects = connected(classes == 1) if config.n_classes == 2 else np.zeros(labels.shape, np.int32)
+    classes[ignored] = IGNORE
+
+    w_c = np.ones(config.n_classes, np.float32)
+    if class_weights is not None:
+        w_c = _check_class_weights(class_weights, n=config.n_classes)
+    elif config.balance:
+        w_c = class_balance(classes, config.n_classes)
+    weight = np.append(w_c, np.float32(0))[classes]  # class -1 finds the 0 at the end
+    if config.w0 > 0:
+        separation = separation_weight(objects, w0=config.w0, sigma=config.sigma, spacing=config.spacing)
+        weight += np.where(classes == 0, separation, np.float32(0))
+    return Target(classes=classes, weight=weight)
+
+
+def class_balance(classes: NDArray[Any] | Sequence[NDArray[Any]], n: int) -> NDArray[np.float32]:
+    """Weight of each of `n` classes (n,): every class that occurs weighs the same in total.
+
+    For one class map or a list of them: w_k = N / (P N_k), with N labelled pixels, N_k of them in class k,
+    and P classes that occur, so that the mean weight over labelled pixels is 1. A class that does not occur
+    has weight 1. Negative classes are not counted.
+    """
+    maps = [classes] if isinstance(classes, np.ndarray) else classes
+    counts = np.zeros(n, np.int64)
+    for each in maps:
+        counts += np.bincount(each[each >= 0].ravel(), minlength=n)
+    present = counts > 0
+    weights = np.ones(n, np.float64)
+    weights[present] = counts.sum() / (present.sum() * counts[present])
+    return weights.astype(np.float32)
+
+
+def _class_indices(
+    labels: NDArray[Any], ignored: NDArray[np.bool_], *, values: tuple[int, ...]
+) -> NDArray[np.int16]:
+    """Index of each label in `values`; ignored pixels get some index that the caller overwrites."""
+    order = np.argsort(values)
+    place = np.searchsorted(np.asarray(values)[order], labels).clip(max=len(values) - 1)
+    classes: NDArray[np.int16] = order[place].astype(np.int16)
+    unknown = (np.asarray(values)[classes] != labels) & ~ignored
+    if unknown.any():
+        found = np.unique(labels[unknown])[:5].tolist()
+        raise ValueError(
+            f"labels must hold only the class_values {values} or negative numbers, got also {found}; "
+            "add them to class_values, or set ignore_label"
+        )
+    return classes
+
+
+def _check_class_weights(class_weights: Sequence[float], *, n: int) -> NDArray[np.float32]:
+    weights = np.asarray(class_weights, np.float32)
+    if weights.shape != (n,) or not (np.isfinite(weights) & (weights >= 0)).all():
+        raise ValueError(
+            f"class_weights must hold {n} finite numbers >= 0, one per class, got {tuple(class_weights)}; "
+            "see class_balance"
+        )
+    return weights

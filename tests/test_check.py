@@ -1,0 +1,358 @@
+"""The data doctor finds every fault it knows, and none in a dataset that has none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from contractile.check import Finding, check_dataset, fix_dataset
+from contractile.check.repair import (
+    count_greys,
+    cut_greys,
+    find_pieces,
+    find_specks,
+    find_split,
+    remove_specks,
+    separate_split,
+)
+from contractile.images import read_labels, write_image, write_labels
+from contractile.synthetic import SceneConfig, draw_scene
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """Three images of cells with their labels, without a fault."""
+    for number in range(3):
+        image, labels = draw_scene(SceneConfig(shape=(96, 96), radius=9), np.random.default_rng(number))
+        write_image(tmp_path / "images" / f"cell{number}.tif", image.clip(0).astype(np.uint16))
+        write_labels(tmp_path / "labels" / f"cell{number}.tif", labels)
+    return tmp_path
+
+
+def examine(folder: Path) -> list[Finding]:
+    return check_dataset(folder / "images", folder / "labels")
+
+
+def labels_of(folder: Path, number: int = 0) -> NDArray[np.int32]:
+    return read_labels(folder / "labels" / f"cell{number}.tif")
+
+
+def test_a_good_dataset_has_no_findings(dataset: Path) -> None:
+    assert examine(dataset) == []
+    assert check_dataset(dataset / "images") == []
+
+
+# each fault by its own ------------------------------------------------------------------------
+
+
+def _write(folder: Path, labels: NDArray[Any], number: int = 0) -> None:
+    write_labels(folder / "labels" / f"cell{number}.tif", labels)
+
+
+def _other_size(folder: Path) -> None:
+    _write(folder, labels_of(folder)[:-1])
+
+
+def _two_channels(folder: Path) -> None:
+    write_image(
+        folder / "images" / "cell0.tif", np.random.default_rng(0).integers(0, 99, (2, 96, 96), np.uint16)
+    )
+
+
+def _smoothed(folder: Path) -> None:
+    mask = ndimage.gaussian_filter((labels_of(folder) > 0) * 255.0, 1)
+    _write(folder, mask.astype(np.uint8))
+
+
+def _photograph(folder: Path) -> None:
+    _write(folder, np.random.default_rng(0).integers(0, 255, (96, 96)))
+
+
+def _nothing(folder: Path) -> None:
+    _write(folder, np.zeros((96, 96), int))
+
+
+def _one_value_everywhere(folder: Path) -> None:
+    for number in range(3):
+        _write(folder, np.full((96, 96), 255), number)
+
+
+def _no_labels(folder: Path) -> None:
+    (folder / "labels" / "cell1.tif").unlink()
+
+
+def _no_images(folder: Path) -> None:
+    (folder / "images" / "cell1.tif").unlink()
+
+
+def _constant(folder: Path) -> None:
+    write_image(folder / "images" / "cell0.tif", np.full((1, 96, 96), 7, np.uint16))
+
+
+def _saturated(folder: Path) -> None:
+    pixels = tifffile.imread(folder / "images" / "cell0.tif") * 60
+    write_image(folder / "images" / "cell0.tif", pixels.clip(0, 4095)[None])
+
+
+def _duplicate(folder: Path) -> None:
+    for kind in ("images", "labels"):
+        (folder / kind / "cell1.tif").write_bytes((folder / kind / "cell0.tif").read_bytes())
+
+
+def _duplicate_labels(folder: Path) -> None:
+    (folder / "labels" / "cell1.tif").write_bytes((folder / "labels" / "cell0.tif").read_bytes())
+
+
+def _eight_bits(folder: Path) -> None:
+    pixels = tifffile.imread(folder / "images" / "cell2.tif")
+    write_image(folder / "images" / "cell2.tif", (pixels // 2).clip(0, 250).astype(np.uint8)[None])
+
+
+def _pixel_sizes(folder: Path) -> None:
+    for number, size in enumerate((0.5, 0.5, 0.65)):
+        pixels = tifffile.imread(folder / "images" / f"cell{number}.tif")
+        write_image(folder / "images" / f"cell{number}.tif", pixels[None], pixel_size_um=(size, size))
+
+
+def _split(folder: Path) -> None:
+    labels = labels_of(folder)
+    _write(folder, np.where(labels == labels.max(), 1, labels))
+
+
+def _specks(folder: Path) -> None:
+    labels = labels_of(folder).copy()
+    y, x = np.argwhere(ndimage.binary_erosion(labels == 0, iterations=4))[0]
+    labels[y, x] = 3
+    _write(folder, labels)
+
+
+def _gaps(folder: Path) -> None:
+    _write(folder, labels_of(folder) * 3)
+
+
+def _ignored(folder: Path) -> None:
+    labels = labels_of(folder).copy()
+    labels[:24] = -1
+    _write(folder, labels)
+
+
+def _masks(folder: Path) -> None:
+    for number in range(3):
+        _write(folder, (labels_of(folder, number) > 0) * 255, number)
+
+
+def _one_pair(folder: Path) -> None:
+    for number in (1, 2):
+        (folder / "images" / f"cell{number}.tif").unlink()
+        (folder / "labels" / f"cell{number}.tif").unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "level", "where", "problem"),
+    [
+        (_other_size, "error", "labels/cell0.tif", "image and labels differ in size: (96, 96) and (95, 96)"),
+        (_two_channels, "error", "images/cell0.tif", "different numbers of channels: 2 x 1, 1 x 2"),
+        (_smoothed, "error", "labels/cell0.tif", "look like a picture of a mask"),
+        (_photograph, "error", "labels/cell0.tif", "look like a photograph (255 grey values"),
+        (_one_value_everywhere, "error", "labels/cell0.tif", "the single value 255 in every file"),
+        (_no_images, "error", "labels", "labels without an image"),
+        (_no_labels, "warning", "images/cell1.tif", "image without labels"),
+        (_nothing, "warning", "labels/cell0.tif", "nothing is annotated (every label is 0)"),
+        (_constant, "warning", "images/cell0.tif", "every pixel of channel 0 has one value"),
+        (_saturated, "warning", "images/cell0.tif", "% of the pixels are at the camera's upper limit"),
+        (_duplicate, "warning", "images/cell1.tif", "the same pixels as"),
+        (_duplicate_labels, "warning", "labels/cell1.tif", "the same labels as"),
+        (_eight_bits, "warning", "images/cell2.tif", "images of different types: 2 x uint16, 1 x uint8"),
+        (_pixel_sizes, "warning", "images/cell2.tif", "images of different pixel sizes: 0.5 to 0.65 um"),
+        (_split, "warning", "labels/cell0.tif", "one number for several pieces far apart: 1"),
+        (_specks, "warning", "labels/cell0.tif", "specks, too small to be objects: 1"),
+        (_gaps, "note", "labels/cell0.tif", "numbers are not consecutive"),
+        (_ignored, "note", "labels/cell0.tif", "25% of the pixels are marked as not annotated"),
+        (_masks, "note", "labels/cell0.tif", "labels have two values"),
+        (_one_pair, "note", "labels/cell0.tif", "only 1 annotated image(s)"),
+    ],
+)
+def test_a_fault_is_named(
+    dataset: Path, spoil: Callable[[Path], None], level: str, where: str, problem: str
+) -> None:
+    spoil(dataset)
+    found = [finding for finding in examine(dataset) if problem in finding.problem]
+    assert [finding.level for finding in found] == [level]
+    assert where in found[0].where
+    assert found[0].cure
+    assert "\n" not in found[0].problem + found[0].cure
+
+
+def test_broken_files_are_findings_and_the_others_are_looked_at(dataset: Path) -> None:
+    path = dataset / "images" / "cell0.tif"
+    path.write_bytes(path.read_bytes()[:-300])
+    nan = np.full((96, 96), np.nan, np.float32)
+    tifffile.imwrite(dataset / "images" / "cell1.tif", nan)
+    _constant_third = np.full((1, 96, 96), 7, np.uint16)
+    write_image(dataset / "images" / "cell2.tif", _constant_third)
+    findings = check_dataset(dataset / "images")
+    assert [(one.level, Path(one.where).name) for one in findings] == [
+        ("error", "cell0.tif"),
+        ("error", "cell1.tif"),
+        ("warning", "cell2.tif"),
+    ]
+    assert "unreadable or truncated" in findings[0].problem
+    assert findings[0].cure == "copy the file again or re-export it"
+    assert "9216 of 9216 pixels are NaN" in findings[1].problem
+    assert any("cell0.tif" in one.where for one in examine(dataset))
+
+
+def test_labels_in_colour(dataset: Path) -> None:
+    tifffile.imwrite(dataset / "labels" / "cell0.tif", np.zeros((96, 96, 3), np.uint8), photometric="rgb")
+    [finding] = examine(dataset)
+    assert (finding.level, Path(finding.where).name) == ("error", "cell0.tif")
+    assert finding.problem.startswith("labels must have one channel, got 3")
+
+
+def test_places_where_nothing_is(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for finding in examine(tmp_path):
+        assert finding.level == "error"
+    assert [one.problem for one in check_dataset(tmp_path / "images")] == ["the folder is empty"]
+    assert [one.problem for one in check_dataset(tmp_path / "absent")] == ["nothing there"]
+
+
+def test_many_files_with_one_fault_are_one_finding(dataset: Path) -> None:
+    for number in range(3):
+        for copy in range(2):
+            image, labels = draw_scene(
+                SceneConfig(shape=(96, 96), radius=9), np.random.default_rng(9 + 2 * number + copy)
+            )
+            write_image(dataset / "images" / f"more{number}{copy}.tif", image.clip(0).astype(np.uint16))
+            write_labels(dataset / "labels" / f"more{number}{copy}.tif", labels * 2)
+    [finding] = examine(dataset)
+    assert finding.where.endswith("and 3 more")
+
+
+# repair ---------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 50))
+def test_repair_leaves_good_labels_alone(seed: int) -> None:
+    _, labels = draw_scene(SceneConfig(shape=(64, 64), radius=7), np.random.default_rng(seed))
+    pieces = find_pieces(labels)
+    assert count_greys(labels) == 0
+    assert find_split(pieces) == []
+    result, split = separate_split(labels)
+    assert split == 0
+    np.testing.assert_array_equal(result, labels)
+    cleaned, specks = remove_specks(labels)
+    assert specks == len(find_specks(pieces))
+    assert ((cleaned == labels) | (cleaned == 0)).all()
+
+
+def test_pieces_far_apart_get_numbers_of_their_own() -> None:
+    labels = np.zeros((20, 40), np.int32)
+    labels[2:8, 2:8] = 5
+    labels[2:6, 20:24] = 5
+    labels[10:16, 2:8] = 7
+    labels[10:16, 10:14] = 7  # two pixels away: one object cut by a line
+    before = labels.copy()
+    result, count = separate_split(labels)
+    assert count == 1
+    assert (result[3, 3], result[3, 21]) == (5, 8)
+    assert set(np.unique(result)) == {0, 5, 7, 8}
+    np.testing.assert_array_equal(labels, before)
+    assert find_split(find_pieces(result)) == []
+
+
+def test_specks_go_but_rims_of_objects_stay() -> None:
+    labels = np.zeros((40, 40), np.int32)
+    labels[5:15, 5:15] = 1
+    labels[20:30, 5:15] = 2
+    labels[35, 20] = 3
+    labels[0, 30] = 4  # at the border
+    labels[25, 30] = -1
+    result, count = remove_specks(labels)
+    assert count == 1
+    assert set(np.unique(result)) == {-1, 0, 1, 2, 4}
+
+
+@pytest.mark.parametrize("quality", [50, 90])
+def test_a_mask_saved_as_jpeg_is_cut_in_two(quality: int) -> None:
+    _, labels = draw_scene(SceneConfig(shape=(128, 128)), np.random.default_rng(0))
+    mask = (labels > 0).astype(np.uint8) * 255
+    values = imagecodecs.jpeg8_decode(imagecodecs.jpeg8_encode(mask, level=quality))
+    assert count_greys(values) > 20
+    cut = cut_greys(values)
+    assert cut is not None
+    assert set(np.unique(cut)) == {0, 255}
+    assert np.mean(cut != mask) < 0.005
+    assert cut_greys(np.arange(256).reshape(16, 16)) is None
+
+
+def test_fix_writes_a_dataset_without_the_faults(dataset: Path) -> None:
+    _specks(dataset)
+    labels = labels_of(dataset, 1)
+    _write(dataset, np.where(labels == labels.max(), 1, labels), 1)
+    lines = fix_dataset(dataset / "images", dataset / "labels", dataset / "fixed")
+    assert [line.partition(": ")[2] for line in lines[:2]] == [
+        "1 speck(s) removed",
+        "1 number(s) of several pieces split",
+    ]
+    assert lines[2:] == [f"3 label file(s) written to {dataset / 'fixed'}, 2 of them repaired"]
+    assert check_dataset(dataset / "images", dataset / "fixed") == []
+    np.testing.assert_array_equal(labels_of(dataset, 2), read_labels(dataset / "fixed" / "cell2.tif"))
+
+
+def test_fix_of_masks_smoothed_or_in_colour(dataset: Path) -> None:
+    _masks(dataset)
+    mask = labels_of(dataset)
+    smooth = ndimage.gaussian_filter(mask / 255.0, 0.7).astype(np.float32)
+    tifffile.imwrite(dataset / "labels" / "cell0.tif", smooth)
+    colour = np.repeat(labels_of(dataset, 1)[..., None], 3, axis=2).astype(np.uint8)
+    tifffile.imwrite(dataset / "labels" / "cell1.tif", colour, photometric="rgb")
+    lines = fix_dataset(dataset / "images", dataset / "labels", dataset / "fixed")
+    assert "grey values cut in two" in lines[0]
+    assert "colour made grey" in lines[1]
+    assert np.mean(read_labels(dataset / "fixed" / "cell0.tif") != mask) < 0.02
+    assert {finding.level for finding in check_dataset(dataset / "images", dataset / "fixed")} == {"note"}
+
+
+def test_what_no_repair_can_mend(dataset: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"out must not be the folder of the labels, got .*; choose a new folder"
+    ):
+        fix_dataset(dataset / "images", dataset / "labels", dataset / "labels")
+    _photograph(dataset)
+    with pytest.raises(
+        ValueError, match=r"cell0\.tif: grey values without two clear levels; draw the mask again"
+    ):
+        fix_dataset(dataset / "images", dataset / "labels", dataset / "fixed")
+    colour = np.random.default_rng(0).integers(0, 255, (96, 96, 3), np.uint8)
+    tifffile.imwrite(dataset / "labels" / "cell0.tif", colour, photometric="rgb")
+    with pytest.raises(ValueError, match="labels must have one channel, got 3"):
+        fix_dataset(dataset / "images", dataset / "labels", dataset / "fixed")
+    tifffile.imwrite(dataset / "labels" / "cell0.tif", np.full((96, 96), 0.5, np.float32))
+    with pytest.raises(ValueError, match=r"labels must be whole numbers, 100\.0%"):
+        fix_dataset(dataset / "images", dataset / "labels", dataset / "fixed")
+    assert not (dataset / "fixed").exists()
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the real images in ../shared/data")
+def test_real_datasets_have_few_faults() -> None:
+    findings = check_dataset(SHARED / "phc-u373" / "02", SHARED / "phc-u373" / "02_GT")
+    assert [(one.level, one.problem.split(":")[0]) for one in findings] == [
+        ("warning", "image without labels; it is left out"),
+        ("warning", "one number for several pieces far apart"),
+        ("note", "numbers are not consecutive"),
+    ]
+    labels = check_dataset(SHARED / "dic-hela" / "01", SHARED / "dic-hela" / "01_ST")
+    assert {one.level for one in labels} == {"note"}

@@ -1,0 +1,207 @@
+"""Pairs on disk -> samples: layouts of the field, refusals, splits, and a stream that can be repeated."""
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+
+from contractile.augment import AugmentConfig
+from contractile.dataset import Example, SampleConfig, Samples, find_task, load_examples, pair_up, split
+from contractile.targets import TargetConfig
+
+
+def write(folder, names, array=None):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        tifffile.imwrite(folder / name, np.zeros((4, 4), np.uint8) if array is None else array)
+
+
+def names(pairs):
+    return [(pair.image.name, pair.labels.name) for pair in pairs]
+
+
+@pytest.mark.parametrize(
+    ("images", "labels"),
+    [
+        (["a.tif", "b.tif"], ["a.tif", "b.tif"]),
+        (["a_img.tif", "b_img.tif"], ["a_mask.tif", "b_mask.tif"]),
+        (["t000.tif", "t001.tif"], ["man_seg000.tif", "man_seg001.tif"]),
+        (["image1.tif", "image2.tif"], ["label1.tif", "label2.tif"]),
+        (["cell 3 raw.tif", "cell 11 raw.tif"], ["Truth_3.tif", "Truth_11.tif"]),
+    ],
+)
+def test_pairs_match_by_name(tmp_path, images, labels):
+    write(tmp_path / "i", images)
+    write(tmp_path / "l", labels)
+    expected = [(i.removesuffix(".tif"), t.removesuffix(".tif")) for i, t in zip(images, labels, strict=True)]
+    assert names(pair_up(tmp_path / "i", tmp_path / "l")) == expected
+
+
+def test_stacks_match_page_by_page(tmp_path):
+    for name in ("volume", "labels"):
+        tifffile.imwrite(tmp_path / f"{name}.tif", np.zeros((3, 8, 8), np.uint8), photometric="minisblack")
+    pairs = pair_up(tmp_path / "volume.tif", tmp_path / "labels.tif")
+    assert [(pair.image.page, pair.labels.page) for pair in pairs] == [(0, 0), (1, 1), (2, 2)]
+
+
+def test_one_image_and_one_label_file_always_match(tmp_path):
+    write(tmp_path, ["cells.tif", "by_hand.tif"])
+    assert names(pair_up(tmp_path / "cells.tif", tmp_path / "by_hand.tif")) == [("cells", "by_hand")]
+
+
+def test_the_cell_tracking_challenge_layout(tmp_path, caplog):
+    write(tmp_path / "01", ["t000.tif", "t001.tif", "t002.tif"])
+    write(tmp_path / "01_GT" / "SEG", ["man_seg001.tif"])
+    write(tmp_path / "01_ST" / "SEG", ["man_seg000.tif", "man_seg001.tif", "man_seg002.tif"])
+    assert names(pair_up(tmp_path / "01", tmp_path / "01_ST"))[2] == ("t002", "man_seg002")
+    assert names(pair_up(tmp_path / "01", tmp_path / "01_GT")) == [("t001", "man_seg001")]
+    assert "2 of 3 images have no labels" in caplog.text
+
+
+def test_no_pairs(tmp_path):
+    write(tmp_path / "i", ["a.tif", "b.tif"])
+    write(tmp_path / "l", ["c.tif", "d.tif"])
+    with pytest.raises(ValueError, match=r"no pairs found: 2 image\(s\) .* \(a, b\) and 2 label file\(s\) .* \(c, d\)"):
+        pair_up(tmp_path / "i", tmp_path / "l")
+
+
+def test_labels_without_an_image(tmp_path):
+    write(tmp_path / "i", ["a.tif"])
+    write(tmp_path / "l", ["a.tif", "b.tif"])
+    with pytest.raises(ValueError, match=r"labels without an image in .*: b \(1 of 2\); add the images"):
+        pair_up(tmp_path / "i", tmp_path / "l")
+
+
+def test_sizes_must_agree(tmp_path):
+    write(tmp_path / "i", ["a.tif"], np.zeros((4, 5), np.uint8))
+    write(tmp_path / "l", ["a.tif"], np.eye(4, dtype=np.uint8))
+    with pytest.raises(ValueError, match=r"image a \(4, 5\) and labels a \(4, 4\); crop or resample"):
+        load_examples(pair_up(tmp_path / "i", tmp_path / "l"))
+
+
+def test_channels_must_agree(tmp_path):
+    write(tmp_path / "i", ["a.tif"])
+    tifffile.imwrite(tmp_path / "i" / "b.tif", np.zeros((4, 4, 3), np.uint8), photometric="rgb")
+    write(tmp_path / "l", ["a.tif", "b.tif"], np.eye(4, dtype=np.uint8))
+    with pytest.raises(ValueError, match="same number of channels, got a: 1, b: 3; convert them"):
+        load_examples(pair_up(tmp_path / "i", tmp_path / "l"))
+
+
+def test_labels_of_one_value_teach_nothing(tmp_path):
+    write(tmp_path / "i", ["a.tif"])
+    write(tmp_path / "l", ["a.tif"])
+    with pytest.raises(ValueError, match=r"at least two classes .* got only the value 0 in all 1 file"):
+        load_examples(pair_up(tmp_path / "i", tmp_path / "l"))
+
+
+def example(name="a", shape=(40, 60), labels=None):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 255, (1, *shape), np.uint8)
+    return Example(name, pixels, np.zeros(shape, np.int32) if labels is None else labels)
+
+
+def test_the_last_images_validate():
+    training, validation = split([example(n) for n in "abcdefghij"], 0.2)
+    assert [e.name for e in training] == list("abcdefgh")
+    assert [e.name for e in validation] == list("ij")
+    assert [len(part) for part in split([example("a"), example("b")], 0.01)] == [1, 1]
+
+
+def test_a_single_image_is_cut_across_its_longest_axis():
+    one = example()
+    (training,), (validation,) = split([one], 0.25)
+    assert training.labels.shape == (40, 45)
+    assert validation.pixels.shape == (1, 40, 15)
+    np.testing.assert_array_equal(np.concatenate([training.pixels, validation.pixels], axis=2), one.pixels)
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -1])
+def test_the_fraction_lies_between_0_and_1(fraction):
+    with pytest.raises(ValueError, match="val_fraction must lie between 0 and 1, got"):
+        split([example()], fraction)
+
+
+def blocks(values, size=6):
+    """Squares in a row, one per value, with background between."""
+    labels = np.zeros((size + 2, len(values) * (size + 2)), np.int32)
+    for i, value in enumerate(values):
+        labels[1:-1, i * (size + 2) + 1 : (i + 1) * (size + 2) - 1] = value
+    return example(labels=labels, shape=labels.shape)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([[255, 255, 255]], ("classes", (0, 255))),
+        ([[1, 2, 3, 4, 5], [7, 9, 12, 13]], ("objects", ())),
+        ([[1, 2, 1, 2, 1, 2, 1], [2, 2, 1, 1]], ("classes", (0, 1, 2))),
+        ([list(range(1, 40))], ("objects", ())),
+    ],
+)
+def test_the_task_is_seen_from_the_labels(values, expected):
+    assert find_task([blocks(v) for v in values]) == expected
+
+
+def test_an_ignored_value_is_not_a_class():
+    assert find_task([blocks([1, 1, 9])], ignore_label=9) == ("classes", (0, 1))
+
+
+TARGETS = TargetConfig(task="classes", class_values=(0, 1), w0=0, balance=False)
+
+
+def make_samples(config=None, **changes):
+    labels = np.zeros((40, 60), np.int32)
+    labels[:, 20:] = 1
+    config = config or SampleConfig(tile=(32, 32), core=(16, 16), batch=2)
+    return Samples([example(labels=labels), example("b", labels=1 - labels)], TARGETS, config, **changes)
+
+
+def test_a_sample_is_the_same_whenever_it_is_asked_for():
+    first, second = make_samples(seed=3), make_samples(seed=3)
+    second[0], second[1]
+    for a, b in zip(first[5], second[5], strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(first[5].image, make_samples(seed=4)[5].image)
+
+
+def test_shapes_and_types_of_a_batch():
+    batch = make_samples().batch(0)
+    assert batch.image.shape == (2, 1, 32, 32)
+    assert batch.image.dtype == torch.float32
+    assert batch.classes.shape == batch.weight.shape == (2, 16, 16)
+    assert batch.classes.dtype == torch.int64
+
+
+def test_the_stream_resumes_and_ranks_share_it():
+    samples = make_samples()
+    stream = samples.batches(3)
+    assert torch.equal(next(stream).image, samples.batch(3).image)
+    assert torch.equal(next(stream).image, samples.batch(4).image)
+    stream.close()
+    single = [samples[n].image for n in range(8)]
+    shared = [samples.batch(step, rank=rank, ranks=2).image.numpy() for step in range(2) for rank in range(2)]
+    np.testing.assert_array_equal(np.concatenate(shared), np.stack(single))
+
+
+def test_without_augmentation_a_sample_is_a_normalised_crop():
+    config = SampleConfig(
+        tile=(8, 8), core=(8, 8), augment=AugmentConfig.none(), normalization={"kind": "none"}
+    )
+    one = example(labels=np.arange(2400).reshape(40, 60) % 2)
+    image, classes, _ = Samples([one], TARGETS, config)[0]
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(one.pixels[0], 8, mode="reflect"), (8, 8))
+    found = np.argwhere((windows == image[0]).all(axis=(2, 3)))
+    assert len(found) == 1
+    y, x = found[0]
+    np.testing.assert_array_equal(classes, np.pad(one.labels, 8, mode="reflect")[y : y + 8, x : x + 8])
+
+
+def test_classes_are_balanced_over_all_images():
+    labels = np.zeros((40, 60), np.int32)
+    labels[:20, :20] = 1
+    config = SampleConfig(tile=(32, 32), core=(32, 32))
+    targets = TARGETS.model_copy(update={"balance": True})
+    samples = Samples([example(labels=labels), example("b", labels=np.zeros_like(labels))], targets, config)
+    (first, second) = samples._targets
+    assert first.weight[0, 0] > 1 > first.weight[-1, -1]
+    assert first.weight[-1, -1] == second.weight[0, 0]

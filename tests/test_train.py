@@ -1,0 +1,183 @@
+"""The loop: it learns, it can be repeated and resumed, and it refuses before it writes."""
+
+import csv
+import math
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+
+from contractile.dataset import Example
+from contractile.model import load
+from contractile.recipe import OptimizerConfig, derive
+from contractile.train import fit, learning_rate, train
+
+TINY = {
+    "steps": 12,
+    "validations": 2,
+    "device": "cpu",
+    "network": {"width": 2, "depth": 2},
+    "samples": {"tile": [32, 32], "core": [32, 32], "batch": 2},
+}
+
+
+def bright_discs(name, seed):
+    """Discs that are brighter than their surroundings: learned within a few steps."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:48, :48]
+    labels = np.zeros((48, 48), np.int32)
+    for number, (cy, cx) in enumerate(rng.integers(6, 42, (4, 2)), start=1):
+        labels[(y - cy) ** 2 + (x - cx) ** 2 < 25] = number
+    pixels = (100 * (labels > 0) + rng.normal(60, 8, labels.shape)).clip(0, 255).astype(np.uint8)
+    return Example(name, pixels[None], (labels > 0).astype(np.int32) * 255)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for number in range(4):
+        one = bright_discs(str(number), number)
+        for kind, array in (("images", one.pixels[0]), ("labels", one.labels.astype(np.uint8))):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            tifffile.imwrite(tmp_path / kind / f"{number}.tif", array)
+    return tmp_path
+
+
+def run(folder, out="run", **changes):
+    return train(folder / "images", folder / "labels", out=folder / out, recipe={**TINY, **changes})
+
+
+def test_a_run_folder_holds_everything(folder):
+    result = run(folder)
+    names = {path.name for path in (folder / "run").iterdir()}
+    assert {"model.safetensors", "state.ckpt", "history.csv", "recipe.toml", "tensorboard"} <= names
+    card = load(folder / "run").card
+    assert card.class_values == (0, 255)
+    assert card.scores["iou"] == pytest.approx(result.evaluation.summary["iou"].value)
+    assert card.provenance["seed"] == 0
+    assert len(card.provenance["data_sha256"]) == 64
+    with (folder / "run" / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["step"]) for row in rows if row["val_iou"]] == [6, 12]
+
+
+def test_the_network_learns(folder):
+    result = run(folder, steps=80, optimizer={"learning_rate": 0.01}, network={"width": 4, "depth": 2})
+    losses = [row["loss"] for row in result.history if "loss" in row]
+    assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:5])
+    assert result.evaluation.summary["iou"].value > 0.6
+
+
+def test_a_run_can_be_repeated_exactly(folder):
+    first, second = run(folder, "a"), run(folder, "b")
+    for one, other in zip(first.model.network.parameters(), second.model.network.parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert [row.get("loss") for row in first.history] == [row.get("loss") for row in second.history]
+
+
+def test_an_interrupted_run_ends_where_it_would_have(folder):
+    whole = run(folder, "whole", network={"width": 2, "depth": 2, "dropout": 0.3})
+
+    class Stop(Exception):
+        pass
+
+    def interrupt(status):
+        if status.step == 8:
+            raise Stop
+
+    recipe = {**TINY, "network": {"width": 2, "depth": 2, "dropout": 0.3}}
+    with pytest.raises(Stop):
+        train(folder / "images", folder / "labels", out=folder / "part", recipe=recipe, progress=interrupt)
+    resumed = train(folder / "images", folder / "labels", out=folder / "part", resume=True)
+    for one, other in zip(whole.model.network.parameters(), resumed.model.network.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_minutes_become_steps_and_are_written_down(folder):
+    changes = {key: value for key, value in TINY.items() if key != "steps"}
+    result = train(folder / "images", folder / "labels", out=folder / "run", recipe={**changes, "minutes": 0.05})
+    assert result.recipe.steps >= 1
+    assert result.recipe.minutes == 0.05
+    assert f"steps = {result.recipe.steps}" in (folder / "run" / "recipe.toml").read_text()
+    repeated = train(folder / "images", folder / "labels", out=folder / "again", recipe=folder / "run" / "recipe.toml")
+    for one, other in zip(result.model.network.parameters(), repeated.model.network.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_the_paper_recipe_takes_steps(folder):
+    result = run(
+        folder,
+        base="paper",
+        steps=3,
+        network={"width": 2},
+        samples={"tile": [188, 188], "core": [4, 4], "batch": 1},
+    )
+    assert result.recipe.optimizer.momentum == 0.99
+    assert all(math.isfinite(row["loss"]) for row in result.history if "loss" in row)
+
+
+def test_validation_images_of_ones_own(folder):
+    result = train(
+        folder / "images", folder / "labels", out=folder / "run", recipe=TINY,
+        validation=(folder / "images" / "3.tif", folder / "labels" / "3.tif"),
+    )  # fmt: skip
+    assert [one.name for one in result.validation] == ["3"]
+
+
+def test_three_classes_and_three_dimensions(tmp_path):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, (16, 24, 24)).astype(np.int32)
+    one = Example("a", (80 * labels)[None].astype(np.uint8), labels)
+    recipe = derive(
+        [one],
+        {"steps": 2, "validations": 1, "network": {"width": 2, "depth": 1},
+         "samples": {"tile": [8, 8, 8], "core": [8, 8, 8], "batch": 1}},
+    )  # fmt: skip
+    (tmp_path / "run").mkdir()
+    result = fit([one], [one], recipe, folder=tmp_path / "run")
+    assert result.evaluation.summary["iou"].value is not None
+
+
+def test_a_loss_that_explodes_stops_the_run(folder):
+    with pytest.raises(FloatingPointError, match=r"loss must stay a number, got .* lower optimizer.learning_rate"):
+        run(folder, steps=50, optimizer={"kind": "sgd", "learning_rate": 1e30}, network={"width": 2, "depth": 2, "norm": "none"})
+
+
+def test_a_folder_that_holds_a_run_is_not_overwritten(folder):
+    run(folder, steps=1, validations=1)
+    with pytest.raises(FileExistsError, match=r"run already holds a run; resume it with --resume"):
+        run(folder)
+
+
+def test_nothing_to_resume(folder):
+    with pytest.raises(FileNotFoundError, match=r"holds no state.ckpt to resume from; leave out --resume"):
+        train(folder / "images", folder / "labels", out=folder / "run", resume=True)
+
+
+def test_wrong_data_leaves_nothing_behind(folder):
+    with pytest.raises(FileNotFoundError, match="nothing there"):
+        train(folder / "nowhere", folder / "labels", out=folder / "run")
+    assert not (folder / "run").exists()
+
+
+def test_a_folder_that_cannot_be_written(folder):
+    (folder / "file").write_text("in the way")
+    with pytest.raises(PermissionError, match=r"out .*run cannot be made: .*file is not a folder you may write to"):
+        run(folder, "file/run")
+
+
+def test_a_recipe_without_steps_cannot_be_resumed(folder):
+    run(folder, steps=1, validations=1)
+    text = (folder / "run" / "recipe.toml").read_text()
+    (folder / "run" / "recipe.toml").write_text(text.replace("steps = 1\n", ""))
+    with pytest.raises(ValueError, match="must name its steps to be resumed"):
+        train(folder / "images", folder / "labels", out=folder / "run", resume=True)
+
+
+def test_learning_rate():
+    config = OptimizerConfig(learning_rate=1, warmup=10)
+    assert learning_rate(0, 100, config) == pytest.approx(0.1)
+    assert learning_rate(9, 100, config) == 1
+    assert learning_rate(55, 100, config) == pytest.approx(0.5)
+    assert learning_rate(99, 100, config) < 0.01
+    assert learning_rate(99, 100, OptimizerConfig(learning_rate=1, schedule="constant")) == 1
