@@ -28,3 +28,16 @@ def stored_scenes():
 def load_shared(group, name):
     """A JSON file of the full reference set."""
     return json.loads((SHARED / group / name).read_text(encoding="utf-8"))
+
+
+def nuclei(*kinds):
+    """Predicted and true labels of one image of nuclei."""
+    return [stored_scenes()[f"matching_0_{kind}"] for kind in kinds]
+
+
+def cells(rng, shape=(24, 24)):
+    """A grid of square cells behind one-pixel membranes: truth 0 / 255 and a noisy P(white)."""
+    truth = np.full(shape, 255, np.uint8)
+    truth[::8], truth[:, ::8] = 0, 0
+    noise = rng.normal(0, 0.2, shape)
+    return truth, np.clip(truth / 255 * 0.6 + 0.2 + noise, 0, 1).astype(np.float32)

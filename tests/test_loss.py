@@ -107,9 +107,7 @@ def test_class_without_pixels_is_left_out_of_dice():
     scores, classes, _ = batch((1, 3, 4, 4), ignored=0)
     classes = classes.clamp(max=1)  # class 2 occurs nowhere
     p = torch.softmax(scores, 1)[0]
-    parts = [
-        2 * p[c][classes[0] == c].sum() / (p[c].sum() + (classes == c).sum()) for c in range(2)
-    ]
+    parts = [2 * p[c][classes[0] == c].sum() / (p[c].sum() + (classes == c).sum()) for c in range(2)]
     torch.testing.assert_close(dice_loss(scores, classes), 1 - sum(parts) / 2)
 
 
@@ -140,10 +138,14 @@ def test_short_floats_are_summed_in_single_precision(dtype):
 
 def test_the_order_of_axes_is_not_mixed_up():
     scores, classes, weight = batch((3, 2, 4, 6))
-    together = sum(
-        cross_entropy(scores[b : b + 1], classes[b : b + 1], weight=weight[b : b + 1]) * (classes[b] >= 0).sum()
-        for b in range(3)
-    ) / (classes >= 0).sum()
+    together = (
+        sum(
+            cross_entropy(scores[b : b + 1], classes[b : b + 1], weight=weight[b : b + 1])
+            * (classes[b] >= 0).sum()
+            for b in range(3)
+        )
+        / (classes >= 0).sum()
+    )
     torch.testing.assert_close(cross_entropy(scores, classes, weight=weight), together)
     flipped = dice_loss(scores.flip(2), classes.flip(1))
     torch.testing.assert_close(flipped, dice_loss(scores, classes))
@@ -152,11 +154,15 @@ def test_the_order_of_axes_is_not_mixed_up():
 @pytest.mark.parametrize("loss", [cross_entropy, dice_loss])
 def test_shapes_that_do_not_fit_are_refused(loss):
     scores, classes, _ = batch((2, 3, 4, 5))
-    with pytest.raises(ValueError, match=r"scores must be \(B, K, \*S\) with at least 2 classes.*\(2, 1, 4, 5\)"):
+    with pytest.raises(
+        ValueError, match=r"scores must be \(B, K, \*S\) with at least 2 classes.*\(2, 1, 4, 5\)"
+    ):
         loss(scores[:, :1], classes)
     with pytest.raises(ValueError, match=r"scores must be \(B, K, \*S\).*\(4, 5\)"):
         loss(scores[0, 0], classes)
-    with pytest.raises(ValueError, match=r"classes must be \(B, \*S\) = \(2, 4, 5\) like scores, got \(2, 4, 4\)"):
+    with pytest.raises(
+        ValueError, match=r"classes must be \(B, \*S\) = \(2, 4, 5\) like scores, got \(2, 4, 4\)"
+    ):
         loss(scores, classes[..., :4])
     with pytest.raises(TypeError, match=r"classes must be int64, got torch\.int32; convert with \.long\(\)"):
         loss(scores, classes.int())

@@ -160,7 +160,7 @@ def _dress(axes: Any, history: History) -> None:
     for side in axes.spines.values():
         side.set_visible(False)
     axes.grid(color=FAINT, linewidth=0.8)
-    axes.tick_params(colors=INK, length=0)
+    axes.tick_params(which="both", colors=INK, length=0)
     axes.set_xlabel("steps", color=INK)
     last = max(row["step"] for row in history)
     axes.set_xlim(-0.02 * last, 1.02 * last)

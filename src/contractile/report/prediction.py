@@ -14,7 +14,7 @@ from contractile.evaluate import Evaluation
 from contractile.model import ModelCard
 from contractile.report.card import describe_card
 from contractile.report.page import Command, Page, Text, write_page
-from contractile.report.pictures import LEGEND_WITH_TRUTH, MOST_PICTURES, Picture, draw, make_legend
+from contractile.report.pictures import LEGEND_WITH_TRUTH, MOST_PICTURES, Picture, Swatch, draw, make_legend
 from contractile.report.scores import (
     UNKNOWN,
     Cell,
@@ -54,27 +54,24 @@ def write_prediction_report(
     OSError when the page cannot be written.
     """
     steering = None if evaluation is None else pick_steering(evaluation)
+    values = card.class_values if card else ()
     gallery = _Gallery(evaluation, steering)
-    found = [_measure(segmentation, card) for segmentation in gallery.watch(segmentations)]
+    found = [_measure(segmentation, values) for segmentation in gallery.watch(segmentations)]
     if not found:
         raise ValueError("segmentations must hold at least one image, got none; predict some images first")
-    pictures = gallery.pictures
-    scored = count(len(evaluation.images), "image") if evaluation else ""
     page = Page(
         kind="Prediction",
         title=Path(path).stem if len(found) > 1 else found[0].name,
-        subtitle=_subtitle(found, card),
-        scores=()
-        if evaluation is None
-        else summarise(evaluation, steering, card.class_values if card else ()),
-        scored=f"Measured on {scored} with a known truth.",
-        pictures=pictures,
+        subtitle=_subtitle(found, values),
+        scores=summarise(evaluation, steering, values) if evaluation else (),
+        scored=f"Measured on {count(len(evaluation.images), 'image')} with a known truth."
+        if evaluation
+        else "",
+        tables=(*([tabulate_images(evaluation, steering)] if evaluation else []), _tabulate(found, values)),
+        pictures=gallery.pictures,
         pictures_title="Images",
-        pictures_note=_pictures_note(
-            len(pictures), len(found), ranked=steering is not None, truth=gallery.truth
-        ),
-        legend=_legend(gallery, card),
-        tables=(*([tabulate_images(evaluation, steering)] if evaluation else []), _tabulate(found, card)),
+        pictures_note=gallery.note(len(found)),
+        legend=gallery.legend(values),
         command=Command(command, "") if command else None,
         facts=describe_card(card) if card else (),
         texts=(Text("Model card", card.model_dump_json(indent=2)),) if card else (),
@@ -96,35 +93,50 @@ class _Found:
 
 
 class _Gallery:
-    """Draws the worst images as they pass by (without scores: the first)."""
+    """Draws the worst images as they pass by, and the first of those without scores."""
 
     def __init__(self, evaluation: Evaluation | None, steering: str | None) -> None:
         self._steering = steering
-        ranked = rank(evaluation.images, steering) if evaluation else []
-        self._ranked = {image.name: image for image in ranked[:MOST_PICTURES]}
-        self._drawn: dict[str, Picture] = {}
-        self.truth = self.bare = False
+        self._ranked = rank(evaluation.images, steering) if evaluation else []
+        self._scores = {image.name: image.scores for image in self._ranked}
+        self._worst = [image.name for image in self._ranked[:MOST_PICTURES]]
+        self._scored: dict[str, Picture] = {}
+        self._others: list[Picture] = []
+        self._truth = self._bare = False
 
     @property
     def pictures(self) -> tuple[Picture, ...]:
-        """In order of rank, or of appearance."""
-        names = [name for name in self._ranked if name in self._drawn] or list(self._drawn)
-        return tuple(self._drawn[name] for name in names)
+        """Worst first, then in order of appearance."""
+        scored = [self._scored[name] for name in self._worst if name in self._scored]
+        return tuple([*scored, *self._others][:MOST_PICTURES])
 
     def watch(self, segmentations: Iterable[Segmentation]) -> Iterator[Segmentation]:
         for item in segmentations:
-            wanted = item.name in self._ranked if self._ranked else len(self._drawn) < MOST_PICTURES
-            if wanted:
-                scores = self._ranked[item.name].scores if self._ranked else {}
-                caption = describe_image(scores, self._steering)
-                self._drawn[item.name] = draw(
-                    item.name, item.pixels, item.labels, truth=item.truth, caption=caption
-                )
-                self.truth, self.bare = self.truth or item.truth is not None, self.bare or item.truth is None
+            if item.name in self._worst:
+                self._scored[item.name] = self._draw(item)
+            elif item.name not in self._scores and len(self._others) < MOST_PICTURES:
+                self._others.append(self._draw(item))
             yield item
 
+    def note(self, total: int) -> str:
+        """Which images are shown, and how to read the lines."""
+        shown = len(self.pictures)
+        ranked = self._steering is not None and bool(self._scored)
+        which = f"The {'worst' if ranked else 'first'} {shown} of {total}. " if shown < total else ""
+        order = "Worst first. " if ranked and shown == total > 1 else ""
+        lines = "A blue line that stands alone was missed, an orange one was invented." if self._truth else ""
+        return f"{which}{order}{lines}".strip()
 
-def _measure(item: Segmentation, card: ModelCard | None) -> _Found:
+    def legend(self, values: Sequence[int]) -> tuple[Swatch, ...]:
+        return (LEGEND_WITH_TRUTH if self._truth else ()) + (make_legend(values) if self._bare else ())
+
+    def _draw(self, item: Segmentation) -> Picture:
+        self._truth, self._bare = self._truth or item.truth is not None, self._bare or item.truth is None
+        caption = describe_image(self._scores.get(item.name, {}), self._steering)
+        return draw(item.name, item.pixels, item.labels, truth=item.truth, caption=caption)
+
+
+def _measure(item: Segmentation, class_values: Sequence[int]) -> _Found:
     values, sizes = np.unique(item.labels, return_counts=True)
     inside = sizes[values > 0]
     counts = dict(zip(values.tolist(), sizes.tolist(), strict=True))
@@ -135,18 +147,18 @@ def _measure(item: Segmentation, card: ModelCard | None) -> _Found:
         objects=len(inside),
         median_size=float(np.median(inside)) if len(inside) else None,
         covered=float(inside.sum()) / pixels,
-        shares=tuple(counts.get(value, 0) / pixels for value in (card.class_values if card else ())),
+        shares=tuple(counts.get(value, 0) / pixels for value in class_values),
     )
 
 
-def _tabulate(found: Sequence[_Found], card: ModelCard | None) -> Table:
+def _tabulate(found: Sequence[_Found], class_values: Sequence[int]) -> Table:
     """What was found in each image: objects, or the share of each class."""
     head = [(Cell(item.name), Cell(format_shape(item.shape))) for item in found]
-    if card is not None and card.task == "classes":
-        columns = tuple(f"class {value}" for value in card.class_values)
+    if class_values:
+        columns = tuple(f"class {value}" for value in class_values)
         cells = [tuple(Cell(f"{100 * share:.1f} %") for share in item.shares) for item in found]
     else:
-        columns = ("objects", "median size", "covered")
+        columns = ("objects", "median size (pixels)", "covered")
         cells = [
             (
                 Cell(f"{item.objects:,}"),
@@ -156,23 +168,11 @@ def _tabulate(found: Sequence[_Found], card: ModelCard | None) -> Table:
             for item in found
         ]
     rows = tuple((*first, *rest) for first, rest in zip(head, cells, strict=True))
-    return Table("What was found", ("image", "pixels", *columns), rows, lead="Sizes in pixels.")
+    return Table("What was found", ("image", "size (pixels)", *columns), rows)
 
 
-def _subtitle(found: Sequence[_Found], card: ModelCard | None) -> str:
+def _subtitle(found: Sequence[_Found], class_values: Sequence[int]) -> str:
     images = count(len(found), "image")
-    if card is not None and card.task == "classes":
-        return f"{len(card.class_values)} classes in {images}"
+    if class_values:
+        return f"{len(class_values)} classes in {images}"
     return f"{count(sum(item.objects for item in found), 'object')} in {images}"
-
-
-def _pictures_note(shown: int, total: int, *, ranked: bool, truth: bool) -> str:
-    which = f"The {'worst' if ranked else 'first'} {shown} of {total}. " if shown < total else ""
-    order = "Worst first. " if ranked and shown == total > 1 else ""
-    lines = "A blue line that stands alone was missed, an orange one was invented." if truth else ""
-    return f"{which}{order}{lines}".strip()
-
-
-def _legend(gallery: _Gallery, card: ModelCard | None) -> tuple[Any, ...]:
-    with_truth = LEGEND_WITH_TRUTH if gallery.truth else ()
-    return with_truth + (make_legend(card.class_values if card else ()) if gallery.bare else ())

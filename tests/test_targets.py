@@ -1,0 +1,302 @@
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from pydantic import ValidationError
+from scipy import ndimage
+
+from contractile.targets import (
+    IGNORE,
+    TargetConfig,
+    class_balance,
+    connected,
+    make_target,
+    separate,
+    separation,
+    separation_weight,
+)
+
+quick = settings(deadline=None, max_examples=60)
+labellings = arrays(np.int32, array_shapes(min_dims=2, max_dims=3, max_side=9), elements=st.integers(-1, 4))
+
+
+def touching(labels):
+    """Pairs of neighbours, corners included, that belong to different objects."""
+    count = 0
+    for step in itertools.product((-1, 0, 1), repeat=labels.ndim):
+        padded = np.pad(labels, 1)
+        there = padded[tuple(slice(1 + s, 1 + s + n) for s, n in zip(step, labels.shape, strict=True))]
+        count += ((labels > 0) & (there > 0) & (labels != there)).sum()
+    return count
+
+
+def one_map_per_object(labels, *, w0, sigma, spacing=None):
+    """The definition, with a whole distance transform for every object."""
+    ids = np.unique(labels[labels > 0])
+    if len(ids) < 2:
+        return np.zeros(labels.shape)
+    maps = np.stack([ndimage.distance_transform_edt(labels != i, sampling=spacing) for i in ids])
+    d1, d2 = np.sort(maps, axis=0)[:2]
+    return np.where(labels > 0, 0, w0 * np.exp(-((d1 + d2) ** 2) / (2 * sigma**2)))
+
+
+def scene(shape=(60, 70), n=25, radius=7, seed=0):
+    """Round objects that touch, as int32 labels."""
+    rng = np.random.default_rng(seed)
+    seeds = np.zeros(shape, np.int32)
+    for i, point in enumerate(rng.integers(0, shape, (n, len(shape))), 1):
+        seeds[tuple(point)] = i
+    distance, nearest = ndimage.distance_transform_edt(seeds == 0, return_indices=True)
+    return np.where(distance <= radius, seeds[tuple(nearest)], 0).astype(np.int32)
+
+
+# the gap
+
+
+@given(labellings)
+@quick
+def test_no_two_objects_touch_after_separation(labels):
+    assert touching(separate(labels)) == 0
+
+
+@given(labellings)
+@quick
+def test_separation_clears_only_pixels_that_touch_another_object(labels):
+    before = labels.copy()
+    separated = separate(labels)
+    assert (labels == before).all()
+    assert separated.dtype == np.int32
+    cleared = separated != labels
+    assert (separated[cleared] == 0).all()
+    for pixel in np.argwhere(cleared):
+        around = labels[tuple(slice(max(0, c - 1), c + 2) for c in pixel)]
+        assert labels[tuple(pixel)] > 0
+        assert ((around > 0) & (around != labels[tuple(pixel)])).any()
+
+
+def test_gap_of_two_rectangles_is_one_pixel_wide():
+    labels = np.zeros((4, 8), np.int32)
+    labels[1:3, 1:4], labels[1:3, 4:7] = 1, 2
+    expected = [
+        [0, 0, 0, 0, 0, 0, 0, 0],
+        [0, 1, 1, 1, 0, 2, 2, 0],
+        [0, 1, 1, 0, 0, 2, 2, 0],  # the upper right neighbour is object 2
+        [0, 0, 0, 0, 0, 0, 0, 0],
+    ]
+    assert separate(labels).tolist() == expected
+
+
+def test_objects_apart_stay_as_they_are():
+    labels = np.array([[1, 1, 0, 2], [1, 1, 0, 2], [0, 0, 0, 0], [3, 3, 3, 3]], np.int32)
+    assert (separate(labels) == labels).all()
+    assert (separate(labels.astype(np.uint8)) == labels).all()
+
+
+# the weight between objects
+
+
+def test_weight_of_a_hand_drawn_pair():
+    labels = np.zeros((5, 9), np.int32)
+    labels[2, :2], labels[2, 6:] = 1, 2
+    weight = separation_weight(labels, w0=10, sigma=5)
+
+    def expected(d1, d2):
+        return pytest.approx(10 * math.exp(-((d1 + d2) ** 2) / 50), rel=1e-5)
+
+    assert weight[2, 2] == expected(1, 4)
+    assert weight[2, 3] == expected(2, 3)
+    assert weight[2, 5] == expected(1, 4)
+    assert weight[0, 3] == expected(math.hypot(2, 2), math.hypot(3, 2))
+    assert weight[4, 0] == expected(2, math.hypot(6, 2))
+    assert (weight[labels > 0] == 0).all()
+
+
+def test_weight_asks_for_two_objects_not_for_two_pixels():
+    labels = np.zeros((20, 20), np.int32)
+    labels[5:15, 5:15] = 7
+    assert (separation_weight(labels, w0=10, sigma=5) == 0).all()
+
+
+@given(labels=labellings, w0=st.floats(0.5, 20), sigma=st.floats(0.5, 4))
+@quick
+def test_weight_is_that_of_one_distance_map_per_object(labels, w0, sigma):
+    weight = separation_weight(labels, w0=w0, sigma=sigma)
+    np.testing.assert_allclose(weight, one_map_per_object(labels, w0=w0, sigma=sigma), atol=1e-4)
+
+
+@given(labels=labellings, steps=st.tuples(*[st.sampled_from((0.5, 1.0, 2.5))] * 3))
+@quick
+def test_weight_in_space(labels, steps):
+    spacing = steps[: labels.ndim]
+    weight = separation_weight(labels, w0=10, sigma=2, spacing=spacing)
+    expected = one_map_per_object(labels, w0=10, sigma=2, spacing=spacing)
+    np.testing.assert_allclose(weight, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(120, 130), (12, 40, 40)])
+def test_weight_of_a_crowded_scene(shape):
+    labels = separate(scene(shape, n=60, radius=8))
+    weight = separation_weight(labels, w0=10, sigma=5)
+    np.testing.assert_allclose(weight, one_map_per_object(labels, w0=10, sigma=5), atol=1e-4)
+
+
+def test_weight_does_not_depend_on_the_layout_in_memory():
+    labels = scene((40, 50), n=12)
+    expected = separation_weight(labels, w0=10, sigma=5)
+    assert (separation_weight(np.asfortranarray(labels), w0=10, sigma=5) == expected).all()
+    assert (separation_weight(np.repeat(labels, 2, axis=1)[:, ::2], w0=10, sigma=5) == expected).all()
+    np.testing.assert_allclose(separation_weight(labels.T, w0=10, sigma=5).T, expected, atol=1e-5)
+    frozen = labels.copy()
+    frozen.flags.writeable = False
+    assert (separation_weight(frozen.astype(np.uint16), w0=10, sigma=5) == expected).all()
+
+
+def test_no_weight_when_w0_is_0_or_nothing_is_there():
+    assert (separation_weight(scene(), w0=0, sigma=5) == 0).all()
+    assert separation_weight(np.zeros((0, 4), int), w0=10, sigma=5).shape == (0, 4)
+
+
+def test_compiles_without_a_folder_for_the_cache(monkeypatch):
+    def njit(**options):
+        if options.get("cache"):
+            raise RuntimeError("no locator available")
+        return lambda function: function
+
+    monkeypatch.setattr(separation.numba, "njit", njit)
+    assert separation._compiled(len) is len
+
+
+# the whole target
+
+
+@given(labels=labellings, balance=st.booleans(), gap=st.booleans())
+@quick
+def test_ignored_pixels_have_weight_0_and_class_minus_1(labels, balance, gap):
+    before = labels.copy()
+    target = make_target(labels, TargetConfig(balance=balance, gap=gap))
+    assert (labels == before).all()
+    assert (target.classes.dtype, target.weight.dtype) == (np.int16, np.float32)
+    assert target.classes.shape == target.weight.shape == labels.shape
+    assert ((target.classes == IGNORE) == (labels < 0)).all()
+    assert (target.weight[labels < 0] == 0).all()
+    assert (target.weight[labels >= 0] > 0).all()
+
+
+@given(labels=labellings)
+@quick
+def test_balance_makes_the_mean_weight_1(labels):
+    target = make_target(labels, TargetConfig(w0=0))
+    labelled = labels >= 0
+    if labelled.any():
+        assert target.weight[labelled].mean() == pytest.approx(1, rel=1e-4)
+
+
+def test_target_of_touching_objects_adds_up():
+    labels = scene()
+    target = make_target(labels, TargetConfig(w0=8, sigma=3))
+    apart = separate(labels)
+    w_c = class_balance((apart > 0).astype(int), 2)
+    assert (target.classes == (apart > 0)).all()
+    expected = w_c[(apart > 0).astype(int)] + one_map_per_object(apart, w0=8, sigma=3)
+    np.testing.assert_allclose(target.weight, expected, atol=1e-4)
+
+
+def test_without_gap_touching_objects_are_one_foreground():
+    labels = scene()
+    target = make_target(labels, TargetConfig(gap=False, balance=False, w0=0))
+    assert (target.classes == (labels > 0)).all()
+    assert (target.weight == 1).all()
+
+
+def test_membrane_map_is_objects_seen_as_parts_of_the_white_class():
+    picture = np.full((6, 9), 255, np.uint8)
+    picture[:, 4] = 0  # a membrane between two white cells
+    target = make_target(picture, TargetConfig(task="classes", class_values=(0, 255), balance=False))
+    assert (target.classes == (picture == 255)).all()
+    assert target.weight[0, 4] == pytest.approx(1 + 10 * math.exp(-4 / 50), rel=1e-5)
+    assert (target.weight[:, :4] == 1).all()
+
+
+def test_classes_follow_the_order_of_the_values():
+    labels = np.array([[7, 3, 200], [-2, 3, 9]], np.int16)
+    config = TargetConfig(task="classes", class_values=(200, 3, 7), ignore_label=9, balance=False)
+    target = make_target(labels, config)
+    assert target.classes.tolist() == [[2, 1, 0], [-1, 1, -1]]
+    assert target.weight.tolist() == [[1, 1, 1], [0, 1, 0]]  # no separation with three classes
+    assert config.n_classes == 3
+    assert TargetConfig().n_classes == 2
+
+
+def test_ignore_label_of_objects():
+    labels = np.array([[0, 1, 255], [2, 2, 255]], np.uint8)
+    target = make_target(labels, TargetConfig(ignore_label=255, gap=False))
+    assert target.classes.tolist() == [[0, 1, -1], [1, 1, -1]]
+
+
+def test_class_weights_of_the_dataset_replace_those_of_the_image():
+    labels = np.array([[0, 0, 1], [0, 0, 1]], np.int32)
+    target = make_target(labels, TargetConfig(), class_weights=[0.5, 3])
+    assert target.weight.tolist() == [[0.5, 0.5, 3], [0.5, 0.5, 3]]
+
+
+def test_class_balance_by_hand():
+    classes = np.array([0, 0, 0, 0, 0, 0, 1, 1, 3, -1])  # class 2 is absent
+    weights = class_balance(classes, 4)
+    np.testing.assert_allclose(weights, [9 / (3 * 6), 9 / (3 * 2), 1, 9 / 3])
+    np.testing.assert_allclose(class_balance([classes[:5], classes[5:]], 4), weights)
+    assert class_balance(np.full(3, -1), 2).tolist() == [1, 1]
+
+
+def test_connected_parts_join_through_faces_only():
+    assert connected(np.array([[1, 0], [0, 1]], bool)).max() == 2
+    assert connected(np.array([[1, 1], [0, 1]], bool)).max() == 1
+    assert connected(np.array([[[1, 0]], [[0, 1]]], bool)).max() == 2
+
+
+# refusals
+
+
+@pytest.mark.parametrize("function", [separate, lambda x: separation_weight(x, w0=1, sigma=1)])
+def test_labels_that_are_none_are_refused(function):
+    with pytest.raises(TypeError, match="labels must be integers, got float64; round them"):
+        function(np.zeros((3, 3)))
+    with pytest.raises(ValueError, match=r"labels must be \(Y, X\) or \(Z, Y, X\), got shape \(3,\)"):
+        function(np.zeros(3, int))
+
+
+def test_spacing_that_does_not_fit_is_refused():
+    labels = np.zeros((3, 3), int)
+    for spacing in ((1.0, 0.0), (1.0, 1.0, 1.0)):
+        with pytest.raises(ValueError, match=r"spacing must hold one positive number for each of the 2 axes"):
+            separation_weight(labels, w0=1, sigma=1, spacing=spacing)
+
+
+def test_unknown_values_are_refused():
+    config = TargetConfig(task="classes", class_values=(0, 1))
+    with pytest.raises(ValueError, match=r"only the class_values \(0, 1\).*got also \[2, 5\]; add them"):
+        make_target(np.array([[0, 1], [5, 2]]), config)
+
+
+@pytest.mark.parametrize("weights", [[1.0], [1.0, -1.0], [1.0, math.nan]])
+def test_class_weights_that_do_not_fit_are_refused(weights):
+    with pytest.raises(ValueError, match="class_weights must hold 2 finite numbers >= 0, one per class"):
+        make_target(np.zeros((2, 2), int), TargetConfig(), class_weights=weights)
+
+
+def test_configurations_without_meaning_are_refused():
+    with pytest.raises(ValidationError, match=r"class_values must name at least two .* got \(\); list"):
+        TargetConfig(task="classes")
+    with pytest.raises(ValidationError, match=r"class_values must name at least two .* got \(1, 1\)"):
+        TargetConfig(task="classes", class_values=(1, 1))
+    with pytest.raises(ValidationError, match=r"class_values must be empty for task 'objects', got \(0, 1\)"):
+        TargetConfig(class_values=(0, 1))
+    with pytest.raises(
+        ValidationError, match=r"ignore_label must not be one of class_values \(0, 1\), got 1"
+    ):
+        TargetConfig(task="classes", class_values=(0, 1), ignore_label=1)
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        TargetConfig(sigmas=3)
