@@ -95,14 +95,10 @@ def compare_matching(side: int, objects: int) -> None:
         "contractile, first call (compiles or loads a cache)",
         lambda: tabulate(pred[:64, :64], true[:64, :64]),
     )
-    ours, found = take_time(
-        "contractile, ten levels", lambda: matching.match(select_objects(tabulate(pred, true))), 3
-    )
+    ours, found = take_time("contractile, ten levels", lambda: matching.match(select_objects(tabulate(pred, true))), 3)
     name, reference = find_reference()
     reference(true[:64, :64], pred[:64, :64], 0.5)
-    theirs, expected = take_time(
-        name, lambda: [reference(true, pred, level) for level in matching.IOU_LEVELS]
-    )
+    theirs, expected = take_time(name, lambda: [reference(true, pred, level) for level in matching.IOU_LEVELS])
     assert [m.true_positives for m in found] == expected, "the two disagree"
     pairs = len(select_objects(tabulate(pred, true)).rows)
     print(f"  {theirs / ours:.0f} times as fast; {pairs} overlapping pairs")
@@ -117,9 +113,7 @@ def draw_membranes(slices: int, folder: Path | None) -> tuple[np.ndarray[Any, An
         truth = tifffile.imread(folder / "train-labels.tif")[:slices] > 0
     else:
         cells = np.stack([draw_labels(512, 400, rng) for _ in range(slices)])
-        truth = np.stack(
-            [(ndimage.maximum_filter(c, 3) == ndimage.minimum_filter(c, 3)) & (c > 0) for c in cells]
-        )
+        truth = np.stack([(ndimage.maximum_filter(c, 3) == ndimage.minimum_filter(c, 3)) & (c > 0) for c in cells])
     soft = ndimage.gaussian_filter(truth.astype(np.float32), (0, 1.5, 1.5)) + rng.normal(0, 0.06, truth.shape)
     return np.clip(soft, 0, 1).astype(np.float32), truth.astype(np.uint8)
 
@@ -161,9 +155,7 @@ def compare_thinned(slices: int, folder: Path | None) -> None:
     isbi.measure(probabilities[0, :32, :32], truth[0, :32, :32], names=("warping_error",))
     take_time(
         "contractile, warping error, ten thresholds, one core",
-        lambda: [
-            isbi.measure(p, t, names=("warping_error",)) for p, t in zip(probabilities, truth, strict=True)
-        ],
+        lambda: [isbi.measure(p, t, names=("warping_error",)) for p, t in zip(probabilities, truth, strict=True)],
     )
 
 
@@ -191,9 +183,7 @@ def compare_rand(side: int, objects: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--side", type=int, default=4096)
     parser.add_argument("--objects", type=int, default=5000)
     parser.add_argument("--slices", type=int, default=30)

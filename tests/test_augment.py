@@ -130,7 +130,7 @@ def triangle(d):
     return np.maximum(0, 1 - abs(d))
 
 
-def convolved(array, at, kernel, *, margin=60):
+def convolved(array, at, kernel, *, margin=16):
     """(*S) at positions (D, *tile): kernel-weighted sum over all pixels of the mirrored array."""
     padded = np.pad(array.astype(float), margin, mode="reflect")
     flat = at.reshape(len(at), -1) + margin  # (D, N)
@@ -166,10 +166,10 @@ def test_values_are_cubic_linear_and_nearest_at_the_coordinates(shape, tile, inn
 
 
 def test_image_and_label_stay_aligned():
-    # Channels hold each pixel's own place and classes its number. Both interpolations reproduce straight lines.
+    # Channels hold each pixel's place, classes its number; both interpolations reproduce straight lines.
     shape = (160, 170)
     place = np.stack(np.indices(shape)).astype(np.float32)
-    number = np.arange(np.prod(shape)).reshape(shape)
+    number = np.arange(np.prod(shape), dtype=np.int16).reshape(shape)
     whole = Sample(place, number, place[0])
     drawn = draw_warp((64, 64), (80, 85), config=WarpConfig(), rng=np.random.default_rng(1))
     got = apply_warp(drawn, whole, inner=(48, 48))
@@ -267,9 +267,7 @@ def test_rotation_without_tilt_stays_in_the_plane():
 def test_coarse_axes_are_displaced_by_fewer_pixels():
     config = WarpConfig(elastic_std=4, spacing=(5, 1, 1))
     rng = np.random.default_rng(0)
-    vectors = np.stack(
-        [draw_warp((20, 100, 100), (0, 0, 0), config=config, rng=rng).vectors for _ in range(200)]
-    )
+    vectors = np.stack([draw_warp((20, 100, 100), (0, 0, 0), config=config, rng=rng).vectors for _ in range(200)])
     np.testing.assert_allclose(vectors.std(axis=(0, 2, 3, 4)), [0.8, 4, 4], rtol=0.05)
 
 
@@ -299,15 +297,15 @@ def test_the_same_generator_gives_the_same_sample(seed):
 
 
 def test_arrays_are_neither_changed_nor_copied():
-    whole = annotated((3000, 3000))
+    whole = annotated((1500, 1500))
     for array in whole:
         array.flags.writeable = False
     warp(whole, (9, 9), tile=(64, 64), inner=(64, 64), config=WarpConfig(), rng=np.random.default_rng(0))
     tracemalloc.start()
-    warp(whole, (1500, 9), tile=(64, 64), inner=(64, 64), config=WarpConfig(), rng=np.random.default_rng(0))
+    warp(whole, (700, 9), tile=(64, 64), inner=(64, 64), config=WarpConfig(), rng=np.random.default_rng(0))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 500_000  # bytes; the image has 9 million
+    assert peak < 500_000  # bytes; the image has 2.2 million
 
 
 @pytest.mark.parametrize("change", ["byte order", "strides", "float16", "bool"])
@@ -327,9 +325,7 @@ def test_unusual_arrays_give_the_same_values(change):
 
 def test_threads_warp_side_by_side():
     whole = annotated((200, 200))
-    drawn = [
-        draw_warp((128, 128), (100, 100), config=WarpConfig(), rng=np.random.default_rng(s)) for s in range(8)
-    ]
+    drawn = [draw_warp((128, 128), (100, 100), config=WarpConfig(), rng=np.random.default_rng(s)) for s in range(8)]
     expected = [apply_warp(d, whole, inner=(64, 64)) for d in drawn]
     got = [None] * 8
 
@@ -401,12 +397,12 @@ def test_each_change_does_what_its_name_says(seed):
     std = image.std(axis=(1, 2))
     moved = (change(image, only(brightness=0.3), seed) - image).reshape(2, -1)
     assert np.ptp(moved, axis=1).max() < 1e-5
-    assert (0 < abs(moved[:, 0])).all()
+    assert (abs(moved[:, 0]) > 0).all()
     assert (abs(moved[:, 0]) <= 0.3 * std).all()
 
     stretched = change(image, only(contrast=0.5), seed)
     np.testing.assert_allclose(stretched.mean(axis=(1, 2)), image.mean(axis=(1, 2)), atol=1e-5)
-    assert (1 / 1.5 <= stretched.std(axis=(1, 2)) / std).all()
+    assert (stretched.std(axis=(1, 2)) / std >= 1 / 1.5).all()
     assert (stretched.std(axis=(1, 2)) / std <= 1.5).all()
 
     bent = change(image, only(gamma=0.5), seed)
@@ -417,11 +413,12 @@ def test_each_change_does_what_its_name_says(seed):
     assert (bent != image).any()
 
     noise = change(image, only(noise=0.2), seed) - image
-    assert (0 < noise.std(axis=(1, 2))).all()
+    assert (noise.std(axis=(1, 2)) > 0).all()
     assert (noise.std(axis=(1, 2)) < 0.25 * std).all()
 
     blurred = change(image, only(blur=2.0), seed)
-    assert (blurred.std(axis=(1, 2)) < std).all()
+    assert (blurred.std(axis=(1, 2)) <= std).all()  # a sigma near 0 changes nothing
+    assert (blurred.std(axis=(1, 2)) < 0.9 * std).any()
     np.testing.assert_allclose(blurred.mean(axis=(1, 2)), image.mean(axis=(1, 2)), atol=0.1)
 
 
@@ -492,9 +489,7 @@ def test_tiles_that_do_not_fit_are_refused():
 
 @pytest.mark.parametrize("inner", [(9, 8), (7, 8), (0, 8), (8,), (8, 8, 8)])
 def test_inner_that_does_not_fit_is_refused(inner):
-    with pytest.raises(
-        ValueError, match=r"inner must be at most tile = \(8, 8\) and differ from it by an even"
-    ):
+    with pytest.raises(ValueError, match=r"inner must be at most tile = \(8, 8\) and differ from it by an even"):
         warp(annotated((9, 9)), (4, 4), tile=(8, 8), inner=inner, config=NONE, rng=np.random.default_rng(0))
 
 
@@ -509,9 +504,7 @@ def test_arrays_that_do_not_fit_are_refused():
         annotated((0, 9)),
     ]
     for sample in wrong:
-        with pytest.raises(
-            ValueError, match=r"image must be \(C, \*S\), classes and weight \(\*S\), with 2 axes"
-        ):
+        with pytest.raises(ValueError, match=r"image must be \(C, \*S\), classes and weight \(\*S\), with 2 axes"):
             apply_warp(drawn, sample, inner=(8, 8))
     with pytest.raises(TypeError, match="classes must be integers, got float32"):
         apply_warp(drawn, whole._replace(classes=whole.weight), inner=(8, 8))

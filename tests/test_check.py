@@ -66,9 +66,7 @@ def _other_size(folder: Path) -> None:
 
 
 def _two_channels(folder: Path) -> None:
-    write_image(
-        folder / "images" / "cell0.tif", np.random.default_rng(0).integers(0, 99, (2, 96, 96), np.uint16)
-    )
+    write_image(folder / "images" / "cell0.tif", np.random.default_rng(0).integers(0, 99, (2, 96, 96), np.uint16))
 
 
 def _smoothed(folder: Path) -> None:
@@ -184,9 +182,7 @@ def _one_pair(folder: Path) -> None:
         (_one_pair, "note", "labels/cell0.tif", "only 1 annotated image(s)"),
     ],
 )
-def test_a_fault_is_named(
-    dataset: Path, spoil: Callable[[Path], None], level: str, where: str, problem: str
-) -> None:
+def test_a_fault_is_named(dataset: Path, spoil: Callable[[Path], None], level: str, where: str, problem: str) -> None:
     spoil(dataset)
     found = [finding for finding in examine(dataset) if problem in finding.problem]
     assert [finding.level for finding in found] == [level]
@@ -327,14 +323,10 @@ def test_fix_of_masks_smoothed_or_in_colour(dataset: Path) -> None:
 
 
 def test_what_no_repair_can_mend(dataset: Path) -> None:
-    with pytest.raises(
-        ValueError, match=r"out must not be the folder of the labels, got .*; choose a new folder"
-    ):
+    with pytest.raises(ValueError, match=r"out must not be the folder of the labels, got .*; choose a new folder"):
         fix_dataset(dataset / "images", dataset / "labels", dataset / "labels")
     _photograph(dataset)
-    with pytest.raises(
-        ValueError, match=r"cell0\.tif: grey values without two clear levels; draw the mask again"
-    ):
+    with pytest.raises(ValueError, match=r"cell0\.tif: grey values without two clear levels; draw the mask again"):
         fix_dataset(dataset / "images", dataset / "labels", dataset / "fixed")
     colour = np.random.default_rng(0).integers(0, 255, (96, 96, 3), np.uint8)
     tifffile.imwrite(dataset / "labels" / "cell0.tif", colour, photometric="rgb")

@@ -66,7 +66,9 @@ def data(tmp_path):
 
 def test_the_whole_journey(data, capsys):
     run, out = data / "run", data / "out"
-    status, text, _ = call(capsys, "train", data / "images", data / "labels", "--out", run, "--recipe", data / "tiny.toml")
+    status, text, _ = call(
+        capsys, "train", data / "images", data / "labels", "--out", run, "--recipe", data / "tiny.toml"
+    )
     assert status == 0
     assert "iou" in text
     assert (run / "report.html").is_file()
@@ -75,13 +77,26 @@ def test_the_whole_journey(data, capsys):
     assert (out / "0_labels.tif").is_file()
     assert (out / "2_overlay.png").is_file()
     for predicted in (f"{out}/*_labels.tif", f"{out}/*_probabilities.tif"):
-        status, text, _ = call(capsys, "evaluate", predicted, data / "labels", "--scores", "overlap", "--json", data / "s.json")
+        status, text, _ = call(
+            capsys, "evaluate", predicted, data / "labels", "--scores", "overlap", "--json", data / "s.json"
+        )
         assert status == 0
-        assert json.loads((data / "s.json").read_text())["summary"]["iou"]["value"] >= 0
+        assert json.loads((data / "s.json").read_text())["iou"] >= 0
     status, text, _ = call(capsys, "info", run)
     assert "classes" in text
     status, text, _ = call(capsys, "info", data / "images")
     assert "40 x 48 pixels, 1 channel(s), uint8" in text
+
+
+def test_two_predictions_are_compared(data, capsys):
+    words = ("evaluate", data / "images", data / "labels", "--against", data / "labels", "--scores", "iou")
+    tifffile.imwrite(data / "images" / "0.tif", tifffile.imread(data / "labels" / "0.tif"))
+    for number in (1, 2):
+        tifffile.imwrite(data / "images" / f"{number}.tif", np.eye(40, 48, dtype=np.uint8) * 255)
+    status, text, _ = call(capsys, *words, "--json", data / "c.json")
+    assert status == 0
+    assert "second" in text
+    assert json.loads((data / "c.json").read_text())["differences"]["iou"]["better"] == "second"
 
 
 def test_help_is_instant_and_imports_no_torch():

@@ -29,7 +29,11 @@ def test_a_fitted_tile_fits_the_network_and_covers_the_image(config, shape, limi
         config.output_size(size)
         assert size <= max(limit, smallest)
     parts = plan(shape, tile, margin=config.margin, stride=config.stride)
-    assert all(stop - start <= size - 2 * config.margin for p in parts for (start, stop), size in zip(p.write, tile, strict=True))
+    assert all(
+        stop - start <= size - 2 * config.margin
+        for p in parts
+        for (start, stop), size in zip(p.write, tile, strict=True)
+    )
 
 
 def test_one_tile_where_the_image_fits():
@@ -42,7 +46,9 @@ def test_fewest_tiles_of_equal_size():
     assert max(tile) <= 700
 
 
-@pytest.mark.parametrize("config", [UNetConfig(width=2, depth=1), UNetConfig(width=2, depth=1, classes=1, sigmoid=True)])
+@pytest.mark.parametrize(
+    "config", [UNetConfig(width=2, depth=1), UNetConfig(width=2, depth=1, classes=1, sigmoid=True)]
+)
 def test_probabilities_add_up_to_one(config):
     values = Engine(UNet(config), device="cpu")(np.random.default_rng(0).random((2, 1, 8, 8), np.float32))
     assert values.shape == (2, 2, 8, 8)

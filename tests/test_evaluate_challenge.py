@@ -76,9 +76,7 @@ def test_result_folder_errors_name_the_file(tmp_path):
     with pytest.raises(ValueError, match=r"01_RES: no mask for frame 2 of .*01_GT; predict all frames"):
         evaluate(predicted, truth)
     write_labels(predicted / "nameless.tif", np.ones((3, 3), int))
-    with pytest.raises(
-        ValueError, match=r"nameless.tif: the name must end in the number of its frame; rename it"
-    ):
+    with pytest.raises(ValueError, match=r"nameless.tif: the name must end in the number of its frame; rename it"):
         evaluate(predicted, truth)
 
 
@@ -108,12 +106,8 @@ def test_field_of_interest(tmp_path):
 
 @needs_shared
 def test_a_whole_sequence_of_the_challenge():
-    [record] = [
-        r for r in load_shared("ctc", "ctc.json")["records"] if r["result_dir"].endswith("RES_all_errors")
-    ]
-    found = evaluate(
-        SHARED / "ctc" / record["result_dir"], SHARED / "ctc" / record["ground_truth"], config=QUICK
-    )
+    [record] = [r for r in load_shared("ctc", "ctc.json")["records"] if r["result_dir"].endswith("RES_all_errors")]
+    found = evaluate(SHARED / "ctc" / record["result_dir"], SHARED / "ctc" / record["ground_truth"], config=QUICK)
     for name in ("SEG", "DET", "TRA"):
         expected = float(record["official_binary"][name].split(":")[1])
         assert found.summary[name.lower()].value == pytest.approx(expected, abs=1e-6)

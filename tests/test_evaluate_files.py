@@ -78,14 +78,10 @@ def test_missing_and_extra_files_are_named(tmp_path):
     one = np.ones((4, 4), int)
     write_set(tmp_path / "truth", {name: one for name in "abcde"})
     write_set(tmp_path / "predicted", {name: one for name in "abf"})
-    with pytest.raises(
-        ValueError, match=r"predicted: no prediction for c, d, e of .*truth; predict these images too"
-    ):
+    with pytest.raises(ValueError, match=r"predicted: no prediction for c, d, e of .*truth; predict these images too"):
         evaluate(tmp_path / "predicted", tmp_path / "truth")
     write_set(tmp_path / "predicted", {name: one for name in "cde"})
-    with pytest.raises(
-        ValueError, match=r"truth: no truth for f of .*predicted; move these predictions away"
-    ):
+    with pytest.raises(ValueError, match=r"truth: no truth for f of .*predicted; move these predictions away"):
         evaluate(tmp_path / "predicted", tmp_path / "truth")
     with pytest.raises(FileNotFoundError, match="nowhere"):
         evaluate(tmp_path / "nowhere", tmp_path / "truth")
@@ -103,9 +99,7 @@ def test_labels_and_probabilities_of_different_size_are_refused(tmp_path):
     write_labels(tmp_path / "out" / "a_labels.tif", np.ones((4, 4), int))
     write_probabilities(tmp_path / "out" / "a_probabilities.tif", np.ones((2, 5, 5)) / 2)
     write_labels(tmp_path / "a.tif", np.ones((4, 4), int))
-    with pytest.raises(
-        ValueError, match=r"must have the same size, got \(4, 4\) and \(5, 5\); predict both again"
-    ):
+    with pytest.raises(ValueError, match=r"must have the same size, got \(4, 4\) and \(5, 5\); predict both again"):
         evaluate(tmp_path / "out", tmp_path / "a.tif")
 
 

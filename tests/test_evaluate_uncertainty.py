@@ -70,7 +70,5 @@ def test_comparison_refuses_other_images(tmp_path):
     for folder, name in (("a", "x"), ("b", "y")):
         write_labels(tmp_path / folder / f"{name}.tif", np.ones((4, 4), int))
     write_labels(tmp_path / "t" / "x.tif", np.ones((4, 4), int))
-    with pytest.raises(
-        ValueError, match="must predict the same images, got different names; predict all with both"
-    ):
+    with pytest.raises(ValueError, match="must predict the same images, got different names; predict all with both"):
         compare(tmp_path / "a", tmp_path / "b", tmp_path / "t")

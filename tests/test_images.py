@@ -32,17 +32,12 @@ def numbered(*shape: int, dtype: str = "uint16") -> NDArray[Any]:
 
 
 @given(st.permutations("TCZYX"), st.tuples(*[st.integers(2, 4)] * 5), st.sampled_from([2, 3]))
-def test_every_order_of_axes_gives_the_same_image(
-    order: list[str], sizes: tuple[int, ...], dims: int
-) -> None:
+def test_every_order_of_axes_gives_the_same_image(order: list[str], sizes: tuple[int, ...], dims: int) -> None:
     canonical = numbered(*sizes)  # (T, C, Z, Y, X)
     stored = canonical.transpose(["TCZYX".index(letter) for letter in order])
     layout = arrange("".join(order), stored.shape, dims=dims, file="f")
     full = slice(None)
-    pages = [
-        stored[layout.index(page, full, (full,) * dims)].transpose(layout.order())
-        for page in range(layout.pages)
-    ]
+    pages = [stored[layout.index(page, full, (full,) * dims)].transpose(layout.order()) for page in range(layout.pages)]
     t, c, z, y, x = sizes
     if dims == 3:
         expected = canonical
@@ -154,9 +149,7 @@ def test_palette_png_is_colour_as_image_and_numbers_as_labels(tmp_path: Path) ->
         ((7, 6, 5, 2), 3, (2, 7, 6, 5)),
     ],
 )
-def test_npy_and_bare_zarr(
-    tmp_path: Path, shape: tuple[int, ...], dims: int, expected: tuple[int, ...]
-) -> None:
+def test_npy_and_bare_zarr(tmp_path: Path, shape: tuple[int, ...], dims: int, expected: tuple[int, ...]) -> None:
     np.save(tmp_path / "a.npy", numbered(*shape))
     zarr.save_array(str(tmp_path / "a.zarr"), numbered(*shape))
     for name in ("a.npy", "a.zarr"):
@@ -183,9 +176,7 @@ def test_ome_zarr(tmp_path: Path, version: str) -> None:
     datasets = [{"path": "full", "coordinateTransformations": transform}, {"path": "half"}]
     multiscales = [{"axes": axes, "datasets": datasets}]
     group.attrs.update(
-        {"multiscales": multiscales}
-        if version == "0.4"
-        else {"ome": {"version": "0.5", "multiscales": multiscales}}
+        {"multiscales": multiscales} if version == "0.4" else {"ome": {"version": "0.5", "multiscales": multiscales}}
     )
     sources = find(tmp_path, dims=3)
     assert [one.name for one in sources] == ["a_0000", "a_0001"]
@@ -198,9 +189,7 @@ def test_ome_zarr(tmp_path: Path, version: str) -> None:
 
 def test_zarr_without_image(tmp_path: Path) -> None:
     zarr.open_group(tmp_path / "plate.zarr", mode="w").create_group("A")
-    with pytest.raises(
-        ValueError, match=r"holds no OME-Zarr image but A; give the folder of one image in it"
-    ):
+    with pytest.raises(ValueError, match=r"holds no OME-Zarr image but A; give the folder of one image in it"):
         find(tmp_path / "plate.zarr")
 
 

@@ -128,9 +128,7 @@ def test_pixels_that_are_complex(tmp_path: Path) -> None:
 
 def test_a_page_has_to_be_chosen(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", numbered(5, 6, 7))
-    with pytest.raises(
-        ValueError, match=r"holds 5 pages, but one image was asked for; list them with find\(\)"
-    ):
+    with pytest.raises(ValueError, match=r"holds 5 pages, but one image was asked for; list them with find\(\)"):
         read(tmp_path / "a.tif")
     with pytest.raises(ValueError, match="page must be below 5, got 5"):
         read(Source("a", tmp_path / "a.tif", 5))
@@ -178,9 +176,7 @@ def test_probabilities_of_others(tmp_path: Path) -> None:
         assert (result.dtype, result.tolist()) == (np.float32, [[[0.0, 1.0]]])
     for wrong in (np.array([[0.0, 7.0]]), np.array([[0, 1]], np.int32)):
         np.save(tmp_path / "a.npy", wrong)
-        with pytest.raises(
-            ValueError, match=r"probabilities must be floats in \[0, 1\].*after softmax or sigmoid"
-        ):
+        with pytest.raises(ValueError, match=r"probabilities must be floats in \[0, 1\].*after softmax or sigmoid"):
             read_probabilities(tmp_path / "a.npy")
 
 

@@ -126,9 +126,7 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
 
 def test_a_place_where_nothing_can_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(
-        OSError, match=r"labels\.tif: cannot be written \(.+\); choose a folder you may write to"
-    ):
+    with pytest.raises(OSError, match=r"labels\.tif: cannot be written \(.+\); choose a folder you may write to"):
         write_labels(tmp_path / "file" / "labels.tif", np.zeros((4, 4), int))
 
 
@@ -180,9 +178,7 @@ def test_ranges(dtype: str) -> None:
     standard = Normalization(kind="standard").fit(pixels).apply(pixels)
     np.testing.assert_allclose(standard.mean(axis=(1, 2)), 0, atol=1e-4)
     np.testing.assert_allclose(standard.std(axis=(1, 2)), 1, atol=1e-4)
-    np.testing.assert_array_equal(
-        Normalization(kind="none").fit(pixels).apply(pixels), pixels.astype(np.float32)
-    )
+    np.testing.assert_array_equal(Normalization(kind="none").fit(pixels).apply(pixels), pixels.astype(np.float32))
 
 
 def test_large_numbers_keep_their_digits() -> None:
@@ -219,9 +215,7 @@ def test_what_cannot_be_normalised() -> None:
     with pytest.raises(ValueError, match="pixels must be finite numbers, got NaN or infinity; replace them"):
         Normalization().fit(np.full((1, 4, 4), np.nan))
     affine = Normalization().fit(np.zeros((2, 4, 4)))
-    with pytest.raises(
-        ValueError, match=r"pixels must have 2 channels as at the fit, got \(1, 4, 4\); fit again"
-    ):
+    with pytest.raises(ValueError, match=r"pixels must have 2 channels as at the fit, got \(1, 4, 4\); fit again"):
         affine.apply(np.zeros((1, 4, 4)))
 
 
@@ -261,9 +255,7 @@ def test_a_picture_of_any_image(shape: tuple[int, ...]) -> None:
 
 def test_labels_of_another_image() -> None:
     pixels, labels = np.zeros((1, 4, 4)), np.zeros((4, 4), int)
-    with pytest.raises(
-        ValueError, match=r"predicted must have the shape of the image \(4, 4\), got \(5, 4\)"
-    ):
+    with pytest.raises(ValueError, match=r"predicted must have the shape of the image \(4, 4\), got \(5, 4\)"):
         overlay(pixels, np.zeros((5, 4), int))
     with pytest.raises(ValueError, match=r"truth must have the shape of the image \(4, 4\), got \(4, 5\)"):
         overlay(pixels, labels, truth=np.zeros((4, 5), int))

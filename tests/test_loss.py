@@ -140,8 +140,7 @@ def test_the_order_of_axes_is_not_mixed_up():
     scores, classes, weight = batch((3, 2, 4, 6))
     together = (
         sum(
-            cross_entropy(scores[b : b + 1], classes[b : b + 1], weight=weight[b : b + 1])
-            * (classes[b] >= 0).sum()
+            cross_entropy(scores[b : b + 1], classes[b : b + 1], weight=weight[b : b + 1]) * (classes[b] >= 0).sum()
             for b in range(3)
         )
         / (classes >= 0).sum()
@@ -154,15 +153,11 @@ def test_the_order_of_axes_is_not_mixed_up():
 @pytest.mark.parametrize("loss", [cross_entropy, dice_loss])
 def test_shapes_that_do_not_fit_are_refused(loss):
     scores, classes, _ = batch((2, 3, 4, 5))
-    with pytest.raises(
-        ValueError, match=r"scores must be \(B, K, \*S\) with at least 2 classes.*\(2, 1, 4, 5\)"
-    ):
+    with pytest.raises(ValueError, match=r"scores must be \(B, K, \*S\) with at least 2 classes.*\(2, 1, 4, 5\)"):
         loss(scores[:, :1], classes)
     with pytest.raises(ValueError, match=r"scores must be \(B, K, \*S\).*\(4, 5\)"):
         loss(scores[0, 0], classes)
-    with pytest.raises(
-        ValueError, match=r"classes must be \(B, \*S\) = \(2, 4, 5\) like scores, got \(2, 4, 4\)"
-    ):
+    with pytest.raises(ValueError, match=r"classes must be \(B, \*S\) = \(2, 4, 5\) like scores, got \(2, 4, 4\)"):
         loss(scores, classes[..., :4])
     with pytest.raises(TypeError, match=r"classes must be int64, got torch\.int32; convert with \.long\(\)"):
         loss(scores, classes.int())

@@ -66,9 +66,7 @@ def test_many_pairs_outgrow_the_first_table():
     assert (table.counts == 1).all()
 
 
-@pytest.mark.parametrize(
-    "dtype", [bool, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64]
-)
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64])
 def test_every_integer_type_is_taken(dtype):
     labels = np.array([[0, 1], [1, 1]]).astype(dtype)
     assert tabulate(labels, labels).counts.tolist() == [1, 3]
@@ -79,31 +77,23 @@ def test_no_pixel_is_an_empty_table():
 
 
 def test_refuses_different_shapes():
-    with pytest.raises(
-        ValueError, match=r"must have the same shape, got \(2, 3\) and \(3, 2\); score the image"
-    ):
+    with pytest.raises(ValueError, match=r"must have the same shape, got \(2, 3\) and \(3, 2\); score the image"):
         tabulate(np.zeros((2, 3), int), np.zeros((3, 2), int))
 
 
 def test_refuses_probabilities():
-    with pytest.raises(
-        ValueError, match=r"predicted must hold integer labels, got float64; turn probabilities"
-    ):
+    with pytest.raises(ValueError, match=r"predicted must hold integer labels, got float64; turn probabilities"):
         tabulate(np.zeros((2, 2)), np.zeros((2, 2), int))
 
 
 def test_refuses_labels_beyond_32_bits():
-    with pytest.raises(
-        ValueError, match=r"truth must hold labels of at most 32 bits .* 4294967296; renumber"
-    ):
+    with pytest.raises(ValueError, match=r"truth must hold labels of at most 32 bits .* 4294967296; renumber"):
         tabulate(np.zeros((1, 1), int), np.full((1, 1), 2**32))
 
 
 def test_refuses_negative_predictions_where_they_count():
     pred = np.array([[-1, 1]])
-    with pytest.raises(
-        ValueError, match=r"predicted labels must be 0 \(background\) or above, got -1; only the"
-    ):
+    with pytest.raises(ValueError, match=r"predicted labels must be 0 \(background\) or above, got -1; only the"):
         tabulate(pred, np.array([[0, 1]]))
     assert tabulate(pred, np.array([[-1, 1]])).total == 1
 

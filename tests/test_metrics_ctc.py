@@ -113,9 +113,7 @@ def test_field_of_interest_keeps_what_reaches_inside():
 
 @pytest.mark.parametrize("border", [-1, 5, 50])
 def test_refuses_a_border_that_leaves_nothing(border):
-    with pytest.raises(
-        ValueError, match=r"border must be at least 0 and leave a field inside \(10, 10\).* use 0"
-    ):
+    with pytest.raises(ValueError, match=r"border must be at least 0 and leave a field inside \(10, 10\).* use 0"):
         clear_border(np.zeros((10, 10), int), border)
 
 
@@ -161,12 +159,8 @@ def test_stored_values_of_the_challenge(record):
     errors = count(frames, record["tracks"], stored_values()["ctc"]["true_tracks"])
     detection, links = errors.as_tuple()[1:4], errors.as_tuple()[5:]
     assert list(detection + links) == record["counts"]
-    seg = np.concatenate(
-        [score_objects(overlap(masks[t], scenes[f"ctc_SEG_{t:03d}"])) for t in (0, 2, 3)]
-    ).mean()
-    assert (seg, errors.det, errors.tra) == pytest.approx(
-        (record["seg"], record["det"], record["tra"]), abs=1e-6
-    )
+    seg = np.concatenate([score_objects(overlap(masks[t], scenes[f"ctc_SEG_{t:03d}"])) for t in (0, 2, 3)]).mean()
+    assert (seg, errors.det, errors.tra) == pytest.approx((record["seg"], record["det"], record["tra"]), abs=1e-6)
 
 
 @needs_shared
@@ -187,9 +181,7 @@ def test_counts_and_objects_of_the_challenge(record):
             for p in paths
         }
 
-    errors = count(
-        read("TRA"), (result / "res_track.txt").read_text(), (truth / "TRA" / "man_track.txt").read_text()
-    )
+    errors = count(read("TRA"), (result / "res_track.txt").read_text(), (truth / "TRA" / "man_track.txt").read_text())
     official = record["official_binary"]
     assert list(errors.as_tuple()[1:4] + errors.as_tuple()[5:]) == list(official["TRA_log_counts"].values())
     each = np.concatenate([score_objects(objects) for objects in read("SEG").values()])

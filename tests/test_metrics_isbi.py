@@ -84,24 +84,18 @@ def test_measures_add_up_over_slices():
 
 
 def test_refuses_volumes_and_other_shapes():
-    with pytest.raises(
-        ValueError, match=r"two-dimensional slices of one shape .* score a stack slice by slice"
-    ):
+    with pytest.raises(ValueError, match=r"two-dimensional slices of one shape .* score a stack slice by slice"):
         measure(np.zeros((2, 3, 3)), np.zeros((2, 3, 3), int))
     with pytest.raises(ValueError, match=r"got \(3, 4\) and \(3, 3\)"):
         measure(np.zeros((3, 4)), np.zeros((3, 3), int))
 
 
 def test_refuses_ignored_pixels():
-    with pytest.raises(
-        ValueError, match=r"truth must not hold ignored pixels .* got -1; leave the isbi scores out"
-    ):
+    with pytest.raises(ValueError, match=r"truth must not hold ignored pixels .* got -1; leave the isbi scores out"):
         measure(np.zeros((3, 3)), np.full((3, 3), -1))
 
 
-@pytest.mark.parametrize(
-    "record", stored_values()["isbi"]["records"], ids=lambda r: f"{r['truth']}-{r['proposal']}"
-)
+@pytest.mark.parametrize("record", stored_values()["isbi"]["records"], ids=lambda r: f"{r['truth']}-{r['proposal']}")
 def test_stored_values_of_the_challenge(record):
     scenes = stored_scenes()
     truth = scenes["isbi_" + record["truth"]]

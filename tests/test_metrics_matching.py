@@ -76,9 +76,7 @@ def test_hand_drawn_scene():
     pred[3, :5] = 4  # extra
     at_half, at_80 = match(overlap(pred, true), [0.5, 0.8])
     assert (at_half.true_positives, at_half.false_positives, at_half.false_negatives) == (2, 1, 1)
-    assert (at_half.precision, at_half.recall, at_half.ap, at_half.f1) == pytest.approx(
-        (2 / 3, 2 / 3, 1 / 2, 2 / 3)
-    )
+    assert (at_half.precision, at_half.recall, at_half.ap, at_half.f1) == pytest.approx((2 / 3, 2 / 3, 1 / 2, 2 / 3))
     assert at_half.pq == pytest.approx(1.6 / 3)
     assert (at_half.mean_matched_iou, at_half.mean_true_iou) == pytest.approx((0.8, 1.6 / 3))
     assert at_80.true_positives == 1

@@ -93,9 +93,7 @@ def test_undefined_without_pairs():
 def check_against_scikit_image(table, rand, rand_all, voi, voi_foreground):
     for (error, recall, precision), ignore in ((rand, (0,)), (rand_all, ())):
         ours = adapted_rand(table, ignore=ignore)
-        assert (ours.error, ours.recall, ours.precision) == pytest.approx(
-            (error, recall, precision), abs=1e-6
-        )
+        assert (ours.error, ours.recall, ours.precision) == pytest.approx((error, recall, precision), abs=1e-6)
     assert variation_of_information(table) == pytest.approx(voi, abs=1e-6)
     assert variation_of_information(table, ignore=(0,)) == pytest.approx(voi_foreground, abs=1e-6)
 

@@ -118,9 +118,7 @@ def test_volumes_agree_with_surface_distance():
             np.average(contours.from_true, weights=contours.true_weights),
             np.average(contours.from_pred, weights=contours.pred_weights),
         ]
-        assert [scores.hd95_contour, scores.surface_dice, *means] == pytest.approx(
-            [hd95, dice, forth, back], abs=1e-6
-        )
+        assert [scores.hd95_contour, scores.surface_dice, *means] == pytest.approx([hd95, dice, forth, back], abs=1e-6)
 
 
 def test_undefined_where_either_is_empty():
@@ -135,9 +133,7 @@ def test_refuses_bad_input():
         ValueError, match=r"must be two- or three-dimensional and of one shape, got \(3, 3\) and \(9,\)"
     ):
         score_surfaces(mask, np.ones(9, int))
-    with pytest.raises(
-        ValueError, match=r"spacing must be 2 sizes above 0, got \(1.0, 0.0\); give one per axis"
-    ):
+    with pytest.raises(ValueError, match=r"spacing must be 2 sizes above 0, got \(1.0, 0.0\); give one per axis"):
         score_surfaces(mask, mask, spacing=(1, 0))
     with pytest.raises(ValueError, match="spacing must be 2 sizes above 0"):
         score_surfaces(mask, mask, spacing=(1, 1, 1))

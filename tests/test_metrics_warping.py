@@ -70,9 +70,7 @@ def test_a_vanished_object_is_free():
     assert count_topology_errors(np.zeros((7, 7)), white, 0.5) == TopologyErrors(object_deletions=1)
 
 
-@pytest.mark.parametrize(
-    "record", stored_values()["isbi"]["records"], ids=lambda r: f"{r['truth']}-{r['proposal']}"
-)
+@pytest.mark.parametrize("record", stored_values()["isbi"]["records"], ids=lambda r: f"{r['truth']}-{r['proposal']}")
 def test_stored_counts_of_the_challenge(record):
     scenes = stored_scenes()
     proposal, white = (
@@ -95,9 +93,7 @@ def test_counts_and_maps_of_the_challenge(record):
     proposals = tifffile.imread(SHARED / "isbi" / record["proposal"]).astype(np.float64)
     truth = tifffile.imread(SHARED / "isbi" / record["labels"]) > 0
     name = record["proposal"].replace(".tif", "__official_warped_labels_th0.5.tif")
-    for proposal, white, expected in zip(
-        proposals, truth, tifffile.imread(SHARED / "isbi" / name), strict=True
-    ):
+    for proposal, white, expected in zip(proposals, truth, tifffile.imread(SHARED / "isbi" / name), strict=True):
         assert np.array_equal(warp(proposal, white, 0.5), expected > 0)
     for clustered, word in ((False, "Type"), (True, "Error")):
         for threshold, expected in zip(THRESHOLDS, record["outputs"][COUNTS.format(word)], strict=False):

@@ -14,7 +14,11 @@ def model():
     torch.manual_seed(0)
     config = UNetConfig(width=2, depth=2)
     card = ModelCard(
-        network=config, class_values=(0, 255), pixel_size_um=(0.5, 0.5), scores={"iou": 0.9}, provenance={"seed": 3}
+        network=config,
+        class_values=(0, 255),
+        pixel_size_um=(0.5, 0.5),
+        scores={"iou": 0.9},
+        provenance={"seed": 3},
     )
     return Model(UNet(config).eval(), card)
 
@@ -35,7 +39,9 @@ def test_the_weights_can_be_read_without_this_package(model, tmp_path):
 
     save(model, tmp_path / "model.safetensors")
     weights = load_file(tmp_path / "model.safetensors")
-    assert sum(w.size for name, w in weights.items() if name.endswith(("weight", "bias"))) == model.card.network.parameters
+    assert (
+        sum(w.size for name, w in weights.items() if name.endswith(("weight", "bias"))) == model.card.network.parameters
+    )
     assert all(isinstance(w, np.ndarray) for w in weights.values())
 
 
@@ -48,7 +54,9 @@ def test_a_missing_file(tmp_path):
 def test_a_file_that_is_not_safetensors(tmp_path, content):
     path = tmp_path / "model.safetensors"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"model.safetensors cannot be read as safetensors .* give the model.safetensors"):
+    with pytest.raises(
+        ValueError, match=r"model.safetensors cannot be read as safetensors .* give the model.safetensors"
+    ):
         load(path)
 
 
@@ -67,7 +75,11 @@ def test_safetensors_of_something_else(tmp_path):
 
 
 def test_a_card_from_another_version(tmp_path):
-    save_file({"a": torch.zeros(1)}, tmp_path / "m.safetensors", metadata={"contractile": '{"network": {"wings": 2}}'})
+    save_file(
+        {"a": torch.zeros(1)},
+        tmp_path / "m.safetensors",
+        metadata={"contractile": '{"network": {"wings": 2}}'},
+    )
     with pytest.raises(ValueError, match=r"a card this version cannot read \(network.wings: .*; use the version"):
         load(tmp_path / "m.safetensors")
 

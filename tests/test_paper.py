@@ -1,4 +1,4 @@
-"""The paper to the letter: every figure that Ronneberger, Fischer and Brox (2015) print, and teaching code's network."""
+"""The paper to the letter: the figures that Ronneberger, Fischer and Brox (2015) print; teaching code's network."""
 
 import math
 
@@ -52,8 +52,11 @@ def test_initialisation_has_the_variance_of_section_3(paper_network):
 
 
 def test_up_convolutions_halve_the_channels(paper_network):
-    shapes = [(m.in_channels, m.out_channels, m.kernel_size, m.stride) for m in paper_network.modules()
-              if isinstance(m, nn.ConvTranspose2d)]
+    shapes = [
+        (m.in_channels, m.out_channels, m.kernel_size, m.stride)
+        for m in paper_network.modules()
+        if isinstance(m, nn.ConvTranspose2d)
+    ]
     assert shapes == [(2 * n, n, (2, 2), (2, 2)) for n in (512, 256, 128, 64)]
 
 

@@ -101,10 +101,14 @@ def test_objects_are_numbered():
 
 def test_progress_counts_tiles_and_views():
     model, calls = make_model(NETWORKS["default"]), []
-    predictor(model, tile=240).probabilities(np.zeros((1, 90, 50)), progress=lambda done, total: calls.append((done, total)))
+    predictor(model, tile=240).probabilities(
+        np.zeros((1, 90, 50)), progress=lambda done, total: calls.append((done, total))
+    )
     assert calls == [(n, 4) for n in (1, 2, 3, 4)]
     calls.clear()
-    predictor(model).probabilities(np.zeros((1, 9, 9)), tta=True, progress=lambda done, total: calls.append((done, total)))
+    predictor(model).probabilities(
+        np.zeros((1, 9, 9)), tta=True, progress=lambda done, total: calls.append((done, total))
+    )
     assert calls == [(n, 8) for n in range(1, 9)]
 
 
@@ -134,7 +138,9 @@ def test_tiles_are_halved_when_memory_runs_out(monkeypatch, caplog):
 
 @pytest.mark.parametrize("shape", [(2, 40, 40), (40,), (1, 1, 40, 40)])
 def test_an_image_that_does_not_fit_the_model(shape):
-    with pytest.raises(ValueError, match=r"image must have shape \(1, Y, X\) for this model, got .*; put channels first"):
+    with pytest.raises(
+        ValueError, match=r"image must have shape \(1, Y, X\) for this model, got .*; put channels first"
+    ):
         predictor(make_model(NETWORKS["default"])).probabilities(np.zeros(shape))
 
 

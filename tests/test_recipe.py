@@ -34,7 +34,10 @@ def test_a_recipe_fits_the_data():
 
 
 def test_a_short_budget_takes_a_narrow_network():
-    assert derive(examples(), {"minutes": 1, "device": "cpu"}).network.width < derive(examples(), {"device": "cpu"}).network.width
+    assert (
+        derive(examples(), {"minutes": 1, "device": "cpu"}).network.width
+        < derive(examples(), {"device": "cpu"}).network.width
+    )
 
 
 def test_a_recipe_comes_back_from_its_file(tmp_path):
@@ -60,12 +63,18 @@ def test_names_and_mappings():
     ("changes", "message"),
     [
         ({"base": "best"}, "recipe must be one of default, paper or a TOML file, got 'best'"),
-        ({"stpes": 3}, r"recipe field stpes: .* \(got 3\); see recipe.toml"),
+        ({"stpes": 3}, r"recipe field stpes: .* \(got 3\); the recipe.toml"),
         ({"steps": 0}, "recipe field steps: .*greater than or equal to 1"),
         ({"minutes": -1}, "recipe field minutes: .*greater than 0"),
         ({"network": {"width": "wide"}}, "recipe field network.width: .*integer"),
-        ({"samples": {"tile": [256], "core": [256]}}, r"samples.tile must have one size per axis, got \(256,\)"),
-        ({"samples": {"core": [128, 128]}}, r"samples.core must be what .* got \(128, 128\); use \(256, 256\)"),
+        (
+            {"samples": {"tile": [256], "core": [256]}},
+            r"samples.tile must have one size per axis, got \(256,\)",
+        ),
+        (
+            {"samples": {"core": [128, 128]}},
+            r"samples.core must be what .* got \(128, 128\); use \(256, 256\)",
+        ),
         ({"samples": {"tile": [250, 250]}}, "input size must keep every map even"),
     ],
 )
@@ -75,7 +84,7 @@ def test_refusals(changes, message):
 
 
 def test_files_that_are_no_recipes(tmp_path):
-    with pytest.raises(ValueError, match="recipe must be one of default, paper or a .toml file, got 'fast'"):
+    with pytest.raises(ValueError, match=r"recipe must be one of default, paper or a \.toml file, got 'fast'"):
         read_recipe("fast")
     with pytest.raises(FileNotFoundError, match=r"recipe .*none.toml does not exist"):
         read_recipe(tmp_path / "none.toml")

@@ -97,13 +97,11 @@ def make_evaluation(names, **scores):
         ImageScores(name=name, scores={key: Score(value=value - 0.1 * i) for key, value in scores.items()})
         for i, name in enumerate(names)
     ]
-    summary = {
-        key: Score(value=value, low=value - 0.05, high=value + 0.0625) for key, value in scores.items()
-    }
+    summary = {key: Score(value=value, low=value - 0.05, high=value + 0.0625) for key, value in scores.items()}
     return Evaluation(summary=summary, images=images)
 
 
-def make_run(folder, *, task="objects", dims=2, names=("first", "second"), evaluation=None):
+def make_run(folder, *, task="objects", dims=2, names=("first", "second"), evaluation=None, history=()):
     values = (0, 255) if task == "classes" else ()
     network = UNetConfig(dims=dims, width=2, depth=1)
     recipe = Recipe(
@@ -132,7 +130,7 @@ def make_run(folder, *, task="objects", dims=2, names=("first", "second"), evalu
         recipe=recipe,
         model=Model(UNet(network).eval(), card),
         evaluation=evaluation or make_evaluation(names),
-        history=HISTORY,
+        history=list(history),
         validation=examples,
     )
 
@@ -146,7 +144,7 @@ def decode(uri):
 @pytest.mark.parametrize("dims", [2, 3])
 @pytest.mark.parametrize("task", ["objects", "classes"])
 def test_a_page_is_self_contained(tmp_path, task, dims):
-    path = write_report(make_run(tmp_path / "run", task=task, dims=dims))
+    path = write_report(make_run(tmp_path / "run", task=task, dims=dims, history=HISTORY))
     assert path == tmp_path / "run" / "report.html"
     page = read(path)
     assert not {"script", "link", "iframe", "object", "base"} & set(page.tags)
@@ -168,7 +166,7 @@ def test_a_page_is_self_contained(tmp_path, task, dims):
 
 
 def test_a_page_holds_what_is_worth_knowing_of_a_run(tmp_path):
-    run = make_run(tmp_path / "my run")
+    run = make_run(tmp_path / "my run", history=HISTORY)
     path = write_report(run, data=["some images", "labels"])
     text = text_of(path)
     assert "my run" in text
@@ -222,12 +220,8 @@ def test_undefined_scores_say_why(tmp_path):
     reason = "the truth holds no <object>"
     undefined = Score(value=None, reason=reason)
     evaluation = make_evaluation(names)
-    images = [
-        image.model_copy(update={"scores": image.scores | {"seg": undefined}}) for image in evaluation.images
-    ]
-    images[0] = images[0].model_copy(
-        update={"scores": images[0].scores | {"iou": Score(value=None, reason="empty")}}
-    )
+    images = [image.model_copy(update={"scores": image.scores | {"seg": undefined}}) for image in evaluation.images]
+    images[0] = images[0].model_copy(update={"scores": images[0].scores | {"iou": Score(value=None, reason="empty")}})
     evaluation = Evaluation(summary={"seg": undefined, **evaluation.summary}, images=images)
     text = text_of(write_report(make_run(tmp_path, names=names, evaluation=evaluation)))
     assert f"SEG undefined {reason}" in text
@@ -287,9 +281,7 @@ def test_a_page_stays_small(tmp_path):
     rng = np.random.default_rng(0)
     labels = np.kron(np.arange(1, 65).reshape(8, 8), np.ones((64, 64), np.int32)).astype(np.int32)
     noise = [rng.normal(size=(1, 512, 512)) for _ in range(3)]
-    items = (
-        Segmentation(f"image {i}", noise[i % 3], labels, np.roll(labels, 5)) for i in range(MOST_PICTURES + 2)
-    )
+    items = (Segmentation(f"image {i}", noise[i % 3], labels, np.roll(labels, 5)) for i in range(MOST_PICTURES + 2))
     path = write_prediction_report(tmp_path / "page.html", items)
     assert path.stat().st_size < 5e6
     assert read(path).tags.count("img") == 2 * MOST_PICTURES
@@ -372,13 +364,9 @@ def test_a_volume_is_shown_by_its_middle_slice():
 
 def test_labels_of_another_image_are_refused():
     labels = np.ones((8, 9), np.int32)
-    with pytest.raises(
-        ValueError, match=r"labels of a must have the shape of the image \(8, 8\), got \(8, 9\)"
-    ):
+    with pytest.raises(ValueError, match=r"labels of a must have the shape of the image \(8, 8\), got \(8, 9\)"):
         draw("a", np.ones((1, 8, 8)), labels)
-    with pytest.raises(
-        ValueError, match=r"truth of a must have the shape of the image \(8, 9\), got \(9, 8\)"
-    ):
+    with pytest.raises(ValueError, match=r"truth of a must have the shape of the image \(8, 9\), got \(9, 8\)"):
         draw("a", np.ones((1, 8, 9)), labels, truth=labels.T)
 
 
@@ -390,10 +378,7 @@ def test_the_legend_names_what_is_drawn():
 def test_curves_mark_the_best_and_follow_the_style_of_the_page():
     curves = {curve.title: curve for curve in draw_curves(HISTORY, steering="iou")}
     assert list(curves) == ["Loss", "Learning rate", "Validation scores", "Validation errors"]
-    assert (
-        curves["Validation scores"].caption
-        == "Best IoU 0.750 at step 10 (dashed line): this network was kept."
-    )
+    assert curves["Validation scores"].caption == "Best IoU 0.750 at step 10 (dashed line): this network was kept."
     for curve in curves.values():
         assert curve.svg.startswith("<svg")
         assert "var(--series-1)" in curve.svg
@@ -406,10 +391,7 @@ def test_curves_mark_the_best_and_follow_the_style_of_the_page():
 
 
 def test_the_best_is_the_last_of_equals():
-    rows = [
-        {"step": float(i), "val_iou": score, "val_assd": score}
-        for i, score in enumerate((0.5, 0.8, 0.8, 0.2))
-    ]
+    rows = [{"step": float(i), "val_iou": score, "val_assd": score} for i, score in enumerate((0.5, 0.8, 0.8, 0.2))]
     assert find_best(rows, "iou") == (2, 0.8)
     assert find_best(rows, "assd") == (3, 0.2)
     assert find_best(rows, "dice") is None

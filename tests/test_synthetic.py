@@ -67,9 +67,7 @@ def test_crowding_decides_how_many_cells_touch() -> None:
 def test_depth_and_lead_tell_outline_and_seam() -> None:
     cells = draw_cells(SceneConfig(shape=(200, 200)), np.random.default_rng(0))
     assert ((cells.labels > 0) <= (cells.depth > 0)).all()
-    seam = (
-        (cells.labels[:, 1:] != cells.labels[:, :-1]) & (cells.labels[:, 1:] > 0) & (cells.labels[:, :-1] > 0)
-    )
+    seam = (cells.labels[:, 1:] != cells.labels[:, :-1]) & (cells.labels[:, 1:] > 0) & (cells.labels[:, :-1] > 0)
     assert cells.lead[:, 1:][seam].mean() < 0.3 * cells.lead[cells.labels > 0].mean()
 
 
@@ -104,9 +102,7 @@ def test_cells_are_brighter_than_the_ground_but_not_by_a_threshold() -> None:
 
 @pytest.mark.parametrize("wanted", [0, 1, 5])
 def test_as_many_cells_as_wanted(wanted: int) -> None:
-    _, labels = draw_scene(
-        SceneConfig(shape=(128, 128), objects=wanted, crowding=0), np.random.default_rng(3)
-    )
+    _, labels = draw_scene(SceneConfig(shape=(128, 128), objects=wanted, crowding=0), np.random.default_rng(3))
     assert labels.max() == wanted
 
 

@@ -294,9 +294,7 @@ def test_configurations_without_meaning_are_refused():
         TargetConfig(task="classes", class_values=(1, 1))
     with pytest.raises(ValidationError, match=r"class_values must be empty for task 'objects', got \(0, 1\)"):
         TargetConfig(class_values=(0, 1))
-    with pytest.raises(
-        ValidationError, match=r"ignore_label must not be one of class_values \(0, 1\), got 1"
-    ):
+    with pytest.raises(ValidationError, match=r"ignore_label must not be one of class_values \(0, 1\), got 1"):
         TargetConfig(task="classes", class_values=(0, 1), ignore_label=1)
     with pytest.raises(ValidationError, match="Extra inputs"):
         TargetConfig(sigmas=3)

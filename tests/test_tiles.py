@@ -94,9 +94,27 @@ def test_only_the_tiles_region_is_read():
 @pytest.mark.parametrize(
     ("shape", "tile", "margin", "stride", "message"),
     [
-        ((512, 512), (128, 572), 92, 16, r"tile must exceed 2 x margin = 184 .* got \(128, 572\); use at least \(200, 572\)"),
-        ((512, 512), (188, 188), 92, 16, r"tile must leave at least one stride = 16 .* got 188; use at least 200"),
-        ((512, 512), (572,), 92, 16, r"tile must have one size per axis of the image \(512, 512\), got \(572,\)"),
+        (
+            (512, 512),
+            (128, 572),
+            92,
+            16,
+            r"tile must exceed 2 x margin = 184 .* got \(128, 572\); use at least \(200, 572\)",
+        ),
+        (
+            (512, 512),
+            (188, 188),
+            92,
+            16,
+            r"tile must leave at least one stride = 16 .* got 188; use at least 200",
+        ),
+        (
+            (512, 512),
+            (572,),
+            92,
+            16,
+            r"tile must have one size per axis of the image \(512, 512\), got \(572,\)",
+        ),
         ((0, 512), (572, 572), 92, 16, r"shape must be at least 1 pixel on every axis, got \(0, 512\)"),
     ],
 )

@@ -78,15 +78,15 @@ def test_a_run_can_be_repeated_exactly(folder):
 def test_an_interrupted_run_ends_where_it_would_have(folder):
     whole = run(folder, "whole", network={"width": 2, "depth": 2, "dropout": 0.3})
 
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     def interrupt(status):
         if status.step == 8:
-            raise Stop
+            raise StopError
 
     recipe = {**TINY, "network": {"width": 2, "depth": 2, "dropout": 0.3}}
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         train(folder / "images", folder / "labels", out=folder / "part", recipe=recipe, progress=interrupt)
     resumed = train(folder / "images", folder / "labels", out=folder / "part", resume=True)
     for one, other in zip(whole.model.network.parameters(), resumed.model.network.parameters(), strict=True):
@@ -140,7 +140,12 @@ def test_three_classes_and_three_dimensions(tmp_path):
 
 def test_a_loss_that_explodes_stops_the_run(folder):
     with pytest.raises(FloatingPointError, match=r"loss must stay a number, got .* lower optimizer.learning_rate"):
-        run(folder, steps=50, optimizer={"kind": "sgd", "learning_rate": 1e30}, network={"width": 2, "depth": 2, "norm": "none"})
+        run(
+            folder,
+            steps=50,
+            optimizer={"kind": "sgd", "learning_rate": 1e30},
+            network={"width": 2, "depth": 2, "norm": "none"},
+        )
 
 
 def test_a_folder_that_holds_a_run_is_not_overwritten(folder):

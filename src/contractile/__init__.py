@@ -51,7 +51,7 @@ _ROOMS = {
     "train": "train",
     "write_report": "report",
 }
-__all__ = list(_ROOMS)  # noqa: PLE0604
+__all__ = list(_ROOMS)
 
 
 class _Package(ModuleType):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,10 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.progress import Progress
 
-    from contractile.evaluate import Evaluation
+    from contractile.evaluate import Comparison, Evaluation
     from contractile.train import Status
 
 WRONG_CALL, NOT_FINISHED, INTERRUPTED = 2, 1, 130
@@ -72,7 +72,7 @@ def train(
             progress=_training_display(bar),
         )
     print_scores(run.evaluation, f"best model on {len(run.validation)} validation image(s)")
-    report = write_report(run)
+    report = write_report(run, data=(images, labels, *(validation or ())))
     typer.echo(f"model   {out / 'model.safetensors'}\nreport  {report}")
 
 
@@ -91,7 +91,7 @@ def predict(
     from contractile.predict import Predictor, predict_files
 
     predictor = Predictor(load(model), device=device, tile=tile)
-    products = [word.strip() for word in save.split(",") if word.strip()]
+    products = _words(save)
     with _bar("tiles") as bar:
         task = bar.add_task("predicting", total=None)
 
@@ -99,30 +99,60 @@ def predict(
             bar.update(task, description=name, completed=done, total=total)
 
         for written in predict_files(predictor, images, out=out, products=products, tta=tta, progress=show):
-            bar.console.print(f"{written.source.name}: {', '.join(str(file) for file in written.files)}", soft_wrap=True)
+            bar.console.print(
+                f"{written.source.name}: {', '.join(str(file) for file in written.files)}", soft_wrap=True
+            )
 
 
 @app.command()
 def evaluate(
     predicted: Annotated[str, typer.Argument(help="folder, glob, file or stack of labels or probabilities")],
-    truth: Annotated[str, typer.Argument(help="the annotations")],
-    scores: Annotated[Optional[str], typer.Option(help="groups or names, e.g. isbi,overlap [what fits]")] = None,  # noqa: UP045
+    truth: Annotated[str, typer.Argument(help="the annotations; or a Cell Tracking Challenge folder such as 01_GT")],
+    scores: Annotated[str | None, typer.Option(help="any of isbi,ctc,ap,overlap,surface, or names [what fits]")] = None,
     json_file: Annotated[Optional[Path], typer.Option("--json", help="write all scores to this file")] = None,  # noqa: UP045
+    against: Annotated[str | None, typer.Option(help="other predictions of the same images, for a paired test")] = None,
+    dims: Annotated[int, typer.Option(help="axes of an image: 2, or 3 for volumes")] = 2,
+    border: Annotated[int, typer.Option(help="ctc: pixels at the edge outside the field of interest")] = 0,
+    classes: Annotated[
+        str | None, typer.Option(help="class values, when labels are classes, e.g. 0,1,2 [seen]")
+    ] = None,
+    pixel_size: Annotated[
+        str | None, typer.Option(help="surface: size along each axis, e.g. 0.5,0.2,0.2 [file's]")
+    ] = None,
 ) -> None:
-    """Score predictions against the truth, per image and for the set."""
+    """Score predictions against the truth, as a set and, with --json, per image."""
+    from contractile.evaluate import EvaluateConfig, compare
     from contractile.evaluate import evaluate as score
     from contractile.images import replacing
 
-    names = [word.strip() for word in scores.split(",") if word.strip()] if scores else None
-    with _bar("images") as bar:
-        task = bar.add_task("scoring", total=None)
-        evaluation = score(
-            predicted, truth, scores=names, progress=lambda done, total: bar.update(task, completed=done, total=total)
-        )
+    names = _words(scores) if scores else None
+    config = EvaluateConfig.model_validate(
+        {
+            "dims": dims,
+            "border": border,
+            "classes": _words(classes) if classes else None,
+            "pixel_size": _words(pixel_size) if pixel_size else None,
+        }
+    )
+    if against is None:
+        with _bar("images") as bar:
+            task = bar.add_task("scoring", total=None)
+            evaluation = score(
+                predicted,
+                truth,
+                scores=names,
+                config=config,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+        print_scores(evaluation, f"{len(evaluation.images)} image(s)")
+        text = evaluation.to_json()
+    else:
+        comparison = compare(predicted, against, truth, scores=names, config=config)
+        _print_comparison(comparison)
+        text = comparison.to_json()
     if json_file is not None:
         with replacing(json_file) as path:
-            path.write_text(evaluation.to_json(), encoding="utf-8")
-    print_scores(evaluation, f"{len(evaluation.images)} image(s)")
+            path.write_text(text, encoding="utf-8")
 
 
 @app.command()
@@ -186,13 +216,22 @@ def main() -> None:
     """Run a command; a wrong call ends with one line and status 2, unfinished work with one line and status 1."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    # Threads that spin while they wait make PyTorch several times slower as soon as anything else runs.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app(standalone_mode=False)
     except typer.Exit as stop:
         sys.exit(stop.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         _fail("stopped; a training run continues with --resume", INTERRUPTED)
-    except (ValueError, TypeError, FileNotFoundError, FileExistsError, PermissionError, NotADirectoryError) as error:
+    except (
+        ValueError,
+        TypeError,
+        FileNotFoundError,
+        FileExistsError,
+        PermissionError,
+        NotADirectoryError,
+    ) as error:
         _fail(_one_line(error), WRONG_CALL)
     except (RuntimeError, MemoryError, ArithmeticError, OSError) as error:
         _fail(_one_line(error), NOT_FINISHED)
@@ -212,23 +251,61 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def _words(text: str) -> list[str]:
+    """The words of a comma-separated list."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
 def print_scores(evaluation: Evaluation, title: str) -> None:
-    """A table of scores with their 95 % intervals."""
+    """A table of scores with their 95 % intervals over images."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("score", "value", "95 % interval", title=title, title_justify="left")
+    from contractile.evaluate import TITLES
+
+    table = Table("score", "", "value", "95 % interval", title=title, title_justify="left")
     for name, score in evaluation.summary.items():
         value = "undefined" if score.value is None else f"{score.value:.4f}"
         known = score.low is not None and score.high is not None
-        table.add_row(name, value, f"{score.low:.4f} to {score.high:.4f}" if known else score.reason or "")
+        interval = f"{score.low:.4f} to {score.high:.4f}" if known else score.reason or ""
+        table.add_row(name, TITLES[name], value, interval)
+    Console().print(table)
+
+
+def _print_comparison(comparison: Comparison) -> None:
+    """A table of two predictions' scores and whether they differ."""
+    from rich.console import Console
+    from rich.table import Table
+
+    def show(value: float | None) -> str:
+        return "undefined" if value is None else f"{value:.4f}"
+
+    table = Table("score", "first", "second", "difference", "95 % interval", "p", "better")
+    for name, one in comparison.differences.items():
+        interval = "" if one.low is None else f"{show(one.low)} to {show(one.high)}"
+        table.add_row(
+            name,
+            show(one.first),
+            show(one.second),
+            show(one.value),
+            interval,
+            show(one.p_value),
+            one.better or one.reason or "",
+        )
     Console().print(table)
 
 
 @contextmanager
 def _bar(unit: str) -> Iterator[Progress]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns: list[Any] = [
         TextColumn("{task.description}"),

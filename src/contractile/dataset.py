@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +28,7 @@ from contractile.targets import Target, TargetConfig, class_balance, make_target
 logger = logging.getLogger(__name__)
 
 ROLE = re.compile(
-    r"(^|[_\-. ])(images?|imgs?|raw|volume|masks?|labels?|seg|segmentation|gt|truth|groundtruth|annotations?)(?=$|[_\-. ]|\d)",
+    r"(^|[_\-. ])(images?|imgs?|raw|volume|masks?|labels?|seg|segmentation|gt|truth|annotations?)(?=$|[_\-. ]|\d)",
     re.IGNORECASE,
 )
 PREFETCHED = 3
@@ -207,7 +207,7 @@ def _make_targets(labels: Sequence[NDArray[np.int32]], config: TargetConfig) -> 
         return [make_target(one, config) for one in labels]
     plain = config.model_copy(update={"balance": False, "w0": 0.0})
     weights = class_balance([make_target(one, plain).classes for one in labels], config.n_classes)
-    return [make_target(one, config, class_weights=weights) for one in labels]
+    return [make_target(one, config, class_weights=weights.tolist()) for one in labels]
 
 
 class SampleConfig(BaseModel):
@@ -266,7 +266,7 @@ class Samples:
         parts = zip(*(self[number] for number in range(first, first + self.config.batch)), strict=True)
         return Batch(*(torch.from_numpy(np.stack(part)) for part in parts))
 
-    def batches(self, start: int = 0, *, rank: int = 0, ranks: int = 1) -> Iterator[Batch]:
+    def batches(self, start: int = 0, *, rank: int = 0, ranks: int = 1) -> Generator[Batch, None, None]:
         """Batches from step `start` on, without end, made in a background thread."""
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="samples") as pool:
             waiting: list[Future[Batch]] = []

@@ -45,12 +45,19 @@ def run_demo(
     Everything goes into `out`: images, labels, the run, the large image's labels and overlay.
     """
     rng = np.random.default_rng(2015)
-    announce(f"drawing {TRAINING_IMAGES} images of {TRAINING_SIDE} x {TRAINING_SIDE} pixels and one of {large_side} x {large_side}")
+    announce(
+        f"drawing {TRAINING_IMAGES} images of {TRAINING_SIDE} x {TRAINING_SIDE} pixels "
+        f"and one of {large_side} x {large_side}"
+    )
     _draw_training_set(out, rng)
     image, truth = draw_scene(SceneConfig(shape=(large_side, large_side)), rng)
     announce(f"training for {minutes:g} minute(s)")
     run = train(
-        out / "images", out / "labels", out=out / "run", recipe={"minutes": minutes}, progress=training_progress
+        out / "images",
+        out / "labels",
+        out=out / "run",
+        recipe={"minutes": minutes},
+        progress=training_progress,
     )
     announce("segmenting the large image by tiles")
     labels = Predictor(run.model).segment(image, progress=tile_progress)
@@ -58,7 +65,9 @@ def run_demo(
     write_picture(out / "large_overlay.png", overlay(image, labels, truth=truth))
     announce("scoring and writing the report")
     evaluation = evaluate(labels, truth)
-    return Demo(run, evaluation, out / "large_overlay.png", write_report(run))
+    return Demo(
+        run, evaluation, out / "large_overlay.png", write_report(run, data=(str(out / "images"), str(out / "labels")))
+    )
 
 
 def _draw_training_set(out: Path, rng: np.random.Generator) -> None:

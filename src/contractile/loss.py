@@ -95,6 +95,5 @@ def _check_shapes(scores: Tensor, classes: Tensor, weight: Tensor | None) -> Non
         raise TypeError(f"classes must be int64, got {classes.dtype}; convert with .long()")
     if weight is not None and weight.shape != classes.shape:
         raise ValueError(
-            f"weight must have the shape of classes {tuple(classes.shape)}, got {tuple(weight.shape)}; "
-            "crop both alike"
+            f"weight must have the shape of classes {tuple(classes.shape)}, got {tuple(weight.shape)}; crop both alike"
         )

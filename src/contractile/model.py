@@ -72,7 +72,9 @@ def load(path: str | Path) -> Model:
         network.load_state_dict(weights)
     except RuntimeError as error:
         reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise ValueError(f"model file {path} does not hold the network on its card ({reason}); train it again") from error
+        raise ValueError(
+            f"model file {path} does not hold the network on its card ({reason}); train it again"
+        ) from error
     return Model(network=network.eval(), card=card)
 
 

@@ -79,7 +79,8 @@ class Predictor:
         if self.card.task == "objects":
             return decode_objects(probabilities, self.card.decoding)
         values = np.asarray(self.card.class_values, np.int32)
-        return values[probabilities.argmax(axis=0)]
+        labels: NDArray[np.int32] = values[probabilities.argmax(axis=0)]
+        return labels
 
     def probabilities(self, image: Any, *, tta: bool = False, progress: Progress | None = None) -> Probabilities:
         """Class probabilities (K, *S) of an image (C, *S) or, with one channel, (*S), of any size.
@@ -195,7 +196,11 @@ class _Order:
 
 
 def _predict_file(
-    predictor: Predictor, path: Path, pages: Sequence[Source], order: _Order, tick: Callable[[int], Progress] | None
+    predictor: Predictor,
+    path: Path,
+    pages: Sequence[Source],
+    order: _Order,
+    tick: Callable[[int], Progress] | None,
 ) -> Written:
     target = order.out / stem(path)
     dims = predictor.card.network.dims

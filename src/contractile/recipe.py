@@ -54,7 +54,9 @@ class Recipe(BaseModel):
     minutes: float | None = Field(default=None, gt=0, description="time budget; measured into steps at the start")
     steps: int | None = Field(default=None, ge=1)
     validations: int = Field(default=8, ge=1, description="times the validation images are scored during the run")
-    val_fraction: float = Field(default=0.2, gt=0, lt=1, description="of the images, when none are named for validation")
+    val_fraction: float = Field(
+        default=0.2, gt=0, lt=1, description="of the images, when none are named for validation"
+    )
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: int = Field(default=0, ge=0)
@@ -107,7 +109,11 @@ def derive(examples: Sequence[Example], changes: Mapping[str, Any]) -> Recipe:
     fitted = {
         "network": {"channels": examples[0].pixels.shape[0], "classes": max(2, len(values))},
         # Between classes there is no gap to learn: the default weighs pixels alike, the paper always weighs.
-        "targets": {"task": task, "class_values": values, **({"w0": 0.0} if task == "classes" and base != "paper" else {})},
+        "targets": {
+            "task": task,
+            "class_values": values,
+            **({"w0": 0.0} if task == "classes" and base != "paper" else {}),
+        },
         **({} if "steps" in changes or "minutes" in changes else {"minutes": DEFAULT_MINUTES}),
     }
     merged = _merge(_merge(recipe.model_dump(), fitted), changes)
@@ -117,7 +123,8 @@ def derive(examples: Sequence[Example], changes: Mapping[str, Any]) -> Recipe:
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"])
         raise ValueError(
-            f"recipe field {where}: {problem['msg']} (got {problem['input']!r}); see recipe.toml of a run for all fields"
+            f"recipe field {where}: {problem['msg']} (got {problem['input']!r}); "
+            "the recipe.toml of any run shows all fields"
         ) from None
     _check_tile(recipe)
     return recipe
@@ -186,4 +193,6 @@ def _check_tile(recipe: Recipe) -> None:
         )
     core = tuple(network.output_size(size) for size in samples.tile)
     if samples.core != core:
-        raise ValueError(f"samples.core must be what the network makes of the tile {samples.tile}, got {samples.core}; use {core}")
+        raise ValueError(
+            f"samples.core must be what the network makes of the tile {samples.tile}, got {samples.core}; use {core}"
+        )

@@ -148,9 +148,7 @@ def _ellipsoid(radius: float, config: SceneConfig, rng: np.random.Generator) -> 
 def _window(centre: NDArray[Any], reach: float, shape: tuple[int, ...]) -> tuple[slice, ...]:
     low = np.floor(centre - reach).astype(int)
     high = np.ceil(centre + reach).astype(int) + 1
-    return tuple(
-        slice(max(0, int(a)), min(n, max(0, int(b)))) for a, b, n in zip(low, high, shape, strict=True)
-    )
+    return tuple(slice(max(0, int(a)), min(n, max(0, int(b)))) for a, b, n in zip(low, high, shape, strict=True))
 
 
 def _depth(window: tuple[slice, ...], centre: NDArray[Any], axes: NDArray[Any], offset: Floats) -> Floats:

@@ -87,8 +87,7 @@ def cut(image: Any, tile: Tile) -> NDArray[Any]:
     than the margin.
     """
     indices = [
-        mirror(np.arange(start, stop), size)
-        for (start, stop), size in zip(tile.read, image.shape[1:], strict=True)
+        mirror(np.arange(start, stop), size) for (start, stop), size in zip(tile.read, image.shape[1:], strict=True)
     ]
     region = tuple(slice(int(index.min()), int(index.max()) + 1) for index in indices)
     part = np.asarray(image[(slice(None), *region)])
@@ -114,4 +113,5 @@ def mirror(index: NDArray[np.intp], size: int) -> NDArray[np.intp]:
         return np.zeros_like(index)
     period = 2 * (size - 1)
     folded = np.abs(index) % period
-    return np.minimum(folded, period - folded)
+    mirrored: NDArray[np.intp] = np.minimum(folded, period - folded)
+    return mirrored

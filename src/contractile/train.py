@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.loggers import TensorBoardLogger
+from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 
 from contractile.dataset import Batch, Example, Samples, load_examples, pair_up, split
 from contractile.engine import find_device, native_precision
@@ -38,7 +38,12 @@ from contractile.unet import UNet
 
 logger = logging.getLogger(__name__)
 
-MODEL_FILE, STATE_FILE, HISTORY_FILE, RECIPE_FILE = "model.safetensors", "state.ckpt", "history.csv", "recipe.toml"
+MODEL_FILE, STATE_FILE, HISTORY_FILE, RECIPE_FILE = (
+    "model.safetensors",
+    "state.ckpt",
+    "history.csv",
+    "recipe.toml",
+)
 MEASURED_STEPS = 6
 LOGGED_ROWS = 200
 # Validation during the run looks at this many images, evenly spaced; the last one looks at all.
@@ -46,9 +51,9 @@ VALIDATED_IMAGES = 12
 VALIDATION_SCORES = {
     "binary": ("iou", "dice", "pixel_error", "rand_error", "v_rand", "v_info"),
     "classes": ("iou", "dice"),
-    "objects": ("ap", "f1", "seg", "iou", "dice"),
+    "objects": ("f1", "pq", "seg", "iou", "dice"),
 }
-STEERING = {"classes": "iou", "objects": "ap"}
+STEERING = {"classes": "iou", "objects": "f1"}
 
 
 @dataclass(frozen=True)
@@ -133,7 +138,7 @@ def fit(
     for batch in batches if trainer.step < steps else ():
         losses.append(trainer.take_step(batch))
         if trainer.step % logged == 0 or trainer.step == steps:
-            trainer.record(sum(losses) / len(losses), time.monotonic() - started)
+            trainer.record(sum(losses) / len(losses), trainer.seconds_before + time.monotonic() - started)
             losses.clear()
         if trainer.step % every == 0 or trainer.step == steps:
             trainer.validate()
@@ -166,6 +171,7 @@ class _Trainer:
         self.step = 0
         self.best: float | None = None
         self.history: list[dict[str, float]] = []
+        self.seconds_before = 0.0  # of an interrupted run
 
     @property
     def latest_loss(self) -> float:
@@ -205,6 +211,7 @@ class _Trainer:
             self.optimizer.load_state_dict(state["optimizer"])
             torch.set_rng_state(state["random"])
             self.step, self.best, self.history = state["step"], state["best"], state["history"]
+            self.seconds_before = max((row.get("seconds", 0.0) for row in self.history), default=0.0)
         with replacing(self.folder / RECIPE_FILE) as path:
             path.write_text(self.recipe.to_toml(), encoding="utf-8")
 
@@ -267,7 +274,9 @@ class _Trainer:
         """What the user's own `predict` and `evaluate` say of the network as it stands, or of `network`."""
         targets = self.recipe.targets
         predictor = Predictor(
-            Model(network or self.network, self._card({})), device=self.recipe.device, precision=self.recipe.precision
+            Model(network or self.network, self._card({})),
+            device=self.recipe.device,
+            precision=self.recipe.precision,
         )
         two = targets.task == "classes" and len(targets.class_values) == 2
         predict = predictor.probabilities if two else predictor.segment
@@ -336,7 +345,10 @@ def _make_optimizer(network: UNet, config: OptimizerConfig) -> torch.optim.Optim
     """Weights decay; biases and normalisation do not."""
     decayed = [p for p in network.parameters() if p.ndim > 1]
     others = [p for p in network.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    groups = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
     if config.kind == "sgd":
         return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum)
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.momentum, 0.999))
@@ -369,7 +381,9 @@ def _check_folder(folder: Path, *, resume: bool) -> None:
         raise FileExistsError(f"out {folder} already holds a run; resume it with --resume, or choose another folder")
     nearest = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise PermissionError(f"out {folder} cannot be made: {nearest} is not a folder you may write to; choose another")
+        raise PermissionError(
+            f"out {folder} cannot be made: {nearest} is not a folder you may write to; choose another"
+        )
 
 
 def _write_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:

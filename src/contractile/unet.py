@@ -97,13 +97,13 @@ class UNetConfig(BaseModel):
     def parameters(self) -> int:
         """Number of learned values, from the configuration alone (no tensor is made)."""
         affine = 2 if self.norm == "batch" else 0
-        conv, up = KERNEL**self.dims, 2**self.dims
+        conv, up, head = (int(side**self.dims) for side in (KERNEL, 2, self.head_kernel))
         ins = (self.channels, *self.widths)
         count = sum(conv * (a * b + b * b) + 2 * b * (1 + affine) for a, b in pairwise(ins))
         for narrow, wide in pairwise(self.widths):
             count += up * wide * narrow + narrow * (1 + (affine if self.activate_up else 0))
             count += conv * (wide * narrow + narrow * narrow) + 2 * narrow * (1 + affine)
-        return count + self.head_kernel**self.dims * self.width * self.classes + self.classes
+        return count + head * self.width * self.classes + self.classes
 
     def feature_sizes(self, size: int) -> list[int]:
         """Map size after each pair of convolutions, down and up: [568, 280, ..., 388] for the paper at 572.

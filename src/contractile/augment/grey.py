@@ -41,9 +41,7 @@ def change_grey_values(
     return np.stack([_change_channel(channel, config, rng) for channel in image])
 
 
-def _change_channel(
-    channel: NDArray[np.float32], config: GreyConfig, rng: np.random.Generator
-) -> NDArray[np.float32]:
+def _change_channel(channel: NDArray[np.float32], config: GreyConfig, rng: np.random.Generator) -> NDArray[np.float32]:
     blur, gamma, contrast, brightness, noise = rng.random(5) < config.grey_chance
     std = float(channel.std())
     if blur and config.blur > 0:

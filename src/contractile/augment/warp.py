@@ -43,9 +43,7 @@ class WarpConfig(BaseModel):
     def _ranges_make_sense(self) -> WarpConfig:
         low, high = self.scale
         if not 0 < low <= high < math.inf:
-            raise ValueError(
-                f"scale must be (low, high) with 0 < low <= high, got {self.scale}; use (1, 1) for none"
-            )
+            raise ValueError(f"scale must be (low, high) with 0 < low <= high, got {self.scale}; use (1, 1) for none")
         if not all(0 < s < math.inf for s in self.spacing):
             raise ValueError(f"spacing must be positive, got {self.spacing}; use () for isotropic pixels")
         return self
@@ -95,9 +93,7 @@ def warp(
     return apply_warp(draw_warp(tile, centre, config=config, rng=rng), whole, inner=inner)
 
 
-def draw_warp(
-    tile: tuple[int, ...], centre: tuple[int, ...], *, config: WarpConfig, rng: np.random.Generator
-) -> Warp:
+def draw_warp(tile: tuple[int, ...], centre: tuple[int, ...], *, config: WarpConfig, rng: np.random.Generator) -> Warp:
     """Draw a map for a tile whose pixel tile // 2 shows pixel `centre` of the image, elastic part apart.
 
     Elastic deformation as in Ronneberger, Fischer, Brox 2015, sec. 3.1 (doi:10.1007/978-3-319-24574-4_28):
@@ -239,20 +235,14 @@ def _readable(array: NDArray[Any]) -> NDArray[Any]:
 
 def _check(tile: tuple[int, ...], whole: Sample, *, inner: tuple[int, ...]) -> None:
     shape = whole.image.shape[1:]
-    if (
-        len(shape) != len(tile)
-        or {whole.classes.shape, whole.weight.shape} != {shape}
-        or 0 in whole.image.shape
-    ):
+    if len(shape) != len(tile) or {whole.classes.shape, whole.weight.shape} != {shape} or 0 in whole.image.shape:
         raise ValueError(
             f"image must be (C, *S), classes and weight (*S), with {len(tile)} axes in *S, got "
             f"{whole.image.shape}, {whole.classes.shape} and {whole.weight.shape}; give all three the same *S"
         )
     if whole.classes.dtype.kind not in "iu":
         raise TypeError(f"classes must be integers, got {whole.classes.dtype}; see targets.make_target")
-    if len(inner) != len(tile) or any(
-        not 0 < n <= t or (t - n) % 2 for n, t in zip(inner, tile, strict=False)
-    ):
+    if len(inner) != len(tile) or any(not 0 < n <= t or (t - n) % 2 for n, t in zip(inner, tile, strict=False)):
         raise ValueError(
             f"inner must be at most tile = {tile} and differ from it by an even number on every axis, got "
             f"{tuple(inner)}; use the output size of the network"

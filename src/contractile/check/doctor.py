@@ -51,9 +51,7 @@ def check_dataset(images: str | Path, labels: str | Path | None = None, *, dims:
     seen = _look_at_images(_find_each(images, dims, findings), dims, findings, spots)
     if labels is not None:
         pairs = _pair(images, labels, dims, findings)
-        spots += [
-            Spot("unlabelled", describe(one)) for one in seen if pairs and one not in {p.image for p in pairs}
-        ]
+        spots += [Spot("unlabelled", describe(one)) for one in seen if pairs and one not in {p.image for p in pairs}]
         if not pairs:
             _find_each(labels, dims, findings)
         _look_at_labels(pairs, dims, seen, findings, spots)

@@ -30,9 +30,7 @@ class Complaint(NamedTuple):
 
 COMPLAINTS: dict[str, Complaint] = {
     "size": Complaint("error", "image and labels differ in size: {}", "crop or resample one of them"),
-    "channels": Complaint(
-        "error", "images have different numbers of channels: {}", "convert them to one kind"
-    ),
+    "channels": Complaint("error", "images have different numbers of channels: {}", "convert them to one kind"),
     "grey": Complaint(
         "error",
         "labels look like a picture of a mask ({} grey values at the edges, from JPEG or a smoothed outline)",
@@ -57,9 +55,7 @@ COMPLAINTS: dict[str, Complaint] = {
         "{} of the pixels are at the camera's upper limit",
         "record with less light or a shorter exposure",
     ),
-    "duplicate": Complaint(
-        "warning", "the same pixels as {}", "keep one: a copy in validation flatters the score"
-    ),
+    "duplicate": Complaint("warning", "the same pixels as {}", "keep one: a copy in validation flatters the score"),
     "duplicate labels": Complaint(
         "warning",
         "the same labels as {}, but another image",
@@ -88,12 +84,8 @@ COMPLAINTS: dict[str, Complaint] = {
         "where that matters, give each object its own number",
     ),
     "gaps": Complaint("note", "numbers are not consecutive: {}", "nothing to do: training copes with it"),
-    "ignored": Complaint(
-        "note", "{} of the pixels are marked as not annotated", "nothing to do: they are left out"
-    ),
-    "few": Complaint(
-        "note", "only {} annotated image(s)", "validation cuts it in two; a second one is worth most"
-    ),
+    "ignored": Complaint("note", "{} of the pixels are marked as not annotated", "nothing to do: they are left out"),
+    "few": Complaint("note", "only {} annotated image(s)", "validation cuts it in two; a second one is worth most"),
 }
 
 

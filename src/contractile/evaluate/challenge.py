@@ -42,11 +42,7 @@ class Sequence:
 
 def is_challenge(truth: Any) -> bool:
     """Whether the truth is a folder laid out as the challenge does it."""
-    return (
-        is_path(truth)
-        and isinstance(truth, str | Path)
-        and any((Path(truth) / n).is_dir() for n in ("SEG", "TRA"))
-    )
+    return is_path(truth) and isinstance(truth, str | Path) and any((Path(truth) / n).is_dir() for n in ("SEG", "TRA"))
 
 
 def open_sequence(predicted: Any, truth: str | Path, dims: int) -> Sequence:
@@ -145,9 +141,7 @@ def _number(source: Source) -> list[int]:
     """The numbers in a name such as mask007, t007_labels, man_seg_007_012."""
     numbers = [int(digits) for digits in re.findall(r"\d+", ROLES.sub("", source.name))]
     if not numbers:
-        raise ValueError(
-            f"{source.path}: the name must end in the number of its frame; rename it like mask007.tif"
-        )
+        raise ValueError(f"{source.path}: the name must end in the number of its frame; rename it like mask007.tif")
     return numbers
 
 
@@ -160,9 +154,7 @@ def _seg_pair(sequence: Sequence, frame: int, plane: int, dims: int) -> Pair:
         return Prediction(read_labels(predicted, dims=3)[plane : plane + 1], None)
 
     name = f"{name_frame(frame)}_{plane:03d}"
-    return Pair(
-        name, str(predicted.path), str(truth.path), lambda: read_labels(truth, dims=2)[None], read_plane
-    )
+    return Pair(name, str(predicted.path), str(truth.path), lambda: read_labels(truth, dims=2)[None], read_plane)
 
 
 def _pair(name: str, predicted: Source, truth: Source, dims: int) -> Pair:

@@ -106,9 +106,7 @@ def _match_key(score: str, *, image_mean: bool) -> Key:
         }
 
     reduce = mean if image_mean else pooled
-    return Key(
-        lambda sums: reduce(sums)[..., 0], "neither truth nor prediction holds an object", explain=explain
-    )
+    return Key(lambda sums: reduce(sums)[..., 0], "neither truth nor prediction holds an object", explain=explain)
 
 
 def _area_key(*, image_mean: bool) -> Key:

@@ -156,9 +156,7 @@ def _measure_isbi(case: Case, keys: Sequence[str]) -> Measured:
     from contractile.metrics import isbi
 
     if case.truth.min(initial=0) < 0:
-        return dict.fromkeys(
-            keys, "the truth holds ignored pixels (negative labels), unknown to the ISBI scores"
-        )
+        return dict.fromkeys(keys, "the truth holds ignored pixels (negative labels), unknown to the ISBI scores")
     planes = (-1, *case.truth.shape[-2:])  # a volume is scored slice by slice
     slices = zip(case.white_map.reshape(planes), case.truth.reshape(planes), strict=True)
     measured = [isbi.measure(predicted, truth, names=tuple(keys)) for predicted, truth in slices]
@@ -202,9 +200,7 @@ def _measure_ap(case: Case, keys: Sequence[str]) -> Measured:
     matches = matching.match(case.objects)
     measured: Measured = {}
     for score in ("ap", "f1", "pq"):
-        measured[score] = measured[f"{score}_image_mean"] = np.array(
-            [_match_terms(m, score) for m in matches]
-        )
+        measured[score] = measured[f"{score}_image_mean"] = np.array([_match_terms(m, score) for m in matches])
     measured["aji"] = measured["aji_image_mean"] = _area_terms(matching.sum_jaccard(case.objects))
     if "matched_jaccard" in keys:
         measured["matched_jaccard"] = _area_terms(matching.sum_matched_jaccard(case.objects))
@@ -243,9 +239,7 @@ def _measure_surface(case: Case, keys: Sequence[str]) -> Measured:
     values = [v for v in case.task.values if v > 0] if case.task.kind == "classes" else [None]
     found = []
     for value in values:
-        pred, true = (
-            ((x > 0) if value is None else (x == value)) & counted for x in (case.labels, case.truth)
-        )
+        pred, true = (((x > 0) if value is None else (x == value)) & counted for x in (case.labels, case.truth))
         found.append(score_surfaces(pred, true, spacing=spacing, tolerance=tolerance))
     defined = [scores for scores in found if scores is not None]
     means = {key: np.mean([getattr(scores, key) for scores in defined]) if defined else None for key in keys}

@@ -92,9 +92,7 @@ def _as_list(value: Any) -> list[NDArray[Any]]:
     return [np.asarray(v) for v in value] if isinstance(value, list | tuple) else [np.asarray(value)]
 
 
-def _pair_arrays(
-    predicted: list[NDArray[Any]], truth: list[NDArray[Any]], names: Sequence[str] | None
-) -> list[Pair]:
+def _pair_arrays(predicted: list[NDArray[Any]], truth: list[NDArray[Any]], names: Sequence[str] | None) -> list[Pair]:
     if len(predicted) != len(truth) or not truth:
         raise ValueError(
             f"predicted and truth must hold as many images (not 0), got {len(predicted)} and {len(truth)}; "
@@ -104,8 +102,7 @@ def _pair_arrays(
     chosen = list(names) if names is not None else [f"{i:0{digits}d}" for i in range(len(truth))]
     if len(chosen) != len(truth) or len(set(chosen)) != len(chosen):
         raise ValueError(
-            f"names must hold one name of its own per image, got {some(chosen)} for {len(truth)} images; "
-            "correct them"
+            f"names must hold one name of its own per image, got {some(chosen)} for {len(truth)} images; correct them"
         )
     return [
         _array_pair(n, _as_prediction(p, t.ndim, n), _as_truth(t, n))
@@ -119,9 +116,7 @@ def _array_pair(name: str, prediction: Prediction, truth: Labels) -> Pair:
 
 def _as_truth(truth: NDArray[Any], name: str) -> Labels:
     if truth.dtype.kind not in "iub":
-        raise ValueError(
-            f"true image {name}: must hold integer labels, got {truth.dtype}; convert it to integers"
-        )
+        raise ValueError(f"true image {name}: must hold integer labels, got {truth.dtype}; convert it to integers")
     return truth.astype(np.uint8) if truth.dtype.kind == "b" else truth
 
 
@@ -173,9 +168,7 @@ def _pair_files(predicted: Any, truth: Any, dims: int) -> list[Pair]:
     missing = [s.name for i, s in enumerate(truths) if i not in matched.values()]
     extra = [name for name in groups if name not in matched]
     if missing:
-        raise ValueError(
-            f"{predicted}: no prediction for {some(missing)} of {truth}; predict these images too"
-        )
+        raise ValueError(f"{predicted}: no prediction for {some(missing)} of {truth}; predict these images too")
     if extra:
         raise ValueError(f"{truth}: no truth for {some(extra)} of {predicted}; move these predictions away")
     order = sorted(matched.items(), key=lambda item: item[1])
@@ -211,9 +204,7 @@ def _read_prediction(sources: list[Source], dims: int) -> Prediction:
             probabilities is not None and part.probabilities is not None
         )
         if twice:
-            raise ValueError(
-                f"{source.path}: a second prediction of one image beside {sources[0].path}; move one away"
-            )
+            raise ValueError(f"{source.path}: a second prediction of one image beside {sources[0].path}; move one away")
         labels = part.labels if part.labels is not None else labels
         probabilities = part.probabilities if part.probabilities is not None else probabilities
     if labels is not None and probabilities is not None and probabilities.shape[1:] != labels.shape:

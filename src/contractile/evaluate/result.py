@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -23,6 +25,16 @@ class Score(BaseModel):
     detail: dict[str, Any] = Field(default_factory=dict)
 
 
+def _flat(scores: Mapping[str, Score]) -> dict[str, Any]:
+    """Scores as {key: number or null}, with what stands behind them in tables of the same keys."""
+    return {
+        **{key: score.value for key, score in scores.items()},
+        "reasons": {key: score.reason for key, score in scores.items() if score.reason is not None},
+        "intervals": {key: [score.low, score.high] for key, score in scores.items() if score.low is not None},
+        "details": {key: score.detail for key, score in scores.items() if score.detail},
+    }
+
+
 class ImageScores(BaseModel):
     """The scores of one image."""
 
@@ -41,8 +53,13 @@ class Evaluation(BaseModel):
     images: list[ImageScores]
 
     def to_json(self) -> str:
-        """JSON text; undefined scores are null and carry their reason."""
-        return self.model_dump_json(indent=2)
+        """JSON text: each score's key with its number (null where undefined), then `reasons`, `intervals`
+        (95 %), `details`, and the same for each of the `images`."""
+        return json.dumps(self._as_table(), indent=2, allow_nan=False)
+
+    def _as_table(self) -> dict[str, Any]:
+        images = [{"name": image.name, **_flat(image.scores)} for image in self.images]
+        return {**_flat(self.summary), "images": images}
 
 
 class Difference(BaseModel):
@@ -74,5 +91,10 @@ class Comparison(BaseModel):
     differences: dict[str, Difference]
 
     def to_json(self) -> str:
-        """JSON text; undefined values are null and carry their reason."""
-        return self.model_dump_json(indent=2)
+        """JSON text: `first` and `second` as an evaluation's, and the `differences` by key."""
+        table = {
+            "first": self.first._as_table(),
+            "second": self.second._as_table(),
+            "differences": {key: difference.model_dump() for key, difference in self.differences.items()},
+        }
+        return json.dumps(table, indent=2, allow_nan=False)

@@ -72,14 +72,10 @@ def compare(
     config = config or EvaluateConfig()
     first, second = (_measure(p, truth, scores, config, names, None) for p in (predicted, other))
     if list(first.images) != list(second.images):
-        raise ValueError(
-            "predicted and other must predict the same images, got different names; predict all with both"
-        )
+        raise ValueError("predicted and other must predict the same images, got different names; predict all with both")
     shared = [key for key in _keys(first) if key in _keys(second)]
     differences = {key: _difference(key, first, second, config) for key in shared}
-    return Comparison(
-        first=_summarise(first, config), second=_summarise(second, config), differences=differences
-    )
+    return Comparison(first=_summarise(first, config), second=_summarise(second, config), differences=differences)
 
 
 def find_task(pairs: Sequence[Pair], config: EvaluateConfig) -> Task:
@@ -218,15 +214,11 @@ def _choose(scores: Sequence[str] | None, task: Task, prediction: Prediction) ->
             "objects": ["overlap", "ap", "seg", "det"],
             "classes": ["overlap"],
         }
-        scores = (
-            by_kind[task.kind] if prediction.labels is not None or task.kind != "objects" else ["overlap"]
-        )
+        scores = by_kind[task.kind] if prediction.labels is not None or task.kind != "objects" else ["overlap"]
     elif prediction.labels is None and task.kind != "binary":
         wanting = [s for s in scores if s in ("ap", "ctc", *GROUPS["ap"], *GROUPS["ctc"])]
         if wanting:
-            raise ValueError(
-                f"{', '.join(wanting)} need object labels, got probabilities; predict with --save labels"
-            )
+            raise ValueError(f"{', '.join(wanting)} need object labels, got probabilities; predict with --save labels")
     wanted = {key for s in scores for key in GROUPS.get(s, ())} | set(scores)
     chosen = {group: [k for k in keys if k in wanted] for group, keys in GROUPS.items()}
     return {group: keys for group, keys in chosen.items() if keys}
@@ -241,9 +233,7 @@ def _summarise(terms: Terms, config: EvaluateConfig) -> Evaluation:
         ImageScores(name=name, scores={key: _score(key, [value], None) for key, value in measured.items()})
         for name, measured in terms.images.items()
     ]
-    return Evaluation(
-        summary={key: _score(key, terms.of(key), config) for key in _keys(terms)}, images=images
-    )
+    return Evaluation(summary={key: _score(key, terms.of(key), config) for key in _keys(terms)}, images=images)
 
 
 def _score(key: str, terms: Sequence[Floats | str], config: EvaluateConfig | None) -> Score:
@@ -257,9 +247,7 @@ def _score(key: str, terms: Sequence[Floats | str], config: EvaluateConfig | Non
         return Score(value=None, reason=KEYS[key].undefined)
     interval = None
     if config is not None and config.resamples:
-        interval = uncertainty.bootstrap(
-            sums, KEYS[key].reduce, config.resamples, np.random.default_rng(config.seed)
-        )
+        interval = uncertainty.bootstrap(sums, KEYS[key].reduce, config.resamples, np.random.default_rng(config.seed))
     low, high = interval or (None, None)
     return Score(value=value, low=low, high=high, detail=KEYS[key].explain(sums.sum(axis=0)))
 
@@ -283,6 +271,4 @@ def _difference(key: str, first: Terms, second: Terms, config: EvaluateConfig) -
     ahead = "first" if (gap < 0) == KEYS[key].lower_is_better else "second"
     p_value = uncertainty.permutation_test(one, two, reduce, config.resamples, rng)
     better = ahead if gap else None
-    return Difference(
-        first=values[0], second=values[1], value=gap, low=low, high=high, p_value=p_value, better=better
-    )
+    return Difference(first=values[0], second=values[1], value=gap, low=low, high=high, p_value=p_value, better=better)

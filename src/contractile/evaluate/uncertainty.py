@@ -14,9 +14,7 @@ Floats = NDArray[np.float64]
 Reduce = Callable[[Floats], Floats]  # sums (..., *terms) -> scores (...), NaN where undefined
 
 
-def bootstrap(
-    sums: Floats, reduce: Reduce, resamples: int, rng: np.random.Generator
-) -> tuple[float, float] | None:
+def bootstrap(sums: Floats, reduce: Reduce, resamples: int, rng: np.random.Generator) -> tuple[float, float] | None:
     """95 % percentile interval of the set's score, drawing images with replacement (Efron 1979).
 
     sums (N, *terms) of the N images. None for fewer than two images, or if no resample is defined.

@@ -28,9 +28,7 @@ FILL = 0.22  # opacity of an object's colour inside its contour
 WIDE_FROM = 400  # pixels on the shorter side from which contours are two pixels wide
 
 
-def overlay(
-    pixels: NDArray[Any], predicted: NDArray[Any], *, truth: NDArray[Any] | None = None
-) -> NDArray[np.uint8]:
+def overlay(pixels: NDArray[Any], predicted: NDArray[Any], *, truth: NDArray[Any] | None = None) -> NDArray[np.uint8]:
     """Pixels (C, *S) as a grey or colour picture (Y, X, 3) with the contours of labels (*S).
 
     Without truth every object gets its own colour. With truth, the predicted contour is orange and

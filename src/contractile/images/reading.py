@@ -168,9 +168,7 @@ def _choose(rasters: list[Raster], source: Source, dims: int) -> tuple[Raster, L
     layouts = [arrange(one.axes, one.lengths, dims=dims, file=str(source.path)) for one in rasters]
     total = sum(layout.pages for layout in layouts)
     if source.page is None and total > 1:
-        raise ValueError(
-            f"{source.path}: holds {total} pages, but one image was asked for; list them with find()"
-        )
+        raise ValueError(f"{source.path}: holds {total} pages, but one image was asked for; list them with find()")
     page = source.page or 0
     for raster, layout in zip(rasters, layouts, strict=True):
         if page < layout.pages:
@@ -205,9 +203,7 @@ def _refuse_not_finite(pixels: NDArray[Any], source: Source) -> None:
         )
 
 
-def _as_slices(
-    key: Key | tuple[Key, ...], shape: tuple[int, ...]
-) -> tuple[list[slice], tuple[int | slice, ...]]:
+def _as_slices(key: Key | tuple[Key, ...], shape: tuple[int, ...]) -> tuple[list[slice], tuple[int | slice, ...]]:
     """An index -> a slice for every axis, and what then removes the axes indexed by a number."""
     keys = list(key) if isinstance(key, tuple) else [key]
     if Ellipsis in keys:

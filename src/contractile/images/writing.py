@@ -18,18 +18,14 @@ IMAGEJ_TYPES = ("uint8", "uint16", "float32")
 IMAGEJ_BYTES = 2**31  # an ImageJ TIFF cannot be a BigTIFF
 
 
-def write_labels(
-    path: str | Path, labels: NDArray[Any], *, pixel_size_um: tuple[float, ...] | None = None
-) -> None:
+def write_labels(path: str | Path, labels: NDArray[Any], *, pixel_size_um: tuple[float, ...] | None = None) -> None:
     """Integer labels (*S), or pages of them (P, *S), as a compressed TIFF of the smallest unsigned
     type that holds them (int32 where some are negative). Raises ValueError, TypeError, OSError."""
     labels = np.asarray(labels)
     if labels.dtype.kind not in "uib":
         raise TypeError(f"labels must be integers, got {labels.dtype}; decode probabilities first")
     if not 2 <= labels.ndim <= 4:
-        raise ValueError(
-            f"labels must be (Y, X), (Z, Y, X) or pages of them, got shape {labels.shape}; slice it"
-        )
+        raise ValueError(f"labels must be (Y, X), (Z, Y, X) or pages of them, got shape {labels.shape}; slice it")
     axes = "TZYX"[-labels.ndim :]
     _write_tiff(Path(path), labels.astype(_smallest(labels), copy=False), axes, pixel_size_um)
 
@@ -53,16 +49,12 @@ def write_probabilities(
     _write_tiff(Path(path), values, axes, pixel_size_um)
 
 
-def write_image(
-    path: str | Path, pixels: NDArray[Any], *, pixel_size_um: tuple[float, ...] | None = None
-) -> None:
+def write_image(path: str | Path, pixels: NDArray[Any], *, pixel_size_um: tuple[float, ...] | None = None) -> None:
     """Pixels (C, *S) in their own type (8- or 16-bit integers, float32 ...), as a compressed TIFF that
     `read` gives back. Raises ValueError, OSError."""
     pixels = np.asarray(pixels)
     if pixels.ndim not in (3, 4):
-        raise ValueError(
-            f"pixels must be (C, Y, X) or (C, Z, Y, X), got shape {pixels.shape}; add the channels"
-        )
+        raise ValueError(f"pixels must be (C, Y, X) or (C, Z, Y, X), got shape {pixels.shape}; add the channels")
     axes = "C" + "ZYX"[-(pixels.ndim - 1) :]
     if len(pixels) == 1:
         pixels, axes = pixels[0], axes[1:]

@@ -30,9 +30,7 @@ ERRORS = frozenset({"pixel_error", "warping_error", "rand_error"})  # lower is b
 UNDEFINED = "the truth has no white pixel"
 
 
-def measure(
-    predicted: NDArray[Any], truth: NDArray[Any], *, names: Sequence[str] = tuple(LEVELS)
-) -> dict[str, Floats]:
+def measure(predicted: NDArray[Any], truth: NDArray[Any], *, names: Sequence[str] = tuple(LEVELS)) -> dict[str, Floats]:
     """Measure one slice: for each name an array (thresholds, terms) that adds up over slices.
 
     predicted (Y, X): P(white) in [0, 1], or integers / booleans (white where above 0). truth (Y, X)
@@ -154,10 +152,6 @@ def _measure_warping(predicted: NDArray[Any], white: NDArray[np.bool_]) -> Float
 
     A binary map needs all thresholds too: the distance to the threshold decides which pixel flips first.
     """
-    proposal = (
-        predicted.astype(np.float64) if predicted.dtype.kind == "f" else (predicted > 0).astype(np.float64)
-    )
-    counts = [
-        count_topology_errors(proposal, white, level) for level in THRESHOLDS[: LEVELS["warping_error"]]
-    ]
+    proposal = predicted.astype(np.float64) if predicted.dtype.kind == "f" else (predicted > 0).astype(np.float64)
+    counts = [count_topology_errors(proposal, white, level) for level in THRESHOLDS[: LEVELS["warping_error"]]]
     return np.array([[c.splits + c.mergers, white.size] for c in counts], np.float64)

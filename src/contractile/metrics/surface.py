@@ -74,9 +74,7 @@ def score_surfaces(
         )
     sizes = tuple(float(s) for s in spacing) if spacing is not None else (1.0,) * pred.ndim
     if len(sizes) != pred.ndim or not all(0 < s < np.inf for s in sizes):
-        raise ValueError(
-            f"spacing must be {pred.ndim} sizes above 0, got {sizes}; give one per axis of the image"
-        )
+        raise ValueError(f"spacing must be {pred.ndim} sizes above 0, got {sizes}; give one per axis of the image")
     if not tolerance >= 0:
         raise ValueError(f"tolerance must be at least 0, got {tolerance}; use one pixel size if in doubt")
     if not pred.any() or not true.any():
@@ -143,9 +141,7 @@ def size_elements(spacing: tuple[float, ...]) -> Floats:
         members = [corner for k, corner in enumerate(corners) if code >> k & 1]
         if 2 * len(members) > len(corners):
             members = [corner for corner in corners if corner not in members]
-        sizes[code] = (
-            _measure_area(members, spacing) if len(spacing) == 3 else _measure_length(members, spacing)
-        )
+        sizes[code] = _measure_area(members, spacing) if len(spacing) == 3 else _measure_length(members, spacing)
     return sizes
 
 
@@ -188,9 +184,7 @@ def _measure(
 ) -> Distances:
     to_true = ndimage.distance_transform_edt(~true_border, sampling=spacing)
     to_pred = ndimage.distance_transform_edt(~pred_border, sampling=spacing)
-    return Distances(
-        to_true[pred_border], to_pred[true_border], pred_weights[pred_border], true_weights[true_border]
-    )
+    return Distances(to_true[pred_border], to_pred[true_border], pred_weights[pred_border], true_weights[true_border])
 
 
 def _weighted_percentile(values: Floats, weights: Floats, percent: float) -> float:

@@ -56,9 +56,7 @@ def _describe_model(card: ModelCard) -> tuple[tuple[str, str], ...]:
 
 def _describe_provenance(card: ModelCard) -> tuple[tuple[str, str], ...]:
     known = [(PROVENANCE[key], str(card.provenance[key])) for key in PROVENANCE if key in card.provenance]
-    others = [
-        (key.replace("_", " "), str(value)) for key, value in card.provenance.items() if key not in PROVENANCE
-    ]
+    others = [(key.replace("_", " "), str(value)) for key, value in card.provenance.items() if key not in PROVENANCE]
     return (*known, *others)
 
 

@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from contractile.report.scores import is_error, name_of
 
 History = Sequence[Mapping[str, float]]
 Floats = NDArray[np.float64]
+Kind = Literal["loss", "rate", "scores"]
 
 SIZE_INCHES = (5.3, 3.3)
 SMOOTHING = 0.015  # of the loss: standard deviation of the weights, as a share of the curve's length
@@ -49,22 +50,18 @@ def draw_curves(history: History, *, steering: str | None = None, note: str = ""
     loss = _columns(history, ["loss"])
     if loss:
         curves.append(
-            Curve(
-                "Loss", _draw(loss, history, kind="loss"), "Faint: mean between two records. Bold: smoothed."
-            )
+            Curve("Loss", _draw(loss, history, kind="loss"), "Faint: mean between two records. Bold: smoothed.")
         )
     rate = _columns(history, ["learning_rate"])
     if rate:
-        curves.append(Curve("Learning rate", _draw(rate, history)))
+        curves.append(Curve("Learning rate", _draw(rate, history, kind="rate")))
     found = dict.fromkeys(key for row in history for key in row if key.startswith(PREFIX))
     names = sorted(found, key=lambda name: name != f"{PREFIX}{steering}")
     best = find_best(history, steering)
     for title, wanted in (("Validation scores", False), ("Validation errors", True)):
         chosen = [name for name in names if is_error(name.removeprefix(PREFIX)) == wanted][: len(SERIES)]
         if chosen:
-            drawn = _draw(
-                _columns(history, chosen), history, kind="scores", mark=None if best is None else best[0]
-            )
+            drawn = _draw(_columns(history, chosen), history, kind="scores", mark=None if best is None else best[0])
             caption = "Less is better." if wanted else f"{_describe_best(best, steering)} {note}".strip()
             curves.append(Curve(title, drawn, caption))
     return tuple(curves)
@@ -109,7 +106,7 @@ def _draw(
     columns: Mapping[str, tuple[Floats, Floats]],
     history: History,
     *,
-    kind: str = "line",
+    kind: Kind,
     mark: float | None = None,
 ) -> Any:
     """Columns over steps as SVG markup; `mark` is the step to point out."""
@@ -120,22 +117,28 @@ def _draw(
         figure = Figure(figsize=SIZE_INCHES, layout="constrained")
         axes = figure.add_subplot()
         _dress(axes, history)
-        for (name, (steps, values)), colour in zip(columns.items(), SERIES, strict=False):
-            label = name_of(name.removeprefix(PREFIX))
-            if kind == "loss":
-                axes.plot(steps, values, color=colour, alpha=0.35, linewidth=0.9)
-                axes.plot(steps, smooth(values), color=colour, linewidth=1.8, label=label)
-                if values.min() > 0 and values.max() > LOG_FROM * values.min():
-                    _make_logarithmic(axes)
-                continue
-            marker = "o" if kind == "scores" or len(values) == 1 else ""
-            axes.plot(steps, values, color=colour, linewidth=1.6, label=label, marker=marker, markersize=3.5)
+        for (name, points), colour in zip(columns.items(), SERIES, strict=False):
+            _plot(axes, points, kind, {"color": colour, "label": name_of(name.removeprefix(PREFIX))})
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         if mark is not None:
             axes.axvline(mark, color=INK, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
         if kind == "scores":
             figure.legend(loc="outside lower center", ncols=3, frameon=False, labelcolor=INK, fontsize=9)
         return _to_markup(figure)
+
+
+def _plot(axes: Any, points: tuple[Floats, Floats], kind: Kind, style: Mapping[str, str]) -> None:
+    steps, values = points
+    if kind == "loss":
+        axes.plot(steps, values, color=style["color"], alpha=0.35, linewidth=0.9)
+        axes.plot(steps, smooth(values), linewidth=1.8, **style)
+        if values.min() > 0 and values.max() > LOG_FROM * values.min():
+            _make_logarithmic(axes)
+        return
+    marker = "o" if kind == "scores" or len(values) == 1 else ""
+    axes.plot(steps, values, linewidth=1.6, marker=marker, markersize=3.5, **style)
+    if kind == "rate":
+        axes.set_ylim(bottom=0)
 
 
 def smooth(values: Floats) -> Floats:
@@ -211,6 +214,4 @@ def _describe_best(best: tuple[float, float] | None, steering: str | None) -> st
     if best is None:
         return "More is better."
     step, score = best
-    return (
-        f"Best {name_of(steering or '')} {score:.3f} at step {step:.0f} (dashed line): this network was kept."
-    )
+    return f"Best {name_of(steering or '')} {score:.3f} at step {step:.0f} (dashed line): this network was kept."

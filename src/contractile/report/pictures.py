@@ -56,9 +56,7 @@ def make_legend(values: Sequence[int] = ()) -> tuple[Swatch, ...]:
     if not values:
         colours = ", ".join(_as_css(colour) for colour in OBJECTS[:4])
         return (Swatch(f"linear-gradient(to right, {colours})", "objects, told apart by colour"),)
-    return tuple(
-        Swatch(_as_css(OBJECTS[value % len(OBJECTS)]), f"class {value}") for value in values if value > 0
-    )
+    return tuple(Swatch(_as_css(OBJECTS[value % len(OBJECTS)]), f"class {value}") for value in values if value > 0)
 
 
 def draw(
@@ -115,9 +113,7 @@ def _resize_picture(rgb: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[n
 
 def _resize_labels(labels: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
     """The label nearest to the middle of each shown pixel."""
-    rows, columns = (
-        (2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(shape, labels.shape, strict=True)
-    )
+    rows, columns = ((2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(shape, labels.shape, strict=True))
     return labels[np.ix_(rows, columns)]
 
 

@@ -64,9 +64,7 @@ def write_prediction_report(
         title=Path(path).stem if len(found) > 1 else found[0].name,
         subtitle=_subtitle(found, values),
         scores=summarise(evaluation, steering, values) if evaluation else (),
-        scored=f"Measured on {count(len(evaluation.images), 'image')} with a known truth."
-        if evaluation
-        else "",
+        scored=f"Measured on {count(len(evaluation.images), 'image')} with a known truth." if evaluation else "",
         tables=(*([tabulate_images(evaluation, steering)] if evaluation else []), _tabulate(found, values)),
         pictures=gallery.pictures,
         pictures_title="Images",

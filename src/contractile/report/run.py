@@ -30,9 +30,7 @@ REPORT_FILE = "report.html"
 PLACEHOLDERS = ("IMAGES", "LABELS")
 
 
-def write_report(
-    run: Run, *, path: str | Path | None = None, data: Sequence[str | Path] = PLACEHOLDERS
-) -> Path:
+def write_report(run: Run, *, path: str | Path | None = None, data: Sequence[str | Path] = PLACEHOLDERS) -> Path:
     """Write RUN/report.html (or `path`): one page that holds everything worth knowing of a run.
 
     `data` are the images and labels as they were given to `train`, and where validation had its own,

@@ -62,9 +62,7 @@ class ScoreRow:
     @property
     def note(self) -> str:
         """What to say beside the value alone."""
-        return self.reason or (
-            f"95 % interval {self.interval}" if self.interval else "one image, so no interval"
-        )
+        return self.reason or (f"95 % interval {self.interval}" if self.interval else "one image, so no interval")
 
 
 @dataclass(frozen=True)
@@ -126,9 +124,7 @@ def rank(images: Sequence[ImageScores], steering: str | None) -> list[ImageScore
     return sorted(images, key=badness)
 
 
-def summarise(
-    evaluation: Evaluation, steering: str | None, class_values: Sequence[int] = ()
-) -> tuple[ScoreRow, ...]:
+def summarise(evaluation: Evaluation, steering: str | None, class_values: Sequence[int] = ()) -> tuple[ScoreRow, ...]:
     """The scores of the set, the steering one first."""
     keys = sorted(evaluation.summary, key=lambda key: key != steering)
     return tuple(_row(key, evaluation.summary[key], class_values) for key in keys)
@@ -184,9 +180,7 @@ def _describe_detail(key: str, detail: Mapping[str, Any], class_values: Sequence
         names = class_values if len(class_values) == len(by_class) else range(len(by_class))
         values = (UNKNOWN if value is None else f"{value:.3f}" for value in by_class)
         parts.append(", ".join(f"class {name}: {value}" for name, value in zip(names, values, strict=True)))
-    counts = [
-        f"{detail[name][0]:,} {word}" for name, word in COUNTS.items() if key == COUNTED and name in detail
-    ]
+    counts = [f"{detail[name][0]:,} {word}" for name, word in COUNTS.items() if key == COUNTED and name in detail]
     parts += [", ".join(counts)] if counts else []
     for name, value in detail.items():
         if isinstance(value, str):

@@ -51,8 +51,7 @@ class TargetConfig(BaseModel):
             )
         if self.ignore_label is not None and self.ignore_label in values:
             raise ValueError(
-                f"ignore_label must not be one of class_values {values}, got {self.ignore_label}; "
-                "drop one of them"
+                f"ignore_label must not be one of class_values {values}, got {self.ignore_label}; drop one of them"
             )
         return self
 
@@ -70,9 +69,7 @@ class Target:
     weight: NDArray[np.float32]
 
 
-def make_target(
-    labels: NDArray[Any], config: TargetConfig, *, class_weights: Sequence[float] | None = None
-) -> Target:
+def make_target(labels: NDArray[Any], config: TargetConfig, *, class_weights: Sequence[float] | None = None) -> Target:
     """Class map and weight map `w_c + w0 exp(-(d1 + d2)^2 / (2 sigma^2))` of one labelled image.
 
     (*S) -> (*S) twice. Equation 2 of Ronneberger, Fischer, Brox 2015, doi:10.1007/978-3-319-24574-4_28, with
@@ -124,9 +121,7 @@ def class_balance(classes: NDArray[Any] | Sequence[NDArray[Any]], n: int) -> NDA
     return weights.astype(np.float32)
 
 
-def _class_indices(
-    labels: NDArray[Any], ignored: NDArray[np.bool_], *, values: tuple[int, ...]
-) -> NDArray[np.int16]:
+def _class_indices(labels: NDArray[Any], ignored: NDArray[np.bool_], *, values: tuple[int, ...]) -> NDArray[np.int16]:
     """Index of each label in `values`; ignored pixels get some index that the caller overwrites."""
     order = np.argsort(values)
     place = np.searchsorted(np.asarray(values)[order], labels).clip(max=len(values) - 1)

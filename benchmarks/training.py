@@ -1,0 +1,143 @@
+"""Speed of what makes a training sample, beside a well-known way to do the same, in one process and thread.
+
+    python benchmarks/training.py [--quick]
+
+Prints a Markdown table: the median time of each way, measured in turns, and how many times faster ours is.
+`--quick` runs the same at a small size, to see that the script works.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from contractile.augment import AugmentConfig, Sample, apply_warp, draw_warp
+from contractile.targets import separate, separation_weight
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison: seconds of ours and of the other way, and the ratio that was promised."""
+
+    part: str
+    other: str
+    ours_s: float
+    other_s: float
+    promised: float
+
+    def __str__(self) -> str:
+        ratio = self.other_s / self.ours_s
+        held = "yes" if ratio >= self.promised else "no"
+        times = f"{1e3 * self.ours_s:.1f} ms | {1e3 * self.other_s:.1f} ms | {ratio:.1f} x"
+        return f"| {self.part} | {self.other} | {times} | {self.promised:g} x | {held} |"
+
+
+def take_turns(*ways: Callable[[], object], repeats: int) -> list[float]:
+    """Median seconds of each way; one after the other, so that a busy machine slows all of them."""
+    for way in ways:
+        way()  # compile, fill caches
+    seconds: list[list[float]] = [[] for _ in ways]
+    for _ in range(repeats):
+        for way, taken in zip(ways, seconds, strict=True):
+            start = time.perf_counter()
+            way()
+            taken.append(time.perf_counter() - start)
+    return [statistics.median(taken) for taken in seconds]
+
+
+def joint_warp(*, size: int, repeats: int) -> Iterator[Row]:
+    """Image, label and weight map of size x size through one elastic warp, rotation and scale included.
+
+    SciPy is handed the coordinates, and its time is that of three calls of order 3; elasticdeform does the
+    elastic part alone, with the interpolations that we use. Ours draws and applies the whole warp.
+    """
+    rng = np.random.default_rng(0)
+    shape = (size, size)
+    image = rng.integers(0, 256, (1, *shape)).astype(np.uint8)
+    classes = rng.integers(0, 2, shape).astype(np.int16)
+    weight = rng.random(shape, np.float32)
+    whole, centre, config = Sample(image, classes, weight), (size // 2, size // 2), AugmentConfig()
+    arrays = [image[0].astype(np.float32), classes.astype(np.float32), weight]
+    drawn = draw_warp(shape, centre, config=config, rng=rng)
+    at = drawn.coordinates()
+
+    def ours() -> object:
+        return apply_warp(draw_warp(shape, centre, config=config, rng=rng), whole, inner=shape)
+
+    def scipy() -> object:
+        return [ndimage.map_coordinates(a, at, order=3, mode="mirror") for a in arrays]
+
+    part = f"joint warp {size} x {size}"
+    ours_s, other_s = take_turns(ours, scipy, repeats=repeats)
+    yield Row(part, "scipy map_coordinates, order 3", ours_s, other_s, 10)
+    try:
+        import elasticdeform
+    except ImportError:
+        print("elasticdeform is not there: pip install --no-binary elasticdeform elasticdeform\n")
+        return
+
+    def elastic() -> object:
+        return elasticdeform.deform_grid(arrays, drawn.vectors, order=[3, 0, 1], mode="mirror")
+
+    ours_s, other_s = take_turns(ours, elastic, repeats=repeats)
+    yield Row(part, "elasticdeform, elastic part alone", ours_s, other_s, 1)
+
+
+def weight_map(*, size: int, objects: int, repeats: int) -> Iterator[Row]:
+    """Separation weight of a crowded image, beside one distance transform per object; equal within 1e-4."""
+    labels = crowd(size, objects)
+
+    def ours() -> NDArray[np.float32]:
+        return separation_weight(labels, w0=10, sigma=5)
+
+    def other() -> NDArray[np.float64]:
+        nearest, second = np.full((2, *labels.shape), np.inf)
+        for i in np.unique(labels[labels > 0]):
+            distance = ndimage.distance_transform_edt(labels != i)
+            second = np.minimum(second, np.maximum(nearest, distance))
+            nearest = np.minimum(nearest, distance)
+        between = 10 * np.exp(-((nearest + second) ** 2) / 50)
+        return np.where(labels > 0, 0, between)
+
+    difference = np.abs(ours() - other()).max()
+    if difference > 1e-4:
+        raise SystemExit(f"the two weight maps must be equal within 1e-4, got a difference of {difference}")
+    (ours_s,) = take_turns(ours, repeats=repeats)
+    (other_s,) = take_turns(other, repeats=1)
+    found = len(np.unique(labels)) - 1
+    part = f"weight map {size} x {size}, {found} objects, equal within {difference:.0e}"
+    yield Row(part, "one distance transform per object", ours_s, other_s, 50)
+
+
+def crowd(size: int, objects: int) -> NDArray[np.int32]:
+    """Round objects that touch, with a gap between them."""
+    rng = np.random.default_rng(0)
+    seeds = np.zeros((size, size), np.int32)
+    places = rng.choice(size * size, objects, replace=False)
+    seeds.flat[places] = np.arange(1, objects + 1)
+    distance, nearest = ndimage.distance_transform_edt(seeds == 0, return_indices=True)
+    radius = 0.4 * size / np.sqrt(objects)
+    return separate(np.where(distance <= radius, seeds[tuple(nearest)], 0))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a small size, to see that it works")
+    quick = parser.parse_args().quick
+    print("| part | beside | ours | the other | faster | promised | held |")
+    print("|---|---|---|---|---|---|---|")
+    for row in joint_warp(size=64 if quick else 572, repeats=3 if quick else 40):
+        print(row)
+    for row in weight_map(size=128 if quick else 1024, objects=20 if quick else 500, repeats=3 if quick else 10):
+        print(row)
+
+
+if __name__ == "__main__":
+    main()
