@@ -339,7 +339,7 @@ def test_threads_warp_side_by_side():
         thread.join()
     for a, b in zip(got, expected, strict=True):
         assert all((x == y).all() for x, y in zip(a, b, strict=True))
-    assert resample.warp_lines.targetoptions["nogil"]
+    assert resample.warp_tile.targetoptions["nogil"]
 
 
 def test_compiles_without_a_folder_for_the_cache(monkeypatch):

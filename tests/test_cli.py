@@ -10,6 +10,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+import contractile.evaluate  # noqa: F401
 from contractile import cli
 
 TINY = """
@@ -197,7 +198,7 @@ def test_a_picture_as_labels(data, capsys):
         (("--minutes", "1", "--steps", "3"), "--minutes and --steps exclude each other"),
         (("--val-images", "x"), "--val-images and --val-labels go together"),
         (("--minutes", "-1"), "recipe field minutes"),
-        (("--steps", "many"), "many"),
+        (("--steps", "many"), "valid integer"),
         (("--device", "gpu"), "device must be auto, cpu, cuda or mps"),
     ],
 )
@@ -219,7 +220,7 @@ def test_unfinished_work_has_status_1(data, capsys, monkeypatch):
     def exhausted(*args, **kwargs):
         raise MemoryError("a batch does not fit")
 
-    monkeypatch.setattr("contractile.evaluate.evaluate", exhausted)
+    monkeypatch.setattr(sys.modules["contractile.evaluate"], "evaluate", exhausted)
     line = refused(capsys, "evaluate", data / "labels", data / "labels", status=1)
     assert "a batch does not fit" in line
 
@@ -228,5 +229,5 @@ def test_ctrl_c_says_how_to_go_on(data, capsys, monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("contractile.evaluate.evaluate", interrupted)
+    monkeypatch.setattr(sys.modules["contractile.evaluate"], "evaluate", interrupted)
     assert "--resume" in refused(capsys, "evaluate", data / "labels", data / "labels", status=130)

@@ -219,11 +219,7 @@ def main() -> None:
     # Threads that spin while they wait make PyTorch several times slower as soon as anything else runs.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        app(standalone_mode=False)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
-    except (typer.Abort, KeyboardInterrupt):
-        _fail("stopped; a training run continues with --resume", INTERRUPTED)
+        status = app(standalone_mode=False) or 0
     except (
         ValueError,
         TypeError,
@@ -239,6 +235,9 @@ def main() -> None:
         if hasattr(error, "format_message"):  # click's own complaints about the call
             _fail(error.format_message(), WRONG_CALL)
         raise
+    if status == INTERRUPTED:
+        _fail("stopped; a training run continues with --resume", INTERRUPTED)
+    sys.exit(status)
 
 
 def _fail(message: str, status: int) -> None:

@@ -1,7 +1,7 @@
 """The compiled inner loops of the warp: values of arrays at positions between their pixels.
 
-Everything is three-dimensional here; a 2-D image is one plane, Z = 1. Positions are made for one line of the
-tile at a time and never stored; arrays are read where they lie, in their own dtype; pixels beyond them are
+Everything is three-dimensional here; a 2-D image is one plane, Z = 1. Positions are made for one line of
+the tile at a time and never stored; arrays are read where they lie, in their own dtype; pixels beyond them are
 mirrored without repeating the edge (np.pad "reflect"), however far out they are. No loop holds the GIL.
 
 The loops are short, over contiguous lines, and index with unsigned integers (no test for negative ones): that
@@ -16,6 +16,8 @@ from typing import Any, TypeVar, cast
 import numba
 import numpy as np
 
+STRIP = 192  # pixels along X that are done together for all lines, so that what they need stays near the core
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -28,64 +30,73 @@ def _compiled(function: _F) -> _F:
 
 
 @_compiled
-def positions(plan: Any, z: Any, y: Any) -> Any:
-    """Where line (z, y) of the tile lies -> (3, X) float32.
+def positions(plan: Any, z: Any, y: Any, x: Any, at: Any) -> Any:
+    """Where the pixels of the tile from (z, y, x) on, along X, lie: fills `at` (3, n) float32.
 
     plan: start (3,), matrix (3, 3), vectors (3, gz, gy, gx) and the spline weights (g, tile size) of each
     axis, all float32.
     """
     start, matrix, vectors, wz, wy, wx = plan
     _, gz, gy, gx = vectors.shape
-    n = wx.shape[1]
-    at = np.empty((3, n), np.float32)
+    n = at.shape[1]
     for axis in range(3):
         line, slope = at[axis], matrix[axis, 2]
         base = start[axis] + matrix[axis, 0] * np.float32(z) + matrix[axis, 1] * np.float32(y)
-        for x in range(n):
-            line[x] = base + slope * np.float32(x)
+        for i in range(n):
+            line[i] = base + slope * np.float32(x + i)
         for g in range(gx):
-            pull, spread = np.float32(0), wx[g]
+            pull, spread = np.float32(0), wx[g, x : x + n]
             for f in range(gz * gy):
                 pull += wz[f // gy, z] * wy[f % gy, y] * vectors[axis, f // gy, f % gy, g]
-            for x in range(n):
-                line[x] += pull * spread[x]
-    return at
+            for i in range(n):
+                line[i] += pull * spread[i]
 
 
 @_compiled
-def warp_lines(arrays: Any, whole: Any, plan: Any, results: Any) -> Any:
+def warp_tile(arrays: Any, whole: Any, plan: Any, results: Any) -> Any:
     """Fill image (C, Z, Y, X), classes and weight (Z, Y, X) of a tile from those of a whole image.
 
     Positions are pixel `whole` (3,) plus what `plan` gives. Classes and weight are filled for as much of the
     middle of the tile as they hold.
     """
+    _, nz, ny, nx = results[0].shape
+    for x in range(0, nx, STRIP):
+        n = min(STRIP, nx - x)
+        rest, cell, base = np.empty((3, n), np.float32), np.zeros((3, n), np.int32), np.empty(n, np.int64)
+        taps = np.zeros((3, 4, n), np.float32)
+        taps[0, 1] = 1
+        for zy in range(nz * ny):
+            z, y = zy // ny, zy % ny
+            positions(plan, z, y, x, rest)
+            for axis in range(1 if len(arrays[1]) == 1 else 0, 3):
+                _split(rest[axis], whole[axis], cell[axis])
+                _keys(rest[axis], taps[axis])
+            _bases(cell, arrays[1].shape, base)
+            _fill_line(arrays, (cell, base, taps, rest), (z, y, x), results)
+
+
+@_compiled
+def _fill_line(arrays: Any, line: Any, pixel: Any, results: Any) -> Any:
+    """Fill the results from `pixel` on, along X, run by run of pixels inside or beyond the image."""
     image, classes, weight = arrays
     to_image, to_classes, to_weight = results
     channels, nz, ny, nx = to_image.shape
     mz, my, mx = to_classes.shape
-    bz, by, bx = (nz - mz) // 2, (ny - my) // 2, (nx - mx) // 2
-    cell, base, taps = np.zeros((3, nx), np.int32), np.empty(nx, np.int64), np.zeros((3, 4, nx), np.float32)
-    taps[0, 1] = 1
-    for row in range(nz * ny):
-        z, y = row // ny, row % ny
-        rest = positions(plan, z, y)
-        for axis in range(1 if len(weight) == 1 else 0, 3):
-            _split(rest[axis], whole[axis], cell[axis])
-            _keys(rest[axis], taps[axis])
-        _bases(cell, weight.shape, base)
-        in_middle = bz <= z < bz + mz and by <= y < by + my
-        last = np.int64(0)
-        while last < nx:
-            first = last
-            inside, last = _run(cell, weight.shape, first)
-            line = (cell, base, taps, rest, first, last)
-            for c in range(channels):
-                _fill_image(image[c], line, inside, to_image[c, z, y, first:])
-            if in_middle and first < bx + mx and last > bx:
-                part = (cell, base, taps, rest, max(first, bx), min(last, bx + mx))
-                start = part[4] - bx
-                _fill_classes(classes, part, inside, to_classes[z - bz, y - by, start:])
-                _fill_weight(weight, part, inside, to_weight[z - bz, y - by, start:])
+    z, y, x = pixel
+    k, j, i = z - (nz - mz) // 2, y - (ny - my) // 2, x - (nx - mx) // 2  # the same pixel in the middle
+    cell, base, taps, rest = line
+    last, n = np.int64(0), np.int64(len(base))
+    while last < n:
+        first = last
+        inside, last = _run(cell, weight.shape, first)
+        for c in range(channels):
+            part = (cell, base, taps, rest, first, last)
+            _fill_image(image[c], part, inside, to_image[c, z, y, x + first :])
+        first, end = max(first, -i), min(last, mx - i)
+        if 0 <= k < mz and 0 <= j < my and first < end:
+            part = (cell, base, taps, rest, first, end)
+            _fill_classes(classes, part, inside, to_classes[k, j, i + first :])
+            _fill_weight(weight, part, inside, to_weight[k, j, i + first :])
 
 
 @_compiled

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from scipy.interpolate import CubicSpline
 
-from contractile.augment.resample import positions, warp_lines
+from contractile.augment.resample import positions, warp_tile
 
 
 class WarpConfig(BaseModel):
@@ -73,11 +73,12 @@ class Warp:
     def coordinates(self) -> NDArray[np.float64]:
         """Position in the image of every pixel of the tile: (D, *tile)."""
         whole, plan = _plan(self, flat=len(self.tile) == 2)
-        depth, height = plan[3].shape[1], plan[4].shape[1]
-        lines = [positions(plan, z, y) for z in range(depth) for y in range(height)]
-        at = np.stack(lines, axis=1).reshape(3, *self.tile).astype(np.float64)
-        at += whole.reshape(3, *(1,) * len(self.tile))
-        return at[3 - len(self.tile) :]
+        sizes = [weights.shape[1] for weights in plan[3:]]  # (Z, Y, X)
+        at = np.empty((*sizes[:2], 3, sizes[2]), np.float32)
+        for z, y in np.ndindex(*sizes[:2]):
+            positions(plan, z, y, 0, at[z, y])
+        placed = np.moveaxis(at, 2, 0).astype(np.float64) + whole.reshape(3, 1, 1, 1)  # (3, Z, Y, X)
+        return placed[3 - len(self.tile) :].reshape(-1, *self.tile)
 
 
 def warp(
@@ -147,7 +148,7 @@ def apply_warp(drawn: Warp, whole: Sample, *, inner: tuple[int, ...]) -> Sample:
         np.empty(planes + tuple(inner), np.float32),
     )
     arrays = (image.reshape(-1, *shape), classes.reshape(shape), weight.reshape(shape))
-    warp_lines(arrays, start, plan, tuple(tile))
+    warp_tile(arrays, start, plan, tuple(tile))
     tile.weight[tile.classes < 0] = 0
     if dims == 3:
         return tile
