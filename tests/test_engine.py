@@ -1,4 +1,7 @@
-"""Running a network on batches: devices, precision, tiles that fit."""
+"""Running a network on batches: devices, precision, back ends that are checked, tiles that fit."""
+
+import importlib.util
+import logging
 
 import numpy as np
 import pytest
@@ -6,9 +9,41 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contractile.engine import Engine, find_device, fit_tile, free_memory, native_precision
+from contractile.engine import Engine, EngineConfig, find_device, fit_tile, free_memory, native_precision, run
+from contractile.engine.openvino_backend import OpenVinoBackend
+from contractile.engine.torch_backend import TorchBackend, fold_norms
 from contractile.tiles import plan
 from contractile.unet import UNet, UNetConfig
+
+EXACT = EngineConfig(device="cpu", backend="torch", precision="float32")
+needs_openvino = pytest.mark.skipif(
+    importlib.util.find_spec("openvino") is None, reason="the extra contractile[openvino] is not installed"
+)
+NETWORKS = {
+    "valid": UNetConfig(width=4, depth=2, padding="valid", norm="none", dropout=0.5),
+    "padded": UNetConfig(width=4, depth=2),
+    "compact": UNetConfig.compact().model_copy(update={"width": 4, "depth": 2}),
+    "valid 3-D": UNetConfig(dims=3, width=2, depth=1, padding="valid"),
+    "padded 3-D": UNetConfig(dims=3, width=2, depth=1, channels=2, classes=3),
+}
+
+
+def make_network(config):
+    torch.manual_seed(0)
+    network = UNet(config)
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d | torch.nn.BatchNorm3d):
+            torch.nn.init.normal_(layer.running_mean, std=0.2)
+            torch.nn.init.uniform_(layer.running_var, 0.5, 2)
+            torch.nn.init.uniform_(layer.weight, 0.5, 2)
+            torch.nn.init.normal_(layer.bias)
+    return network.eval()
+
+
+def make_batch(config, size=20):
+    side = config.input_size(size)
+    return np.random.default_rng(0).random((1, config.channels, *[side] * config.dims), np.float32)
+
 
 configs = st.builds(
     UNetConfig,
@@ -28,12 +63,9 @@ def test_a_fitted_tile_fits_the_network_and_covers_the_image(config, shape, limi
     for size in tile:
         config.output_size(size)
         assert size <= max(limit, smallest)
-    parts = plan(shape, tile, margin=config.margin, stride=config.stride)
-    assert all(
-        stop - start <= size - 2 * config.margin
-        for p in parts
-        for (start, stop), size in zip(p.write, tile, strict=True)
-    )
+    for part in plan(shape, tile, margin=config.margin, stride=config.stride):
+        for (start, stop), size in zip(part.write, tile, strict=True):
+            assert stop - start <= size - 2 * config.margin
 
 
 def test_one_tile_where_the_image_fits():
@@ -46,38 +78,104 @@ def test_fewest_tiles_of_equal_size():
     assert max(tile) <= 700
 
 
-@pytest.mark.parametrize(
-    "config", [UNetConfig(width=2, depth=1), UNetConfig(width=2, depth=1, classes=1, sigmoid=True)]
-)
-def test_probabilities_add_up_to_one(config):
-    values = Engine(UNet(config), device="cpu")(np.random.default_rng(0).random((2, 1, 8, 8), np.float32))
-    assert values.shape == (2, 2, 8, 8)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_folding_batch_norm_changes_nothing(name):
+    network = make_network(NETWORKS[name])
+    batch = torch.from_numpy(make_batch(NETWORKS[name]))
+    folded = fold_norms(network)
+    assert not any(isinstance(m, torch.nn.BatchNorm2d | torch.nn.BatchNorm3d) for m in folded.modules())
+    with torch.no_grad():
+        torch.testing.assert_close(folded(batch), network(batch), atol=1e-4, rtol=1e-4)
+
+
+@needs_openvino
+@pytest.mark.parametrize("name", NETWORKS)
+def test_openvino_computes_the_same_network(name):
+    network, batch = make_network(NETWORKS[name]), make_batch(NETWORKS[name])
+    with torch.no_grad():
+        expected = network.class_scores(torch.from_numpy(batch)).numpy()
+    np.testing.assert_allclose(OpenVinoBackend(network, precision="float32")(batch), expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_probabilities_add_up_to_one(name):
+    config = NETWORKS[name]
+    values = Engine(make_network(config), EngineConfig(device="cpu"))(make_batch(config))
+    assert values.shape[:2] == (1, max(2, config.classes))
     assert values.dtype == np.float32
     np.testing.assert_allclose(values.sum(axis=1), 1, atol=1e-6)
 
 
 def test_bfloat16_agrees_with_float32():
-    torch.manual_seed(0)
-    network = UNet(UNetConfig(width=8, depth=2))
-    x = np.random.default_rng(0).random((1, 1, 32, 32), np.float32)
-    exact = Engine(network, device="cpu", precision="float32")(x)
-    np.testing.assert_allclose(Engine(network, device="cpu", precision="bfloat16")(x), exact, atol=0.03)
+    network, batch = make_network(NETWORKS["padded"]), make_batch(NETWORKS["padded"])
+    exact = TorchBackend(network, device=torch.device("cpu"), precision="float32")(batch)
+    rounded = TorchBackend(network, device=torch.device("cpu"), precision="bfloat16")(batch)
+    assert 0 < np.abs(rounded - exact).max() < 0.05 * np.abs(exact).max()
+
+
+def test_a_back_end_that_changes_labels_is_not_used(monkeypatch, caplog):
+    class Wrong(TorchBackend):
+        def __call__(self, batch):
+            scores = super().__call__(batch)
+            return -scores if self._type == torch.bfloat16 else scores
+
+    monkeypatch.setattr(run, "TorchBackend", Wrong)
+    network, batch = make_network(NETWORKS["padded"]), make_batch(NETWORKS["padded"])
+    engine = Engine(network, EngineConfig(device="cpu", backend="torch", precision="bfloat16"))
+    np.testing.assert_allclose(engine(batch), Engine(network, EXACT)(batch), atol=1e-6)
+    assert (engine.backend, engine.precision) == ("torch", "float32")
+    assert "torch bfloat16 changes" in caplog.text
+
+
+def test_agreement_is_measured_and_told(caplog):
+    caplog.set_level(logging.INFO)
+    network = make_network(NETWORKS["padded"])
+    with torch.no_grad():
+        network.head.bias[1] += 100  # every pixel is surely of one class: no rounding changes a label
+    engine = Engine(network, EngineConfig(device="cpu", backend="torch", precision="bfloat16"))
+    engine(make_batch(NETWORKS["padded"]))
+    assert engine.precision == "bfloat16"
+    assert engine.agreement["changed_labels"] == 0
+    assert "0.000 % of labels changed" in caplog.text
+
+
+@pytest.mark.skipif(importlib.util.find_spec("nncf") is None, reason="NNCF is not installed")
+def test_int8_is_calibrated_and_checked():
+    config = UNetConfig(width=4, depth=1)
+    network = make_network(config)
+    with torch.no_grad():
+        network.head.bias[1] += 100
+    engine = Engine(network, EngineConfig(device="cpu", precision="int8"))
+    assert engine.needs_calibration
+    batch = make_batch(config, 32)
+    engine.calibrate([batch, batch[..., :16, :16]])
+    assert not engine.needs_calibration
+    assert engine.precision == "int8"
+    assert engine(batch).shape == (1, 2, 32, 32)
 
 
 def test_memory_that_runs_out_is_a_memory_error(monkeypatch):
-    engine = Engine(UNet(UNetConfig(width=2, depth=1)), device="cpu")
+    engine = Engine(make_network(NETWORKS["padded"]), EXACT)
 
-    def exhausted(x):
+    def exhausted(batch):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(engine._network, "class_scores", exhausted)
+    monkeypatch.setattr(engine, "_run", exhausted)
     with pytest.raises(MemoryError, match=r"a batch of shape \(1, 1, 8, 8\) does not fit on cpu"):
         engine(np.zeros((1, 1, 8, 8), np.float32))
 
 
-def test_other_errors_are_left_alone():
+def test_other_errors_are_left_alone(monkeypatch):
+    engine = Engine(make_network(NETWORKS["padded"]), EXACT)
     with pytest.raises(ValueError, match="x must have shape"):
-        Engine(UNet(UNetConfig(width=2, depth=1)), device="cpu")(np.zeros((1, 2, 8, 8), np.float32))
+        engine(np.zeros((1, 2, 8, 8), np.float32))
+
+    def broken(batch):
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(engine, "_run", broken)
+    with pytest.raises(RuntimeError, match="something else"):
+        engine(np.zeros((1, 1, 8, 8), np.float32))
 
 
 def test_devices():
@@ -89,4 +187,25 @@ def test_devices():
             find_device("cuda")
     assert native_precision(torch.device("cpu")) in ("float32", "bfloat16")
     assert free_memory(torch.device("cpu")) > 0
-    assert Engine(UNet(UNetConfig(width=2, depth=1)), device="cpu").largest_tile() >= 64
+    assert Engine(make_network(NETWORKS["padded"]), EXACT).largest_tile() >= 64
+
+
+def test_engines_that_are_not_there(monkeypatch):
+    network = make_network(NETWORKS["padded"])
+    with pytest.raises(ValueError, match="precision int8 needs the OpenVINO engine, got engine torch"):
+        Engine(network, EngineConfig(device="cpu", backend="torch", precision="int8"))
+    monkeypatch.setattr(run.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"engine openvino is not installed; pip install 'contractile\[openvino\]'"):
+        Engine(network, EngineConfig(device="cpu", backend="openvino"))
+    assert Engine(network, EngineConfig(device="cpu")).backend == "torch"
+    from contractile.engine.int8 import Int8Backend
+
+    with pytest.raises(ValueError, match="precision int8 needs NNCF, which is not installed"):
+        Int8Backend(network, [make_batch(NETWORKS["padded"])])
+
+
+@needs_openvino
+def test_openvino_is_for_the_processor(monkeypatch):
+    monkeypatch.setattr(run, "find_device", lambda name: torch.device("meta"))
+    with pytest.raises(ValueError, match="engine openvino runs on the processor, got device meta"):
+        Engine(make_network(NETWORKS["padded"]), EngineConfig(backend="openvino"))

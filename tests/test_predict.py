@@ -7,11 +7,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from contractile.engine import EngineConfig
 from contractile.images import Normalization, read_labels, read_probabilities
 from contractile.model import Model, ModelCard, save
 from contractile.predict import Predictor, load, predict_files, probabilities, segment
 from contractile.unet import UNet, UNetConfig
 
+EXACT = EngineConfig(device="cpu", precision="float32")
 NETWORKS = {
     "paper": UNetConfig.paper().model_copy(update={"width": 2}),
     "default": UNetConfig(width=2),
@@ -34,7 +36,7 @@ def make_model(config, **card):
 
 
 def predictor(model, tile=None):
-    return Predictor(model, device="cpu", precision="float32", tile=tile)
+    return Predictor(model, engine=EXACT, tile=tile)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -159,7 +161,7 @@ def files(tmp_path):
 
 
 def test_files_and_stacks(files):
-    one = load(files / "model.safetensors", device="cpu")
+    one = load(files / "model.safetensors", engine=EXACT)
     seen = []
     written = list(
         predict_files(
@@ -186,7 +188,7 @@ def test_files_and_stacks(files):
 
 
 def test_unknown_products_are_refused(files):
-    one = load(files / "model.safetensors", device="cpu")
+    one = load(files / "model.safetensors", engine=EXACT)
     with pytest.raises(ValueError, match="products must be among labels, probabilities, overlay, got 'lables'"):
         list(predict_files(one, files / "one.tif", out=files / "out", products=("lables",)))
 
@@ -194,13 +196,13 @@ def test_unknown_products_are_refused(files):
 def test_two_inputs_of_one_name_are_refused(files):
     (files / "more").mkdir()
     tifffile.imwrite(files / "more" / "one.tif", np.zeros((4, 4), np.uint8))
-    one = load(files / "model.safetensors", device="cpu")
+    one = load(files / "model.safetensors", engine=EXACT)
     with pytest.raises(ValueError, match=r"images must have different names, got .*one.tif and .*one.tif"):
         list(predict_files(one, [files / "one.tif", files / "more" / "one.tif"], out=files / "out"))
 
 
 def test_an_image_of_the_wrong_kind_is_named(files):
     tifffile.imwrite(files / "rgb.tif", np.zeros((8, 8, 3), np.uint8), photometric="rgb")
-    one = load(files / "model.safetensors", device="cpu")
+    one = load(files / "model.safetensors", engine=EXACT)
     with pytest.raises(ValueError, match=r"rgb.tif.*image must have shape \(1, Y, X\)"):
         list(predict_files(one, files / "rgb.tif", out=files / "out"))

@@ -7,12 +7,15 @@
     scores = ct.evaluate(labels, truth)
     net    = ct.UNet(ct.UNetConfig.paper())  # a plain torch.nn.Module
 
-Importing this package imports nothing else: each name is fetched when it is first used.
+Importing this package imports nothing else: each name is fetched when it is first used. It sets one
+environment variable, OMP_WAIT_POLICY=PASSIVE, unless it is set: PyTorch's threads otherwise spin while they
+wait, and a training step takes up to ten times as long as soon as anything else wants a core.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
     from contractile.train import train as train
     from contractile.unet import UNet as UNet
     from contractile.unet import UNetConfig as UNetConfig
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _ROOMS = {
     "Model": "model",

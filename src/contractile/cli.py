@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -83,14 +82,18 @@ def predict(
     out: Annotated[Path, typer.Option(help="folder for the results")],
     save: Annotated[str, typer.Option(help="any of labels,probabilities,overlay")] = "labels",
     tta: Annotated[bool, typer.Option("--tta", help="average over mirrored and turned copies (8 x slower)")] = False,
+    engine: Annotated[str, typer.Option(help="auto, torch or openvino")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, float32, bfloat16 or int8")] = "auto",
     tile: Annotated[Optional[int], typer.Option(help="side of a tile in pixels [fits memory]")] = None,  # noqa: UP045
     device: Device = "auto",
 ) -> None:
     """Segment images of any size; writes NAME_labels.tif for each."""
+    from contractile.engine import EngineConfig
     from contractile.model import load
     from contractile.predict import Predictor, predict_files
 
-    predictor = Predictor(load(model), device=device, tile=tile)
+    chosen = EngineConfig.model_validate({"device": device, "backend": engine, "precision": precision})
+    predictor = Predictor(load(model), engine=chosen, tile=tile)
     products = _words(save)
     with _bar("tiles") as bar:
         task = bar.add_task("predicting", total=None)
@@ -216,8 +219,6 @@ def main() -> None:
     """Run a command; a wrong call ends with one line and status 2, unfinished work with one line and status 1."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    # Threads that spin while they wait make PyTorch several times slower as soon as anything else runs.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         status = app(standalone_mode=False) or 0
     except (

@@ -27,7 +27,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 
 from contractile.dataset import Batch, Example, Samples, load_examples, pair_up, split
-from contractile.engine import find_device, native_precision
+from contractile.engine import EngineConfig, find_device, native_precision
 from contractile.evaluate import EvaluateConfig, Evaluation, evaluate
 from contractile.images import replacing
 from contractile.loss import combined
@@ -273,11 +273,8 @@ class _Trainer:
     def _evaluate(self, examples: Sequence[Example], network: UNet | None = None) -> Evaluation:
         """What the user's own `predict` and `evaluate` say of the network as it stands, or of `network`."""
         targets = self.recipe.targets
-        predictor = Predictor(
-            Model(network or self.network, self._card({})),
-            device=self.recipe.device,
-            precision=self.recipe.precision,
-        )
+        model = Model(network or self.network, self._card({}))
+        predictor = Predictor(model, engine=EngineConfig(device=self.recipe.device, precision="float32"))
         two = targets.task == "classes" and len(targets.class_values) == 2
         predict = predictor.probabilities if two else predictor.segment
         config = EvaluateConfig(

@@ -16,8 +16,6 @@ from typing import Any, TypeVar, cast
 import numba
 import numpy as np
 
-STRIP = 192  # pixels along X that are done together for all lines, so that what they need stays near the core
-
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -30,26 +28,25 @@ def _compiled(function: _F) -> _F:
 
 
 @_compiled
-def positions(plan: Any, z: Any, y: Any, x: Any, at: Any) -> Any:
-    """Where the pixels of the tile from (z, y, x) on, along X, lie: fills `at` (3, n) float32.
+def positions(plan: Any, z: Any, y: Any, at: Any) -> Any:
+    """Where line (z, y) of the tile lies: fills `at` (3, X) float32.
 
     plan: start (3,), matrix (3, 3), vectors (3, gz, gy, gx) and the spline weights (g, tile size) of each
     axis, all float32.
     """
     start, matrix, vectors, wz, wy, wx = plan
     _, gz, gy, gx = vectors.shape
-    n = at.shape[1]
     for axis in range(3):
         line, slope = at[axis], matrix[axis, 2]
         base = start[axis] + matrix[axis, 0] * np.float32(z) + matrix[axis, 1] * np.float32(y)
-        for i in range(n):
-            line[i] = base + slope * np.float32(x + i)
+        for x in range(len(line)):
+            line[x] = base + slope * np.float32(x)
         for g in range(gx):
-            pull, spread = np.float32(0), wx[g, x : x + n]
+            pull, spread = np.float32(0), wx[g]
             for f in range(gz * gy):
                 pull += wz[f // gy, z] * wy[f % gy, y] * vectors[axis, f // gy, f % gy, g]
-            for i in range(n):
-                line[i] += pull * spread[i]
+            for x in range(len(line)):
+                line[x] += pull * spread[x]
 
 
 @_compiled
@@ -60,43 +57,51 @@ def warp_tile(arrays: Any, whole: Any, plan: Any, results: Any) -> Any:
     middle of the tile as they hold.
     """
     _, nz, ny, nx = results[0].shape
-    for x in range(0, nx, STRIP):
-        n = min(STRIP, nx - x)
-        rest, cell, base = np.empty((3, n), np.float32), np.zeros((3, n), np.int32), np.empty(n, np.int64)
-        taps = np.zeros((3, 4, n), np.float32)
-        taps[0, 1] = 1
-        for zy in range(nz * ny):
-            z, y = zy // ny, zy % ny
-            positions(plan, z, y, x, rest)
-            for axis in range(1 if len(arrays[1]) == 1 else 0, 3):
-                _split(rest[axis], whole[axis], cell[axis])
-                _keys(rest[axis], taps[axis])
-            _bases(cell, arrays[1].shape, base)
-            _fill_line(arrays, (cell, base, taps, rest), (z, y, x), results)
+    rest, cell, base = np.empty((3, nx), np.float32), np.zeros((3, nx), np.int32), np.empty(nx, np.int64)
+    taps = np.zeros((3, 4, nx), np.float32)
+    taps[0, 1] = 1
+    shape = arrays[1].shape
+    for zy in range(nz * ny):
+        z, y = zy // ny, zy % ny
+        positions(plan, z, y, rest)
+        for axis in range(1 if shape[0] == 1 else 0, 3):
+            _split(rest[axis], whole[axis], cell[axis])
+            _fold(rest[axis], cell[axis], shape[axis])
+            _keys(rest[axis], taps[axis])
+        _bases(cell, shape, base)
+        _fill_line(arrays, (cell, base, taps, rest), z, y, results)
 
 
 @_compiled
-def _fill_line(arrays: Any, line: Any, pixel: Any, results: Any) -> Any:
-    """Fill the results from `pixel` on, along X, run by run of pixels inside or beyond the image."""
+def _fill_line(arrays: Any, line: Any, z: Any, y: Any, results: Any) -> Any:
+    """Fill line (z, y) of the results."""
     image, classes, weight = arrays
     to_image, to_classes, to_weight = results
     channels, nz, ny, nx = to_image.shape
     mz, my, mx = to_classes.shape
-    z, y, x = pixel
-    k, j, i = z - (nz - mz) // 2, y - (ny - my) // 2, x - (nx - mx) // 2  # the same pixel in the middle
     cell, base, taps, rest = line
-    last, n = np.int64(0), np.int64(len(base))
-    while last < n:
+    last = np.int64(0)
+    while last < nx:
         first = last
         inside, last = _run(cell, weight.shape, first)
         for c in range(channels):
-            part = (cell, base, taps, rest, first, last)
-            _fill_image(image[c], part, inside, to_image[c, z, y, x + first :])
-        first, end = max(first, -i), min(last, mx - i)
-        if 0 <= k < mz and 0 <= j < my and first < end:
-            part = (cell, base, taps, rest, first, end)
-            _fill_classes(classes, part, inside, to_classes[k, j, i + first :])
-            _fill_weight(weight, part, inside, to_weight[k, j, i + first :])
+            if inside:
+                _cubic(image[c], (base, taps), first, last, to_image[c, z, y])
+            else:
+                _cubic_at_border(image[c], (cell, taps), first, last, to_image[c, z, y])
+    k, j, i = z - (nz - mz) // 2, y - (ny - my) // 2, (nx - mx) // 2  # the line in the middle of the tile
+    if 0 <= k < mz and 0 <= j < my:
+        middle = base[i : i + mx], rest[0, i : i + mx], rest[1, i : i + mx], rest[2, i : i + mx]
+        _nearest(classes, middle, to_classes[k, j])
+        _linear(weight, middle, to_weight[k, j])
+        _ignore(to_classes[k, j], to_weight[k, j])
+
+
+@_compiled
+def _ignore(classes: Any, weight: Any) -> Any:
+    """Pixels of a negative class weigh nothing."""
+    for x in range(len(weight)):
+        weight[x] = weight[x] if classes[x] >= 0 else np.float32(0)
 
 
 @_compiled
@@ -107,6 +112,28 @@ def _split(at: Any, whole: Any, cell: Any) -> Any:
         floor = np.floor(at[x])
         cell[x] = np.int32(floor) + more
         at[x] -= floor
+
+
+@_compiled
+def _fold(rest: Any, cell: Any, size: Any) -> Any:
+    """Bring positions beyond an axis of `size` >= 2 pixels to where they mirror, in place.
+
+    What is at -p is at p, and what is at size - 1 + p is at size - 1 - p: afterwards 0 <= cell <= size - 2, with
+    the rest in [0, 1]. Interpolation is even-handed, so it may just as well happen there.
+    """
+    one, last = np.float32(1), np.int32(size - 2)
+    beyond = True
+    while beyond:
+        low, high = last, np.int32(0)
+        for x in range(len(cell)):
+            c, t = cell[x], rest[x]
+            t = one - t if c < 0 else t
+            c = np.int32(-1) - c if c < 0 else c
+            t = one - t if c > last else t
+            c = np.int32(2) * last + np.int32(1) - c if c > last else c
+            cell[x], rest[x] = c, t
+            low, high = min(low, c), max(high, c)
+        beyond = bool(low < 0 or high > last)
 
 
 @_compiled
@@ -153,94 +180,59 @@ def _run(cell: Any, shape: Any, first: Any) -> Any:
 
 
 @_compiled
-def _mirrored(i: Any, n: Any) -> Any:
-    """Index in 0 ... n - 1 that index `i` shows."""
-    i = abs(np.int64(i))
-    if i < n:
-        return i
-    i = i % max(2 * n - 2, 1)
-    return i if i < n else 2 * n - 2 - i
-
-
-@_compiled
-def _fill_image(image: Any, part: Any, inside: Any, into: Any) -> Any:
-    """Cubic convolution of (Z, Y, X) for a part of a line, in `into`."""
-    if inside:
-        _cubic(image, part, into)
-    else:
-        _cubic_mirrored(image, part, into)
-
-
-@_compiled
-def _fill_weight(weight: Any, part: Any, inside: Any, into: Any) -> Any:
-    """Linear interpolation of (Z, Y, X) for a part of a line, in `into`."""
-    if inside:
-        _linear(weight, part, into)
-    else:
-        _linear_mirrored(weight, part, into)
-
-
-@_compiled
-def _fill_classes(classes: Any, part: Any, inside: Any, into: Any) -> Any:
-    """Nearest pixel of (Z, Y, X) for a part of a line, in `into`."""
-    if inside:
-        _nearest(classes, part, into)
-    else:
-        _nearest_mirrored(classes, part, into)
-
-
-@_compiled
-def _cubic(image: Any, part: Any, into: Any) -> Any:
-    """Where all 4 x 4 (x 4) pixels are there."""
-    _, base, taps, _, first, last = part
-    depth, height, width = image.shape
-    flat, start, wy, wx = image.reshape(-1), base[first:last], taps[1], taps[2]
-    for p in range(last - first):
-        into[p] = 0
-    for k in range(4) if depth > 1 else range(1, 2):
-        wz, offset = taps[0, k, first:last], ((k - 1) * height - 1) * width - 1
-        for p in range(last - first):
-            a, plane = np.uintp(start[p] + offset), np.float32(0)
-            for j in range(4):
-                b, c, d = a + np.uintp(1), a + np.uintp(2), a + np.uintp(3)
-                q = np.uintp(p + first)
-                line = wx[0, q] * flat[a] + wx[1, q] * flat[b] + wx[2, q] * flat[c] + wx[3, q] * flat[d]
-                plane += wy[j, q] * line
-                a += np.uintp(width)
-            into[p] += wz[p] * plane
-
-
-@_compiled
-def _cubic_mirrored(image: Any, part: Any, into: Any) -> Any:
-    """Where some of the 4 x 4 (x 4) pixels lie beyond the image."""
-    cell, _, taps, _, first, last = part
+def _cubic(image: Any, line: Any, first: Any, last: Any, into: Any) -> Any:
+    """Cubic convolution of (Z, Y, X) for pixels first ... last - 1, where all 4 x 4 (x 4) pixels are there."""
+    base, taps = line
     depth, height, width = image.shape
     flat, wz, wy, wx = image.reshape(-1), taps[0], taps[1], taps[2]
     for p in range(first, last):
-        x0, x1 = np.uintp(_mirrored(cell[2, p] - 1, width)), np.uintp(_mirrored(cell[2, p], width))
-        x2, x3 = np.uintp(_mirrored(cell[2, p] + 1, width)), np.uintp(_mirrored(cell[2, p] + 2, width))
-        total = np.float32(0)
-        for k in range(4) if depth > 1 else range(1, 2):
-            z = _mirrored(cell[0, p] - 1 + k, depth) * height
+        into[p] = 0
+    for k in range(4) if depth > 1 else range(1, 2):
+        offset = ((k - 1) * height - 1) * width - 1
+        for p in range(first, last):
+            a, plane = np.uintp(base[p] + offset), np.float32(0)
             for j in range(4):
-                a = np.uintp((z + _mirrored(cell[1, p] - 1 + j, height)) * width)
-                line = wx[0, p] * flat[a + x0] + wx[1, p] * flat[a + x1]
-                line += wx[2, p] * flat[a + x2] + wx[3, p] * flat[a + x3]
-                total += wz[k, p] * wy[j, p] * line
-        into[p - first] = total
+                b, c, d = a + np.uintp(1), a + np.uintp(2), a + np.uintp(3)
+                row = wx[0, p] * flat[a] + wx[1, p] * flat[b] + wx[2, p] * flat[c] + wx[3, p] * flat[d]
+                plane += wy[j, p] * row
+                a += np.uintp(width)
+            into[p] += wz[k, p] * plane
 
 
 @_compiled
-def _linear(weight: Any, part: Any, into: Any) -> Any:
-    """Where all 2 x 2 (x 2) pixels are there."""
-    _, base, _, rest, first, last = part
+def _cubic_at_border(image: Any, line: Any, first: Any, last: Any, into: Any) -> Any:
+    """The same where some of the pixels lie beyond the image."""
+    cell, taps = line
+    depth, height, width = image.shape
+    wz, wy, wx = taps[0], taps[1], taps[2]
+    for p in range(first, last):
+        total = np.float32(0)
+        for k in range(4) if depth > 1 else range(1, 2):
+            z = _mirrored(cell[0, p] + k - 1, depth)
+            for ji in range(16):
+                j, i = ji // 4, ji % 4
+                y, x = _mirrored(cell[1, p] + j - 1, height), _mirrored(cell[2, p] + i - 1, width)
+                total += wz[k, p] * wy[j, p] * wx[i, p] * image[z, y, x]
+        into[p] = total
+
+
+@_compiled
+def _mirrored(i: Any, n: Any) -> Any:
+    """Index in 0 ... n - 1 that index `i`, not further than n beyond them, shows."""
+    i = abs(np.int64(i))
+    return i if i < n else abs(2 * n - 2 - i)
+
+
+@_compiled
+def _linear(weight: Any, line: Any, into: Any) -> Any:
+    """Linear interpolation of (Z, Y, X) at folded positions."""
+    base, tz, ty, tx = line
     depth, height, width = weight.shape
-    flat, start, one = weight.reshape(-1), base[first:last], np.float32(1)
-    tz, ty, tx = rest[0, first:last], rest[1, first:last], rest[2, first:last]
+    flat, one = weight.reshape(-1), np.float32(1)
     for k in range(2 if depth > 1 else 1):
         offset = k * height * width
-        for p in range(last - first):
-            a = np.uintp(start[p] + offset)
+        for p in range(len(into)):
+            a = np.uintp(base[p] + offset)
             b = a + np.uintp(width)
             upper = (one - tx[p]) * flat[a] + tx[p] * flat[a + np.uintp(1)]
             lower = (one - tx[p]) * flat[b] + tx[p] * flat[b + np.uintp(1)]
@@ -249,43 +241,11 @@ def _linear(weight: Any, part: Any, into: Any) -> Any:
 
 
 @_compiled
-def _linear_mirrored(weight: Any, part: Any, into: Any) -> Any:
-    """Where some of the 2 x 2 (x 2) pixels lie beyond the weight map."""
-    cell, _, _, rest, first, last = part
-    depth, height, width = weight.shape
-    flat, one = weight.reshape(-1), np.float32(1)
-    for p in range(first, last):
-        tz, ty, tx = rest[0, p], rest[1, p], rest[2, p]
-        x0, x1 = np.uintp(_mirrored(cell[2, p], width)), np.uintp(_mirrored(cell[2, p] + 1, width))
-        total = np.float32(0)
-        for kj in range(4 if depth > 1 else 2):
-            k, j = kj // 2, kj % 2
-            z, y = _mirrored(cell[0, p] + k, depth), _mirrored(cell[1, p] + j, height)
-            a = np.uintp((z * height + y) * width)
-            line = (one - tx) * flat[a + x0] + tx * flat[a + x1]
-            total += (tz if k else one - tz) * (ty if j else one - ty) * line
-        into[p - first] = total
-
-
-@_compiled
-def _nearest(classes: Any, part: Any, into: Any) -> Any:
-    """Where the pixel is there."""
-    _, base, _, rest, first, last = part
+def _nearest(classes: Any, line: Any, into: Any) -> Any:
+    """Nearest pixel of (Z, Y, X) at folded positions."""
+    base, tz, ty, tx = line
     _, height, width = classes.shape
-    flat, start, half = classes.reshape(-1), base[first:last], np.float32(0.5)
-    tz, ty, tx = rest[0, first:last], rest[1, first:last], rest[2, first:last]
-    for p in range(last - first):
-        step = (height * width if tz[p] >= half else 0) + (width if ty[p] >= half else 0) + (tx[p] >= half)
-        into[p] = flat[np.uintp(start[p] + step)]
-
-
-@_compiled
-def _nearest_mirrored(classes: Any, part: Any, into: Any) -> Any:
-    """Where the pixel may lie beyond the class map."""
-    cell, _, _, rest, first, last = part
-    depth, height, width = classes.shape
-    half = np.float32(0.5)
-    for p in range(first, last):
-        z = _mirrored(cell[0, p] + (rest[0, p] >= half), depth)
-        y = _mirrored(cell[1, p] + (rest[1, p] >= half), height)
-        into[p - first] = classes[z, y, _mirrored(cell[2, p] + (rest[2, p] >= half), width)]
+    flat, half = classes.reshape(-1), np.float32(0.5)
+    for p in range(len(into)):
+        step = (height * width if tz[p] >= half else 0) + (width if ty[p] >= half else 0)
+        into[p] = flat[np.uintp(base[p] + step + (1 if tx[p] >= half else 0))]

@@ -76,7 +76,7 @@ class Warp:
         sizes = [weights.shape[1] for weights in plan[3:]]  # (Z, Y, X)
         at = np.empty((*sizes[:2], 3, sizes[2]), np.float32)
         for z, y in np.ndindex(*sizes[:2]):
-            positions(plan, z, y, 0, at[z, y])
+            positions(plan, z, y, at[z, y])
         placed = np.moveaxis(at, 2, 0).astype(np.float64) + whole.reshape(3, 1, 1, 1)  # (3, Z, Y, X)
         return placed[3 - len(self.tile) :].reshape(-1, *self.tile)
 
@@ -142,17 +142,26 @@ def apply_warp(drawn: Warp, whole: Sample, *, inner: tuple[int, ...]) -> Sample:
     image, classes, weight = (_readable(a) for a in whole)
     shape = planes + image.shape[1:]
     start, plan = _plan(drawn, flat=shape[0] == 1)
-    tile = Sample(
-        np.empty((len(image), *planes, *drawn.tile), np.float32),
-        np.empty(planes + tuple(inner), np.int64),
-        np.empty(planes + tuple(inner), np.float32),
-    )
+    tile = _empty_sample(len(image), planes + drawn.tile, planes + tuple(inner))
     arrays = (image.reshape(-1, *shape), classes.reshape(shape), weight.reshape(shape))
     warp_tile(arrays, start, plan, tuple(tile))
-    tile.weight[tile.classes < 0] = 0
     if dims == 3:
         return tile
     return Sample(tile.image[:, 0], tile.classes[0], tile.weight[0])
+
+
+def _empty_sample(channels: int, tile: tuple[int, ...], inner: tuple[int, ...]) -> Sample:
+    """Room for a sample in one block: large blocks come in large pages, and small pages cost as much time
+    here as a third of the whole warp.
+    """
+    n, shape = math.prod(inner), (channels, *tile)
+    ends = np.cumsum([8 * n, 4 * n, 4 * math.prod(shape)])
+    classes, weight, image = np.split(np.empty(ends[-1], np.uint8), ends[:-1])
+    return Sample(
+        image.view(np.float32).reshape(shape),
+        classes.view(np.int64).reshape(inner),
+        weight.view(np.float32).reshape(inner),
+    )
 
 
 def _draw_matrix(dims: int, *, config: WarpConfig, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -227,10 +236,13 @@ def _spline(n: int, g: int) -> NDArray[np.float32]:
 
 
 def _readable(array: NDArray[Any]) -> NDArray[Any]:
-    """The array itself where compiled code can read it, else a copy it can."""
+    """The array (..., *S) itself where compiled code can read it, else a copy it can."""
     dtype = array.dtype.newbyteorder("=")
     if dtype.kind == "b" or dtype == np.float16:
         dtype = np.dtype(np.float32)
+    for axis in (-2, -1):
+        if array.shape[axis] == 1:  # an edge to mirror at takes two pixels; its mirror image is the same
+            array = array.repeat(2, axis)
     return np.ascontiguousarray(array, dtype)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from contractile.engine import EngineConfig
 from contractile.predict import Predictor
 from contractile.report.card import describe_card
 from contractile.report.curves import draw_curves, read_clock
@@ -65,7 +66,7 @@ def write_report(run: Run, *, path: str | Path | None = None, data: Sequence[str
 
 def _draw_validation(run: Run, steering: str | None) -> tuple[Picture, ...]:
     """The worst validation images with the contours that the best network draws."""
-    predictor = Predictor(run.model, device=run.recipe.device, precision=run.recipe.precision)
+    predictor = Predictor(run.model, engine=EngineConfig(device=run.recipe.device, precision="float32"))
     examples = {example.name: example for example in run.validation}
     ranked = [image for image in rank(run.evaluation.images, steering) if image.name in examples]
     ignored = run.recipe.targets.ignore_label

@@ -6,48 +6,28 @@ Tiled and untiled prediction agree to rounding: context is real pixels, mirrored
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contractile.engine import Engine, Precision, fit_tile
-from contractile.images import (
-    Image,
-    Source,
-    describe,
-    find,
-    overlay,
-    read,
-    stem,
-    write_labels,
-    write_picture,
-    write_probabilities,
-)
+from contractile.engine import Engine, EngineConfig, fit_tile
 from contractile.instances import decode_objects
 from contractile.model import Model, ModelCard
 from contractile.model import load as load_model
-from contractile.tiles import cut, paste, plan
+from contractile.tiles import Tile, cut, paste, plan
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+U = TypeVar("U")
 Progress = Callable[[int, int], None]
 Probabilities = NDArray[np.float32]
-Product = Literal["labels", "probabilities", "overlay"]
-PRODUCTS: tuple[Product, ...] = ("labels", "probabilities", "overlay")
-
-
-@dataclass(frozen=True)
-class Written:
-    """The files made from one input file, and the number of its pages."""
-
-    source: Path
-    pages: int
-    files: tuple[Path, ...]
+CALIBRATION_TILES = 8
 
 
 class Predictor:
@@ -57,11 +37,9 @@ class Predictor:
     runs out, tiles are halved and the image is begun again.
     """
 
-    def __init__(
-        self, model: Model, *, device: str = "auto", precision: Precision = "auto", tile: int | None = None
-    ) -> None:
+    def __init__(self, model: Model, *, engine: EngineConfig | None = None, tile: int | None = None) -> None:
         self.card: ModelCard = model.card
-        self.engine = Engine(model.network, device=device, precision=precision)
+        self.engine = Engine(model.network, engine)
         if tile is not None and tile < 1:
             raise ValueError(f"tile must be at least 1 pixel, got {tile}; use 512, or leave it out")
         self.tile = tile
@@ -136,17 +114,24 @@ class Predictor:
         rim = config.margin if config.padding == "same" else 0
         core = (slice(None), *(slice(rim, size - rim) for size in tile))
         out: Probabilities = np.empty((max(2, config.classes), *pixels.shape[1:]), np.float32)
-        for done, part in enumerate(tiles, start=1):
-            values = self.engine(intensity.apply(cut(pixels, part))[None])[0]  # (C, *tile) -> (K, *S')
+
+        def prepare(part: Tile) -> tuple[Tile, NDArray[np.float32]]:
+            return part, intensity.apply(cut(pixels, part))[None]  # (1, C, *tile)
+
+        if self.engine.needs_calibration:
+            some = tiles[:: -(-len(tiles) // CALIBRATION_TILES)]
+            self.engine.calibrate([prepare(part)[1] for part in some])
+        for done, (part, batch) in enumerate(ahead(prepare, tiles), start=1):
+            values = self.engine(batch)[0]  # (K, *S')
             paste(out, part, values[core] if rim else values)
             if progress is not None:
                 progress(done, len(tiles))
         return out
 
 
-def load(path: str | Path, *, device: str = "auto") -> Predictor:
+def load(path: str | Path, *, engine: EngineConfig | None = None) -> Predictor:
     """Read a model file (or a run folder) and place it on a device."""
-    return Predictor(load_model(path), device=device)
+    return Predictor(load_model(path), engine=engine)
 
 
 def probabilities(model: Model, image: Any) -> Probabilities:
@@ -157,99 +142,6 @@ def probabilities(model: Model, image: Any) -> Probabilities:
 def segment(model: Model, image: Any) -> NDArray[np.int32]:
     """Labels (*S) of one image; see `Predictor.segment`."""
     return Predictor(model).segment(image)
-
-
-def predict_files(
-    predictor: Predictor,
-    images: str | Path | Sequence[str | Path],
-    *,
-    out: str | Path,
-    products: Sequence[str] = ("labels",),
-    tta: bool = False,
-    progress: Callable[[str, int, int], None] | None = None,
-) -> Iterator[Written]:
-    """Segment files into the folder `out`, one input at a time, as they are asked for.
-
-    For NAME.tif: `NAME_labels.tif`, and on request `NAME_probabilities.tif` (float32, classes first) and
-    `NAME_overlay.png` (one per page, of a stack). A stack of P pages gives stacks: labels (P, Y, X),
-    probabilities (P, K, Y, X). `progress(name, done, total)` counts tiles. Raises ValueError for an unknown
-    product, or two inputs that would write the same file.
-    """
-    unknown = [product for product in products if product not in PRODUCTS]
-    if unknown or not products:
-        raise ValueError(f"products must be among {', '.join(PRODUCTS)}, got {', '.join(products)!r}; correct the name")
-    dims = predictor.card.network.dims
-    files = [(path, list(pages)) for path, pages in groupby(find(images, dims=dims), key=lambda source: source.path)]
-    _check_names([path for path, _ in files])
-    for path, pages in files:
-        tick = None if progress is None else _file_progress(progress, path.name, len(pages))
-        yield _predict_file(predictor, path, pages, _Order(Path(out), tuple(products), tta), tick)
-
-
-@dataclass(frozen=True)
-class _Order:
-    """What to make of a file, and where."""
-
-    out: Path
-    products: tuple[str, ...]
-    tta: bool
-
-
-def _predict_file(
-    predictor: Predictor,
-    path: Path,
-    pages: Sequence[Source],
-    order: _Order,
-    tick: Callable[[int], Progress] | None,
-) -> Written:
-    target = order.out / stem(path)
-    dims = predictor.card.network.dims
-    labels, maps, files = [], [], []
-    image: Image | None = None
-    for number, page in enumerate(pages):
-        image = read(page, dims=dims)
-        try:
-            probabilities = predictor.probabilities(
-                image.pixels, tta=order.tta, progress=None if tick is None else tick(number)
-            )
-        except ValueError as error:
-            raise ValueError(f"{describe(page)}: {error}") from None
-        labels.append(predictor.decode(probabilities))
-        if "probabilities" in order.products:
-            maps.append(probabilities)
-        if "overlay" in order.products:
-            files.append(Path(f"{target}_overlay.png" if len(pages) == 1 else f"{order.out / page.name}_overlay.png"))
-            write_picture(files[-1], overlay(image.pixels, labels[-1]))
-    assert image is not None
-    if "labels" in order.products:
-        files.append(Path(f"{target}_labels.tif"))
-        write_labels(files[-1], _stack(labels), pixel_size_um=image.pixel_size_um)
-    if maps:
-        files.append(Path(f"{target}_probabilities.tif"))
-        write_probabilities(files[-1], _stack(maps), dims=dims, pixel_size_um=image.pixel_size_um)
-    return Written(path, len(pages), tuple(files))
-
-
-def _stack(pages: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """One page as it is; several as (P, ...). Raises ValueError when pages differ in size."""
-    if len({page.shape for page in pages}) > 1:
-        raise ValueError("pages of one stack must have the same size to be written as a stack; split the file")
-    return pages[0] if len(pages) == 1 else np.stack(pages)
-
-
-def _check_names(paths: Iterable[Path]) -> None:
-    seen: dict[str, Path] = {}
-    for path in paths:
-        other = seen.setdefault(stem(path), path)
-        if other != path:
-            raise ValueError(f"images must have different names, got {other} and {path}; predict them into two folders")
-
-
-def _file_progress(progress: Callable[[str, int, int], None], name: str, pages: int) -> Callable[[int], Progress]:
-    def of_page(page: int) -> Progress:
-        return lambda done, total: progress(name, page * total + done, pages * total)
-
-    return of_page
 
 
 def _symmetries(axes: int) -> Iterator[tuple[int, tuple[int, ...]]]:
@@ -266,3 +158,15 @@ def _share(progress: Progress | None, index: int, views: int) -> Progress | None
     if progress is None:
         return None
     return lambda done, total: progress(index * total + done, views * total)
+
+
+def ahead(make: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
+    """`make(item)` for each item, in order; the next one is already being made in the background."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        waiting: deque[Future[U]] = deque()
+        for item in items:
+            waiting.append(pool.submit(make, item))
+            if len(waiting) > 1:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

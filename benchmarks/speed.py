@@ -1,0 +1,292 @@
+"""How fast the paper's 31-million-parameter network runs here, beside its peers, in one process.
+
+    python benchmarks/speed.py                      # inference and training steps, about ten minutes on two cores
+    python benchmarks/speed.py --only inference --repeats 3
+    python benchmarks/speed.py --curve 200          # loss curves of bfloat16 and float32 training, side by side
+
+Contenders take turns, round after round, and medians are quoted: machines drift. The machine's own limit, a large
+matrix product, is measured in the same rounds. Peers that are not installed are left out (`make bench` installs them).
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import importlib.util
+import logging
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import contractile  # noqa: F401  sets how threads wait, before PyTorch starts them
+
+# isort: split
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from contractile.engine import Engine, EngineConfig, find_device, native_precision
+from contractile.synthetic import SceneConfig, draw_scene
+from contractile.unet import UNet, UNetConfig
+
+SIDE = 512
+WIDTHS = (64, 128, 256, 512, 1024)
+PACKAGES = ("contractile", "torch", "openvino", "nncf", "monai", "dynamic-network-architectures", "unet")
+Work = Callable[[], Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--only", choices=("inference", "training"))
+    parser.add_argument("--curve", type=int, help="only compare loss curves over this many steps")
+    parser.add_argument("--device", default="auto")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    device = find_device(arguments.device)
+    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES if installed(name))
+    print(f"{describe_machine(device)}; {versions}\n")
+    if arguments.curve:
+        compare_curves(arguments.curve, device)
+        return
+    if arguments.only != "training":
+        table("one 512 x 512 image", inference(device), arguments.repeats, device)
+    if arguments.only != "inference":
+        table("one training step, one tile", training(device), arguments.repeats, device)
+
+
+def installed(package: str) -> bool:
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def describe_machine(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":")[1].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        name = platform.processor()
+    return f"{name}, {torch.get_num_threads()} cores, {native_precision(device)}"
+
+
+def inference(device: torch.device) -> dict[str, tuple[Work, float]]:
+    """Name -> (work, GFLOP) of segmenting one image that lies in memory, result included."""
+    torch.manual_seed(0)
+    config = UNetConfig.paper()
+    network = UNet(config).eval()
+    side = config.input_size(SIDE)
+    tile = np.random.default_rng(0).random((1, 1, side, side), np.float32)
+    work: dict[str, tuple[Work, float]] = {}
+    flops = gigaflops(network, (1, 1, side, side))
+    for backend, precision in choices(device):
+        engine = Engine(network, EngineConfig(device=str(device), backend=backend, precision=precision))
+        trust(engine, tile)
+        work[f"contractile {backend} {precision}"] = ((lambda engine=engine: engine(tile)), flops)
+    work[PLAIN] = (plain(network.to(device), torch.from_numpy(tile).to(device)), flops)
+    image = torch.rand(1, 1, SIDE, SIDE, device=device)
+    for name, peer in peers().items():
+        peer = peer.to(device).eval()
+        work[f"{name}, float32"] = (plain(peer, image), gigaflops(peer, tuple(image.shape)))
+    return work
+
+
+PLAIN = "the same network, plain PyTorch float32"
+
+
+def trust(engine: Engine, tile: np.ndarray) -> None:
+    """Time what was asked for: random weights put every pixel on the fence, which the engine's check refuses."""
+    if engine.precision == "int8":
+        from contractile.engine.int8 import Int8Backend
+
+        engine._run = Int8Backend(engine.network, [tile])
+    else:
+        engine._run = engine._make(engine.backend, engine.precision)
+
+
+def choices(device: torch.device) -> list[tuple[str, str]]:
+    if device.type != "cpu":
+        return [("torch", native_precision(device))]
+    found = [("torch", native_precision(device))]
+    if importlib.util.find_spec("openvino"):
+        found.append(("openvino", native_precision(device)))
+        if importlib.util.find_spec("nncf"):
+            found.append(("openvino", "int8"))
+    return found
+
+
+def plain(network: nn.Module, image: torch.Tensor) -> Work:
+    @torch.inference_mode()
+    def work() -> None:
+        network(image).softmax(dim=1).cpu()
+
+    return work
+
+
+def peers() -> dict[str, nn.Module]:
+    """The same widths and depth in other packages, as their defaults build them; padded, so 512 stays 512."""
+    found: dict[str, nn.Module] = {}
+    if importlib.util.find_spec("monai"):
+        from monai.networks.nets import BasicUNet
+
+        found["MONAI BasicUNet"] = BasicUNet(spatial_dims=2, in_channels=1, out_channels=2, features=(*WIDTHS, 64))
+    if importlib.util.find_spec("dynamic_network_architectures"):
+        from dynamic_network_architectures.architectures.unet import PlainConvUNet
+
+        found["nnU-Net PlainConvUNet"] = PlainConvUNet(
+            1, 5, WIDTHS, nn.Conv2d, 3, (1, 2, 2, 2, 2), 2, 2, 2, conv_bias=True, norm_op=nn.InstanceNorm2d,
+            norm_op_kwargs={"affine": True}, nonlin=nn.LeakyReLU, nonlin_kwargs={"inplace": True},
+        )  # fmt: skip
+    if importlib.util.find_spec("unet"):
+        from unet import UNet2D
+
+        found["PyPI unet"] = UNet2D(padding=1)
+    return found
+
+
+def training(device: torch.device) -> dict[str, tuple[Work, float]]:
+    """Name -> (work, GFLOP) of one step of the paper's training on its own 572 tile; peers on 512."""
+    work: dict[str, tuple[Work, float]] = {}
+    for name, fast in ((f"contractile {native_precision(device)}", True), (PLAIN, False)):
+        torch.manual_seed(0)
+        network = UNet(UNetConfig.paper()).to(device)
+        x, y = torch.rand(1, 1, 572, 572, device=device), torch.randint(0, 2, (1, 388, 388), device=device)
+        one = make_step(network, fast=fast)
+        work[name] = ((lambda one=one, x=x, y=y: one(x, y)), 3 * gigaflops(network, tuple(x.shape)))
+    x, y = torch.rand(1, 1, SIDE, SIDE, device=device), torch.randint(0, 2, (1, SIDE, SIDE), device=device)
+    for name, peer in peers().items():
+        one = make_step(peer.to(device), fast=False)
+        flops = 3 * gigaflops(peer, tuple(x.shape))
+        work[f"{name}, float32"] = ((lambda one=one, x=x, y=y: one(x, y)), flops)
+    return work
+
+
+def make_step(network: nn.Module, *, fast: bool) -> Callable[[torch.Tensor, torch.Tensor], float]:
+    """(image, classes) -> loss, one step of the paper's optimiser; `fast` as `contractile.train` does it."""
+    device = next(network.parameters()).device
+    rounded = fast and native_precision(device) == "bfloat16"
+    if fast:
+        network = network.to(memory_format=torch.channels_last)
+    network.train()
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-4, momentum=0.99)
+
+    def work(x: torch.Tensor, y: torch.Tensor) -> float:
+        with torch.autocast(device.type, torch.bfloat16, enabled=rounded):
+            scores = network(x)
+        loss = nn.functional.cross_entropy(scores.float(), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return float(loss.detach())
+
+    return work
+
+
+def compare_curves(steps: int, device: torch.device) -> None:
+    """Loss curves of fast and plain training on the same samples; other weights to begin with show the noise."""
+    config = UNetConfig.paper().model_copy(update={"dropout": 0.0})
+    side = config.input_size(100)
+    samples = draw_samples(steps, side, config.output_size(side))
+    curves = []
+    for fast, seed in ((True, 0), (False, 0), (False, 1)):
+        torch.manual_seed(seed)
+        one = make_step(UNet(config).to(device), fast=fast)
+        curves.append([one(x.to(device), y.to(device)) for x, y in samples])
+    rows = np.array(curves)[:, : steps // 20 * 20].reshape(3, -1, 20).mean(axis=2)
+    print(f"### loss of {steps} steps of the paper network, means of 20\n")
+    print("| steps | fast | plain float32 | plain, other initial weights |\n|--:|--:|--:|--:|")
+    for number, row in enumerate(rows.T):
+        print(f"| {20 * number + 1}-{20 * number + 20} | " + " | ".join(f"{value:.4f}" for value in row) + " |")
+    fast_gap, noise = np.abs(rows[0] - rows[1]).mean(), np.abs(rows[1] - rows[2]).mean()
+    print(f"\nmean distance of the curves: fast to plain {fast_gap:.4f}, noise (plain to plain) {noise:.4f}")
+
+
+def draw_samples(count: int, side: int, core: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Tiles of synthetic cells and their foreground: (1, 1, side, side) and (1, core, core)."""
+    rng = np.random.default_rng(0)
+    rim = (side - core) // 2
+    samples = []
+    for _ in range(count):
+        image, labels = draw_scene(SceneConfig(shape=(side, side)), rng)
+        x = torch.from_numpy((image - image.mean()) / image.std()).float()[None]
+        y = torch.from_numpy(labels[rim : rim + core, rim : rim + core] > 0).long()[None]
+        samples.append((x, y))
+    return samples
+
+
+def table(title: str, work: dict[str, tuple[Work, float]], repeats: int, device: torch.device) -> None:
+    """Round after round, every contender once; then medians, rates and ratios."""
+    times: dict[str, list[float]] = {name: [] for name in work}
+    matrices = {
+        name: product(kind, device) for name, kind in (("float32", torch.float32), ("bfloat16", torch.bfloat16))
+    }
+    limits: dict[str, list[float]] = {name: [] for name in matrices}
+    memory = {name: peak_memory(run) for name, (run, _) in work.items()}
+    for _ in range(repeats):
+        for name, multiply in matrices.items():
+            limits[name].append(timed(multiply, device))
+        for name, (run, _) in work.items():
+            times[name].append(timed(run, device))
+    plain_time = statistics.median(times[PLAIN])
+    print(f"### {title}: medians of {repeats}\n")
+    print("| what | s | per s | GFLOP/s | speed-up over plain | peak MiB |\n|---|--:|--:|--:|--:|--:|")
+    for name, (_, flops) in work.items():
+        seconds = statistics.median(times[name])
+        rates = f"{1 / seconds:.3g} | {flops / seconds:.0f} | {plain_time / seconds:.2f}"
+        print(f"| {name} | {seconds:.4g} | {rates} | {memory[name]} |")
+    for name, seconds_each in limits.items():
+        seconds = statistics.median(seconds_each)
+        print(f"| matrix product 4096 cubed, {name} | {seconds:.4g} | | {2 * 4096**3 / seconds / 1e9:.0f} | | |")
+    print(flush=True)
+
+
+def product(kind: torch.dtype, device: torch.device) -> Work:
+    matrix = torch.rand(4096, 4096, device=device).to(kind)
+    return lambda: matrix @ matrix
+
+
+def timed(work: Work, device: torch.device) -> float:
+    begun = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - begun
+
+
+def peak_memory(work: Work) -> int:
+    """MiB that the process grows to at most while the work is done once (this also warms it up)."""
+    gc.collect()
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+        before = resident("VmRSS")
+        work()
+        return resident("VmHWM") - before
+    except OSError:
+        work()
+        return 0
+
+
+def resident(key: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) // 1024 for line in lines if line.startswith(key))
+
+
+def gigaflops(network: nn.Module, shape: tuple[int, ...]) -> float:
+    """Of one forward pass, multiplications and additions counted apart."""
+    device = next(network.parameters()).device
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(torch.zeros(shape, device=device))
+    return counter.get_total_flops() / 1e9
+
+
+if __name__ == "__main__":
+    main()

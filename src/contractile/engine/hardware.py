@@ -1,0 +1,55 @@
+"""What the machine can do: devices, native precision, memory."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+Precision = Literal["auto", "float32", "bfloat16", "int8"]
+
+
+def find_device(device: str) -> torch.device:
+    """The torch device that a name means; "auto" takes the fastest present. Raises ValueError when absent."""
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"device must be auto, cpu, cuda or mps, got {device!r}; use auto") from None
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not present.get(found.type, False):
+        raise ValueError(f"device must be one that this machine has, got {device!r}; use auto or cpu")
+    return found
+
+
+def native_precision(device: torch.device) -> Precision:
+    """bfloat16 where the device multiplies it in hardware, else float32."""
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    if device.type == "cpu":
+        asked = (
+            getattr(torch.cpu, name, lambda: False)()
+            for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        )
+        return "bfloat16" if any(asked) else "float32"
+    return "float32"
+
+
+def free_memory(device: torch.device) -> float:
+    """Bytes that may be allocated on the device now."""
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    try:
+        import psutil
+    except ImportError:
+        return 4 * 2**30
+    return float(psutil.virtual_memory().available)
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether PyTorch or OpenVINO failed to allocate."""
+    words = ("can't allocate memory", "Can not allocate memory", "bad_alloc")
+    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)

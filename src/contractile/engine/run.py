@@ -1,0 +1,166 @@
+"""The engine: one network, the fastest back end that agrees with plain float32 PyTorch."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from contractile.engine.hardware import Precision, find_device, free_memory, is_out_of_memory, native_precision
+from contractile.engine.openvino_backend import INSTALL, OpenVinoBackend
+from contractile.engine.torch_backend import TorchBackend
+from contractile.unet import UNet, UNetConfig
+
+logger = logging.getLogger(__name__)
+
+Backend = Literal["auto", "torch", "openvino"]
+Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+# Activations held at once by the finest level of a U-Net: input, skip, up-sampled map, their
+# concatenation and one convolution's result, in units of one map of `width` channels.
+LIVE_MAPS = 6
+MEMORY_SHARE = 0.25
+LARGEST_TILE_PIXELS = 2048**2
+
+# A fast back end may change the label of this share of pixels, seen on a tile with this many pixels a side.
+CHANGED_LABELS = 1e-3
+CHECKED_SIDE = {2: 192, 3: 32}
+BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
+
+
+class EngineConfig(BaseModel):
+    """Where and how a network runs; "auto" asks the machine."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    device: str = "auto"
+    backend: Backend = "auto"
+    precision: Precision = "auto"
+
+
+class Engine:
+    """A network placed on a device, ready to predict.
+
+    "auto" takes the device CUDA, then Apple's MPS, then the processor; on the processor OpenVINO when it is
+    installed; bfloat16 where the hardware multiplies it. Before the first batch is answered, the choice is
+    compared with float32 PyTorch on a part of that batch: if it changes more than 0.1 % of the labels, the
+    next more exact one is taken, with a warning. Raises ValueError for what this machine does not have.
+    """
+
+    def __init__(self, network: UNet, config: EngineConfig | None = None) -> None:
+        config = config or EngineConfig()
+        self.network = network.eval()
+        self.config: UNetConfig = network.config
+        self.device = find_device(config.device)
+        self.backend = _choose_backend(config.backend, self.device)
+        self.precision = native_precision(self.device) if config.precision == "auto" else config.precision
+        if self.precision == "int8" and self.backend != "openvino":
+            raise ValueError(f"precision int8 needs the OpenVINO engine, got engine {self.backend}; {INSTALL}")
+        self.agreement: dict[str, float] = {}
+        self._run: Run | None = None
+
+    def __call__(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Class probabilities of a batch: (B, C, *S) float32 -> (B, K, *S') float32 in [0, 1], K >= 2.
+
+        Raises MemoryError when the batch does not fit on the device.
+        """
+        try:
+            if self._run is None:
+                self._run = self._trusted(batch)
+            return softmax(self._run(batch))
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise MemoryError(f"a batch of shape {batch.shape} does not fit on {self.device}") from error
+            raise
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether int8 was asked for and no tiles have shown it the range of the activations yet."""
+        return self.precision == "int8" and self._run is None
+
+    def calibrate(self, batches: Sequence[NDArray[np.float32]]) -> None:
+        """Quantise to int8, with the ranges that activations take on these batches (B, C, *S)."""
+        from contractile.engine.int8 import Int8Backend
+
+        self._run = self._checked(Int8Backend(self.network, batches), batches[0])
+
+    def largest_tile(self) -> int:
+        """Pixels along one side of the largest tile that a quarter of the free memory holds."""
+        per_pixel = BYTES[self.precision] * self.config.width * LIVE_MAPS
+        pixels = min(MEMORY_SHARE * free_memory(self.device) / per_pixel, LARGEST_TILE_PIXELS)
+        return max(1, int(pixels ** (1 / self.config.dims)))
+
+    def _trusted(self, batch: NDArray[np.float32]) -> Run:
+        if self.precision == "int8":
+            self.calibrate([batch])
+            assert self._run is not None
+            return self._run
+        return self._checked(self._make(self.backend, self.precision), batch)
+
+    def _checked(self, run: Run, batch: NDArray[np.float32]) -> Run:
+        """`run` if its labels are those of float32 PyTorch on the middle of the batch, else something more exact."""
+        if (self.backend, self.precision) == ("torch", "float32"):
+            return run
+        part = _middle(batch[:1], self.config)
+        exact = softmax(self._make("torch", "float32")(part))
+        fast = softmax(run(part))
+        changed = float((fast.argmax(axis=1) != exact.argmax(axis=1)).mean())
+        largest = float(np.abs(fast - exact).max())
+        self.agreement = {"changed_labels": changed, "largest_difference": largest}
+        logger.info("%s %s: %.3f %% of labels changed, probabilities off by at most %.4f",
+                    self.backend, self.precision, 100 * changed, largest)  # fmt: skip
+        if changed <= CHANGED_LABELS:
+            return run
+        before = f"{self.backend} {self.precision}"
+        self.backend, self.precision = _more_exact(self.backend, self.precision, self.device)
+        logger.warning("%s changes %.2f %% of the labels on this image (allowed %.1f %%); using %s %s",
+                       before, 100 * changed, 100 * CHANGED_LABELS, self.backend, self.precision)  # fmt: skip
+        return self._checked(self._make(self.backend, self.precision), batch)
+
+    def _make(self, backend: str, precision: str) -> Run:
+        if backend == "openvino":
+            return OpenVinoBackend(self.network, precision=precision)
+        return TorchBackend(self.network, device=self.device, precision=precision)
+
+
+def softmax(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scores (B, K, *S) -> probabilities over the K classes, in float32."""
+    probabilities: NDArray[np.float32] = torch.from_numpy(scores).softmax(dim=1).numpy()
+    return probabilities
+
+
+def _choose_backend(backend: Backend, device: torch.device) -> Literal["torch", "openvino"]:
+    installed = importlib.util.find_spec("openvino") is not None
+    if backend == "openvino":
+        if not installed:
+            raise ValueError(f"engine openvino is not installed; {INSTALL}")
+        if device.type != "cpu":
+            raise ValueError(
+                f"engine openvino runs on the processor, got device {device}; use device cpu or engine torch"
+            )
+    if backend == "auto":
+        return "openvino" if installed and device.type == "cpu" else "torch"
+    return backend
+
+
+def _more_exact(backend: str, precision: str, device: torch.device) -> tuple[Literal["torch", "openvino"], Precision]:
+    if precision == "int8" and native_precision(device) == "bfloat16":
+        return "openvino", "bfloat16"
+    if precision in ("int8", "bfloat16") and backend == "openvino":
+        return "openvino", "float32"
+    return "torch", "float32"
+
+
+def _middle(batch: NDArray[np.float32], config: UNetConfig) -> NDArray[np.float32]:
+    """The middle of a batch, as small as suffices for a check, of a size that the network takes."""
+    wanted = config.input_size(CHECKED_SIDE[config.dims])
+    sizes = [min(size, wanted) for size in batch.shape[2:]]
+    starts = [(size - part) // 2 for size, part in zip(batch.shape[2:], sizes, strict=True)]
+    middle = tuple(slice(start, start + part) for start, part in zip(starts, sizes, strict=True))
+    return batch[(slice(None), slice(None), *middle)]

@@ -1,0 +1,137 @@
+"""Files in, files out: reading, prediction and writing overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contractile.images import (
+    Image,
+    Source,
+    describe,
+    find,
+    overlay,
+    read,
+    stem,
+    write_labels,
+    write_picture,
+    write_probabilities,
+)
+from contractile.predict.predictor import Predictor, Progress, ahead
+
+PRODUCTS = ("labels", "probabilities", "overlay")
+FileProgress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Written:
+    """The files made from one input file, and the number of its pages."""
+
+    source: Path
+    pages: int
+    files: tuple[Path, ...]
+
+
+def predict_files(
+    predictor: Predictor,
+    images: str | Path | Sequence[str | Path],
+    *,
+    out: str | Path,
+    products: Sequence[str] = ("labels",),
+    tta: bool = False,
+    progress: FileProgress | None = None,
+) -> Iterator[Written]:
+    """Segment files into the folder `out`, one input at a time, as they are asked for.
+
+    For NAME.tif: `NAME_labels.tif`, and on request `NAME_probabilities.tif` (float32, classes first) and
+    `NAME_overlay.png` (one per page, of a stack). A stack of P pages gives stacks: labels (P, Y, X),
+    probabilities (P, K, Y, X). `progress(name, done, total)` counts tiles. Raises ValueError for an unknown
+    product, two inputs that would write the same file, or an image that does not fit the model, naming it.
+    """
+    unknown = [product for product in products if product not in PRODUCTS]
+    if unknown or not products:
+        raise ValueError(f"products must be among {', '.join(PRODUCTS)}, got {', '.join(products)!r}; correct the name")
+    dims = predictor.card.network.dims
+    sources = find(images, dims=dims)
+    counts = {path: len(list(pages)) for path, pages in groupby(sources, key=lambda source: source.path)}
+    _check_names(counts)
+    images_read = ahead(lambda source: (source, read(source, dims=dims)), sources)
+    with ThreadPoolExecutor(max_workers=1) as writer:
+        writing: Future[Written] | None = None
+        for path, pages in groupby(images_read, key=lambda pair: pair[0].path):
+            results = _File(path, counts[path], Path(out), tuple(products), dims)
+            for page, (source, image) in enumerate(pages):
+                tick = None if progress is None else _page_progress(progress, path.name, page, counts[path])
+                results.add(source, image, *_predict_page(predictor, source, image, tta, tick))
+            if writing is not None:
+                yield writing.result()
+            writing = writer.submit(results.write)
+        if writing is not None:
+            yield writing.result()
+
+
+class _File:
+    """What was predicted from one input file, until it is written."""
+
+    def __init__(self, path: Path, count: int, out: Path, products: tuple[str, ...], dims: int) -> None:
+        self.path, self.count, self.out, self.products, self.dims = path, count, out, products, dims
+        self.pages: list[tuple[Source, Image]] = []
+        self.labels: list[NDArray[np.int32]] = []
+        self.maps: list[NDArray[np.float32]] = []
+
+    def add(self, source: Source, image: Image, labels: NDArray[np.int32], maps: NDArray[np.float32]) -> None:
+        self.pages.append((source, image))
+        self.labels.append(labels)
+        if "probabilities" in self.products:
+            self.maps.append(maps)
+
+    def write(self) -> Written:
+        files: list[Path] = []
+        name, size = stem(self.path), self.pages[0][1].pixel_size_um
+        if "labels" in self.products:
+            files.append(self.out / f"{name}_labels.tif")
+            write_labels(files[-1], _stack(self.labels, self.path), pixel_size_um=size)
+        if self.maps:
+            files.append(self.out / f"{name}_probabilities.tif")
+            write_probabilities(files[-1], _stack(self.maps, self.path), dims=self.dims, pixel_size_um=size)
+        if "overlay" in self.products:
+            for (source, image), labels in zip(self.pages, self.labels, strict=True):
+                files.append(self.out / f"{name if self.count == 1 else source.name}_overlay.png")
+                write_picture(files[-1], overlay(image.pixels, labels))
+        return Written(self.path, self.count, tuple(files))
+
+
+def _predict_page(
+    predictor: Predictor, source: Source, image: Image, tta: bool, progress: Progress | None
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    try:
+        maps = predictor.probabilities(image.pixels, tta=tta, progress=progress)
+    except ValueError as error:
+        raise ValueError(f"{describe(source)}: {error}") from None
+    return predictor.decode(maps), maps
+
+
+def _stack(pages: Sequence[NDArray[Any]], path: Path) -> NDArray[Any]:
+    """One page as it is; several as (P, ...). Raises ValueError when pages differ in size."""
+    if len({page.shape for page in pages}) > 1:
+        raise ValueError(f"{path}: pages of one stack must have the same size to give a stack; split the file")
+    return pages[0] if len(pages) == 1 else np.stack(pages)
+
+
+def _check_names(paths: Iterable[Path]) -> None:
+    seen: dict[str, Path] = {}
+    for path in paths:
+        other = seen.setdefault(stem(path), path)
+        if other != path:
+            raise ValueError(f"images must have different names, got {other} and {path}; predict them into two folders")
+
+
+def _page_progress(progress: FileProgress, name: str, page: int, pages: int) -> Progress:
+    return lambda done, total: progress(name, page * total + done, pages * total)
