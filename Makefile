@@ -17,9 +17,10 @@ check: $(READY)  ## format, lint, types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(READY)  ## print the benchmarks that need no data
+bench: $(VENV)/.bench  ## every benchmark that needs no data, beside its peers
 	$(BIN)/python benchmarks/scores.py
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/speed.py
 
 # pip alone decides which build of PyTorch it takes; installing it first keeps other packages from choosing.
 $(READY): pyproject.toml
@@ -27,6 +28,13 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet "torch>=2.6,<2.14"
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $(READY)
+
+# Without their dependencies, or peers would bring another build of PyTorch.
+$(VENV)/.bench: $(READY)
+	$(BIN)/python -m pip install --quiet ".[openvino]" "einops>=0.8" elasticdeform
+	$(BIN)/python -m pip install --quiet --no-deps "monai>=1.4" "dynamic-network-architectures>=0.4" "unet>=0.8"
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $(VENV)/.bench
 
 clean:
 	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache

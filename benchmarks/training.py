@@ -13,6 +13,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,11 @@ from scipy import ndimage
 
 from contractile.augment import AugmentConfig, Sample, apply_warp, draw_warp
 from contractile.targets import separate, separation_weight
+
+try:
+    import elasticdeform
+except ImportError:
+    elasticdeform = None
 
 
 @dataclass(frozen=True)
@@ -56,38 +62,38 @@ def joint_warp(*, size: int, repeats: int) -> Iterator[Row]:
     """Image, label and weight map of size x size through one elastic warp, rotation and scale included.
 
     SciPy is handed the coordinates, and its time is that of three calls of order 3; elasticdeform does the
-    elastic part alone, with the interpolations that we use. Ours draws and applies the whole warp.
+    elastic part alone, with the interpolations that we use. Ours draws and applies the whole warp, to the
+    same float32 image and to the uint8 image of a file.
     """
     rng = np.random.default_rng(0)
     shape = (size, size)
-    image = rng.integers(0, 256, (1, *shape)).astype(np.uint8)
+    stored = rng.integers(0, 256, (1, *shape)).astype(np.uint8)
     classes = rng.integers(0, 2, shape).astype(np.int16)
     weight = rng.random(shape, np.float32)
-    whole, centre, config = Sample(image, classes, weight), (size // 2, size // 2), AugmentConfig()
-    arrays = [image[0].astype(np.float32), classes.astype(np.float32), weight]
+    config, centre = AugmentConfig(), (size // 2, size // 2)
+    arrays = [stored[0].astype(np.float32), classes.astype(np.float32), weight]
     drawn = draw_warp(shape, centre, config=config, rng=rng)
     at = drawn.coordinates()
 
-    def ours() -> object:
+    def ours(image: NDArray[Any]) -> object:
+        whole = Sample(image, classes, weight)
         return apply_warp(draw_warp(shape, centre, config=config, rng=rng), whole, inner=shape)
 
     def scipy() -> object:
         return [ndimage.map_coordinates(a, at, order=3, mode="mirror") for a in arrays]
 
-    part = f"joint warp {size} x {size}"
-    ours_s, other_s = take_turns(ours, scipy, repeats=repeats)
-    yield Row(part, "scipy map_coordinates, order 3", ours_s, other_s, 10)
-    try:
-        import elasticdeform
-    except ImportError:
-        print("elasticdeform is not there: pip install --no-binary elasticdeform elasticdeform\n")
-        return
-
     def elastic() -> object:
         return elasticdeform.deform_grid(arrays, drawn.vectors, order=[3, 0, 1], mode="mirror")
 
-    ours_s, other_s = take_turns(ours, elastic, repeats=repeats)
-    yield Row(part, "elasticdeform, elastic part alone", ours_s, other_s, 1)
+    others = {"scipy map_coordinates, order 3": (scipy, 10.0)}
+    if elasticdeform is None:
+        print("elasticdeform is not there: pip install --no-binary elasticdeform elasticdeform\n")
+    else:
+        others["elasticdeform, elastic part alone"] = (elastic, 1.0)
+    for name, (other, promised) in others.items():
+        for image in (arrays[0][None], stored):
+            ours_s, other_s = take_turns(lambda image=image: ours(image), other, repeats=repeats)
+            yield Row(f"joint warp {size} x {size}, {image.dtype}", name, ours_s, other_s, promised)
 
 
 def weight_map(*, size: int, objects: int, repeats: int) -> Iterator[Row]:

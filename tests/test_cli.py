@@ -18,7 +18,7 @@ steps = 4
 validations = 1
 device = "cpu"
 [network]
-width = 2
+width = 8
 depth = 2
 [samples]
 tile = [32, 32]

@@ -140,7 +140,8 @@ def test_agreement_is_measured_and_told(caplog):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("nncf") is None, reason="NNCF is not installed")
-def test_int8_is_calibrated_and_checked():
+def test_int8_is_calibrated_once_and_checked(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     config = UNetConfig(width=4, depth=1)
     network = make_network(config)
     with torch.no_grad():
@@ -151,7 +152,13 @@ def test_int8_is_calibrated_and_checked():
     engine.calibrate([batch, batch[..., :16, :16]])
     assert not engine.needs_calibration
     assert engine.precision == "int8"
-    assert engine(batch).shape == (1, 2, 32, 32)
+    values = engine(batch)
+    assert values.shape == (1, 2, 32, 32)
+    kept = {path.name for path in (tmp_path / "contractile").glob("int8-*.xml")}
+    again = Engine(network, EngineConfig(device="cpu", precision="int8"))
+    again.calibrate([batch])
+    np.testing.assert_allclose(again(batch), values, atol=1e-6)
+    assert {path.name for path in (tmp_path / "contractile").glob("int8-*.xml")} == kept
 
 
 def test_memory_that_runs_out_is_a_memory_error(monkeypatch):

@@ -41,8 +41,8 @@ def test_a_short_budget_takes_a_narrow_network():
 
 
 def test_a_recipe_comes_back_from_its_file(tmp_path):
-    recipe = derive(examples(), {"steps": 7, "seed": 5, "network": {"width": 4}})
-    assert recipe.network.width == 4
+    recipe = derive(examples(), {"steps": 7, "seed": 5, "network": {"width": 8}})
+    assert recipe.network.width == 8
     (tmp_path / "r.toml").write_text(recipe.to_toml())
     assert derive(examples(), read_recipe(tmp_path / "r.toml")) == recipe
 

@@ -17,7 +17,7 @@ TINY = {
     "steps": 12,
     "validations": 2,
     "device": "cpu",
-    "network": {"width": 2, "depth": 2},
+    "network": {"width": 2, "depth": 2, "symmetry": "none"},
     "samples": {"tile": [32, 32], "core": [32, 32], "batch": 2},
 }
 
@@ -62,7 +62,7 @@ def test_a_run_folder_holds_everything(folder):
 
 
 def test_the_network_learns(folder):
-    result = run(folder, steps=80, optimizer={"learning_rate": 0.01}, network={"width": 4, "depth": 2})
+    result = run(folder, steps=80, optimizer={"learning_rate": 0.01}, network={"width": 8, "depth": 2})
     losses = [row["loss"] for row in result.history if "loss" in row]
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:5])
     assert result.evaluation.summary["iou"].value > 0.6
@@ -76,7 +76,7 @@ def test_a_run_can_be_repeated_exactly(folder):
 
 
 def test_an_interrupted_run_ends_where_it_would_have(folder):
-    whole = run(folder, "whole", network={"width": 2, "depth": 2, "dropout": 0.3})
+    whole = run(folder, "whole", network={"width": 8, "depth": 2, "dropout": 0.3})
 
     class StopError(Exception):
         pass
@@ -85,7 +85,7 @@ def test_an_interrupted_run_ends_where_it_would_have(folder):
         if status.step == 8:
             raise StopError
 
-    recipe = {**TINY, "network": {"width": 2, "depth": 2, "dropout": 0.3}}
+    recipe = {**TINY, "network": {"width": 8, "depth": 2, "dropout": 0.3}}
     with pytest.raises(StopError):
         train(folder / "images", folder / "labels", out=folder / "part", recipe=recipe, progress=interrupt)
     resumed = train(folder / "images", folder / "labels", out=folder / "part", resume=True)
@@ -130,7 +130,7 @@ def test_three_classes_and_three_dimensions(tmp_path):
     one = Example("a", (80 * labels)[None].astype(np.uint8), labels)
     recipe = derive(
         [one],
-        {"steps": 2, "validations": 1, "network": {"width": 2, "depth": 1},
+        {"steps": 2, "validations": 1, "network": {"width": 2, "depth": 1, "symmetry": "none"},
          "samples": {"tile": [8, 8, 8], "core": [8, 8, 8], "batch": 1}},
     )  # fmt: skip
     (tmp_path / "run").mkdir()
@@ -144,7 +144,7 @@ def test_a_loss_that_explodes_stops_the_run(folder):
             folder,
             steps=50,
             optimizer={"kind": "sgd", "learning_rate": 1e30},
-            network={"width": 2, "depth": 2, "norm": "none"},
+            network={"width": 2, "depth": 2, "norm": "none", "symmetry": "none"},
         )
 
 

@@ -7,9 +7,7 @@ Tracking Challenge (`01` beside `01_GT/SEG` or `01_ST/SEG`). Pairs match by name
 from __future__ import annotations
 
 import logging
-import re
-from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,15 +20,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
 from contractile.augment import AugmentConfig, Sample, change_grey_values, warp
-from contractile.images import Normalization, Source, find, read, read_labels
+from contractile.images import Normalization, Source, find, match_names, read, read_labels
 from contractile.targets import Target, TargetConfig, class_balance, make_target
 
 logger = logging.getLogger(__name__)
 
-ROLE = re.compile(
-    r"(^|[_\-. ])(images?|imgs?|raw|volume|masks?|labels?|seg|segmentation|gt|truth|annotations?)(?=$|[_\-. ]|\d)",
-    re.IGNORECASE,
-)
 PREFETCHED = 3
 SHOWN_NAMES = 3
 SAMPLE_SALT = 1
@@ -88,32 +82,9 @@ def _label_folder(labels: str | Path) -> str | Path:
 
 
 def _match(images: Sequence[Source], labels: Sequence[Source]) -> list[Pair]:
-    if len(images) == len(labels) == 1:
-        return [Pair(images[0].name, images[0], labels[0])]
-    keys: tuple[Callable[[str], Any], ...] = (str.casefold, _without_role, _numbers)
-    best: list[Pair] = []
-    for key in keys:
-        by_key = _unique(labels, key)
-        pictures = _unique(images, key)
-        pairs = [Pair(image.name, image, by_key[k]) for k, image in pictures.items() if k and k in by_key]
-        best = max(best, pairs, key=len)
-        if len(best) == len(labels):
-            break
-    return best
-
-
-def _unique(sources: Sequence[Source], key: Callable[[str], Any]) -> dict[Any, Source]:
-    """Sources by key, in order, without the keys that several share."""
-    counts = Counter(key(source.name) for source in sources)
-    return {key(source.name): source for source in sources if counts[key(source.name)] == 1}
-
-
-def _without_role(name: str) -> str:
-    return ROLE.sub("", name).strip("_-. ").casefold()
-
-
-def _numbers(name: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.findall(r"\d+", name))
+    by_name = {source.name: source for source in labels}
+    partners = match_names([source.name for source in images], [source.name for source in labels])
+    return [Pair(one.name, one, by_name[partners[one.name]]) for one in images if one.name in partners]
 
 
 def _some(sources: Sequence[Source]) -> str:

@@ -84,7 +84,6 @@ class Recipe(BaseModel):
             optimizer=OptimizerConfig(
                 kind="sgd", learning_rate=1e-4, momentum=0.99, weight_decay=0, warmup=0, schedule="constant"
             ),
-            precision="float32",
         )
 
     def to_toml(self) -> str:
@@ -168,7 +167,7 @@ def _default(examples: Sequence[Example], dims: Literal[2, 3], minutes: float, d
     tile = tuple(int(min(side, max(stride, n // stride * stride))) for n in typical)
     batch = max(1, round((4 if dims == 2 else 2) * side**dims / np.prod(tile)))
     return Recipe(
-        network=UNetConfig(dims=dims, width=width, depth=depth),
+        network=UNetConfig(dims=dims, width=width, depth=depth, symmetry="square"),
         samples=SampleConfig(tile=tile, core=tile, batch=min(batch, 16)),
         targets=TargetConfig(task="objects", w0=10, sigma=5, balance=False),
     )

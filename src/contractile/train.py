@@ -34,7 +34,7 @@ from contractile.loss import combined
 from contractile.model import Model, ModelCard, load, save
 from contractile.predict import Predictor
 from contractile.recipe import OptimizerConfig, Recipe, derive, read_recipe
-from contractile.unet import UNet
+from contractile.unet import UNet, fold
 
 logger = logging.getLogger(__name__)
 
@@ -161,7 +161,7 @@ class _Trainer:
         self.fabric = _make_fabric(recipe, folder)
         torch.manual_seed(recipe.seed)
         self.network = UNet(recipe.network)
-        if recipe.network.dims == 2:
+        if recipe.network.dims == 2 and recipe.network.symmetry == "none":  # tied kernels see to it themselves
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = _make_optimizer(self.network, recipe.optimizer)
         self._forward, self.optimizer = self.fabric.setup(self.network, optimizer)
@@ -251,7 +251,7 @@ class _Trainer:
         if self.fabric.is_global_zero:
             if self.best is None or steering >= self.best:
                 self.best = steering
-                save(Model(self.network, self._card(scores)), self.folder / MODEL_FILE)
+                save(self._model(scores), self.folder / MODEL_FILE)
             self._save_state()
             _write_history(self.folder / HISTORY_FILE, self.history)
         self.fabric.barrier()
@@ -273,7 +273,7 @@ class _Trainer:
     def _evaluate(self, examples: Sequence[Example], network: UNet | None = None) -> Evaluation:
         """What the user's own `predict` and `evaluate` say of the network as it stands, or of `network`."""
         targets = self.recipe.targets
-        model = Model(network or self.network, self._card({}))
+        model = self._model({}) if network is None else Model(network, self._card({}))
         predictor = Predictor(model, engine=EngineConfig(device=self.recipe.device, precision="float32"))
         two = targets.task == "classes" and len(targets.class_values) == 2
         predict = predictor.probabilities if two else predictor.segment
@@ -290,10 +290,14 @@ class _Trainer:
             config=config,
         )
 
+    def _model(self, scores: dict[str, float]) -> Model:
+        """The network as it stands, as an ordinary one."""
+        return Model(fold(self.network), self._card(scores))
+
     def _card(self, scores: dict[str, float]) -> ModelCard:
         recipe, example = self.recipe, self.validation[0]
         return ModelCard(
-            network=recipe.network,
+            network=recipe.network.model_copy(update={"symmetry": "none"}),
             task=recipe.targets.task,
             class_values=recipe.targets.class_values,
             pixel_size_um=example.pixel_size_um,

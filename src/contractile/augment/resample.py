@@ -64,12 +64,13 @@ def warp_tile(arrays: Any, whole: Any, plan: Any, results: Any) -> Any:
     for zy in range(nz * ny):
         z, y = zy // ny, zy % ny
         positions(plan, z, y, rest)
+        clear = True
         for axis in range(1 if shape[0] == 1 else 0, 3):
             _split(rest[axis], whole[axis], cell[axis])
-            _fold(rest[axis], cell[axis], shape[axis])
+            clear = _fold(rest[axis], cell[axis], shape[axis]) and clear
             _keys(rest[axis], taps[axis])
         _bases(cell, shape, base)
-        _fill_line(arrays, (cell, base, taps, rest), z, y, results)
+        _fill_line(arrays, (cell, base, taps, rest, clear), z, y, results)
 
 
 @_compiled
@@ -79,11 +80,11 @@ def _fill_line(arrays: Any, line: Any, z: Any, y: Any, results: Any) -> Any:
     to_image, to_classes, to_weight = results
     channels, nz, ny, nx = to_image.shape
     mz, my, mx = to_classes.shape
-    cell, base, taps, rest = line
+    cell, base, taps, rest, clear = line
     last = np.int64(0)
     while last < nx:
         first = last
-        inside, last = _run(cell, weight.shape, first)
+        inside, last = (True, nx) if clear else _run(cell, weight.shape, first)
         for c in range(channels):
             if inside:
                 _cubic(image[c], (base, taps), first, last, to_image[c, z, y])
@@ -119,7 +120,8 @@ def _fold(rest: Any, cell: Any, size: Any) -> Any:
     """Bring positions beyond an axis of `size` >= 2 pixels to where they mirror, in place.
 
     What is at -p is at p, and what is at size - 1 + p is at size - 1 - p: afterwards 0 <= cell <= size - 2, with
-    the rest in [0, 1]. Interpolation is even-handed, so it may just as well happen there.
+    the rest in [0, 1]. Interpolation is even-handed, so it may just as well happen there. Tells whether all cells
+    stay clear of both ends, so that cubic interpolation finds all its pixels.
     """
     one, last = np.float32(1), np.int32(size - 2)
     beyond = True
@@ -134,6 +136,7 @@ def _fold(rest: Any, cell: Any, size: Any) -> Any:
             cell[x], rest[x] = c, t
             low, high = min(low, c), max(high, c)
         beyond = bool(low < 0 or high > last)
+    return bool(low > 0 and high < last)
 
 
 @_compiled

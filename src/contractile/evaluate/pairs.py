@@ -14,17 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contractile.images import Source, find, open_lazily, read, read_labels, read_probabilities
+from contractile.images import Source, find, match_names, open_lazily, read, read_labels, read_probabilities
 
 Labels = NDArray[np.integer[Any]]
 Probabilities = NDArray[np.floating[Any]]
 
 ROLES = re.compile(r"_(labels|probabilities|overlay)(?=$|_\d+$)")  # what predict adds to a name
-WORDS = re.compile(
-    r"(^|[_\-. ])(images?|imgs?|raw|volume|masks?|labels?|seg|segmentation|gt|truth|groundtruth|annotations?)"
-    r"(?=$|[_\-. ]|\d)",
-    re.IGNORECASE,
-)
 SHOWN_NAMES = 3
 GREY_VALUES = 16  # more values than this, and mostly no two neighbours alike: a grey map, not labels
 ALIKE = 0.4
@@ -241,29 +236,5 @@ def _match_pages(groups: dict[str, list[Source]], truth: list[Source]) -> dict[s
 
 
 def _match(predicted: list[str], truth: list[str]) -> dict[str, int]:
-    """predicted name -> place in `truth`: by name, without words such as mask, or by numbers; the best."""
-    if len(predicted) == len(truth) == 1:
-        return {predicted[0]: 0}
-    best: dict[str, int] = {}
-    for key in (str.casefold, _without_words, _numbers):
-        places = _unique([key(name) for name in truth])
-        mine = _unique([key(name) for name in predicted])
-        found = {predicted[mine[k]]: places[k] for k in mine if k and k in places}
-        if len(found) > len(best):
-            best = found
-        if len(best) == len(truth):
-            break
-    return best
-
-
-def _unique(keys: list[str]) -> dict[str, int]:
-    """Key -> place, without keys that several share."""
-    return {key: i for i, key in enumerate(keys) if keys.count(key) == 1}
-
-
-def _without_words(name: str) -> str:
-    return WORDS.sub("", name).strip("_-. ").casefold()
-
-
-def _numbers(name: str) -> str:
-    return "-".join(str(int(digits)) for digits in re.findall(r"\d+", name))
+    """Predicted name -> place in `truth`."""
+    return {name: truth.index(other) for name, other in match_names(predicted, truth).items()}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contractile.images.intensity import Affine as Affine
 from contractile.images.intensity import Normalization as Normalization
+from contractile.images.names import match_names as match_names
 from contractile.images.overlay import overlay as overlay
 from contractile.images.reading import Image as Image
 from contractile.images.reading import LazyImage as LazyImage

@@ -16,6 +16,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from contractile.unet.symmetry import ORBIT, share_statistics, tie
+
 KERNEL = 3
 CONVOLUTIONS_PER_LEVEL = 2
 
@@ -36,12 +38,20 @@ class UNetConfig(BaseModel):
     activate_up: bool = Field(default=False, description="norm and ReLU after each up-convolution, too")
     head_kernel: Literal[1, 3] = 1
     sigmoid: bool = Field(default=False, description="one output channel, squashed into [0, 1]")
+    symmetry: Literal["none", "square"] = Field(
+        default="none", description="kernels tied under quarter turns and mirrors; width counts all eight poses"
+    )
 
     def model_post_init(self, _context: object) -> None:
         if self.sigmoid != (self.classes == 1):
             raise ValueError(
                 f"sigmoid must be true exactly when classes is 1, got sigmoid={self.sigmoid} with "
                 f"classes={self.classes}; use classes=2 for a soft-max, or sigmoid=True for one channel"
+            )
+        if self.symmetry == "square" and (self.width % ORBIT or self.head_kernel != 1):
+            raise ValueError(
+                f"symmetry square needs a width that is a multiple of {ORBIT} and head_kernel 1, got width "
+                f"{self.width} and head_kernel {self.head_kernel}; use width {max(1, self.width // ORBIT) * ORBIT}"
             )
 
     @classmethod
@@ -95,7 +105,7 @@ class UNetConfig(BaseModel):
 
     @property
     def parameters(self) -> int:
-        """Number of learned values, from the configuration alone (no tensor is made)."""
+        """Number of weights of the ordinary network, from the configuration alone (no tensor is made)."""
         affine = 2 if self.norm == "batch" else 0
         conv, up, head = (int(side**self.dims) for side in (KERNEL, 2, self.head_kernel))
         ins = (self.channels, *self.widths)
@@ -195,6 +205,8 @@ class UNet(nn.Module):
         self.expand = nn.ModuleList(_block(config, wide, narrow) for narrow, wide in steps)
         self.head = _convolution(config, config.width, config.classes, config.head_kernel)
         self.apply(_initialise)
+        if config.symmetry == "square":
+            tie(self, first=self.contract[0][0], head=self.head)  # type: ignore[index]
 
     def forward(self, x: Tensor) -> Tensor:
         scores = self._scores(x)
@@ -234,6 +246,19 @@ class UNet(nn.Module):
             )
         for size in x.shape[2:]:
             config.feature_sizes(int(size))
+
+
+def fold(network: UNet) -> UNet:
+    """An ordinary network with the same output in evaluation: the tie of its kernels folded into plain weights."""
+    plain = UNet(network.config.model_copy(update={"symmetry": "none"}))
+    state = {}
+    for key in plain.state_dict():
+        path, name = key.rsplit(".", 1)
+        state[key] = getattr(network.get_submodule(path), name).detach()
+    plain.load_state_dict(state)
+    if network.config.symmetry == "square":
+        share_statistics(plain)
+    return plain.eval()
 
 
 def _convolution(config: UNetConfig, channels: int, width: int, kernel: int) -> nn.Module:

@@ -1,0 +1,45 @@
+"""Which file belongs to which: names matched whole, without words such as mask, or by their numbers."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+ROLE = re.compile(
+    r"(^|[_\-. ])(images?|imgs?|raw|volume|masks?|labels?|seg|segmentation|gt|truth|groundtruth|annotations?)"
+    r"(?=$|[_\-. ]|\d)",
+    re.IGNORECASE,
+)
+
+
+def match_names(names: Sequence[str], others: Sequence[str]) -> dict[str, str]:
+    """Name -> its partner among `others`, in the order of `names`.
+
+    One name and one other always match. Otherwise the first of three readings that pairs all of `others`
+    is taken, or the one that pairs most: the whole name, the name without the words for images and labels
+    ("a_img", "a_mask"), its numbers ("t007", "man_seg007"). Names that a reading does not tell apart stay alone.
+    """
+    if len(names) == len(others) == 1:
+        return {names[0]: others[0]}
+    best: dict[str, str] = {}
+    for key in (str.casefold, _without_role, _numbers):
+        partners = _by_key(others, key)
+        pairs = {name: partners[k] for k, name in _by_key(names, key).items() if k and k in partners}
+        best = max(best, pairs, key=len)
+        if len(best) == len(others):
+            break
+    return best
+
+
+def _by_key(names: Sequence[str], key: Callable[[str], str]) -> dict[str, str]:
+    counts = Counter(key(name) for name in names)
+    return {key(name): name for name in names if counts[key(name)] == 1}
+
+
+def _without_role(name: str) -> str:
+    return ROLE.sub("", name).strip("_-. ").casefold()
+
+
+def _numbers(name: str) -> str:
+    return "-".join(str(int(digits)) for digits in re.findall(r"\d+", name))

@@ -1,0 +1,7 @@
+"""The U-Net: its configuration, its arithmetic, the network, and symmetry built into its kernels."""
+
+from __future__ import annotations
+
+from contractile.unet.network import UNet as UNet
+from contractile.unet.network import UNetConfig as UNetConfig
+from contractile.unet.network import fold as fold

@@ -1,0 +1,145 @@
+"""Kernels tied under the eight symmetries of the square: quarter turns and mirrors of the last two axes.
+
+Channels come in orbits of eight, one for each symmetry (Cohen and Welling 2016, arXiv:1602.07576). A kernel from
+orbits to orbits is one free kernel per pair, seen in eight poses: with g, h symmetries and d an offset,
+
+    expanded[(o, g), (i, h)](d) = free[o, i, g^-1 h](g^-1 d)
+
+so that turning or mirroring the input turns or mirrors every map and permutes its orbit, and the class scores,
+which weigh the members of an orbit alike, simply turn along. The expansion is a parametrization of ordinary layers:
+folded away, an ordinary `UNet` remains.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+ORBIT = 8
+CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
+TRANSPOSED = (nn.ConvTranspose2d, nn.ConvTranspose3d)
+NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+def transform(array: NDArray[Any], symmetry: int) -> NDArray[Any]:
+    """An array (..., Y, X) under symmetry 0..7: a mirror for 4 and above, then `symmetry % 4` quarter turns."""
+    mirrored = array[..., ::-1] if symmetry >= 4 else array
+    return np.rot90(mirrored, symmetry % 4, axes=(-2, -1))
+
+
+@functools.cache
+def _divide() -> NDArray[np.intp]:
+    """(8, 8) table of g^-1 h."""
+    square = np.arange(9).reshape(3, 3)
+    place = {transform(square, g).tobytes(): g for g in range(ORBIT)}
+    product = np.array(
+        [[place[transform(transform(square, h), g).tobytes()] for h in range(ORBIT)] for g in range(ORBIT)]
+    )
+    return np.argsort(product, axis=1)  # row g of the product is the permutation h -> g h
+
+
+@functools.cache
+def _poses(kernel: tuple[int, ...], orbits_in: bool) -> tuple[Tensor, Tensor]:
+    """For each symmetry g, where entry (h, d) of a kernel comes from; and the inverse permutations. (8, n) each."""
+    members = ORBIT if orbits_in else 1
+    index = np.arange(members * int(np.prod(kernel))).reshape(members, *kernel)
+    rows = []
+    for g in range(ORBIT):
+        moved = transform(index, g)  # (h, d) -> (h, g^-1 d)
+        rows.append((moved[_divide()[g]] if orbits_in else moved).ravel())
+    poses = np.stack(rows)
+    return torch.from_numpy(poses.copy()), torch.from_numpy(np.argsort(poses, axis=1))
+
+
+class _Expand(torch.autograd.Function):
+    """Free kernels (O, I, n) -> their poses (O, 8, I, n). Both directions gather; none scatters."""
+
+    @staticmethod
+    def forward(ctx: Any, free: Tensor, poses: Tensor, inverse: Tensor) -> Tensor:
+        ctx.save_for_backward(inverse)
+        return torch.stack([free.index_select(2, pose) for pose in poses], dim=1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (inverse,) = ctx.saved_tensors
+        total = gradient[:, 0].index_select(2, inverse[0])
+        for g in range(1, ORBIT):
+            total += gradient[:, g].index_select(2, inverse[g])
+        return total, None, None
+
+
+class _Kernel(nn.Module):
+    """Weight of a convolution: free (O, I, h, *k) <-> expanded (8 O, 8 I, *k); I has no orbits at the image."""
+
+    def __init__(self, weight: Tensor, *, orbits_in: bool, transposed: bool) -> None:
+        super().__init__()
+        self._orbits_in, self._transposed = orbits_in, transposed
+        poses, inverse = _poses(tuple(weight.shape[2:]), orbits_in)
+        self.register_buffer("_poses", poses, persistent=False)
+        self.register_buffer("_inverse", inverse, persistent=False)
+
+    def forward(self, free: Tensor) -> Tensor:
+        outs, ins, members, *kernel = free.shape
+        expanded: Tensor = _Expand.apply(  # type: ignore[no-untyped-call]
+            free.reshape(outs, ins, -1), self._poses, self._inverse
+        )
+        expanded = expanded.reshape(outs * ORBIT, ins * members, *kernel)
+        expanded = expanded.transpose(0, 1) if self._transposed else expanded
+        return expanded.contiguous(memory_format=torch.channels_last) if expanded.ndim == 4 else expanded
+
+    def right_inverse(self, expanded: Tensor) -> Tensor:
+        if self._transposed:
+            expanded = expanded.transpose(0, 1)
+        members = ORBIT if self._orbits_in else 1
+        first = expanded[::ORBIT]  # the pose of the identity
+        return first.reshape(first.shape[0], -1, members, *first.shape[2:]).clone()
+
+
+class _Repeat(nn.Module):
+    """One value per orbit, repeated over its members along an axis: biases, norms, the head's weights."""
+
+    def __init__(self, axis: int = 0) -> None:
+        super().__init__()
+        self._axis = axis
+
+    def forward(self, free: Tensor) -> Tensor:
+        return free.repeat_interleave(ORBIT, dim=self._axis)
+
+    def right_inverse(self, expanded: Tensor) -> Tensor:
+        first = torch.arange(0, expanded.shape[self._axis], ORBIT, device=expanded.device)
+        return expanded.index_select(self._axis, first)
+
+
+def tie(network: nn.Module, *, first: nn.Module, head: nn.Module) -> None:
+    """Tie every layer of a network in place; `first` sees the image, `head` gives the class scores."""
+    for layer in list(network.modules()):
+        if layer is head:
+            parametrize.register_parametrization(layer, "weight", _Repeat(axis=1))
+        elif isinstance(layer, CONVOLUTIONS + TRANSPOSED):
+            kernel = _Kernel(layer.weight, orbits_in=layer is not first, transposed=isinstance(layer, TRANSPOSED))
+            parametrize.register_parametrization(layer, "weight", kernel)
+            parametrize.register_parametrization(layer, "bias", _Repeat())
+        elif isinstance(layer, NORMS):
+            parametrize.register_parametrization(layer, "weight", _Repeat())
+            parametrize.register_parametrization(layer, "bias", _Repeat())
+
+
+def share_statistics(network: nn.Module) -> None:
+    """Give all members of an orbit the same running statistics, in place: what exact symmetry in evaluation needs."""
+    for layer in network.modules():
+        if isinstance(layer, NORMS):
+            _share(layer)
+
+
+def _share(norm: Any) -> None:
+    """Mean and variance over the members of each orbit together: E[var] + var[mean]."""
+    mean, var = (values.reshape(-1, ORBIT) for values in (norm.running_mean, norm.running_var))
+    total = var.mean(dim=1) + mean.var(dim=1, unbiased=False)
+    norm.running_mean.copy_(mean.mean(dim=1).repeat_interleave(ORBIT))
+    norm.running_var.copy_(total.repeat_interleave(ORBIT))
