@@ -1,51 +1,41 @@
-"""The training loop, and nothing else: examples -> samples -> loss -> model file.
-
-A run folder holds `model.safetensors` (the best network on the validation images), `state.ckpt` (the last
-state, to resume from), `history.csv`, TensorBoard events and `recipe.toml`.
-"""
+"""The moving parts of a run: network, optimiser, samples, validation, state."""
 
 from __future__ import annotations
 
 import copy
-import csv
-import hashlib
 import logging
 import math
-import os
-import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 
-from contractile.dataset import Batch, Example, Samples, load_examples, pair_up, split
+from contractile.dataset import Batch, Example, Samples
 from contractile.engine import EngineConfig, find_device, native_precision
 from contractile.evaluate import EvaluateConfig, Evaluation, evaluate
 from contractile.images import replacing
 from contractile.loss import combined
 from contractile.model import Model, ModelCard, load, save
 from contractile.predict import Predictor
-from contractile.recipe import OptimizerConfig, Recipe, derive, read_recipe
+from contractile.recipe import OptimizerConfig, Recipe
+from contractile.train.folder import (
+    HISTORY_FILE,
+    MODEL_FILE,
+    RECIPE_FILE,
+    STATE_FILE,
+    trace_provenance,
+    write_history,
+)
 from contractile.unet import UNet, fold
 
 logger = logging.getLogger(__name__)
 
-MODEL_FILE, STATE_FILE, HISTORY_FILE, RECIPE_FILE = (
-    "model.safetensors",
-    "state.ckpt",
-    "history.csv",
-    "recipe.toml",
-)
 MEASURED_STEPS = 6
-LOGGED_ROWS = 200
 # Validation during the run looks at this many images, evenly spaced; the last one looks at all.
 VALIDATED_IMAGES = 12
 VALIDATION_SCORES = {
@@ -54,16 +44,6 @@ VALIDATION_SCORES = {
     "objects": ("f1", "pq", "seg", "iou", "dice"),
 }
 STEERING = {"classes": "iou", "objects": "f1"}
-
-
-@dataclass(frozen=True)
-class Status:
-    """Where a run stands: `step` of `steps`, the mean loss of late, the best steering score so far."""
-
-    step: int
-    steps: int
-    loss: float
-    best: float | None
 
 
 @dataclass(frozen=True)
@@ -78,80 +58,8 @@ class Run:
     validation: list[Example]
 
 
-Progress = Callable[[Status], None]
-
-
-def train(
-    images: str | Path,
-    labels: str | Path,
-    *,
-    out: str | Path,
-    recipe: str | Path | Mapping[str, Any] | None = None,
-    validation: tuple[str | Path, str | Path] | None = None,
-    resume: bool = False,
-    progress: Progress | None = None,
-) -> Run:
-    """Train on annotated images and write a run folder.
-
-    `images`, `labels`: a folder, glob, file or multi-page stack each; pairs match by name. `recipe`: a
-    name, a TOML file, or a mapping of recipe fields such as `{"minutes": 10}` or `{"steps": 500, "seed": 1}`.
-    `validation`: images and labels to validate on (default: the last fifth of the pairs). `resume`
-    continues the run in `out` with the recipe it began with.
-
-    Raises ValueError or OSError with one line that names the cure, before anything is written.
-    """
-    started = time.monotonic()
-    folder = Path(out)
-    _check_folder(folder, resume=resume)
-    changes = read_recipe(folder / RECIPE_FILE if resume else recipe)
-    dims = changes.get("network", {}).get("dims", 2)
-    training = load_examples(pair_up(images, labels, dims=dims), dims=dims)
-    fitted = derive(training, changes)
-    if validation is None:
-        training, held_out = split(training, fitted.val_fraction)
-    else:
-        held_out = load_examples(pair_up(*validation, dims=dims), dims=dims)
-    return fit(training, held_out, fitted, folder=folder, progress=progress, started=started)
-
-
-def fit(
-    training: Sequence[Example],
-    validation: Sequence[Example],
-    recipe: Recipe,
-    *,
-    folder: Path,
-    progress: Progress | None = None,
-    started: float | None = None,
-) -> Run:
-    """Train on examples in memory, from the last state in `folder` where there is one.
-
-    `started` (of `time.monotonic`) is when the time budget began to run: now, unless given. Raises
-    FloatingPointError when the loss is no longer a number, MemoryError when a batch does not fit.
-    """
-    started = time.monotonic() if started is None else started
-    trainer = _Trainer(recipe, training, validation, folder)
-    steps = recipe.steps or trainer.measure_steps(60 * (recipe.minutes or math.inf), started)
-    trainer.begin(steps)
-    every, logged = max(1, steps // recipe.validations), max(1, steps // LOGGED_ROWS)
-    losses: list[float] = []
-    batches = trainer.samples.batches(trainer.step, rank=trainer.fabric.global_rank, ranks=trainer.fabric.world_size)
-    for batch in batches if trainer.step < steps else ():
-        losses.append(trainer.take_step(batch))
-        if trainer.step % logged == 0 or trainer.step == steps:
-            trainer.record(sum(losses) / len(losses), trainer.seconds_before + time.monotonic() - started)
-            losses.clear()
-        if trainer.step % every == 0 or trainer.step == steps:
-            trainer.validate()
-        if progress is not None:
-            progress(Status(trainer.step, steps, trainer.latest_loss, trainer.best))
-        if trainer.step == steps:
-            break
-    batches.close()
-    return trainer.finish()
-
-
-class _Trainer:
-    """The moving parts of one run: network, optimiser, samples, history."""
+class Trainer:
+    """One run, step by step; `train` and `fit` call the tune."""
 
     def __init__(
         self, recipe: Recipe, training: Sequence[Example], validation: Sequence[Example], folder: Path
@@ -166,7 +74,7 @@ class _Trainer:
         optimizer = _make_optimizer(self.network, recipe.optimizer)
         self._class_scores, self.optimizer = self.fabric.setup(_ClassScores(self.network), optimizer)
         self.samples = Samples(training, recipe.targets, recipe.samples, seed=recipe.seed)
-        self.provenance = _provenance([*training, *validation], recipe)
+        self.provenance = trace_provenance([*training, *validation], recipe)
         self.step = 0
         self.best: float | None = None
         self.history: list[dict[str, float]] = []
@@ -254,7 +162,7 @@ class _Trainer:
                 self.best = steering
                 save(self._model(scores), self.folder / MODEL_FILE)
             self._save_state()
-            _write_history(self.folder / HISTORY_FILE, self.history)
+            write_history(self.folder / HISTORY_FILE, self.history)
         self.fabric.barrier()
 
     def finish(self) -> Run:
@@ -365,43 +273,3 @@ def _make_optimizer(network: UNet, config: OptimizerConfig) -> torch.optim.Optim
     if config.kind == "sgd":
         return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum)
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.momentum, 0.999))
-
-
-def _provenance(examples: Sequence[Example], recipe: Recipe) -> dict[str, Any]:
-    """Where a model comes from: data, versions, machine, date."""
-    digest = hashlib.sha256()
-    for example in examples:
-        digest.update(example.pixels.tobytes())
-        digest.update(example.labels.tobytes())
-    return {
-        "data_sha256": digest.hexdigest(),
-        "images": len(examples),
-        "recipe": recipe.base,
-        "contractile": version("contractile"),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}",
-        "device": str(find_device(recipe.device)),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _check_folder(folder: Path, *, resume: bool) -> None:
-    """The run folder must be new, or hold a run when resuming; it must be writable."""
-    if resume and not (folder / STATE_FILE).is_file():
-        raise FileNotFoundError(f"out {folder} holds no {STATE_FILE} to resume from; leave out --resume to start a run")
-    if not resume and (folder / RECIPE_FILE).exists():
-        raise FileExistsError(f"out {folder} already holds a run; resume it with --resume, or choose another folder")
-    nearest = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise PermissionError(
-            f"out {folder} cannot be made: {nearest} is not a folder you may write to; choose another"
-        )
-
-
-def _write_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:
-    columns = list(dict.fromkeys(column for row in history for column in row))
-    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(history)

@@ -1,0 +1,51 @@
+"""What the README and the architecture page claim can be checked, and is."""
+
+import ast
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer.main
+
+import contractile
+from contractile.cli import app
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [
+    line.split("#")[0].strip()
+    for page in ("README.md", "docs/log.md", "benchmarks/RESULTS.md")
+    for line in (ROOT / page).read_text(encoding="utf-8").splitlines()
+    if re.match(r"    contractile \w", line)
+]
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_every_command_line_can_be_parsed(line):
+    verb, *words = shlex.split(line)[1:]
+    command = typer.main.get_command(app).commands[verb]
+    command.make_context(verb, words, resilient_parsing=False)
+
+
+def test_the_python_example_names_what_exists():
+    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    used = {
+        node.attr
+        for node in ast.walk(ast.parse(block))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "ct"
+    }
+    assert used
+    assert used <= set(contractile.__all__)
+
+
+def test_the_tree_names_every_room():
+    rooms = {path.name for path in (ROOT / "src" / "contractile").iterdir() if not path.name.startswith("_")}
+    named = {
+        f"{name}{slash}".rstrip("/") for name, slash in re.findall(r"^      (\w+(?:\.py)?)(/?) ", README, re.MULTILINE)
+    }
+    assert named == rooms
+
+
+def test_the_public_names_stay_few():
+    assert len(contractile.__all__) <= 16

@@ -1,0 +1,97 @@
+"""Symmetry built into the kernels: turn or mirror the image and the result turns or mirrors along."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contractile.unet import UNet, UNetConfig, fold
+from contractile.unet.symmetry import ORBIT, transform
+
+CONFIGS = {
+    "padded": UNetConfig(width=8, depth=2, symmetry="square"),
+    "valid": UNetConfig(width=8, depth=1, padding="valid", norm="none", symmetry="square"),
+    "two channels": UNetConfig(width=8, depth=1, channels=2, classes=3, activate_up=True, symmetry="square"),
+    "3-D": UNetConfig(dims=3, width=8, depth=1, symmetry="square"),
+}
+
+
+def trained(config):
+    """A network whose weights and statistics have moved, as after some training."""
+    torch.manual_seed(0)
+    network = UNet(config)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.05)
+    for _ in range(3):
+        optimizer.zero_grad()
+        size = config.input_size(8)
+        network(torch.randn(2, config.channels, *[size] * config.dims)).pow(2).mean().backward()
+        optimizer.step()
+    return network
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def pair(request):
+    network = trained(CONFIGS[request.param])
+    return network, fold(network)
+
+
+@settings(max_examples=16)
+@given(symmetry=st.integers(0, ORBIT - 1), seed=st.integers(0, 100))
+def test_the_result_turns_with_the_image(pair, symmetry, seed):
+    network, plain = pair
+    config = network.config
+    height, width = config.input_size(9), config.input_size(20)
+    depth = [config.input_size(4)] * (config.dims - 2)
+    x = np.random.default_rng(seed).standard_normal((1, config.channels, *depth, height, width)).astype(np.float32)
+    with torch.no_grad():
+        straight = plain(torch.from_numpy(x)).numpy()
+        turned = plain(torch.from_numpy(transform(x, symmetry).copy())).numpy()
+    np.testing.assert_allclose(turned, transform(straight, symmetry), atol=1e-5)
+
+
+def test_a_folded_network_is_an_ordinary_one(pair):
+    network, plain = pair
+    assert plain.config == network.config.model_copy(update={"symmetry": "none"})
+    assert set(plain.state_dict()) == set(UNet(plain.config).state_dict())
+    assert not plain.training
+    free = sum(p.numel() for p in network.parameters())
+    assert free < sum(p.numel() for p in plain.parameters()) / 4
+
+
+def test_folding_leaves_the_network_as_it_was(pair):
+    network, plain = pair
+    again = fold(network)
+    assert all(torch.equal(a, b) for a, b in zip(plain.state_dict().values(), again.state_dict().values(), strict=True))
+    size = network.config.input_size(8)
+    network.train()(torch.randn(1, network.config.channels, *[size] * network.config.dims)).sum().backward()
+    assert all(p.grad is not None for p in network.parameters())
+
+
+def test_without_statistics_training_and_folded_networks_agree():
+    network = trained(CONFIGS["valid"])
+    x = torch.randn(1, 1, network.config.input_size(8), network.config.input_size(8))
+    with torch.no_grad():
+        torch.testing.assert_close(network.eval()(x), fold(network)(x), atol=1e-5, rtol=1e-5)
+
+
+def test_gradients_are_those_of_the_expansion():
+    from contractile.unet.symmetry import _Expand, _poses
+
+    poses, inverse = _poses((3, 3), True)
+    free = torch.randn(2, 3, ORBIT * 9, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda w: _Expand.apply(w, poses, inverse), (free,))
+
+
+def test_initial_weights_keep_their_variance():
+    torch.manual_seed(0)
+    network = fold(UNet(UNetConfig(width=32, depth=1, symmetry="square")))
+    layer = network.contract[0][3]
+    assert float(layer.weight.detach().std()) == pytest.approx((2 / (9 * 32)) ** 0.5, rel=0.1)
+
+
+def test_widths_that_hold_no_whole_orbits_are_refused():
+    with pytest.raises(ValueError, match=r"symmetry square needs a width that is a multiple of 8 .*got width 12"):
+        UNetConfig(width=12, symmetry="square")
+    with pytest.raises(ValueError, match="head_kernel 1, got width 8 and head_kernel 3"):
+        UNetConfig(width=8, head_kernel=3, symmetry="square")
