@@ -28,15 +28,15 @@ def _compiled(function: _F) -> _F:
 
 
 @_compiled
-def positions(plan: Any, z: Any, y: Any, at: Any) -> Any:
-    """Where line (z, y) of the tile lies: fills `at` (3, X) float32.
+def positions(plan: Any, z: Any, y: Any, from_axis: Any, at: Any) -> Any:
+    """Where line (z, y) of the tile lies: fills `at` (3, X) float32, `from_axis` on.
 
     plan: start (3,), matrix (3, 3), vectors (3, gz, gy, gx) and the spline weights (g, tile size) of each
     axis, all float32.
     """
     start, matrix, vectors, wz, wy, wx = plan
     _, gz, gy, gx = vectors.shape
-    for axis in range(3):
+    for axis in range(from_axis, 3):
         line, slope = at[axis], matrix[axis, 2]
         base = start[axis] + matrix[axis, 0] * np.float32(z) + matrix[axis, 1] * np.float32(y)
         for x in range(len(line)):
@@ -57,15 +57,16 @@ def warp_tile(arrays: Any, whole: Any, plan: Any, results: Any) -> Any:
     middle of the tile as they hold.
     """
     _, nz, ny, nx = results[0].shape
-    rest, cell, base = np.empty((3, nx), np.float32), np.zeros((3, nx), np.int32), np.empty(nx, np.int64)
+    rest, cell, base = np.zeros((3, nx), np.float32), np.zeros((3, nx), np.int32), np.empty(nx, np.int64)
     taps = np.zeros((3, 4, nx), np.float32)
     taps[0, 1] = 1
     shape = arrays[1].shape
+    from_axis = 1 if shape[0] == 1 else 0  # one plane: Z stays at pixel 0, rest 0
     for zy in range(nz * ny):
         z, y = zy // ny, zy % ny
-        positions(plan, z, y, rest)
+        positions(plan, z, y, from_axis, rest)
         clear = True
-        for axis in range(1 if shape[0] == 1 else 0, 3):
+        for axis in range(from_axis, 3):
             _split(rest[axis], whole[axis], cell[axis])
             clear = _fold(rest[axis], cell[axis], shape[axis]) and clear
             _keys(rest[axis], taps[axis])

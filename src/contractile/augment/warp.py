@@ -76,7 +76,7 @@ class Warp:
         sizes = [weights.shape[1] for weights in plan[3:]]  # (Z, Y, X)
         at = np.empty((*sizes[:2], 3, sizes[2]), np.float32)
         for z, y in np.ndindex(*sizes[:2]):
-            positions(plan, z, y, at[z, y])
+            positions(plan, z, y, 0, at[z, y])
         placed = np.moveaxis(at, 2, 0).astype(np.float64) + whole.reshape(3, 1, 1, 1)  # (3, Z, Y, X)
         return placed[3 - len(self.tile) :].reshape(-1, *self.tile)
 
@@ -120,7 +120,7 @@ def draw_warp(tile: tuple[int, ...], centre: tuple[int, ...], *, config: WarpCon
     half = (np.asarray(tile) - 1) / 2
     middle = np.asarray(centre) - np.asarray(tile) // 2 + half
     first = middle - matrix @ half
-    if np.isin(matrix, (-1, 0, 1)).all():  # a symmetry of the grid: put pixels on pixels, not between them
+    if (matrix == np.rint(matrix)).all():  # a symmetry of the grid: put pixels on pixels, not between them
         middle = middle + np.floor(first) - first
     return Warp(tuple(tile), middle, matrix, vectors)
 
@@ -197,7 +197,8 @@ def _draw_vectors(
 def _turn(dims: int, plane: tuple[int, ...], degrees: float) -> NDArray[np.float64]:
     c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     matrix = np.eye(dims)
-    matrix[np.ix_(plane, plane)] = ((c, -s), (s, c))
+    a, b = plane
+    matrix[a, a], matrix[a, b], matrix[b, a], matrix[b, b] = c, -s, s, c
     return matrix
 
 
