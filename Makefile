@@ -31,10 +31,9 @@ $(READY): pyproject.toml
 
 # Without their dependencies, or peers would bring another build of PyTorch.
 $(VENV)/.bench: $(READY)
-	$(BIN)/python -m pip install --quiet ".[openvino]" "einops>=0.8"
+	$(BIN)/python -m pip install --quiet "einops>=0.8"
 	$(BIN)/python -m pip install --quiet --no-binary elasticdeform elasticdeform
 	$(BIN)/python -m pip install --quiet --no-deps "monai>=1.4" "dynamic-network-architectures>=0.4" "unet>=0.8"
-	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	touch $(VENV)/.bench
 
 clean:
