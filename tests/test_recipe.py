@@ -33,11 +33,10 @@ def test_a_recipe_fits_the_data():
     assert derive(examples(), {"base": "paper", "steps": 3}).network.width == 64
 
 
-def test_a_short_budget_takes_a_narrow_network():
-    assert (
-        derive(examples(), {"minutes": 1, "device": "cpu"}).network.width
-        < derive(examples(), {"device": "cpu"}).network.width
-    )
+def test_a_short_budget_takes_free_kernels_and_small_batches():
+    short, usual = (derive(examples(), {"device": "cpu", "minutes": minutes}) for minutes in (1, 10))
+    assert (short.network.symmetry, usual.network.symmetry) == ("none", "square")
+    assert short.samples.batch < usual.samples.batch
 
 
 def test_a_recipe_comes_back_from_its_file(tmp_path):

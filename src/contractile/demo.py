@@ -18,7 +18,7 @@ from contractile.train import Run, Status, train
 TRAINING_IMAGES = 12
 TRAINING_SIDE = 320
 LARGE_SIDE = 2048
-MINUTES = 1.0
+MINUTES = 1.5
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from contractile.unet import UNetConfig
 
 NAMES = ("default", "paper")
 DEFAULT_MINUTES = 10.0
+SHORT_MINUTES = 3.0
 
 
 class OptimizerConfig(BaseModel):
@@ -156,20 +157,22 @@ def _budget(changes: Mapping[str, Any]) -> float:
 
 
 def _default(examples: Sequence[Example], dims: Literal[2, 3], minutes: float, device: str) -> Recipe:
-    """Padded network with batch norm, AdamW and a cosine; width and tile for the device, the budget and the data."""
+    """Padded network with batch norm, AdamW and a cosine; width, tile and batch for device, budget and data."""
     fast = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
-    width = 32 if fast else 16 if minutes >= 3 else 8
+    short = not fast and minutes < SHORT_MINUTES
     depth = 4 if dims == 2 else 3
     stride = 2**depth
     side = 256 if dims == 2 else 64
     # A tile larger than the images would show little but mirror images.
     typical = np.median([example.labels.shape for example in examples], axis=0)
     tile = tuple(int(min(side, max(stride, n // stride * stride))) for n in typical)
-    batch = max(1, round((4 if dims == 2 else 2) * side**dims / np.prod(tile)))
+    batch = max(1, round((4 if dims == 2 else 2) * side**dims / np.prod(tile)) // (2 if short else 1))
     return Recipe(
-        network=UNetConfig(dims=dims, width=width, depth=depth, symmetry="square"),
+        # Few steps go further with free kernels and small batches (docs/log.md).
+        network=UNetConfig(dims=dims, width=32 if fast else 16, depth=depth, symmetry="none" if short else "square"),
         samples=SampleConfig(tile=tile, core=tile, batch=min(batch, 16)),
-        targets=TargetConfig(task="objects", w0=10, sigma=5, balance=False),
+        targets=TargetConfig(task="objects", w0=5, sigma=5, balance=False),
+        optimizer=OptimizerConfig(warmup=20 if short else 50),
     )
 
 

@@ -85,7 +85,7 @@ def fit(
     trainer = Trainer(recipe, training, validation, folder)
     steps = recipe.steps or trainer.measure_steps(60 * (recipe.minutes or math.inf), started)
     trainer.begin(steps)
-    every, logged = -(-steps // recipe.validations), -(-steps // LOGGED_ROWS)
+    every, logged = max(1, steps // recipe.validations), max(1, steps // LOGGED_ROWS)
     losses: list[float] = []
     batches = trainer.samples.batches(trainer.step, rank=trainer.fabric.global_rank, ranks=trainer.fabric.world_size)
     for batch in batches if trainer.step < steps else ():
