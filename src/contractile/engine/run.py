@@ -50,7 +50,7 @@ class Engine:
     "auto" takes the device CUDA, then Apple's MPS, then the processor; on the processor OpenVINO when it is
     installed; bfloat16 where the hardware multiplies it. Before the first batch is answered, the choice is
     compared with float32 PyTorch on a part of that batch: if it changes more than 0.1 % of the labels, the
-    next more exact one is taken, with a warning. Raises ValueError for what this machine does not have.
+    next more exact one is taken, with a warning if that precision was asked for. Raises ValueError for what this machine does not have.
     """
 
     def __init__(self, network: UNet, config: EngineConfig | None = None) -> None:
@@ -62,6 +62,8 @@ class Engine:
         self.precision = native_precision(self.device) if config.precision == "auto" else config.precision
         if self.precision == "int8" and self.backend != "openvino":
             raise ValueError(f"precision int8 needs the OpenVINO engine, got engine {self.backend}; {INSTALL}")
+        # What the user asked for and does not get is a warning; what the engine tried by itself is not.
+        self._told = logging.INFO if config.precision == "auto" else logging.WARNING
         self.agreement: dict[str, float] = {}
         self._run: Run | None = None
 
@@ -101,6 +103,24 @@ class Engine:
             self.calibrate([batch])
             assert self._run is not None
             return self._run
+        return self._checked(self._make(self.backend, self.precision), batch)
+
+    def _checked(self, run: Run, batch: NDArray[np.float32]) -> Run:
+        """`run` if its labels are those of float32 PyTorch on the middle of the batch, else something more exact."""
+        if (self.backend, self.precision) == ("torch", "float32"):
+            return run
+        part = _middle(batch[:1], self.config)
+        exact = softmax(self._make("torch", "float32")(part))
+        fast = softmax(run(part))
+        changed = float((fast.argmax(axis=1) != exact.argmax(axis=1)).mean())
+        largest = float(np.abs(fast - exact).max())
+        self.agreement = {"changed_labels": changed, "largest_difference": largest}
+        logger.info("%s %s: %.3f %% of labels changed, probabilities off by at most %.4f",
+                    self.backend, self.precision, 100 * changed, largest)  # fmt: skip
+        if changed <= CHANGED_LABELS:
+            return run
+        before = f"{self.backend} {self.precision}"
+        self.backend, self.precision = _more_exact(self.backend, self.precision, self.device)
         return self._checked(self._make(self.backend, self.precision), batch)
 
     def _checked(self, run: Run, batch: NDArray[np.float32]) -> Run:
