@@ -10,7 +10,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-import contractile.evaluate  # noqa: F401
+import contractile.evaluate
+import contractile.train  # noqa: F401
 from contractile import cli
 
 TINY = """
@@ -207,6 +208,11 @@ def test_options_that_make_no_sense(data, capsys, words, message):
     assert not (data / "run").exists()
 
 
+def test_axes_that_do_not_exist(data, capsys):
+    words = ("evaluate", data / "labels", data / "labels", "--dims", "4")
+    assert refused(capsys, *words) == "contractile: dims: Input should be 2 or 3, got 4"
+
+
 def test_unknown_words(capsys):
     assert "No such command" in refused(capsys, "trian")
     assert "Missing" in refused(capsys, "predict")
@@ -230,4 +236,6 @@ def test_ctrl_c_says_how_to_go_on(data, capsys, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(sys.modules["contractile.evaluate"], "evaluate", interrupted)
-    assert "--resume" in refused(capsys, "evaluate", data / "labels", data / "labels", status=130)
+    assert refused(capsys, "evaluate", data / "labels", data / "labels", status=130) == "contractile: stopped"
+    monkeypatch.setattr(sys.modules["contractile.train"], "train", interrupted)
+    assert "--resume" in refused(capsys, *train_words(data), status=130)

@@ -40,7 +40,11 @@ def test_the_python_example_names_what_exists():
 
 
 def test_the_tree_names_every_room():
-    rooms = {path.name for path in (ROOT / "src" / "contractile").iterdir() if not path.name.startswith("_")}
+    rooms = {
+        path.name
+        for path in (ROOT / "src" / "contractile").iterdir()
+        if path.suffix in ("", ".py") and path.name[0] != "_"
+    }
     named = {
         f"{name}{slash}".rstrip("/") for name, slash in re.findall(r"^      (\w+(?:\.py)?)(/?) ", README, re.MULTILINE)
     }

@@ -93,6 +93,27 @@ def test_an_interrupted_run_ends_where_it_would_have(folder):
         assert torch.equal(one, other)
 
 
+def test_a_run_stopped_before_its_first_validation_can_be_resumed(folder):
+    class StopError(Exception):
+        pass
+
+    def interrupt(status):
+        raise StopError
+
+    with pytest.raises(StopError):
+        train(folder / "images", folder / "labels", out=folder / "part", recipe=TINY, progress=interrupt)
+    resumed = train(folder / "images", folder / "labels", out=folder / "part", resume=True)
+    whole = run(folder, "whole")
+    for one, other in zip(whole.model.network.parameters(), resumed.model.network.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_channels_must_be_those_of_the_recipe(folder):
+    with pytest.raises(ValueError, match=r"image 0 must have the 3 channel\(s\) of the recipe's network, got 1"):
+        run(folder, network={"width": 8, "depth": 2, "channels": 3})
+    assert not (folder / "run").exists()
+
+
 def test_minutes_become_steps_and_are_written_down(folder):
     changes = {key: value for key, value in TINY.items() if key != "steps"}
     result = train(folder / "images", folder / "labels", out=folder / "run", recipe={**changes, "minutes": 0.05})

@@ -56,7 +56,10 @@ def train(
     if (val_images is None) != (val_labels is None):
         raise ValueError("--val-images and --val-labels go together; give both or neither")
     given = {"minutes": minutes, "steps": steps, "val_fraction": val_fraction, "seed": seed}
-    changes = read_recipe(recipe) | {key: value for key, value in given.items() if value is not None}
+    changes = read_recipe(recipe)
+    if minutes is not None:
+        changes.pop("steps", None)  # a run's recipe names both, and steps would win
+    changes |= {key: value for key, value in given.items() if value is not None}
     if device != "auto":
         changes["device"] = device
     validation = (val_images, val_labels) if val_images and val_labels else None
@@ -206,7 +209,7 @@ def info(what: Annotated[Path, typer.Argument(help="a model file, a run folder o
 
 @app.command()
 def demo(out: Annotated[Path, typer.Option(help="folder to make")] = Path("demo")) -> None:
-    """Train on synthetic images for a minute, segment a large one, score it. Needs no data and no network."""
+    """Train on synthetic images for a minute or two, segment a large one, score it. Needs no data and no network."""
     from contractile.demo import run_demo
 
     with _bar("training") as bar:
@@ -237,7 +240,8 @@ def main() -> None:
             _fail(error.format_message(), WRONG_CALL)
         raise
     if status == INTERRUPTED:
-        _fail("stopped; a training run continues with --resume", INTERRUPTED)
+        training = sys.argv[1:2] == ["train"]
+        _fail("stopped; the same command with --resume continues" if training else "stopped", INTERRUPTED)
     sys.exit(status)
 
 
@@ -248,6 +252,10 @@ def _fail(message: str, status: int) -> None:
 
 
 def _one_line(error: BaseException) -> str:
+    if hasattr(error, "errors"):  # pydantic's: the first problem is enough
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        return f"{where}: {problem['msg']}, got {problem['input']!r}"
     return " ".join(str(error).split()) or type(error).__name__
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,7 @@ def run_demo(
     run = train(
         out / "images",
         out / "labels",
-        out=out / "run",
+        out=_new_folder(out),
         recipe={"minutes": minutes},
         progress=training_progress,
     )
@@ -68,6 +69,12 @@ def run_demo(
     return Demo(
         run, evaluation, out / "large_overlay.png", write_report(run, data=(str(out / "images"), str(out / "labels")))
     )
+
+
+def _new_folder(out: Path) -> Path:
+    """`run`, or the first of `run_2`, `run_3`, ... that is not there yet: earlier demos are kept."""
+    names = itertools.chain(["run"], (f"run_{number}" for number in itertools.count(2)))
+    return next(out / name for name in names if not (out / name).exists())
 
 
 def _draw_training_set(out: Path, rng: np.random.Generator) -> None:

@@ -50,7 +50,8 @@ class Engine:
     "auto" takes the device CUDA, then Apple's MPS, then the processor; on the processor OpenVINO when it is
     installed; bfloat16 where the hardware multiplies it. Before the first batch is answered, the choice is
     compared with float32 PyTorch on a part of that batch: if it changes more than 0.1 % of the labels, the
-    next more exact one is taken, with a warning if that precision was asked for. Raises ValueError for what this machine does not have.
+    next more exact one is taken, with a warning where that precision was asked for. Raises ValueError for
+    what this machine does not have.
     """
 
     def __init__(self, network: UNet, config: EngineConfig | None = None) -> None:
@@ -121,8 +122,8 @@ class Engine:
             return run
         before = f"{self.backend} {self.precision}"
         self.backend, self.precision = _more_exact(self.backend, self.precision, self.device)
-        logger.warning("%s changes %.2f %% of the labels on this image (allowed %.1f %%); using %s %s",
-                       before, 100 * changed, 100 * CHANGED_LABELS, self.backend, self.precision)  # fmt: skip
+        logger.log(self._told, "%s changes %.2f %% of the labels on this image (allowed %.1f %%); using %s %s",
+                   before, 100 * changed, 100 * CHANGED_LABELS, self.backend, self.precision)  # fmt: skip
         return self._checked(self._make(self.backend, self.precision), batch)
 
     def _make(self, backend: str, precision: str) -> Run:

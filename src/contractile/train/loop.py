@@ -64,7 +64,17 @@ def train(
         training, held_out = split(training, fitted.val_fraction)
     else:
         held_out = load_examples(pair_up(*validation, dims=dims), dims=dims)
+    _check_channels([*training, *held_out], fitted.network.channels)
     return fit(training, held_out, fitted, folder=folder, progress=progress, started=started)
+
+
+def _check_channels(examples: Sequence[Example], channels: int) -> None:
+    for example in examples:
+        if example.pixels.shape[0] != channels:
+            raise ValueError(
+                f"image {example.name} must have the {channels} channel(s) of the recipe's network, got "
+                f"{example.pixels.shape[0]}; convert it, or leave network.channels out of the recipe"
+            )
 
 
 def fit(

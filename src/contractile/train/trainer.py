@@ -121,6 +121,8 @@ class Trainer:
             self.seconds_before = max((row.get("seconds", 0.0) for row in self.history), default=0.0)
         with replacing(self.folder / RECIPE_FILE) as path:
             path.write_text(self.recipe.to_toml(), encoding="utf-8")
+        if self.step == 0 and self.fabric.is_global_zero:
+            self._save_state()  # so that a run stopped before its first validation can be resumed, too
 
     def take_step(self, batch: Batch) -> float:
         """One optimiser step; returns the loss."""
@@ -189,6 +191,7 @@ class Trainer:
         config = EvaluateConfig(
             dims=self.recipe.network.dims,
             classes=targets.class_values if targets.task == "classes" and not two else None,
+            ignore_label=targets.ignore_label,
             resamples=0 if network is None else EvaluateConfig().resamples,
         )
         return evaluate(
