@@ -114,6 +114,17 @@ def test_channels_must_be_those_of_the_recipe(folder):
     assert not (folder / "run").exists()
 
 
+def test_two_classes_of_any_values_beside_ignored_pixels(folder):
+    for path in (folder / "labels").iterdir():
+        labels = np.where(tifffile.imread(path) > 0, 2, 1).astype(np.uint8)
+        labels[:4] = 0  # nobody looked here
+        tifffile.imwrite(path, labels)
+    result = run(folder, steps=80, optimizer={"learning_rate": 0.01}, targets={"ignore_label": 0},
+                 network={"width": 8, "depth": 2})  # fmt: skip
+    assert result.recipe.targets.class_values == (1, 2)
+    assert result.evaluation.summary["iou"].value > 0.6
+
+
 def test_minutes_become_steps_and_are_written_down(folder):
     changes = {key: value for key, value in TINY.items() if key != "steps"}
     result = train(folder / "images", folder / "labels", out=folder / "run", recipe={**changes, "minutes": 0.05})

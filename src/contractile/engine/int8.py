@@ -54,10 +54,12 @@ class Int8Backend(OpenVinoBackend):
         return graph
 
     def _key(self, shape: tuple[int, ...]) -> str:
-        """What the quantised network depends on: weights, configuration, shape and the versions of both tools."""
+        """What the quantised network depends on: weights, configuration, shape, tiles and both tools' versions."""
         digest = hashlib.sha256(repr((shape, self._network.config, version("nncf"), version("openvino"))).encode())
         for weights in self._network.state_dict().values():
             digest.update(weights.cpu().contiguous().numpy().tobytes())
+        for tile in self._tiles:
+            digest.update(tile.tobytes())
         return digest.hexdigest()[:32]
 
 

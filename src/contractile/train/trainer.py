@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
+from numpy.typing import NDArray
 
 from contractile.dataset import Batch, Example, Samples
 from contractile.engine import EngineConfig, find_device, native_precision
@@ -23,6 +25,7 @@ from contractile.loss import combined
 from contractile.model import Model, ModelCard, load, save
 from contractile.predict import Predictor
 from contractile.recipe import OptimizerConfig, Recipe
+from contractile.targets import TargetConfig
 from contractile.train.folder import (
     HISTORY_FILE,
     MODEL_FILE,
@@ -196,7 +199,7 @@ class Trainer:
         )
         return evaluate(
             [predict(example.pixels) for example in examples],
-            [example.labels for example in examples],
+            [_as_binary(example.labels, targets) if two else example.labels for example in examples],
             names=[example.name for example in examples],
             scores=VALIDATION_SCORES["binary" if two else targets.task],
             config=config,
@@ -229,6 +232,12 @@ class Trainer:
         }
         with replacing(self.folder / STATE_FILE) as path:
             torch.save(state, path)
+
+
+def _as_binary(labels: NDArray[np.int32], targets: TargetConfig) -> NDArray[np.int32]:
+    """Labels of two classes, whatever their values, as 0 and 1, and -1 where ignored."""
+    ignored = (labels < 0) | (labels == (-1 if targets.ignore_label is None else targets.ignore_label))
+    return np.where(ignored, -1, labels == targets.class_values[1]).astype(np.int32)
 
 
 class _ClassScores(torch.nn.Module):
