@@ -89,7 +89,7 @@ def fit(
     """Train on examples in memory, from the last state in `folder` where there is one.
 
     `started` (of `time.monotonic`) is when the time budget began to run: now, unless given. Raises
-    FloatingPointError when the loss is no longer a number, MemoryError when a batch does not fit.
+    FloatingPointError when the loss is no longer a number.
     """
     started = time.monotonic() if started is None else started
     trainer = Trainer(recipe, training, validation, folder)

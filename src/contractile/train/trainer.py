@@ -194,12 +194,11 @@ class Trainer:
         config = EvaluateConfig(
             dims=self.recipe.network.dims,
             classes=targets.class_values if targets.task == "classes" and not two else None,
-            ignore_label=targets.ignore_label,
             resamples=0 if network is None else EvaluateConfig().resamples,
         )
         return evaluate(
             [predict(example.pixels) for example in examples],
-            [_as_binary(example.labels, targets) if two else example.labels for example in examples],
+            [_scored_labels(example.labels, targets) for example in examples],
             names=[example.name for example in examples],
             scores=VALIDATION_SCORES["binary" if two else targets.task],
             config=config,
@@ -234,10 +233,11 @@ class Trainer:
             torch.save(state, path)
 
 
-def _as_binary(labels: NDArray[np.int32], targets: TargetConfig) -> NDArray[np.int32]:
-    """Labels of two classes, whatever their values, as 0 and 1, and -1 where ignored."""
+def _scored_labels(labels: NDArray[np.int32], targets: TargetConfig) -> NDArray[np.int32]:
+    """Labels as they are scored: -1 where ignored, and two classes, whatever their values, as 0 and 1."""
     ignored = (labels < 0) | (labels == (-1 if targets.ignore_label is None else targets.ignore_label))
-    return np.where(ignored, -1, labels == targets.class_values[1]).astype(np.int32)
+    two = len(targets.class_values) == 2
+    return np.where(ignored, -1, labels == targets.class_values[1] if two else labels).astype(np.int32)
 
 
 class _ClassScores(torch.nn.Module):
