@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import resource
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ from typing import Any
 
 import numba
 import numpy as np
+from ratios import judge
 from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
@@ -84,7 +86,7 @@ def find_reference() -> tuple[str, Callable[[Any, Any, float], int]]:
     return "StarDist's matching, ten levels", lambda t, p, level: stardist_matching(t, p, thresh=level).tp
 
 
-def compare_matching(side: int, objects: int) -> None:
+def compare_matching(side: int, objects: int) -> float:
     rng = np.random.default_rng(0)
     true = draw_labels(side, objects, rng)
     pred = np.roll(true, (3, -2), axis=(0, 1))
@@ -102,6 +104,7 @@ def compare_matching(side: int, objects: int) -> None:
     assert [m.true_positives for m in found] == expected, "the two disagree"
     pairs = len(select_objects(tabulate(pred, true)).rows)
     print(f"  {theirs / ours:.0f} times as fast; {pairs} overlapping pairs")
+    return theirs / ours
 
 
 def draw_membranes(slices: int, folder: Path | None) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -134,7 +137,7 @@ def score_with_watershed(white: np.ndarray[Any, Any], truth: np.ndarray[Any, Any
         variation_of_information(parts, basins, ignore_labels=(0,))
 
 
-def compare_thinned(slices: int, folder: Path | None) -> None:
+def compare_thinned(slices: int, folder: Path | None) -> float:
     probabilities, truth = draw_membranes(slices, folder)
     size = " x ".join(str(n) for n in truth.shape)
     print(f"V_Rand and V_Info: {size} pixels, {len(isbi.THRESHOLDS)} thresholds")
@@ -157,9 +160,10 @@ def compare_thinned(slices: int, folder: Path | None) -> None:
         "contractile, warping error, ten thresholds, one core",
         lambda: [isbi.measure(p, t, names=("warping_error",)) for p, t in zip(probabilities, truth, strict=True)],
     )
+    return theirs / reference * slices / ours
 
 
-def compare_rand(side: int, objects: int) -> None:
+def compare_rand(side: int, objects: int) -> float:
     from skimage.metrics import adapted_rand_error, variation_of_information
 
     rng = np.random.default_rng(0)
@@ -180,6 +184,7 @@ def compare_rand(side: int, objects: int) -> None:
     assert abs(rand.error - error) < 1e-6, "the two disagree"
     assert np.allclose(information, voi, atol=1e-6), "the two disagree"
     print(f"  {theirs / ours:.0f} times as fast")
+    return theirs / ours
 
 
 def main() -> None:
@@ -188,10 +193,14 @@ def main() -> None:
     parser.add_argument("--objects", type=int, default=5000)
     parser.add_argument("--slices", type=int, default=30)
     parser.add_argument("--isbi", type=Path)
+    parser.add_argument("--record", action="store_true", help="keep these ratios as the ones to hold")
     arguments = parser.parse_args()
-    compare_thinned(arguments.slices, arguments.isbi)
-    compare_matching(arguments.side, arguments.objects)
-    compare_rand(arguments.side, arguments.objects)
+    ratios = {
+        "V_Rand and V_Info": compare_thinned(arguments.slices, arguments.isbi),
+        "matching": compare_matching(arguments.side, arguments.objects),
+        "adapted Rand and variation of information": compare_rand(arguments.side, arguments.objects),
+    }
+    sys.exit(0 if judge("scores", ratios, record=arguments.record) else 1)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """How fast the paper's 31-million-parameter network runs here, beside its peers, in one process.
 
-    python benchmarks/speed.py                      # inference and training steps, about ten minutes on two cores
+    python benchmarks/speed.py                      # inference and training steps, a quarter of an hour on two cores
     python benchmarks/speed.py --only inference --repeats 3
     python benchmarks/speed.py --curve 200          # loss curves of bfloat16 and float32 training, side by side
 
 Contenders take turns, round after round, and medians are quoted: machines drift. The machine's own limit, a large
-matrix product, is measured in the same rounds. Peers that are not installed are left out (`make bench` installs them).
+matrix product, is measured in the same rounds. Each is warmed before its turn, ours with the allocator as the package
+sets it, the others with the allocator as a process has it by itself. With a GPU its rows follow those of the processor.
+Peers that are not installed are left out (`make bench` installs them). Ends with status 1 when a ratio has regressed.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ import importlib.util
 import logging
 import platform
 import statistics
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -27,16 +31,21 @@ import contractile  # noqa: F401  sets how threads wait, before PyTorch starts t
 # isort: split
 import numpy as np
 import torch
+from ratios import judge
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from contractile.engine import Engine, EngineConfig, find_device, native_precision
+from contractile.dataset import Example
+from contractile.engine import Engine, EngineConfig, find_device, keep_freed_memory, native_precision
+from contractile.recipe import derive
 from contractile.synthetic import SceneConfig, draw_scene
+from contractile.train.trainer import Trainer
 from contractile.unet import UNet, UNetConfig
 
 SIDE = 512
+STREAM = 3  # images or steps one after another
 WIDTHS = (64, 128, 256, 512, 1024)
-PACKAGES = ("contractile", "torch", "openvino", "nncf", "monai", "dynamic-network-architectures", "unet")
+PACKAGES = ("contractile", "torch", "openvino", "monai", "dynamic-network-architectures", "unet")
 Work = Callable[[], Any]
 
 
@@ -45,19 +54,23 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--only", choices=("inference", "training"))
     parser.add_argument("--curve", type=int, help="only compare loss curves over this many steps")
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--device", default="all", help="all that are present, cpu or cuda")
+    parser.add_argument("--record", action="store_true", help="keep these ratios as the ones to hold")
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    device = find_device(arguments.device)
-    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES if installed(name))
-    print(f"{describe_machine(device)}; {versions}\n")
-    if arguments.curve:
-        compare_curves(arguments.curve, device)
-        return
-    if arguments.only != "training":
-        table("one 512 x 512 image", inference(device), arguments.repeats, device)
-    if arguments.only != "inference":
-        table("one training step, one tile", training(device), arguments.repeats, device)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    names = ["cpu", "cuda"][: 1 + torch.cuda.is_available()] if arguments.device == "all" else [arguments.device]
+    print(", ".join(f"{name} {version(name)}" for name in PACKAGES if installed(name)), "\n")
+    held = True
+    for device in map(find_device, names):
+        print(f"## {describe_machine(device)}\n")
+        if arguments.curve:
+            compare_curves(arguments.curve, device)
+            continue
+        for title, make in {"one 512 x 512 image": inference, "one training step, one tile": training}.items():
+            if arguments.only in (None, make.__name__):
+                ratios = table(title, make(device), arguments.repeats, device)
+                held &= judge(f"{title} ({device.type})", ratios, record=arguments.record)
+    sys.exit(0 if held else 1)
 
 
 def installed(package: str) -> bool:
@@ -105,12 +118,9 @@ PLAIN = "the same network, plain PyTorch float32"
 
 def trust(engine: Engine, tile: np.ndarray) -> None:
     """Time what was asked for: random weights put every pixel on the fence, which the engine's check refuses."""
-    if engine.precision == "int8":
-        from contractile.engine.int8 import Int8Backend
-
-        engine._run = Int8Backend(engine.network, [tile])
-    else:
-        engine._run = engine._make(engine.backend, engine.precision)
+    if engine.needs_calibration:
+        engine.calibrate([tile])
+    engine._run = engine._make(engine.backend, engine.precision)
 
 
 def choices(device: torch.device) -> list[tuple[str, str]]:
@@ -118,9 +128,7 @@ def choices(device: torch.device) -> list[tuple[str, str]]:
         return [("torch", native_precision(device))]
     found = [("torch", native_precision(device))]
     if importlib.util.find_spec("openvino"):
-        found.append(("openvino", native_precision(device)))
-        if importlib.util.find_spec("nncf"):
-            found.append(("openvino", "int8"))
+        found += [("openvino", native_precision(device)), ("openvino", "int8")]
     return found
 
 
@@ -155,26 +163,37 @@ def peers() -> dict[str, nn.Module]:
 
 def training(device: torch.device) -> dict[str, tuple[Work, float]]:
     """Name -> (work, GFLOP) of one step of the paper's training on its own 572 tile; peers on 512."""
-    work: dict[str, tuple[Work, float]] = {}
-    for name, fast in ((f"contractile {native_precision(device)}", True), (PLAIN, False)):
-        torch.manual_seed(0)
-        network = UNet(UNetConfig.paper()).to(device)
-        x, y = torch.rand(1, 1, 572, 572, device=device), torch.randint(0, 2, (1, 388, 388), device=device)
-        one = make_step(network, fast=fast)
-        work[name] = ((lambda one=one, x=x, y=y: one(x, y)), 3 * gigaflops(network, tuple(x.shape)))
+    network = UNet(UNetConfig.paper()).to(device)
+    shape = (1, 1, 572, 572)
+    flops = 3 * gigaflops(network, shape)
+    x, y = torch.rand(shape, device=device), torch.randint(0, 2, (1, 388, 388), device=device)
+    one = make_step(network)
+    work: dict[str, tuple[Work, float]] = {
+        f"contractile {native_precision(device)}": (our_step(device), flops),
+        PLAIN: ((lambda one=one, x=x, y=y: one(x, y)), flops),
+    }
     x, y = torch.rand(1, 1, SIDE, SIDE, device=device), torch.randint(0, 2, (1, SIDE, SIDE), device=device)
     for name, peer in peers().items():
-        one = make_step(peer.to(device), fast=False)
+        one = make_step(peer.to(device))
         flops = 3 * gigaflops(peer, tuple(x.shape))
         work[f"{name}, float32"] = ((lambda one=one, x=x, y=y: one(x, y)), flops)
     return work
 
 
-def make_step(network: nn.Module, *, fast: bool) -> Callable[[torch.Tensor, torch.Tensor], float]:
-    """(image, classes) -> loss, one step of the paper's optimiser; `fast` as `contractile.train` does it."""
+def our_step(device: torch.device) -> Work:
+    """A step of `contractile train --recipe paper` as it is, weights and dropout included, on a sample in memory."""
+    image, labels = draw_scene(SceneConfig(shape=(640, 640)), np.random.default_rng(0))
+    example = Example("scene", image[None], labels)
+    recipe = derive([example], {"base": "paper", "steps": 1000, "device": device.type})
+    trainer = Trainer(recipe, [example], [example], Path(tempfile.mkdtemp()))
+    batch = trainer.samples.batch(0)
+    return lambda: trainer.take_step(batch)
+
+
+def make_step(network: nn.Module, *, rounded: bool = False) -> Callable[[torch.Tensor, torch.Tensor], float]:
+    """(image, classes) -> loss: a step as one would write it; `rounded` multiplies in bfloat16, channels last."""
     device = next(network.parameters()).device
-    rounded = fast and native_precision(device) == "bfloat16"
-    if fast:
+    if rounded:
         network = network.to(memory_format=torch.channels_last)
     network.train()
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-4, momentum=0.99)
@@ -197,17 +216,17 @@ def compare_curves(steps: int, device: torch.device) -> None:
     side = config.input_size(100)
     samples = draw_samples(steps, side, config.output_size(side))
     curves = []
-    for fast, seed in ((True, 0), (False, 0), (False, 1)):
+    for rounded, seed in ((True, 0), (False, 0), (False, 1)):
         torch.manual_seed(seed)
-        one = make_step(UNet(config).to(device), fast=fast)
+        one = make_step(UNet(config).to(device), rounded=rounded)
         curves.append([one(x.to(device), y.to(device)) for x, y in samples])
     rows = np.array(curves)[:, : steps // 20 * 20].reshape(3, -1, 20).mean(axis=2)
     print(f"### loss of {steps} steps of the paper network, means of 20\n")
-    print("| steps | fast | plain float32 | plain, other initial weights |\n|--:|--:|--:|--:|")
+    print("| steps | bfloat16 | plain float32 | plain, other initial weights |\n|--:|--:|--:|--:|")
     for number, row in enumerate(rows.T):
         print(f"| {20 * number + 1}-{20 * number + 20} | " + " | ".join(f"{value:.4f}" for value in row) + " |")
-    fast_gap, noise = np.abs(rows[0] - rows[1]).mean(), np.abs(rows[1] - rows[2]).mean()
-    print(f"\nmean distance of the curves: fast to plain {fast_gap:.4f}, noise (plain to plain) {noise:.4f}")
+    gap, noise = np.abs(rows[0] - rows[1]).mean(), np.abs(rows[1] - rows[2]).mean()
+    print(f"\nmean distance of the curves: bfloat16 to plain {gap:.4f}, noise (plain to plain) {noise:.4f}")
 
 
 def draw_samples(count: int, side: int, core: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -223,9 +242,10 @@ def draw_samples(count: int, side: int, core: int) -> list[tuple[torch.Tensor, t
     return samples
 
 
-def table(title: str, work: dict[str, tuple[Work, float]], repeats: int, device: torch.device) -> None:
-    """Round after round, every contender once; then medians, rates and ratios."""
+def table(title: str, work: dict[str, tuple[Work, float]], repeats: int, device: torch.device) -> dict[str, float]:
+    """Round after round, every contender in turn; prints medians and rates, returns each one's ratio to the plain."""
     times: dict[str, list[float]] = {name: [] for name in work}
+    streams: dict[str, list[float]] = {name: [] for name in work}
     matrices = {
         name: product(kind, device) for name, kind in (("float32", torch.float32), ("bfloat16", torch.bfloat16))
     }
@@ -235,18 +255,23 @@ def table(title: str, work: dict[str, tuple[Work, float]], repeats: int, device:
         for name, multiply in matrices.items():
             limits[name].append(timed(multiply, device))
         for name, (run, _) in work.items():
+            keep_freed_memory(name.startswith("contractile"))
+            run()
             times[name].append(timed(run, device))
+            streams[name].append(timed(lambda run=run: [run() for _ in range(STREAM)], device) / STREAM)
     plain_time = statistics.median(times[PLAIN])
     print(f"### {title}: medians of {repeats}\n")
-    print("| what | s | per s | GFLOP/s | speed-up over plain | peak MiB |\n|---|--:|--:|--:|--:|--:|")
+    print("| what | s | per s, one after another | GFLOP/s | speed-up over plain | peak MiB |")
+    print("|---|--:|--:|--:|--:|--:|")
     for name, (_, flops) in work.items():
-        seconds = statistics.median(times[name])
-        rates = f"{1 / seconds:.3g} | {flops / seconds:.0f} | {plain_time / seconds:.2f}"
+        seconds, each = statistics.median(times[name]), statistics.median(streams[name])
+        rates = f"{1 / each:.3g} | {flops / seconds:.0f} | {plain_time / seconds:.2f}"
         print(f"| {name} | {seconds:.4g} | {rates} | {memory[name]} |")
     for name, seconds_each in limits.items():
         seconds = statistics.median(seconds_each)
         print(f"| matrix product 4096 cubed, {name} | {seconds:.4g} | | {2 * 4096**3 / seconds / 1e9:.0f} | | |")
     print(flush=True)
+    return {name: plain_time / statistics.median(taken) for name, taken in times.items() if name != PLAIN}
 
 
 def product(kind: torch.dtype, device: torch.device) -> Work:

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from ratios import judge
 from scipy import ndimage
 
 from contractile.augment import AugmentConfig, Sample, apply_warp, draw_warp
@@ -136,13 +139,20 @@ def crowd(size: int, objects: int) -> NDArray[np.int32]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a small size, to see that it works")
-    quick = parser.parse_args().quick
+    parser.add_argument("--record", action="store_true", help="keep these ratios as the ones to hold")
+    arguments = parser.parse_args()
+    quick = arguments.quick
     print("| part | beside | ours | the other | faster | promised | held |")
     print("|---|---|---|---|---|---|---|")
-    for row in joint_warp(size=64 if quick else 572, repeats=3 if quick else 40):
+    ratios = {}
+    for row in chain(
+        joint_warp(size=64 if quick else 572, repeats=3 if quick else 40),
+        weight_map(size=128 if quick else 1024, objects=20 if quick else 500, repeats=3 if quick else 10),
+    ):
         print(row)
-    for row in weight_map(size=128 if quick else 1024, objects=20 if quick else 500, repeats=3 if quick else 10):
-        print(row)
+        part = row.part.split(", equal")[0]
+        ratios[f"{part}; {row.other}"] = row.other_s / row.ours_s
+    sys.exit(0 if quick or judge("parts of training", ratios, record=arguments.record) else 1)
 
 
 if __name__ == "__main__":

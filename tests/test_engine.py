@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+import os
 
 import numpy as np
 import pytest
@@ -9,9 +10,22 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contractile.engine import Engine, EngineConfig, find_device, fit_tile, free_memory, native_precision, run
+from contractile.engine import (
+    Engine,
+    EngineConfig,
+    find_device,
+    fit_tile,
+    free_memory,
+    keep_freed_memory,
+    measure_ranges,
+    native_precision,
+    run,
+)
+from contractile.engine.arrange import fold_norms, split_first_kernel, split_image
+from contractile.engine.cache import cache_folder, prune
+from contractile.engine.int8 import Int8Backend
 from contractile.engine.openvino_backend import OpenVinoBackend
-from contractile.engine.torch_backend import TorchBackend, fold_norms
+from contractile.engine.torch_backend import TorchBackend
 from contractile.tiles import plan
 from contractile.unet import UNet, UNetConfig
 
@@ -139,26 +153,126 @@ def test_agreement_is_measured_and_told(caplog):
     assert "0.000 % of labels changed" in caplog.text
 
 
-@pytest.mark.skipif(importlib.util.find_spec("nncf") is None, reason="NNCF is not installed")
-def test_int8_is_calibrated_once_and_checked(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    config = UNetConfig(width=4, depth=1)
-    network = make_network(config)
+def test_an_image_in_three_parts_is_the_image():
+    image = np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype(np.float32)
+    high, low, again = split_image(image).reshape(2, 3, 3, 8, 8).unbind(1)
+    assert torch.equal(high, again)
+    for part in (high, low):
+        assert torch.equal(part.bfloat16().float(), part)
+    np.testing.assert_allclose((high + low).numpy(), image, rtol=2**-16)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_split_first_kernel_computes_the_same(name):
+    folded, batch = fold_norms(make_network(NETWORKS[name])), make_batch(NETWORKS[name])
     with torch.no_grad():
-        network.head.bias[1] += 100
-    engine = Engine(network, EngineConfig(device="cpu", precision="int8"))
+        split, whole = split_first_kernel(folded)(split_image(batch)), folded(torch.from_numpy(batch))
+    np.testing.assert_allclose(split.numpy(), whole.numpy(), atol=1e-4, rtol=1e-4)
+
+
+def test_a_first_kernel_that_nearly_cancels_survives_bfloat16():
+    network = make_network(UNetConfig(width=4, depth=1, padding="valid", norm="none"))
+    with torch.no_grad():  # an edge filter on a bright image: the answer is a small difference of large terms
+        weight = network.contract[0][0].weight
+        weight.copy_(100 * (weight - weight.mean(dim=(2, 3), keepdim=True)))
+    batch = 1 + 0.01 * make_batch(network.config, 32)
+    exact = TorchBackend(network, device=torch.device("cpu"), precision="float32")(batch)
+    rounded = TorchBackend(network, device=torch.device("cpu"), precision="bfloat16")(batch)
+    assert np.abs(rounded - exact).max() < 0.05 * np.abs(exact).max()
+    with torch.no_grad():
+        network.bfloat16()
+        plain = network(torch.from_numpy(batch).bfloat16()).float().numpy()
+    assert np.abs(plain - exact).max() > 0.2 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_ranges_are_those_of_each_convolution_in_turn(name):
+    network, batch = make_network(NETWORKS[name]), make_batch(NETWORKS[name])
+    ranges = measure_ranges(network, [batch, 2 * batch])
+    convolutions = 2 * len(network.contract) + 3 * len(network.up) + 1
+    assert len(ranges) == convolutions
+    assert ranges[0] == pytest.approx((batch.min(), 2 * batch.max()))
+    assert all(low <= high for low, high in ranges)
+    assert ranges[1][0] == 0  # after a ReLU
+
+
+@needs_openvino
+@pytest.mark.parametrize("name", NETWORKS)
+def test_int8_comes_close_to_the_network(name):
+    network, batch = make_network(NETWORKS[name]), make_batch(NETWORKS[name], 32)
+    exact = TorchBackend(network, device=torch.device("cpu"), precision="float32")(batch)
+    ranges = measure_ranges(network, [batch])
+    values = Int8Backend(network, precision="float32", ranges=ranges)(batch)
+    assert values.shape == exact.shape
+    difference = np.abs(values - exact)
+    assert 0 < difference.mean() < 0.1 * exact.std()
+
+
+@needs_openvino
+def test_int8_is_calibrated_by_training_or_by_the_first_tiles():
+    network = make_network(UNetConfig(width=4, depth=1))
+    with torch.no_grad():
+        network.head.bias[1] += 100  # every pixel is surely of one class: no rounding changes a label
+    batch = make_batch(network.config, 32)
+    config = EngineConfig(device="cpu", precision="int8")
+    engine = Engine(network, config)
     assert engine.needs_calibration
-    batch = make_batch(config, 32)
     engine.calibrate([batch, batch[..., :16, :16]])
     assert not engine.needs_calibration
-    assert engine.precision == "int8"
     values = engine(batch)
-    assert values.shape == (1, 2, 32, 32)
-    kept = {path.name for path in (tmp_path / "contractile").glob("int8-*.xml")}
-    again = Engine(network, EngineConfig(device="cpu", precision="int8"))
-    again.calibrate([batch, batch[..., :16, :16]])
-    np.testing.assert_allclose(again(batch), values, atol=1e-6)
-    assert {path.name for path in (tmp_path / "contractile").glob("int8-*.xml")} == kept
+    assert (engine.backend, engine.precision) == ("openvino", "int8")
+    assert engine(batch[..., :16, :16]).shape == (1, 2, 16, 16)
+    known = Engine(network, config, ranges=measure_ranges(network, [batch, batch[..., :16, :16]]))
+    assert not known.needs_calibration
+    np.testing.assert_array_equal(known(batch), values)
+    np.testing.assert_allclose(Engine(network, config)(batch), values, atol=0.05)
+
+
+@needs_openvino
+def test_compiled_networks_are_kept(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    network, batch = make_network(NETWORKS["padded"]), make_batch(NETWORKS["padded"])
+    values = OpenVinoBackend(network, precision="float32")(batch)
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "contractile").iterdir()}
+    assert len(kept) == 1
+    np.testing.assert_array_equal(OpenVinoBackend(network, precision="float32")(batch), values)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "contractile").iterdir()} == kept
+
+
+def test_the_cache_forgets_the_oldest(tmp_path):
+    for age, name in enumerate(("new", "older", "oldest")):
+        path = tmp_path / name
+        path.write_bytes(bytes(10))
+        os.utime(path, (1000 - age, 1000 - age))
+    prune(tmp_path, 20)
+    assert {path.name for path in tmp_path.iterdir()} == {"new", "older"}
+
+
+def test_without_a_place_for_it_there_is_no_cache(monkeypatch, tmp_path):
+    (tmp_path / "contractile").write_text("a file where the folder should be")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() is None
+
+
+def test_freed_memory_can_be_kept_or_not():
+    assert keep_freed_memory() == keep_freed_memory(False)
+
+
+def test_an_allocator_that_cannot_be_told(monkeypatch):
+    monkeypatch.setattr("ctypes.CDLL", lambda name: object())
+    assert keep_freed_memory() is False
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_replayed_graph_computes_the_same(name):
+    network = make_network(NETWORKS[name])
+    backend = TorchBackend(network, device=torch.device("cuda"), precision="float32")
+    exact = TorchBackend(network, device=torch.device("cpu"), precision="float32")
+    for size in (20, 40, 20):
+        batch = make_batch(NETWORKS[name], size)
+        for image in (batch, 1 - batch):
+            np.testing.assert_allclose(backend(image), exact(image), atol=1e-2, rtol=1e-2)
 
 
 def test_memory_that_runs_out_is_a_memory_error(monkeypatch):
@@ -205,10 +319,6 @@ def test_engines_that_are_not_there(monkeypatch):
     with pytest.raises(ValueError, match=r"engine openvino is not installed; pip install 'contractile\[openvino\]'"):
         Engine(network, EngineConfig(device="cpu", backend="openvino"))
     assert Engine(network, EngineConfig(device="cpu")).backend == "torch"
-    from contractile.engine.int8 import Int8Backend
-
-    with pytest.raises(ValueError, match="precision int8 needs NNCF, which is not installed"):
-        Int8Backend(network, [make_batch(NETWORKS["padded"])])
 
 
 @needs_openvino

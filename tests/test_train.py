@@ -58,6 +58,9 @@ def test_a_run_folder_holds_everything(folder):
     assert card.scores["iou"] == pytest.approx(result.evaluation.summary["iou"].value)
     assert card.provenance["seed"] == 0
     assert len(card.provenance["data_sha256"]) == 64
+    low, high = card.activation_ranges[0]
+    assert low < 0.5 < high  # of normalised images
+    assert len(card.activation_ranges) == 2 * (card.network.depth + 1) + 3 * card.network.depth + 1
     with (folder / "run" / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [float(row["step"]) for row in rows if row["val_iou"]] == [6, 12]

@@ -34,6 +34,9 @@ class ModelCard(BaseModel):
     pixel_size_um: tuple[float, ...] | None = None
     normalization: Normalization = Normalization()
     decoding: Decoding = Decoding()
+    activation_ranges: tuple[tuple[float, float], ...] = Field(
+        default=(), description="smallest and largest input of each convolution on training images, in running order"
+    )
     scores: dict[str, float] = Field(default_factory=dict, description="on the validation images")
     provenance: dict[str, Any] = Field(default_factory=dict, description="versions, seed, data, steps, date")
 

@@ -1,74 +1,96 @@
-"""The U-Net in 8-bit integers: NNCF measures the range of every activation on real tiles, OpenVINO runs it."""
+"""The U-Net in 8-bit integers: weights by their own range, activations by ranges seen on real images.
+
+OpenVINO multiplies in integers wherever both inputs of a convolution have been through a `FakeQuantize`. The first
+convolution, whose few inputs leave no room for rounding, is spared. Correcting the biases for the mean error of the
+rounded weights, as calibration tools do, was tried and changed more labels than it mended (docs/log.md).
+"""
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import logging
-import os
-from collections.abc import Sequence
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import nn
 
-from contractile.engine.openvino_backend import INSTALL, OpenVinoBackend, build_graph
+from contractile.engine.arrange import fold_norms
+from contractile.engine.openvino_backend import OpenVinoBackend, Quantise, as_they_are
 from contractile.unet import UNet
 
-MOST_CALIBRATION_TILES = 16
+CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+LEVELS = 256
+LARGEST = 127  # of a signed weight: symmetric about zero
+
+Ranges = tuple[tuple[float, float], ...]
 
 
 class Int8Backend(OpenVinoBackend):
     """Runs (B, C, *S) -> class scores (B, K, *S') with weights and activations quantised to 8 bits.
 
-    `tiles`: batches (1, C, *S) like those it will see; the ranges measured on them are kept on disk, so that
-    the same network starts at once the next time. Raises ValueError when NNCF is not installed.
+    `ranges`: what `measure_ranges` found on images like those it will see.
     """
 
-    def __init__(self, network: UNet, tiles: Sequence[NDArray[np.float32]]) -> None:
-        if importlib.util.find_spec("nncf") is None:
-            raise ValueError(f"precision int8 needs NNCF, which is not installed; {INSTALL}")
-        super().__init__(network, precision="float32")
-        self._tiles = [np.ascontiguousarray(tile) for tile in tiles[:MOST_CALIBRATION_TILES]]
+    def __init__(self, network: UNet, *, precision: str, ranges: Ranges) -> None:
+        super().__init__(network, precision=precision)
+        self._ranges = ranges
 
-    def _graph(self, shape: tuple[int, ...]) -> Any:
-        """The quantised network for inputs of `shape`: measured once, then read from the cache."""
-        path = cache_folder() / f"int8-{self._key(shape)}.xml"
-        if path.is_file():
-            return self._core.read_model(path)
-        import nncf
-        import openvino
+    def _quantise(self) -> Quantise:
+        spans = enumerate(self._ranges)
 
-        logging.getLogger("nncf").setLevel(logging.ERROR)
-        fitting = [_resized(tile, shape) for tile in self._tiles]
-        graph = nncf.quantize(
-            build_graph(self._network, shape),
-            nncf.Dataset(fitting),
-            subset_size=len(fitting),
-            preset=nncf.QuantizationPreset.MIXED,
-        )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        openvino.save_model(graph, path, compress_to_fp16=False)
-        return graph
+        def quantise(y: Any, kernel: NDArray[np.float32], transposed: bool) -> tuple[Any, Any]:
+            place, (low, high) = next(spans)
+            if place == 0:
+                return as_they_are(y, kernel, transposed)
+            return _quantised_map(y, low, high), _quantised_kernel(kernel, transposed)
 
-    def _key(self, shape: tuple[int, ...]) -> str:
-        """What the quantised network depends on: weights, configuration, shape, tiles and both tools' versions."""
-        digest = hashlib.sha256(repr((shape, self._network.config, version("nncf"), version("openvino"))).encode())
-        for weights in self._network.state_dict().values():
-            digest.update(weights.cpu().contiguous().numpy().tobytes())
-        for tile in self._tiles:
-            digest.update(tile.tobytes())
-        return digest.hexdigest()[:32]
+        return quantise
 
 
-def cache_folder() -> Path:
-    """Where compiled networks are kept between runs; safe to delete."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "contractile"
+def measure_ranges(network: UNet, batches: Iterable[NDArray[np.float32]]) -> Ranges:
+    """Smallest and largest input of every convolution on batches (B, C, *S), in the order in which they run."""
+    folded = fold_norms(network)
+    lows: list[float] = []
+    highs: list[float] = []
+    place = 0
+
+    def look(_layer: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        nonlocal place
+        low, high = (float(value) for value in inputs[0].aminmax())
+        if place == len(lows):
+            lows.append(low)
+            highs.append(high)
+        lows[place], highs[place] = min(lows[place], low), max(highs[place], high)
+        place += 1
+
+    for layer in folded.modules():
+        if isinstance(layer, CONVOLUTIONS):
+            layer.register_forward_pre_hook(look)
+    device = next(network.parameters()).device
+    with torch.inference_mode():
+        for batch in batches:
+            place = 0
+            folded(torch.from_numpy(np.ascontiguousarray(batch)).to(device))
+    return tuple(zip(lows, highs, strict=True))
 
 
-def _resized(tile: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """A tile of another size, repeated or cropped to `shape`: ranges are measured, not positions."""
-    repeats = [-(-want // have) for want, have in zip(shape, tile.shape, strict=True)]
-    return np.tile(tile, repeats)[tuple(slice(0, n) for n in shape)]
+def _quantised_map(y: Any, low: float, high: float) -> Any:
+    """256 levels from low to high, moved so that 0, which padding brings in, is one of them."""
+    from openvino import opset13 as op
+
+    low, high = min(low, 0.0), max(high, 1e-6)
+    step = (high - low) / (LEVELS - 1)
+    low = round(low / step) * step
+    ends = [op.constant(np.float32(end)) for end in (low, low + step * (LEVELS - 1))]
+    return op.fake_quantize(y, *ends, *ends, LEVELS)
+
+
+def _quantised_kernel(kernel: NDArray[np.float32], transposed: bool) -> Any:
+    """A kernel (O, I, *k) in steps of 1/127 of each output channel's largest weight; (I, O, *k) transposed."""
+    from openvino import opset13 as op
+
+    axes = tuple(axis for axis in range(kernel.ndim) if axis != int(transposed))
+    largest = np.maximum(np.abs(kernel).max(axis=axes, keepdims=True), 1e-12)
+    ends = [op.constant(end.astype(np.float32)) for end in (-largest, largest)]
+    return op.fake_quantize(op.constant(kernel), *ends, *ends, 2 * LARGEST + 1)

@@ -5,82 +5,112 @@ Class scores leave the graph; the soft-max is taken in float32 outside.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from contractile.engine.torch_backend import fold_norms
+from contractile.engine.arrange import fold_norms, split_first_kernel, split_image
+from contractile.engine.cache import cache_folder
 from contractile.unet import UNet
 
 INSTALL = "pip install 'contractile[openvino]'"
 
+# (map, kernel, transposed) -> what the graph convolves with what
+Quantise = Callable[[Any, NDArray[np.float32], bool], tuple[Any, Any]]
+
+
+def as_they_are(y: Any, kernel: NDArray[np.float32], _transposed: bool) -> tuple[Any, Any]:
+    """Every map and kernel in the precision of the graph."""
+    from openvino import opset13 as op
+
+    return y, op.constant(kernel)
+
 
 class OpenVinoBackend:
-    """Runs (B, C, *S) -> class scores (B, K, *S') on the processor in "float32" or "bfloat16"."""
+    """Runs (B, C, *S) -> class scores (B, K, *S') on the processor in "float32" or "bfloat16".
+
+    Compiled graphs are kept on disk; OpenVINO finds them again by weights, shape and its own version.
+    """
 
     def __init__(self, network: UNet, *, precision: str) -> None:
         import openvino
 
-        self._network = fold_norms(network)
+        folded = fold_norms(network)
+        self._rounds = precision == "bfloat16"
+        self._network = split_first_kernel(folded) if self._rounds else folded
         self._core = openvino.Core()
+        folder = cache_folder()
+        if folder is not None:
+            self._core.set_property({"CACHE_DIR": str(folder)})
         hint = {"float32": "f32", "bfloat16": "bf16"}[precision]
         self._options = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
         self._compiled: dict[tuple[int, ...], Any] = {}
 
     def __call__(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        if batch.shape not in self._compiled:
-            self._compiled[batch.shape] = self._core.compile_model(self._graph(batch.shape), "CPU", self._options)
-        scores: NDArray[np.float32] = self._compiled[batch.shape](np.ascontiguousarray(batch))[0]
+        image = split_image(batch).numpy() if self._rounds else np.ascontiguousarray(batch)
+        if image.shape not in self._compiled:
+            graph = build_graph(self._network, image.shape, quantise=self._quantise())
+            self._compiled[image.shape] = self._core.compile_model(graph, "CPU", self._options)
+        scores: NDArray[np.float32] = self._compiled[image.shape](image)[0]
         return scores
 
-    def _graph(self, shape: tuple[int, ...]) -> Any:
-        return build_graph(self._network, shape)
+    def _quantise(self) -> Quantise:
+        return as_they_are
 
 
-def build_graph(network: UNet, shape: tuple[int, ...]) -> Any:
+def build_graph(network: UNet, shape: tuple[int, ...], *, quantise: Quantise) -> Any:
     """The network, its norms folded, for inputs of exactly `shape` (B, C, *S): an `openvino.Model` of class scores."""
     import openvino
     from openvino import opset13 as op
 
     config = network.config
+    convolve = partial(_layers, padding=config.padding, quantise=quantise)
     image = op.parameter(list(shape), np.float32, name="image")
     y, skips = image, []
     ones, zeros, twos = ([n] * config.dims for n in (1, 0, 2))
     for level, block in enumerate(network.contract):
         if level:
             y = op.max_pool(y, twos, ones, zeros, zeros, twos).output(0)
-        y = _layers(y, block.children(), config.padding)
+        y = convolve(y, block.children())
         skips.append(y)
     y = skips.pop()
     for up, block in zip(network.up, network.expand, strict=True):
-        y = _layers(y, up.children(), config.padding)
+        y = convolve(y, up.children())
         y = op.concat([y, _centre_crop(skips.pop(), y)], 1)
-        y = _layers(y, block.children(), config.padding)
-    y = _layers(y, [network.head], config.padding)
+        y = convolve(y, block.children())
+    y = convolve(y, [network.head])
     if config.sigmoid:  # the scores of two classes, as UNet.class_scores gives them
         y = op.concat([op.multiply(y, op.constant(np.float32(0))), y], 1)
-    return openvino.Model([y], [image], "unet")
+    graph = openvino.Model([y], [image], "unet")
+    # Names that are numbered through the process would keep the cache from knowing the graph again.
+    graph.output(0).set_names({"scores"})
+    for place, node in enumerate(graph.get_ordered_ops()):
+        node.set_friendly_name(f"{node.get_type_name()}_{place}")
+    return graph
 
 
-def _layers(y: Any, layers: Iterable[nn.Module], padding: str) -> Any:
+def _layers(y: Any, layers: Iterable[nn.Module], *, padding: str, quantise: Quantise) -> Any:
     """Convolutions and ReLUs; no batch norm is left."""
     from openvino import opset13 as op
 
     for layer in layers:
-        y = op.relu(y) if isinstance(layer, nn.ReLU) else _convolution(y, layer, padding)
+        y = op.relu(y) if isinstance(layer, nn.ReLU) else _convolution(y, layer, padding, quantise)
     return y
 
 
-def _convolution(y: Any, layer: Any, padding: str) -> Any:
+def _convolution(y: Any, layer: Any, padding: str, quantise: Quantise) -> Any:
     from openvino import opset13 as op
 
     weight, bias = layer.weight.detach().cpu().numpy(), layer.bias.detach().cpu().numpy()
     dims = weight.ndim - 2
-    kernel, ones, zeros = op.constant(weight), [1] * dims, [0] * dims
-    if isinstance(layer, nn.ConvTranspose2d | nn.ConvTranspose3d):
+    ones, zeros = [1] * dims, [0] * dims
+    transposed = isinstance(layer, nn.ConvTranspose2d | nn.ConvTranspose3d)
+    y, kernel = quantise(y, weight, transposed)
+    if transposed:
         y = op.convolution_backprop_data(y, kernel, [2] * dims, pads_begin=zeros, pads_end=zeros, dilations=ones)
     else:
         pad = [n // 2 for n in layer.kernel_size] if padding == "same" else zeros

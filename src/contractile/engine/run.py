@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from contractile.engine.hardware import Precision, find_device, free_memory, is_out_of_memory, native_precision
+from contractile.engine.int8 import Int8Backend, Ranges, measure_ranges
 from contractile.engine.openvino_backend import INSTALL, OpenVinoBackend
 from contractile.engine.torch_backend import TorchBackend
 from contractile.unet import UNet, UNetConfig
@@ -50,11 +51,12 @@ class Engine:
     "auto" takes the device CUDA, then Apple's MPS, then the processor; on the processor OpenVINO when it is
     installed; bfloat16 where the hardware multiplies it. Before the first batch is answered, the choice is
     compared with float32 PyTorch on a part of that batch: if it changes more than 0.1 % of the labels, the
-    next more exact one is taken, with a warning where that precision was asked for. Raises ValueError for
-    what this machine does not have.
+    next more exact one is taken, with a warning where that precision was asked for. int8 needs to know the
+    range of every convolution's input: `ranges` from training, or `calibrate`, or else the first batch tells.
+    Raises ValueError for what this machine does not have.
     """
 
-    def __init__(self, network: UNet, config: EngineConfig | None = None) -> None:
+    def __init__(self, network: UNet, config: EngineConfig | None = None, *, ranges: Ranges = ()) -> None:
         config = config or EngineConfig()
         self.network = network.eval()
         self.config: UNetConfig = network.config
@@ -66,6 +68,7 @@ class Engine:
         # What the user asked for and does not get is a warning; what the engine tried by itself is not.
         self._told = logging.INFO if config.precision == "auto" else logging.WARNING
         self.agreement: dict[str, float] = {}
+        self._ranges = ranges
         self._run: Run | None = None
 
     def __call__(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -75,7 +78,9 @@ class Engine:
         """
         try:
             if self._run is None:
-                self._run = self._trusted(batch)
+                if self.needs_calibration:
+                    self.calibrate([batch])
+                self._run = self._checked(self._make(self.backend, self.precision), batch)
             return softmax(self._run(batch))
         except RuntimeError as error:
             if is_out_of_memory(error):
@@ -84,27 +89,18 @@ class Engine:
 
     @property
     def needs_calibration(self) -> bool:
-        """Whether int8 was asked for and no tiles have shown it the range of the activations yet."""
-        return self.precision == "int8" and self._run is None
+        """Whether int8 was asked for and nothing has shown it the range of the activations yet."""
+        return self.precision == "int8" and not self._ranges
 
-    def calibrate(self, batches: Sequence[NDArray[np.float32]]) -> None:
-        """Quantise to int8, with the ranges that activations take on these batches (B, C, *S)."""
-        from contractile.engine.int8 import Int8Backend
-
-        self._run = self._checked(Int8Backend(self.network, batches), batches[0])
+    def calibrate(self, batches: Iterable[NDArray[np.float32]]) -> None:
+        """Let batches (B, C, *S) show the range of the activations, which int8 needs."""
+        self._ranges = measure_ranges(self.network, batches)
 
     def largest_tile(self) -> int:
         """Pixels along one side of the largest tile that a quarter of the free memory holds."""
         per_pixel = BYTES[self.precision] * self.config.width * LIVE_MAPS
         pixels = min(MEMORY_SHARE * free_memory(self.device) / per_pixel, LARGEST_TILE_PIXELS)
         return max(1, int(pixels ** (1 / self.config.dims)))
-
-    def _trusted(self, batch: NDArray[np.float32]) -> Run:
-        if self.precision == "int8":
-            self.calibrate([batch])
-            assert self._run is not None
-            return self._run
-        return self._checked(self._make(self.backend, self.precision), batch)
 
     def _checked(self, run: Run, batch: NDArray[np.float32]) -> Run:
         """`run` if its labels are those of float32 PyTorch on the middle of the batch, else something more exact."""
@@ -127,6 +123,9 @@ class Engine:
         return self._checked(self._make(self.backend, self.precision), batch)
 
     def _make(self, backend: str, precision: str) -> Run:
+        if precision == "int8":
+            spared = "bfloat16" if native_precision(self.device) == "bfloat16" else "float32"
+            return Int8Backend(self.network, precision=spared, ranges=self._ranges)
         if backend == "openvino":
             return OpenVinoBackend(self.network, precision=precision)
         return TorchBackend(self.network, device=self.device, precision=precision)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.segmentation import find_boundaries
 
 PREDICTED = (255, 140, 0)
 TRUE = (0, 190, 255)
@@ -76,6 +75,8 @@ def _colour_objects(picture: NDArray[np.uint8], labels: NDArray[Any], width: int
 
 def _contours(labels: NDArray[Any], width: int) -> NDArray[np.bool_]:
     """The outermost `width` pixels of every object."""
+    from skimage.segmentation import find_boundaries  # slow to load, and not every prediction is drawn
+
     objects = np.maximum(labels, 0)
     lines: NDArray[np.bool_] = find_boundaries(objects, mode="inner")
     if width > 1:

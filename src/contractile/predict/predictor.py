@@ -9,13 +9,15 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contractile.engine import Engine, EngineConfig, fit_tile
+from contractile.engine import Engine, EngineConfig, Ranges, fit_tile, measure_ranges
+from contractile.images import Affine
 from contractile.instances import decode_objects
 from contractile.model import Model, ModelCard
 from contractile.model import load as load_model
@@ -28,6 +30,7 @@ U = TypeVar("U")
 Progress = Callable[[int, int], None]
 Probabilities = NDArray[np.float32]
 CALIBRATION_TILES = 8
+CALIBRATION_SIDE = {2: 512, 3: 64}
 
 
 class Predictor:
@@ -39,7 +42,7 @@ class Predictor:
 
     def __init__(self, model: Model, *, engine: EngineConfig | None = None, tile: int | None = None) -> None:
         self.card: ModelCard = model.card
-        self.engine = Engine(model.network, engine)
+        self.engine = Engine(model.network, engine, ranges=model.card.activation_ranges)
         if tile is not None and tile < 1:
             raise ValueError(f"tile must be at least 1 pixel, got {tile}; use 512, or leave it out")
         self.tile = tile
@@ -80,6 +83,16 @@ class Predictor:
         assert total is not None
         return total / np.float32(len(views))
 
+    def measure_ranges(self, images: Iterable[Any]) -> Ranges:
+        """Range of every convolution's input on a tile from the middle of each image: what int8 needs to know."""
+        return measure_ranges(self.engine.network, (self._middle_tile(self._canonical(image)) for image in images))
+
+    def _middle_tile(self, pixels: Any) -> NDArray[np.float32]:
+        config = self.card.network
+        tile = fit_tile(config, pixels.shape[1:], min(CALIBRATION_SIDE[config.dims], self.engine.largest_tile()))
+        tiles = plan(pixels.shape[1:], tile, margin=config.margin, stride=config.stride)
+        return _prepare(pixels, tiles[len(tiles) // 2], self.card.normalization.fit(pixels))[1]
+
     def _canonical(self, image: Any) -> Any:
         """(*S) -> (1, *S); an array that fits the model's axes and channels passes."""
         config = self.card.network
@@ -108,25 +121,26 @@ class Predictor:
 
     def _run_tiles(self, pixels: Any, tile: tuple[int, ...], progress: Progress | None) -> Probabilities:
         config = self.card.network
-        intensity = self.card.normalization.fit(pixels)
         tiles = plan(pixels.shape[1:], tile, margin=config.margin, stride=config.stride)
+        prepare = partial(_prepare, pixels, intensity=self.card.normalization.fit(pixels))
         # A padded network returns the whole tile: its rim saw the padding's zeros and is dropped.
         rim = config.margin if config.padding == "same" else 0
         core = (slice(None), *(slice(rim, size - rim) for size in tile))
         out: Probabilities = np.empty((max(2, config.classes), *pixels.shape[1:]), np.float32)
 
-        def prepare(part: Tile) -> tuple[Tile, NDArray[np.float32]]:
-            return part, intensity.apply(cut(pixels, part))[None]  # (1, C, *tile)
-
         if self.engine.needs_calibration:
             some = tiles[:: -(-len(tiles) // CALIBRATION_TILES)]
-            self.engine.calibrate([prepare(part)[1] for part in some])
+            self.engine.calibrate(prepare(part)[1] for part in some)
         for done, (part, batch) in enumerate(ahead(prepare, tiles), start=1):
             values = self.engine(batch)[0]  # (K, *S')
             paste(out, part, values[core] if rim else values)
             if progress is not None:
                 progress(done, len(tiles))
         return out
+
+
+def _prepare(pixels: Any, part: Tile, intensity: Affine) -> tuple[Tile, NDArray[np.float32]]:
+    return part, intensity.apply(cut(pixels, part))[None]  # (1, C, *tile)
 
 
 def load(path: str | Path, *, engine: EngineConfig | None = None) -> Predictor:

@@ -18,7 +18,7 @@ from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from numpy.typing import NDArray
 
 from contractile.dataset import Batch, Example, Samples
-from contractile.engine import EngineConfig, find_device, native_precision
+from contractile.engine import EngineConfig, find_device, keep_freed_memory, native_precision
 from contractile.evaluate import EvaluateConfig, Evaluation, evaluate
 from contractile.images import replacing
 from contractile.loss import combined
@@ -41,6 +41,7 @@ logger = logging.getLogger(__name__)
 MEASURED_STEPS = 6
 # Validation during the run looks at this many images, evenly spaced; the last one looks at all.
 VALIDATED_IMAGES = 12
+CALIBRATED_IMAGES = 8  # show int8 what activations to expect
 VALIDATION_SCORES = {
     "binary": ("iou", "dice", "pixel_error", "rand_error", "v_rand", "v_info"),
     "classes": ("iou", "dice"),
@@ -69,6 +70,8 @@ class Trainer:
     ) -> None:
         self.recipe, self.folder = recipe, folder
         self.validation = list(validation)
+        self.calibration = training[:: math.ceil(len(training) / CALIBRATED_IMAGES)]
+        keep_freed_memory()
         self.fabric = _make_fabric(recipe, folder)
         torch.manual_seed(recipe.seed)
         self.network = UNet(recipe.network)
@@ -176,7 +179,8 @@ class Trainer:
         best = load(self.folder / MODEL_FILE)
         evaluation = self._evaluate(self.validation, best.network)
         scores = {name: score.value for name, score in evaluation.summary.items() if score.value is not None}
-        model = Model(best.network, best.card.model_copy(update={"scores": scores}))
+        ranges = self._predictor(best).measure_ranges(example.pixels for example in self.calibration)
+        model = Model(best.network, best.card.model_copy(update={"scores": scores, "activation_ranges": ranges}))
         if self.fabric.is_global_zero:
             save(model, self.folder / MODEL_FILE)
         return Run(self.folder, self.recipe, model, evaluation, self.history, self.validation)
@@ -188,7 +192,7 @@ class Trainer:
         """What the user's own `predict` and `evaluate` say of the network as it stands, or of `network`."""
         targets = self.recipe.targets
         model = self._model({}) if network is None else Model(network, self._card({}))
-        predictor = Predictor(model, engine=EngineConfig(device=self.recipe.device, precision="float32"))
+        predictor = self._predictor(model)
         two = targets.task == "classes" and len(targets.class_values) == 2
         predict = predictor.probabilities if two else predictor.segment
         config = EvaluateConfig(
@@ -203,6 +207,9 @@ class Trainer:
             scores=VALIDATION_SCORES["binary" if two else targets.task],
             config=config,
         )
+
+    def _predictor(self, model: Model) -> Predictor:
+        return Predictor(model, engine=EngineConfig(device=self.recipe.device, precision="float32"))
 
     def _model(self, scores: dict[str, float]) -> Model:
         """The network as it stands, as an ordinary one."""

@@ -289,11 +289,12 @@ def _up_convolution(config: UNetConfig, wide: int, narrow: int) -> nn.Sequential
 
 
 def _centre_crop(skip: Tensor, like: Tensor) -> Tensor:
-    for axis in range(2, skip.ndim):
-        surplus = skip.shape[axis] - like.shape[axis]
-        if surplus:
-            skip = skip.narrow(axis, surplus // 2, like.shape[axis])
-    return skip
+    """The middle of `skip`, as large as `like`. As a padding, since the gradient of slices loses its memory format."""
+    surplus = [have - want for have, want in zip(skip.shape[2:], like.shape[2:], strict=True)]
+    if not any(surplus):
+        return skip
+    ends = [end for extra in reversed(surplus) for end in (-(extra // 2), extra // 2 - extra)]  # last axis first
+    return nn.functional.pad(skip, ends)
 
 
 def _initialise(layer: nn.Module) -> None:
