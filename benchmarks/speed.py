@@ -183,7 +183,7 @@ def training(device: torch.device) -> dict[str, tuple[Work, float]]:
 def our_step(device: torch.device) -> Work:
     """A step of `contractile train --recipe paper` as it is, weights and dropout included, on a sample in memory."""
     image, labels = draw_scene(SceneConfig(shape=(640, 640)), np.random.default_rng(0))
-    example = Example("scene", image[None], labels)
+    example = Example("scene", image, labels)
     recipe = derive([example], {"base": "paper", "steps": 1000, "device": device.type})
     trainer = Trainer(recipe, [example], [example], Path(tempfile.mkdtemp()))
     batch = trainer.samples.batch(0)
@@ -290,6 +290,7 @@ def timed(work: Work, device: torch.device) -> float:
 def peak_memory(work: Work) -> int:
     """MiB that the process grows to at most while the work is done once (this also warms it up)."""
     gc.collect()
+    keep_freed_memory(False)
     try:
         Path("/proc/self/clear_refs").write_text("5")
         before = resident("VmRSS")

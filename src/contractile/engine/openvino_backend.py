@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from contractile.engine.arrange import fold_norms, split_first_kernel, split_image
+from contractile.engine.arrange import fold_norms, merge_up_convolution, split_first_kernel, split_image
 from contractile.engine.cache import cache_folder
 from contractile.unet import UNet
 
@@ -69,6 +69,7 @@ def build_graph(network: UNet, shape: tuple[int, ...], *, quantise: Quantise) ->
 
     config = network.config
     convolve = partial(_layers, padding=config.padding, quantise=quantise)
+    merges = config.padding == "valid" and not config.activate_up
     image = op.parameter(list(shape), np.float32, name="image")
     y, skips = image, []
     ones, zeros, twos = ([n] * config.dims for n in (1, 0, 2))
@@ -79,9 +80,13 @@ def build_graph(network: UNet, shape: tuple[int, ...], *, quantise: Quantise) ->
         skips.append(y)
     y = skips.pop()
     for up, block in zip(network.up, network.expand, strict=True):
-        y = convolve(y, up.children())
-        y = op.concat([y, _centre_crop(skips.pop(), y)], 1)
-        y = convolve(y, block.children())
+        skip, ups, layers = skips.pop(), list(up.children()), list(block.children())
+        if merges:
+            y = _merged(y, skip, ups[0], layers.pop(0), quantise)
+        else:
+            y = convolve(y, ups)
+            y = op.concat([y, _centre_crop(skip, list(y.get_output_shape(0))[2:])], 1)
+        y = convolve(y, layers)
     y = convolve(y, [network.head])
     if config.sigmoid:  # the scores of two classes, as UNet.class_scores gives them
         y = op.concat([op.multiply(y, op.constant(np.float32(0))), y], 1)
@@ -118,10 +123,24 @@ def _convolution(y: Any, layer: Any, padding: str, quantise: Quantise) -> Any:
     return op.add(y, op.constant(bias.reshape(1, -1, *ones)))
 
 
-def _centre_crop(skip: Any, like: Any) -> Any:
+def _merged(y: Any, skip: Any, up: Any, following: Any, quantise: Quantise) -> Any:
+    """Up-convolution, crop, concatenation and the convolution after it, as `merge_up_convolution` writes them."""
     from openvino import opset13 as op
 
-    have, want = (list(node.get_output_shape(0))[2:] for node in (skip, like))
+    merged, for_skip, bias = merge_up_convolution(up, following)
+    sizes = [2 * size for size in list(y.get_output_shape(0))[2:]]
+    ones, zeros, twos = ([n] * len(sizes) for n in (1, 0, 2))
+    y, kernel = quantise(y, merged, True)
+    y = op.convolution_backprop_data(y, kernel, twos, pads_begin=twos, pads_end=twos, dilations=ones)
+    skip, kernel = quantise(_centre_crop(skip, sizes), for_skip, False)
+    skip = op.convolution(skip, kernel, ones, zeros, zeros, ones)
+    return op.add(op.add(skip, op.constant(bias.reshape(1, -1, *ones))), y)
+
+
+def _centre_crop(skip: Any, want: list[int]) -> Any:
+    from openvino import opset13 as op
+
+    have = list(skip.get_output_shape(0))[2:]
     if have == want:
         return skip
     begin = np.array([(a - b) // 2 for a, b in zip(have, want, strict=True)], np.int64)
