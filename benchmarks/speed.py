@@ -43,7 +43,7 @@ from contractile.train.trainer import Trainer
 from contractile.unet import UNet, UNetConfig
 
 SIDE = 512
-STREAM = 3  # images or steps one after another
+STREAM = 3  # images one after another
 WIDTHS = (64, 128, 256, 512, 1024)
 PACKAGES = ("contractile", "torch", "openvino", "monai", "dynamic-network-architectures", "unet")
 Work = Callable[[], Any]
@@ -68,7 +68,7 @@ def main() -> None:
             continue
         for title, make in {"one 512 x 512 image": inference, "one training step, one tile": training}.items():
             if arguments.only in (None, make.__name__):
-                ratios = table(title, make(device), arguments.repeats, device)
+                ratios = table(title, make(device), arguments.repeats, device, stream=make is inference)
                 held &= judge(f"{title} ({device.type})", ratios, record=arguments.record)
     sys.exit(0 if held else 1)
 
@@ -242,7 +242,9 @@ def draw_samples(count: int, side: int, core: int) -> list[tuple[torch.Tensor, t
     return samples
 
 
-def table(title: str, work: dict[str, tuple[Work, float]], repeats: int, device: torch.device) -> dict[str, float]:
+def table(
+    title: str, work: dict[str, tuple[Work, float]], repeats: int, device: torch.device, *, stream: bool
+) -> dict[str, float]:
     """Round after round, every contender in turn; prints medians and rates, returns each one's ratio to the plain."""
     times: dict[str, list[float]] = {name: [] for name in work}
     streams: dict[str, list[float]] = {name: [] for name in work}
@@ -258,13 +260,14 @@ def table(title: str, work: dict[str, tuple[Work, float]], repeats: int, device:
             keep_freed_memory(name.startswith("contractile"))
             run()
             times[name].append(timed(run, device))
-            streams[name].append(timed(lambda run=run: [run() for _ in range(STREAM)], device) / STREAM)
+            if stream:
+                streams[name].append(timed(lambda run=run: [run() for _ in range(STREAM)], device) / STREAM)
     plain_time = statistics.median(times[PLAIN])
     print(f"### {title}: medians of {repeats}\n")
     print("| what | s | per s, one after another | GFLOP/s | speed-up over plain | peak MiB |")
     print("|---|--:|--:|--:|--:|--:|")
     for name, (_, flops) in work.items():
-        seconds, each = statistics.median(times[name]), statistics.median(streams[name])
+        seconds, each = statistics.median(times[name]), statistics.median(streams[name] or times[name])
         rates = f"{1 / each:.3g} | {flops / seconds:.0f} | {plain_time / seconds:.2f}"
         print(f"| {name} | {seconds:.4g} | {rates} | {memory[name]} |")
     for name, seconds_each in limits.items():
