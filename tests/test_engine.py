@@ -21,6 +21,7 @@ from contractile.engine import (
     native_precision,
     run,
 )
+from contractile.engine.agreement import measure_agreement
 from contractile.engine.arrange import fold_norms, split_first_kernel, split_image
 from contractile.engine.cache import cache_folder, prune
 from contractile.engine.int8 import Int8Backend
@@ -149,7 +150,7 @@ def test_agreement_is_measured_and_told(caplog):
     engine = Engine(network, EngineConfig(device="cpu", backend="torch", precision="bfloat16"))
     engine(make_batch(NETWORKS["padded"]))
     assert engine.precision == "bfloat16"
-    assert engine.agreement["changed_labels"] == 0
+    assert engine.agreement.changed_labels == 0
     assert "0.000 % of labels changed" in caplog.text
 
 
@@ -326,3 +327,26 @@ def test_openvino_is_for_the_processor(monkeypatch):
     monkeypatch.setattr(run, "find_device", lambda name: torch.device("meta"))
     with pytest.raises(ValueError, match="engine openvino runs on the processor, got device meta"):
         Engine(make_network(NETWORKS["padded"]), EngineConfig(backend="openvino"))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("size", [20, 300])
+def test_agreement_finds_exact_arithmetic_exact_and_counts_what_differs(monkeypatch, name, size):
+    """Comparing the middle is comparing the same pixels, on the pooling grid and away from the padding."""
+    config = NETWORKS[name]
+    size = min(size, 70) if config.dims == 3 else size
+    monkeypatch.setattr("contractile.engine.agreement.COMPARED_SIDE", {2: 32, 3: 8})
+    network = make_network(config)
+    side = config.input_size(size)
+    batch = np.random.default_rng(0).random((1, config.channels, *[side] * config.dims), np.float32)
+
+    def exact(part):
+        with torch.no_grad():
+            return network.class_scores(torch.from_numpy(np.ascontiguousarray(part))).softmax(dim=1).numpy()
+
+    answer = exact(batch)
+    same = measure_agreement(answer, batch, exact, config)
+    assert same.changed_labels == 0
+    assert same.largest_difference < 1e-4
+    other = measure_agreement(np.roll(answer, 1, axis=1), batch, exact, config)
+    assert other.changed_labels > 0.9

@@ -58,17 +58,20 @@ def merge_up_convolution(up: Any, following: Any) -> tuple[NDArray[np.float32], 
     convolution, 4x4 of stride 2 and cropped by 2, with 8 N^2 instead of 11 N^2 multiplications per output pixel;
     the skip keeps its 3x3. Returns kernel (I, O, *4), skip's kernel (O, N, *3), bias (O,).
     """
-    first, second = (layer.weight.detach().cpu().double().numpy() for layer in (up, following))
-    bias = following.bias.detach().cpu().double().numpy()
+    first, second = up.weight.detach().cpu(), following.weight.detach().cpu()
     narrow, dims = up.out_channels, first.ndim - 2
+    space = tuple(range(2, 2 + dims))
     for_up, for_skip = second[:, :narrow], second[:, narrow:]
-    merged = np.zeros((first.shape[0], second.shape[0], *[4] * dims))
+    phases = first.permute(*space, 0, 1).contiguous()  # (*2, I, N)
+    taps = for_up.permute(*space, 1, 0).contiguous()  # (*3, N, O)
+    merged = torch.zeros(*[4] * dims, first.shape[0], second.shape[0])
     for phase in itertools.product(range(2), repeat=dims):
         for tap in itertools.product(range(3), repeat=dims):
-            place: Any = (..., *(a - k + 2 for a, k in zip(phase, tap, strict=True)))
-            merged[place] += first[(..., *phase)] @ for_up[(..., *tap)].T
-    bias = bias + for_up.sum(axis=tuple(range(2, 2 + dims))) @ up.bias.detach().cpu().double().numpy()
-    return tuple(np.ascontiguousarray(part, np.float32) for part in (merged, for_skip, bias))
+            place = tuple(a - k + 2 for a, k in zip(phase, tap, strict=True))
+            merged[place] += phases[phase] @ taps[tap]
+    merged = merged.permute(dims, dims + 1, *range(dims))  # (I, O, *4)
+    bias = following.bias.detach().cpu() + for_up.sum(dim=space) @ up.bias.detach().cpu()
+    return tuple(part.contiguous().numpy() for part in (merged, for_skip, bias))
 
 
 def split_image(batch: NDArray[np.float32]) -> Tensor:

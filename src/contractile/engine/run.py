@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from contractile.engine.agreement import Agreement, measure_agreement
 from contractile.engine.hardware import Precision, find_device, free_memory, is_out_of_memory, native_precision
 from contractile.engine.int8 import Int8Backend, Ranges, measure_ranges
 from contractile.engine.openvino_backend import INSTALL, OpenVinoBackend
@@ -29,9 +30,7 @@ LIVE_MAPS = 6
 MEMORY_SHARE = 0.25
 LARGEST_TILE_PIXELS = 2048**2
 
-# A fast back end may change the label of this share of pixels, seen on a tile with this many pixels a side.
-CHANGED_LABELS = 1e-3
-CHECKED_SIDE = {2: 192, 3: 32}
+CHANGED_LABELS = 1e-3  # the share of pixels whose label a fast back end may change
 BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
 
 
@@ -49,10 +48,10 @@ class Engine:
     """A network placed on a device, ready to predict.
 
     "auto" takes the device CUDA, then Apple's MPS, then the processor; on the processor OpenVINO when it is
-    installed; bfloat16 where the hardware multiplies it. Before the first batch is answered, the choice is
-    compared with float32 PyTorch on a part of that batch: if it changes more than 0.1 % of the labels, the
-    next more exact one is taken, with a warning where that precision was asked for. int8 needs to know the
-    range of every convolution's input: `ranges` from training, or `calibrate`, or else the first batch tells.
+    installed; bfloat16 where the hardware multiplies it. The answer to the first batch is compared with that
+    of float32 PyTorch on a part of it: if more than 0.1 % of the labels change, the next more exact one
+    answers, with a warning where that precision was asked for. int8 needs to know the range of every
+    convolution's input: `ranges` from training, or `calibrate`, or else the first batch tells.
     Raises ValueError for what this machine does not have.
     """
 
@@ -67,7 +66,7 @@ class Engine:
             raise ValueError(f"precision int8 needs the OpenVINO engine, got engine {self.backend}; {INSTALL}")
         # What the user asked for and does not get is a warning; what the engine tried by itself is not.
         self._told = logging.INFO if config.precision == "auto" else logging.WARNING
-        self.agreement: dict[str, float] = {}
+        self.agreement: Agreement | None = None
         self._ranges = ranges
         self._run: Run | None = None
 
@@ -77,11 +76,7 @@ class Engine:
         Raises MemoryError when the batch does not fit on the device.
         """
         try:
-            if self._run is None:
-                if self.needs_calibration:
-                    self.calibrate([batch])
-                self._run = self._checked(self._make(self.backend, self.precision), batch)
-            return softmax(self._run(batch))
+            return softmax(self._run(batch)) if self._run is not None else self._first_answer(batch)
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise MemoryError(f"a batch of shape {batch.shape} does not fit on {self.device}") from error
@@ -102,25 +97,33 @@ class Engine:
         pixels = min(MEMORY_SHARE * free_memory(self.device) / per_pixel, LARGEST_TILE_PIXELS)
         return max(1, int(pixels ** (1 / self.config.dims)))
 
-    def _checked(self, run: Run, batch: NDArray[np.float32]) -> Run:
-        """`run` if its labels are those of float32 PyTorch on the middle of the batch, else something more exact."""
+    def _first_answer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Answer a batch, and settle on the back end that did: the first whose labels are those of float32 PyTorch."""
+        if self.needs_calibration:
+            self.calibrate([batch])
+        while True:
+            run = self._make(self.backend, self.precision)
+            answer = softmax(run(batch))
+            if self._is_trusted(answer, batch):
+                self._run = run
+                return answer
+
+    def _is_trusted(self, answer: NDArray[np.float32], batch: NDArray[np.float32]) -> bool:
+        """Whether this back end may go on; otherwise the next more exact one is chosen in its place."""
         if (self.backend, self.precision) == ("torch", "float32"):
-            return run
-        part = _middle(batch[:1], self.config)
-        exact = softmax(self._make("torch", "float32")(part))
-        fast = softmax(run(part))
-        changed = float((fast.argmax(axis=1) != exact.argmax(axis=1)).mean())
-        largest = float(np.abs(fast - exact).max())
-        self.agreement = {"changed_labels": changed, "largest_difference": largest}
+            return True
+        plain = self._make("torch", "float32")
+        self.agreement = measure_agreement(answer, batch, lambda part: softmax(plain(part)), self.config)
+        changed = self.agreement.changed_labels
         logger.info("%s %s: %.3f %% of labels changed, probabilities off by at most %.4f",
-                    self.backend, self.precision, 100 * changed, largest)  # fmt: skip
+                    self.backend, self.precision, 100 * changed, self.agreement.largest_difference)  # fmt: skip
         if changed <= CHANGED_LABELS:
-            return run
+            return True
         before = f"{self.backend} {self.precision}"
         self.backend, self.precision = _more_exact(self.backend, self.precision, self.device)
         logger.log(self._told, "%s changes %.2f %% of the labels on this image (allowed %.1f %%); using %s %s",
                    before, 100 * changed, 100 * CHANGED_LABELS, self.backend, self.precision)  # fmt: skip
-        return self._checked(self._make(self.backend, self.precision), batch)
+        return False
 
     def _make(self, backend: str, precision: str) -> Run:
         if precision == "int8":
@@ -157,12 +160,3 @@ def _more_exact(backend: str, precision: str, device: torch.device) -> tuple[Lit
     if precision in ("int8", "bfloat16") and backend == "openvino":
         return "openvino", "float32"
     return "torch", "float32"
-
-
-def _middle(batch: NDArray[np.float32], config: UNetConfig) -> NDArray[np.float32]:
-    """The middle of a batch, as small as suffices for a check, of a size that the network takes."""
-    wanted = config.input_size(CHECKED_SIDE[config.dims])
-    sizes = [min(size, wanted) for size in batch.shape[2:]]
-    starts = [(size - part) // 2 for size, part in zip(batch.shape[2:], sizes, strict=True)]
-    middle = tuple(slice(start, start + part) for start, part in zip(starts, sizes, strict=True))
-    return batch[(slice(None), slice(None), *middle)]
