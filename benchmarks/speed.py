@@ -113,7 +113,7 @@ def inference(device: torch.device) -> dict[str, tuple[Work, float]]:
     return work
 
 
-PLAIN = "the same network, plain PyTorch float32"
+OURS, PLAIN = "contractile", "the same network, plain PyTorch float32"
 
 
 def trust(engine: Engine, tile: np.ndarray) -> None:
@@ -245,7 +245,7 @@ def draw_samples(count: int, side: int, core: int) -> list[tuple[torch.Tensor, t
 def table(
     title: str, work: dict[str, tuple[Work, float]], repeats: int, device: torch.device, *, stream: bool
 ) -> dict[str, float]:
-    """Round after round, every contender in turn; prints medians and rates, returns each one's ratio to the plain."""
+    """Round after round, every contender in turn; prints medians and rates, returns the ratio of each of ours to plain."""
     times: dict[str, list[float]] = {name: [] for name in work}
     streams: dict[str, list[float]] = {name: [] for name in work}
     matrices = {
@@ -257,7 +257,7 @@ def table(
         for name, multiply in matrices.items():
             limits[name].append(timed(multiply, device))
         for name, (run, _) in work.items():
-            keep_freed_memory(name.startswith("contractile"))
+            keep_freed_memory(name.startswith(OURS))
             run()
             times[name].append(timed(run, device))
             if stream:
@@ -274,7 +274,8 @@ def table(
         seconds = statistics.median(seconds_each)
         print(f"| matrix product 4096 cubed, {name} | {seconds:.4g} | | {2 * 4096**3 / seconds / 1e9:.0f} | | |")
     print(flush=True)
-    return {name: plain_time / statistics.median(taken) for name, taken in times.items() if name != PLAIN}
+    ours = {name: taken for name, taken in times.items() if name.startswith(OURS)}
+    return {name: plain_time / statistics.median(taken) for name, taken in ours.items()}
 
 
 def product(kind: torch.dtype, device: torch.device) -> Work:
