@@ -245,7 +245,7 @@ def draw_samples(count: int, side: int, core: int) -> list[tuple[torch.Tensor, t
 def table(
     title: str, work: dict[str, tuple[Work, float]], repeats: int, device: torch.device, *, stream: bool
 ) -> dict[str, float]:
-    """Round after round, every contender in turn; prints medians and rates, returns the ratio of each of ours to plain."""
+    """Every contender in turn, round after round; prints medians and rates, returns the ratio of each of ours."""
     times: dict[str, list[float]] = {name: [] for name in work}
     streams: dict[str, list[float]] = {name: [] for name in work}
     matrices = {
