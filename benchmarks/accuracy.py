@@ -81,7 +81,9 @@ def measure(arguments: argparse.Namespace) -> str:
         "seed": arguments.seed,
         "device": arguments.device,
     }
-    folder = run / "run"
+    folder, trained_at = run / "run", run / "commit"
+    if not trained_at.is_file():
+        trained_at.write_text(commit(), encoding="utf-8")
     resume = (folder / "state.ckpt").is_file()
     train(parts["train_images"], parts["train_labels"], out=folder, recipe=changes, resume=resume, progress=show)
     predictor = Predictor(load(folder))
@@ -101,7 +103,7 @@ def measure(arguments: argparse.Namespace) -> str:
         "seed": arguments.seed,
         "scores": scores,
         "machine": describe_machine(find_device(arguments.device)),
-        "commit": commit(),
+        "commit": trained_at.read_text(encoding="utf-8"),  # a finished run may be scored by later code
         "data hash": source["data_sha256"][:8],
         "date": date.today().isoformat(),
     }

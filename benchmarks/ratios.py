@@ -1,6 +1,6 @@
 """Ratios that were reached before: `judge` says where a benchmark has fallen more than a fifth behind one.
 
-`ratios.toml` holds the best-known ratio of each row, by table; `--record` of a benchmark writes its own anew.
+`ratios.toml` holds the ratio of each row as last recorded, by table; `--record` of a benchmark writes its own anew.
 """
 
 from __future__ import annotations

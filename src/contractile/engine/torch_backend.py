@@ -31,7 +31,8 @@ class TorchBackend:
         self._captured: tuple[torch.cuda.CUDAGraph, Tensor, Tensor] | None = None
         if device.type == "cpu":
             keep_freed_memory()
-        torch.backends.cudnn.benchmark = device.type == "cuda"  # shapes repeat: the fastest kernel is worth a search
+        if device.type == "cuda":
+            torch.backends.cudnn.benchmark = True  # shapes repeat: the fastest kernel is worth a search
 
     def __call__(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         parts = split_image(batch) if self._type == torch.bfloat16 else torch.from_numpy(np.ascontiguousarray(batch))
