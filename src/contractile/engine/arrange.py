@@ -39,8 +39,9 @@ def split_first_kernel(folded: UNet) -> UNet:
     """The network (its norms folded) for images in three parts, (B, 3C, *S) as `split_image` gives them.
 
     The first kernel has few weights, which nearly cancel: rounding them to the 8 bits of bfloat16 disturbed the
-    scores of a trained network about as much as rounding everything (docs/log.md). So image and kernel are written as sums of two bfloat16 numbers each,
-    x w = x_high w_high + x_low w_high + x_high w_low, which keeps 16 bits and costs next to nothing.
+    scores of a trained network about as much as rounding everything (docs/log.md). So image and kernel are
+    written as sums of two bfloat16 numbers each, x w = x_high w_high + x_low w_high + x_high w_low, which keeps
+    16 bits and costs next to nothing.
     """
     split = copy.deepcopy(folded)
     first: Any = split.contract[0][0]  # type: ignore[index]
