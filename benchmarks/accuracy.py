@@ -3,6 +3,10 @@
     python benchmarks/accuracy.py isbi2012 DATA --minutes 10 --seed 0
     python benchmarks/accuracy.py isbi2012 DATA --minutes 6 --sections 3 --recipe paper
     python benchmarks/accuracy.py isbi2012 DATA --minutes 6 --recipe recipes/teaching.toml
+    python benchmarks/accuracy.py isbi2012 DATA --steps 1000 --validate --set loss.dice=1
+
+With `--validate` the test part stays closed: the last fifth of the training part is scored instead. Ideas are tried
+there (`--set` changes one field of the recipe), and the row is printed, not kept.
 
 DATA is the folder that holds the dataset as its providers publish it; the split is that of `splits.py`, and what is
 scored is never seen by training. A run that was interrupted goes on when the same command is given again, and one
@@ -13,6 +17,8 @@ from __future__ import annotations
 
 import argparse
 import subprocess
+import tomllib
+from collections.abc import Sequence
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -26,7 +32,7 @@ from splits import SPLITS, split_isbi2012
 
 from contractile.engine import find_device
 from contractile.evaluate import Evaluation, evaluate
-from contractile.model import load
+from contractile.model import ModelCard, load
 from contractile.predict import Predictor, predict_files
 from contractile.recipe import read_recipe
 from contractile.train import train
@@ -34,6 +40,7 @@ from contractile.train import train
 RESULTS = Path(__file__).with_name("RESULTS.md")
 HEADING = "## Accuracy (`python benchmarks/accuracy.py`)"
 COLUMNS = ("data", "recipe", "minutes", "steps", "seed", "scores", "machine", "commit", "data hash", "date")
+VALIDATED = 0.2  # of the training part, where the test part stays closed
 LEVELS = {"ap75": 0.75, "ap90": 0.9}  # `ap` at other levels of IoU than 0.5, of objects pooled over the set
 SCORES = {
     "isbi2012": ("v_rand", "v_info", "pixel_error"),
@@ -47,44 +54,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", choices=SPLITS)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--minutes", type=float, required=True)
+    budget = parser.add_mutually_exclusive_group(required=True)
+    budget.add_argument("--minutes", type=float)
+    budget.add_argument("--steps", type=int)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--recipe", default="default", help="default, paper or a TOML file")
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="such as loss.dice=1")
+    parser.add_argument("--validate", action="store_true", help="score the last fifth of the training part instead")
     parser.add_argument("--sections", type=int, default=24, help="isbi2012: learn from this many sections only")
     parser.add_argument("--tta", action="store_true", help="average over mirrored and turned copies")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--dry", action="store_true", help="print the row instead of adding it to RESULTS.md")
     arguments = parser.parse_args()
-    row = measure(arguments)
+    row = try_out(arguments) if arguments.validate else measure(arguments)
     print(row)
-    if not arguments.dry:
+    if not arguments.dry and not arguments.validate:
         add_row(RESULTS, row)
 
 
 def measure(arguments: argparse.Namespace) -> str:
     """Train (or go on, or take what is finished), predict, score: one row of the table."""
-    name = f"{arguments.dataset}-{arguments.sections}" if arguments.dataset == "isbi2012" else arguments.dataset
-    recipe = Path(arguments.recipe).stem
-    run = arguments.runs / f"{name}-{recipe}-{arguments.minutes:g}min-{arguments.seed}"
-    data = run / "data"
-    if not data.is_dir():
-        data.mkdir(parents=True)
-        split = SPLITS[arguments.dataset]
-        if arguments.dataset == "isbi2012":
-            split = partial(split_isbi2012, sections=arguments.sections)
-        split(arguments.data, data)
-    parts = {path.name.removesuffix(".tif"): path for path in data.iterdir()}
-    changes = {
-        **read_recipe(arguments.recipe),
-        "minutes": arguments.minutes,
-        "seed": arguments.seed,
-        "device": arguments.device,
-    }
+    run, parts = prepare(arguments)
     folder, trained_at = run / "run", run / "commit"
     if not trained_at.is_file():
         trained_at.write_text(commit(), encoding="utf-8")
     resume = (folder / "state.ckpt").is_file()
+    changes = recipe_changes(arguments)
     train(parts["train_images"], parts["train_labels"], out=folder, recipe=changes, resume=resume, progress=show)
     predictor = Predictor(load(folder))
     out = run / "predicted"
@@ -93,17 +89,70 @@ def measure(arguments: argparse.Namespace) -> str:
     predicted = list(out.glob("*_probabilities.tif")) if arguments.dataset == "isbi2012" else out
     names = SCORES[arguments.dataset]
     scored = evaluate(predicted, parts["test_labels"], scores=[name for name in names if name not in LEVELS])
-    scores = ", ".join(f"{name} {value(scored, name):.4f}" for name in names)
-    source = predictor.card.provenance
+    card = predictor.card
+    # A finished run may be scored by later code: the commit is the one that trained.
+    return describe_row(arguments, card, scored, names, trained_at.read_text(encoding="utf-8"))
+
+
+def try_out(arguments: argparse.Namespace) -> str:
+    """Train on the first four fifths of the training part and score the last: one row, the test part unseen."""
+    run, parts = prepare(arguments)
+    changes = {"val_fraction": VALIDATED, **recipe_changes(arguments)}
+    folder = run / "run"
+    resume = (folder / "state.ckpt").is_file()
+    images, labels = parts["train_images"], parts["train_labels"]
+    done = train(images, labels, out=folder, recipe=changes, resume=resume, progress=show)
+    return describe_row(arguments, done.model.card, done.evaluation, tuple(done.evaluation.summary), commit())
+
+
+def prepare(arguments: argparse.Namespace) -> tuple[Path, dict[str, Path]]:
+    """The folder of a run, and the parts of its data, split where they are not yet."""
+    budget = f"{arguments.minutes:g}min" if arguments.minutes else f"{arguments.steps}steps"
+    words = [data_name(arguments), recipe_name(arguments), budget, str(arguments.seed)]
+    run: Path = arguments.runs / "-".join(words + ["validate"] * arguments.validate).replace("/", "_")
+    data = run / "data"
+    if not data.is_dir():
+        data.mkdir(parents=True)
+        split = SPLITS[arguments.dataset]
+        if arguments.dataset == "isbi2012":
+            split = partial(split_isbi2012, sections=arguments.sections)
+        split(arguments.data, data)
+    return run, {path.name.removesuffix(".tif"): path for path in data.iterdir()}
+
+
+def recipe_changes(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The fields of a recipe that the command names."""
+    changes = read_recipe(arguments.recipe)
+    for assignment in arguments.set:
+        for table, values in tomllib.loads(assignment).items():
+            changes[table] = {**changes[table], **values} if isinstance(changes.get(table), dict) else values
+    budget = {"minutes": arguments.minutes} if arguments.minutes else {"steps": arguments.steps}
+    return {**changes, **budget, "seed": arguments.seed, "device": arguments.device}
+
+
+def data_name(arguments: argparse.Namespace) -> str:
+    return f"{arguments.dataset}-{arguments.sections}" if arguments.dataset == "isbi2012" else str(arguments.dataset)
+
+
+def recipe_name(arguments: argparse.Namespace) -> str:
+    return " ".join([Path(arguments.recipe).stem, *arguments.set])
+
+
+def describe_row(
+    arguments: argparse.Namespace, card: ModelCard, scored: Evaluation, names: Sequence[str], trained_at: str
+) -> str:
+    """One row of the table."""
+    source = card.provenance
+    data = data_name(arguments)
     cells: dict[str, Any] = {
-        "data": f"{name}, 8 views averaged" if arguments.tta else name,
-        "recipe": recipe,
-        "minutes": f"{arguments.minutes:g}",
+        "data": f"{data}, 8 views averaged" if arguments.tta else data,
+        "recipe": recipe_name(arguments),
+        "minutes": f"{arguments.minutes:g}" if arguments.minutes else "-",
         "steps": source["steps"],
         "seed": arguments.seed,
-        "scores": scores,
+        "scores": ", ".join(f"{name} {value(scored, name):.4f}" for name in names),
         "machine": describe_machine(find_device(arguments.device)),
-        "commit": trained_at.read_text(encoding="utf-8"),  # a finished run may be scored by later code
+        "commit": trained_at,
         "data hash": source["data_sha256"][:8],
         "date": date.today().isoformat(),
     }
