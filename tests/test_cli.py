@@ -68,10 +68,12 @@ def data(tmp_path):
 
 def test_the_whole_journey(data, capsys):
     run, out = data / "run", data / "out"
-    status, text, _ = call(
+    status, text, told = call(
         capsys, "train", data / "images", data / "labels", "--out", run, "--recipe", data / "tiny.toml"
     )
     assert status == 0
+    assert told.count("data: 3 image(s) of 40 x 48 pixels") == 1
+    assert told.count("recipe default for 4 steps on cpu") == 1
     assert "iou" in text
     assert (run / "report.html").is_file()
     status, _, _ = call(capsys, "predict", run, data / "images", "--out", out, "--save", "labels,probabilities,overlay")

@@ -104,7 +104,15 @@ def test_the_last_images_validate():
     training, validation = split([example(n) for n in "abcdefghij"], 0.2)
     assert [e.name for e in training] == list("abcdefgh")
     assert [e.name for e in validation] == list("ij")
-    assert [len(part) for part in split([example("a"), example("b")], 0.01)] == [1, 1]
+    assert [len(part) for part in split([example("a"), example("b")], 0.9)] == [1, 1]
+
+
+def test_of_few_images_a_part_of_the_last_one_validates():
+    training, validation = split([example("a"), example("b"), example("c")], 0.1)
+    assert [e.name for e in training] == ["a", "b", "c"]
+    assert [e.labels.shape for e in training] == [(40, 60), (40, 60), (40, 42)]
+    assert [e.labels.shape for e in validation] == [(40, 18)]  # 0.1 of three images is 0.3 of one
+    assert split([example("a"), example("b")], 0.01)[1][0].labels.shape == (40, 12)
 
 
 def test_a_single_image_is_cut_across_its_longest_axis():
@@ -192,6 +200,34 @@ def test_without_augmentation_a_sample_is_a_normalised_crop():
     assert len(found) == 1
     y, x = found[0]
     np.testing.assert_array_equal(classes, np.pad(one.labels, 8, mode="reflect")[y : y + 8, x : x + 8])
+
+
+def centres(focus, labels, count=200):
+    """The class under the centre of each sample, without augmentation."""
+    config = SampleConfig(tile=(9, 9), core=(9, 9), focus=focus, augment=AugmentConfig.none())
+    samples = Samples([example(labels=one) for one in labels], TARGETS, config)
+    return np.array([samples[number].classes[4, 4] for number in range(count)])
+
+
+def test_focus_shows_rare_pixels_more_often():
+    labels = np.zeros((40, 60), np.int32)
+    labels[3, 5] = 1
+    empty = np.zeros_like(labels)
+    assert centres(0.0, [labels, empty]).mean() < 0.05
+    assert centres(0.5, [labels, empty]).mean() == pytest.approx(0.5, abs=0.1)
+    assert not centres(0.5, [empty, empty]).any()  # nothing rarer to look at
+
+
+def test_samples_lie_where_somebody_annotated():
+    labels = np.full((40, 60), -1, np.int32)
+    labels[10:14, 20:26] = 0
+    labels[12, 22:] = 1
+    assert (centres(0.0, [labels, np.full_like(labels, -1)]) >= 0).all()
+
+
+def test_without_annotated_pixels_there_are_no_samples():
+    with pytest.raises(ValueError, match="must hold annotated pixels, got only ignored ones"):
+        centres(0.0, [np.full((40, 60), -1, np.int32)])
 
 
 def test_classes_are_balanced_over_all_images():

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from contractile.augment import AugmentConfig
 from contractile.dataset import Example
-from contractile.recipe import Recipe, derive, read_recipe
+from contractile.recipe import Recipe, derive, read_recipe, survey
 
 
 def examples(shape=(300, 400), channels=1, values=(0, 255)):
@@ -31,6 +32,76 @@ def test_a_recipe_fits_the_data():
     assert derive(examples((100, 400)), {}).samples.tile == (96, 256)
     assert derive(examples((40, 64, 64)), {}).network.dims == 3
     assert derive(examples(), {"base": "paper", "steps": 3}).network.width == 64
+
+
+def discs(radius, count=9, shape=(300, 300), seed=0):
+    """Numbered discs on a lattice."""
+    labels = np.zeros(shape, np.int32)
+    y, x = np.indices(shape)
+    side = int(np.ceil(np.sqrt(count)))
+    for number in range(count):
+        at = [(k + 0.5) * n / side for k, n in zip(divmod(number, side), shape, strict=True)]
+        labels[(y - at[0]) ** 2 + (x - at[1]) ** 2 <= radius**2] = number + 1
+    return Example(f"discs {seed}", np.zeros((1, *shape), np.uint8), labels)
+
+
+@pytest.mark.parametrize(("radius", "depth"), [(8, 3), (40, 4), (90, 5)])
+def test_the_field_of_view_holds_the_structure(radius, depth):
+    count = 9 if radius < 45 else 4
+    seen = survey([discs(radius, count, shape=(400, 400))] * 2)
+    assert seen.task == "objects"
+    assert seen.structure == pytest.approx(2 * radius, rel=0.03)
+    network = derive([discs(radius, count, shape=(400, 400))] * 2, {"minutes": 10}).network
+    assert network.depth == depth
+    assert network.receptive_field >= 2 * seen.structure
+
+
+@pytest.mark.parametrize("vertical", [False, True])
+def test_the_width_of_a_class_is_that_of_its_stripes(vertical):
+    labels = np.zeros((120, 120), np.int32)
+    for start in range(10, 120, 40):
+        labels[:, start : start + 20] = 255
+    seen = survey([Example("a", np.zeros((1, 120, 120), np.uint8), labels.T if vertical else labels)])
+    assert (seen.task, seen.class_values) == ("classes", (0, 255))
+    assert seen.structure == pytest.approx(20, rel=0.2)
+    assert seen.rarest == pytest.approx(0.5)
+
+
+def test_the_survey_sees_what_is_annotated():
+    one = discs(20)
+    one.labels[:150] = -1
+    seen = survey([one])
+    assert seen.labelled == pytest.approx(0.5)
+    assert seen.area == 150 * 300
+    assert seen.rarest == pytest.approx((one.labels > 0).mean() / 0.5, rel=0.01)
+
+
+def test_what_is_rare_is_looked_for():
+    assert derive([discs(4)], {}).samples.focus > 0
+    assert derive([discs(45)], {}).samples.focus == 0
+
+
+def test_few_passes_over_many_images_vary_them_less():
+    few, many = [discs(20)], [discs(20)] * 2000
+    assert derive(few, {"device": "cpu"}).samples.augment == AugmentConfig()
+    assert derive(many, {"device": "cpu"}).samples.augment == AugmentConfig.mild()
+    assert derive(many, {"device": "cpu", "steps": 100_000}).samples.augment == AugmentConfig()
+
+
+def test_the_task_can_be_told():
+    as_classes = derive([discs(20)], {"targets": {"task": "classes"}})
+    assert as_classes.targets.class_values == tuple(range(10))
+    as_objects = derive(examples(), {"targets": {"task": "objects"}})
+    assert (as_objects.targets.task, as_objects.targets.class_values) == ("objects", ())
+
+
+def test_what_was_chosen_is_said_in_two_lines(caplog):
+    with caplog.at_level("INFO", logger="contractile.recipe"):
+        derive([discs(20)] * 3, {"minutes": 7, "device": "cpu"})
+    data, chosen = caplog.messages
+    assert data.startswith("data: 3 image(s) of 300 x 300 pixels, 1 channel(s); objects, about 40 pixels wide")
+    assert "for 7 minutes on cpu: depth 3 sees 100 pixels (2.5 structures), width 16, kernels tied" in chosen
+    assert "batches of 4 x 256 x 256" in chosen
 
 
 def test_a_short_budget_takes_free_kernels_and_small_batches():

@@ -41,7 +41,7 @@ def train(
     steps: Annotated[Optional[int], typer.Option(help="optimiser steps, instead of --minutes")] = None,  # noqa: UP045
     val_images: Annotated[Optional[str], typer.Option(help="images to validate on")] = None,  # noqa: UP045
     val_labels: Annotated[Optional[str], typer.Option(help="their annotations")] = None,  # noqa: UP045
-    val_fraction: Annotated[Optional[float], typer.Option(help="else this share of the pairs [0.2]")] = None,  # noqa: UP045
+    val_fraction: Annotated[Optional[float], typer.Option(help="else this share of the annotated area [0.1]")] = None,  # noqa: UP045
     resume: Annotated[bool, typer.Option("--resume", help="continue the run in --out")] = False,
     seed: Annotated[Optional[int], typer.Option(help="of all that is random [0]")] = None,  # noqa: UP045
     device: Device = "auto",
@@ -221,6 +221,8 @@ def demo(out: Annotated[Path, typer.Option(help="folder to make")] = Path("demo"
 def main() -> None:
     """Run a command; a wrong call ends with one line and status 2, unfinished work with one line and status 1."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.setLevel(logging.WARNING)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     try:
         status = app(standalone_mode=False) or 0
@@ -325,7 +327,27 @@ def _bar(unit: str) -> Iterator[Progress]:
         TimeRemainingColumn(),
     ]
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        yield bar
+        lines = _Lines(bar)
+        chosen = logging.getLogger("contractile.recipe")  # what was chosen for the data, and why
+        level = chosen.level
+        chosen.setLevel(logging.INFO)
+        chosen.addHandler(lines)
+        try:
+            yield bar
+        finally:
+            chosen.removeHandler(lines)
+            chosen.setLevel(level)
+
+
+class _Lines(logging.Handler):
+    """Log lines above a progress bar."""
+
+    def __init__(self, bar: Progress) -> None:
+        super().__init__()
+        self._bar = bar
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._bar.console.print(record.getMessage(), markup=False, highlight=False, soft_wrap=True)
 
 
 def _training_display(bar: Progress) -> Callable[[Status], None]:

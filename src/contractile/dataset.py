@@ -7,6 +7,7 @@ Tracking Challenge (`01` beside `01_GT/SEG` or `01_ST/SEG`). Pairs match by name
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 PREFETCHED = 3
 SHOWN_NAMES = 3
+SMALLEST_PART = 0.2  # of an example that is cut for validation
 SAMPLE_SALT = 1
 
 
@@ -124,25 +126,33 @@ def _load(pair: Pair, dims: int) -> Example:
 
 
 def split(examples: Sequence[Example], fraction: float) -> tuple[list[Example], list[Example]]:
-    """(training, validation): the last `fraction` of the examples validates.
+    """(training, validation): the last `fraction` of the annotated area validates.
 
-    Not a random choice: neighbouring frames and sections look alike, and would flatter the score. A
-    single example is cut across its longest axis. Raises ValueError unless 0 < fraction < 1.
+    Not a random choice: neighbouring frames and sections look alike, and would flatter the score. Of fewer examples
+    than make one whole the last one is cut across its longest axis, at least a fifth of it validating. Raises
+    ValueError unless 0 < fraction < 1.
     """
     if not 0 < fraction < 1:
-        raise ValueError(f"val_fraction must lie between 0 and 1, got {fraction}; use 0.2")
-    if len(examples) > 1:
-        count = min(max(1, round(fraction * len(examples))), len(examples) - 1)
+        raise ValueError(f"val_fraction must lie between 0 and 1, got {fraction}; use 0.1")
+    wanted = fraction * len(examples)
+    if wanted >= 1:
+        count = min(round(wanted), len(examples) - 1)
         return list(examples[:-count]), list(examples[-count:])
-    (example,) = examples
+    first, second = _cut(examples[-1], max(wanted, SMALLEST_PART))
+    return [*examples[:-1], first], [second]
+
+
+def _cut(example: Example, share: float) -> tuple[Example, Example]:
+    """An example in two, across its longest axis; the second part is `share` of it."""
     axis = int(np.argmax(example.labels.shape))
     size = example.labels.shape[axis]
-    at = size - max(1, round(fraction * size))
-    parts = []
-    for part in (slice(0, at), slice(at, size)):
-        index = tuple(part if a == axis else slice(None) for a in range(example.labels.ndim))
-        parts.append(replace(example, pixels=example.pixels[(slice(None), *index)], labels=example.labels[index]))
-    return [parts[0]], [parts[1]]
+    at = min(size - 1, max(1, round((1 - share) * size)))
+
+    def part(along: slice) -> Example:
+        index = tuple(along if a == axis else slice(None) for a in range(example.labels.ndim))
+        return replace(example, pixels=example.pixels[(slice(None), *index)], labels=example.labels[index])
+
+    return part(slice(0, at)), part(slice(at, size))
 
 
 def find_task(
@@ -189,6 +199,7 @@ class SampleConfig(BaseModel):
     tile: tuple[int, ...]
     core: tuple[int, ...]
     batch: int = Field(default=1, ge=1)
+    focus: float = Field(default=0.0, ge=0, le=1, description="share of samples around a pixel of a rarer class")
     augment: AugmentConfig = AugmentConfig()
     normalization: Normalization = Normalization()
 
@@ -202,11 +213,39 @@ class Batch:
     weight: torch.Tensor
 
 
+class _Places:
+    """Pixels of several images that a sample may be centred on."""
+
+    def __init__(self, shapes: Sequence[tuple[int, ...]], pixels: Sequence[NDArray[np.int64] | None]) -> None:
+        """`pixels`: of each image the flat indices, or None where every pixel will do."""
+        self._shapes, self._pixels = shapes, pixels
+        self._sizes = [math.prod(s) if p is None else len(p) for s, p in zip(shapes, pixels, strict=True)]
+        self._chance = np.array(self._sizes) / sum(self._sizes)
+
+    @classmethod
+    def annotated(cls, maps: Sequence[NDArray[np.int16]]) -> _Places:
+        return cls([one.shape for one in maps], [np.flatnonzero(one >= 0) if (one < 0).any() else None for one in maps])
+
+    @classmethod
+    def of_class(cls, maps: Sequence[NDArray[np.int16]], value: int) -> _Places:
+        return cls([one.shape for one in maps], [np.flatnonzero(one == value) for one in maps])
+
+    def draw(self, rng: np.random.Generator) -> tuple[int, tuple[int, ...]]:
+        """An image in proportion to its places, and one of them."""
+        which = int(rng.choice(len(self._sizes), p=self._chance))
+        shape, pixels = self._shapes[which], self._pixels[which]
+        if pixels is None:
+            return which, tuple(int(rng.integers(size)) for size in shape)
+        place = np.unravel_index(pixels[rng.integers(len(pixels))], shape)
+        return which, tuple(int(at) for at in place)
+
+
 class Samples:
     """Training samples of annotated images: sample number n is the same whenever it is asked for.
 
-    Images are drawn in proportion to their area, positions uniformly. Targets and weight maps are made
-    once, on whole images, and warped together with them.
+    Images are drawn in proportion to their annotated area, positions uniformly among annotated pixels; a share
+    `focus` of the samples instead around a pixel of a class other than the commonest, each such class as often as
+    the others. Targets and weight maps are made once, on whole images, and warped together with them.
     """
 
     def __init__(
@@ -217,15 +256,25 @@ class Samples:
         self._pixels = [example.pixels for example in examples]
         self._targets = _make_targets([example.labels for example in examples], targets)
         self._intensity = [config.normalization.fit(example.pixels) for example in examples]
-        areas = np.array([example.labels.size for example in examples], float)
-        self._chance = areas / areas.sum()
+        maps = [target.classes for target in self._targets]
+        if not any((one >= 0).any() for one in maps):
+            raise ValueError(
+                f"labels of the {len(maps)} image(s) to learn from must hold annotated pixels, got only ignored ones; "
+                "name other images for validation, or annotate more"
+            )
+        self._everywhere = _Places.annotated(maps)
+        counts = np.bincount(np.concatenate([one[one >= 0].ravel() for one in maps]), minlength=targets.n_classes)
+        rarer = [value for value in np.flatnonzero(counts) if value != counts.argmax()]
+        self._rarer = [_Places.of_class(maps, int(value)) for value in rarer] if config.focus > 0 else []
 
     def __getitem__(self, number: int) -> Sample:
         """Sample `number`: image (C, *tile) float32, classes (*core) int64, weight (*core) float32."""
         rng = np.random.default_rng([SAMPLE_SALT, self.seed, number])
-        which = int(rng.choice(len(self._pixels), p=self._chance))
+        places = self._everywhere
+        if self._rarer and rng.random() < self.config.focus:
+            places = self._rarer[rng.integers(len(self._rarer))]
+        which, centre = places.draw(rng)
         target, config = self._targets[which], self.config
-        centre = tuple(int(rng.integers(size)) for size in target.classes.shape)
         whole = Sample(self._pixels[which], target.classes, target.weight)
         part = warp(whole, centre, tile=config.tile, inner=config.core, config=config.augment, rng=rng)
         image = self._intensity[which].apply(part.image)

@@ -38,6 +38,12 @@ class AugmentConfig(WarpConfig, GreyConfig):
         return cls(flip=False, scale=(1.0, 1.0), gamma=0.0, noise=0.0, blur=0.0)
 
     @classmethod
+    def mild(cls) -> AugmentConfig:
+        """For so many images that a run sees each of them a few times at most: half as far from what was recorded."""
+        full = cls()
+        return cls(elastic_std=full.elastic_std / 2, grey_chance=full.grey_chance / 2)
+
+    @classmethod
     def none(cls) -> AugmentConfig:
         """Plain crops: no warp, no change of grey values."""
         return cls(elastic_std=0.0, rotation=0.0, flip=False, scale=(1.0, 1.0), grey_chance=0.0)

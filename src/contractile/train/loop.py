@@ -48,7 +48,7 @@ def train(
 
     `images`, `labels`: a folder, glob, file or multi-page stack each; pairs match by name. `recipe`: a
     name, a TOML file, or a mapping of recipe fields such as `{"minutes": 10}` or `{"steps": 500, "seed": 1}`.
-    `validation`: images and labels to validate on (default: the last fifth of the pairs). `resume`
+    `validation`: images and labels to validate on (default: the last tenth of the annotated area). `resume`
     continues the run in `out` with the recipe it began with.
 
     Raises ValueError or OSError with one line that names the cure, before anything is written.

@@ -1,0 +1,14 @@
+"""Everything a run depends on, apart from the data, as one frozen value.
+
+`Recipe.paper()` is the 2015 network and training; `derive` fits the default to a dataset, a device and a time
+budget, and says what it chose and why.
+"""
+
+from __future__ import annotations
+
+from contractile.recipe.changes import read_recipe as read_recipe
+from contractile.recipe.derive import derive as derive
+from contractile.recipe.recipe import OptimizerConfig as OptimizerConfig
+from contractile.recipe.recipe import Recipe as Recipe
+from contractile.recipe.survey import Survey as Survey
+from contractile.recipe.survey import survey as survey

@@ -1,0 +1,81 @@
+"""What a user changes of a recipe: a name, a TOML file or a mapping, laid over what was derived."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from contractile.recipe.recipe import Recipe
+
+NAMES = ("default", "paper")
+
+
+def read_recipe(source: str | Path | Mapping[str, Any] | None) -> dict[str, Any]:
+    """Recipe changes from a name ("default", "paper"), a TOML file or a mapping.
+
+    Raises FileNotFoundError, or ValueError when the file is not TOML.
+    """
+    if source is None:
+        return {}
+    if isinstance(source, Mapping):
+        return dict(source)
+    if str(source) in NAMES:
+        return {"base": str(source)}
+    path = Path(source)
+    if path.suffix != ".toml":
+        raise ValueError(f"recipe must be one of {', '.join(NAMES)} or a .toml file, got {str(source)!r}; use default")
+    if not path.is_file():
+        raise FileNotFoundError(f"recipe {path} does not exist; give one of {', '.join(NAMES)} or a .toml file")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"recipe {path} is not valid TOML ({error}); correct that line") from None
+
+
+def apply_changes(recipe: Recipe, *layers: Mapping[str, Any]) -> Recipe:
+    """The recipe with each of `layers` laid over it, table by table; the last one wins.
+
+    Raises ValueError, naming the field, for a name or value that does not exist, and for a tile that does not fit.
+    """
+    merged: Mapping[str, Any] = recipe.model_dump()
+    for changes in layers:
+        merged = _merge(merged, changes)
+    try:
+        changed = Recipe.model_validate(merged)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise ValueError(
+            f"recipe field {where}: {problem['msg']} (got {problem['input']!r}); "
+            "the recipe.toml of any run shows all fields"
+        ) from None
+    _check_tile(changed)
+    return changed
+
+
+def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` laid over it, table by table."""
+    merged = dict(base)
+    for key, value in changes.items():
+        inner = merged.get(key)
+        merged[key] = _merge(inner, value) if isinstance(value, Mapping) and isinstance(inner, Mapping) else value
+    return merged
+
+
+def _check_tile(recipe: Recipe) -> None:
+    """The tile must fit the network, and the core be what the network makes of it."""
+    network, samples = recipe.network, recipe.samples
+    if len(samples.tile) != network.dims:
+        raise ValueError(
+            f"samples.tile must have one size per axis, got {samples.tile} for a {network.dims}-D network; "
+            f"give {network.dims} numbers"
+        )
+    core = tuple(network.output_size(size) for size in samples.tile)
+    if samples.core != core:
+        raise ValueError(
+            f"samples.core must be what the network makes of the tile {samples.tile}, got {samples.core}; use {core}"
+        )
