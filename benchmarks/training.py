@@ -1,4 +1,5 @@
-"""Speed of what makes a training sample, beside a well-known way to do the same, in one process and thread.
+"""Speed of what makes a training sample, beside a well-known way to do the same, in one process and thread; and the
+share of a training step that making its samples takes.
 
     python benchmarks/training.py [--quick]
 
@@ -9,13 +10,20 @@ Prints a Markdown table: the median time of each way, measured in turns, and how
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+
+import contractile  # noqa: F401  sets how threads wait, before PyTorch starts them
+
+# isort: split
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +31,13 @@ from ratios import judge
 from scipy import ndimage
 
 from contractile.augment import AugmentConfig, Sample, apply_warp, draw_warp
+from contractile.dataset import Example
+from contractile.recipe import derive
+from contractile.synthetic import SceneConfig, draw_scene
 from contractile.targets import separate, separation_weight
+from contractile.train.trainer import Trainer
+
+LARGEST_SHARE = 0.1  # of a step that making its samples may take
 
 try:
     import elasticdeform
@@ -136,6 +150,28 @@ def crowd(size: int, objects: int) -> NDArray[np.int32]:
     return separate(np.where(distance <= radius, seeds[tuple(nearest)], 0))
 
 
+def sample_share(*bases: str, side: int, repeats: int) -> Iterator[str]:
+    """Making the samples of a step (one thread) beside the step itself (all threads), for each recipe."""
+    examples = []
+    for seed in range(4):
+        image, labels = draw_scene(SceneConfig(shape=(side, side)), np.random.default_rng(seed))
+        examples.append(Example(f"scene {seed}", image, labels))
+    for base in bases:
+        recipe = derive(examples, {"base": base, "steps": 1000, "device": "cpu"})
+        with TemporaryDirectory() as folder:
+            trainer = Trainer(recipe, examples, examples[:1], Path(folder))
+            batch = trainer.samples.batch(0)
+            numbers = itertools.count(1)
+            making, step = take_turns(
+                lambda trainer=trainer, numbers=numbers: trainer.samples.batch(next(numbers)),
+                lambda trainer=trainer, batch=batch: trainer.take_step(batch),
+                repeats=repeats,
+            )
+        share = making / step
+        held = "yes" if share <= LARGEST_SHARE else "no"
+        yield f"| {base} | {1e3 * making:.1f} ms | {1e3 * step:.0f} ms | {share:.1%} | {LARGEST_SHARE:.0%} | {held} |"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a small size, to see that it works")
@@ -152,6 +188,11 @@ def main() -> None:
         print(row)
         part = row.part.split(", equal")[0]
         ratios[f"{part}; {row.other}"] = row.other_s / row.ours_s
+    print("\n| recipe | making its samples | training step | share | at most | held |")
+    print("|---|---|---|---|---|---|")
+    bases = ("default",) if quick else ("default", "paper")
+    for line in sample_share(*bases, side=256 if quick else 512, repeats=2 if quick else 9):
+        print(line)
     sys.exit(0 if quick or judge("parts of training", ratios, record=arguments.record) else 1)
 
 
