@@ -177,7 +177,7 @@ def test_compiles_without_a_folder_for_the_cache(monkeypatch):
 @quick
 def test_ignored_pixels_have_weight_0_and_class_minus_1(labels, balance, gap):
     before = labels.copy()
-    target = make_target(labels, TargetConfig(balance=balance, gap=gap))
+    target = make_target(labels, TargetConfig(balance=balance, separation="gap" if gap else "none"))
     assert (labels == before).all()
     assert (target.classes.dtype, target.weight.dtype) == (np.int16, np.float32)
     assert target.classes.shape == target.weight.shape == labels.shape
@@ -207,7 +207,7 @@ def test_target_of_touching_objects_adds_up():
 
 def test_without_gap_touching_objects_are_one_foreground():
     labels = scene()
-    target = make_target(labels, TargetConfig(gap=False, balance=False, w0=0))
+    target = make_target(labels, TargetConfig(separation="none", balance=False, w0=0))
     assert (target.classes == (labels > 0)).all()
     assert (target.weight == 1).all()
 
@@ -233,7 +233,7 @@ def test_classes_follow_the_order_of_the_values():
 
 def test_ignore_label_of_objects():
     labels = np.array([[0, 1, 255], [2, 2, 255]], np.uint8)
-    target = make_target(labels, TargetConfig(ignore_label=255, gap=False))
+    target = make_target(labels, TargetConfig(ignore_label=255, separation="none"))
     assert target.classes.tolist() == [[0, 1, -1], [1, 1, -1]]
 
 

@@ -10,10 +10,12 @@ import torch
 
 from contractile.dataset import Example
 from contractile.engine import EngineConfig
+from contractile.instances import Decoding, decode_objects
 from contractile.model import load
 from contractile.predict import Predictor
 from contractile.recipe import OptimizerConfig, derive
 from contractile.train import fit, learning_rate, train
+from contractile.train.decoding import choose_decoding
 
 TINY = {
     "steps": 12,
@@ -164,6 +166,54 @@ def test_validation_images_of_ones_own(folder):
         validation=(folder / "images" / "3.tif", folder / "labels" / "3.tif"),
     )  # fmt: skip
     assert [one.name for one in result.validation] == ["3"]
+
+
+def touching(name, seed):
+    """Bright squares in touching pairs, a darker line between them."""
+    rng = np.random.default_rng(seed)
+    labels = np.zeros((48, 48), np.int32)
+    for number in range(8):
+        top, left = 2 + 24 * (number // 4), 1 + 12 * (number % 4)
+        labels[top : top + 18, left : left + 11] = 2 * number + 1
+        labels[top + 9 : top + 18, left : left + 11] = 2 * number + 2
+    pixels = np.where(labels > 0, 180.0, 40.0)
+    pixels[10:12] = pixels[34:36] = 90
+    return Example(name, (pixels + rng.normal(0, 5, labels.shape)).clip(0, 255).astype(np.uint8)[None], labels)
+
+
+def test_objects_that_touch_come_out_apart(tmp_path):
+    examples = [touching(str(seed), seed) for seed in range(3)]
+    recipe = derive(
+        examples,
+        {
+            **TINY,
+            "steps": 60,
+            "network": {"width": 8, "depth": 2, "symmetry": "none"},
+            "optimizer": {"learning_rate": 0.01},
+            "targets": {"task": "objects"},
+        },
+    )
+    assert (recipe.targets.separation, recipe.network.classes) == ("depth", 3)
+    result = fit(examples[:2], examples[2:], recipe, folder=tmp_path)
+    assert result.evaluation.summary["pq"].value > 0.8
+    card = load(tmp_path).card
+    assert card.decoding == result.model.card.decoding
+    assert Predictor(load(tmp_path)).segment(examples[2].pixels).max() == 16
+
+
+def test_the_decoding_is_the_one_that_scores_best():
+    truth = np.zeros((20, 40), np.int32)
+    truth[2:18, 2:18], truth[2:18, 22:38] = 1, 2
+    probabilities = np.zeros((3, 20, 40), np.float32)
+    probabilities[2] = 0.35 * (truth > 0)  # less sure than the default asks for
+    probabilities[2, 8:12, 18:22] = 0.1
+    probabilities[2, 0, 39] = 0.9  # a speck
+    probabilities[0] = 1 - probabilities[2]
+    chosen = choose_decoding([probabilities], [truth], score="pq")
+    assert 0.1 < chosen.threshold < 0.35
+    assert chosen.min_size > 1
+    np.testing.assert_array_equal(decode_objects(probabilities, chosen), truth)
+    assert choose_decoding([probabilities], [np.zeros_like(truth)], score="seg") == Decoding()
 
 
 def test_three_classes_and_three_dimensions(tmp_path):

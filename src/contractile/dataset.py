@@ -206,11 +206,15 @@ class SampleConfig(BaseModel):
 
 @dataclass(frozen=True)
 class Batch:
-    """image (B, C, *tile) float32, classes (B, *core) int64 with -1 ignored, weight (B, *core) float32."""
+    """image (B, C, *tile) float32, classes (B, *core) int64 with -1 ignored, weight (B, *core) float32.
+
+    depth (B, *core) float32 where objects are told apart by it.
+    """
 
     image: torch.Tensor
     classes: torch.Tensor
     weight: torch.Tensor
+    depth: torch.Tensor | None = None
 
 
 class _Places:
@@ -275,7 +279,7 @@ class Samples:
             places = self._rarer[rng.integers(len(self._rarer))]
         which, centre = places.draw(rng)
         target, config = self._targets[which], self.config
-        whole = Sample(self._pixels[which], target.classes, target.weight)
+        whole = Sample(self._pixels[which], target.classes, target.weight, target.depth)
         part = warp(whole, centre, tile=config.tile, inner=config.core, config=config.augment, rng=rng)
         image = self._intensity[which].apply(part.image)
         return part._replace(image=change_grey_values(image, config.augment, rng=rng))
@@ -283,8 +287,12 @@ class Samples:
     def batch(self, step: int, *, rank: int = 0, ranks: int = 1) -> Batch:
         """The batch of one optimiser step on one of `ranks` processes."""
         first = (step * ranks + rank) * self.config.batch
-        parts = zip(*(self[number] for number in range(first, first + self.config.batch)), strict=True)
-        return Batch(*(torch.from_numpy(np.stack(part)) for part in parts))
+        samples = [self[number] for number in range(first, first + self.config.batch)]
+        depths = [sample.depth for sample in samples if sample.depth is not None]
+        image, classes, weight = (
+            torch.from_numpy(np.stack(arrays)) for arrays in zip(*(s[:3] for s in samples), strict=True)
+        )
+        return Batch(image, classes, weight, torch.from_numpy(np.stack(depths)) if depths else None)
 
     def batches(self, start: int = 0, *, rank: int = 0, ranks: int = 1) -> Generator[Batch, None, None]:
         """Batches from step `start` on, without end, made in a background thread."""

@@ -1,6 +1,7 @@
 """Network output -> objects: the inverse of `targets`.
 
-Probabilities (K, *S) float32 in [0, 1] become labels (*S) int32, 0 = background.
+Probabilities (K, *S) float32 in [0, 1] become labels (*S) int32, 0 = background. With K = 2, outside and inside,
+objects are what hangs together; with K = 3, outside, rim and core, every core is one object and grows into its rim.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
+from skimage.segmentation import watershed
 
-FOREGROUND = 1
+OUTSIDE, RIM, CORE = 0, 1, 2
+LEVELS = 2**16 - 1  # of depth that flooding tells apart
 
 
 class Decoding(BaseModel):
@@ -20,23 +23,47 @@ class Decoding(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    threshold: float = Field(default=0.5, ge=0, lt=1, description="foreground where its probability exceeds this")
+    threshold: float = Field(default=0.5, ge=0, lt=1, description="inside where its probability exceeds this")
+    core: float = Field(default=0.5, ge=0, lt=1, description="core where its share of the inside exceeds this")
     min_size: int = Field(default=0, ge=0, description="objects of fewer pixels are dropped")
 
 
 def decode_objects(probabilities: NDArray[np.floating[Any]], decoding: Decoding) -> NDArray[np.int32]:
-    """Connected parts of the foreground: probabilities (K, *S) -> labels (*S), numbered 1..N in scan order.
+    """Probabilities (K, *S) -> labels (*S), numbered 1..N without gaps.
 
-    Pixels connect along axes only (4 neighbours in 2-D, 6 in 3-D), so that the one-pixel gap learned
-    between touching objects separates them.
+    K = 2: the connected parts of what is inside. K = 3: cores are numbered, and the inside is flooded from them,
+    deepest pixels first, so that two floods meet where the depth has its valley; a part without a core is one object.
+    Pixels connect along axes only (4 neighbours in 2-D, 6 in 3-D).
     """
-    labels: NDArray[np.int32] = np.empty(probabilities.shape[1:], np.int32)
-    ndimage.label(probabilities[FOREGROUND] > decoding.threshold, output=labels)
+    inside = 1 - probabilities[OUTSIDE]
+    parts = _label(inside > decoding.threshold)
+    if len(probabilities) == 2:
+        return _drop_specks(parts, decoding.min_size)
+    depth = np.divide(probabilities[CORE], inside, out=np.zeros_like(inside), where=parts > 0)
+    seeds = _label((parts > 0) & (depth > decoding.core))
+    seeds = _seed_the_rest(seeds, parts)
+    height = (LEVELS * (1 - depth)).astype(np.uint16)
+    labels = watershed(height, seeds, connectivity=1, mask=parts > 0).astype(np.int32, copy=False)
     return _drop_specks(labels, decoding.min_size)
 
 
+def _label(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
+    labels: NDArray[np.int32] = np.empty(mask.shape, np.int32)
+    ndimage.label(mask, output=labels)
+    return labels
+
+
+def _seed_the_rest(seeds: NDArray[np.int32], parts: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Seeds, and a further one for each part that has none: all of it."""
+    seeded = np.zeros(parts.max(initial=0) + 1, bool)
+    seeded[parts[seeds > 0]] = True
+    seeded[0] = True
+    number = np.where(seeded, 0, seeds.max(initial=0) + np.cumsum(~seeded)).astype(np.int32)
+    return np.where(seeds > 0, seeds, number[parts])
+
+
 def _drop_specks(labels: NDArray[np.int32], min_size: int) -> NDArray[np.int32]:
-    """Labels 1..N without the objects under `min_size` pixels, renumbered without gaps."""
+    """Labels without the objects under `min_size` pixels, renumbered 1..N without gaps."""
     kept = np.bincount(labels.ravel()) >= max(min_size, 1)
     kept[0] = False
     number = np.where(kept, np.cumsum(kept), 0).astype(np.int32)

@@ -49,13 +49,8 @@ def derive(examples: Sequence[Example], changes: Mapping[str, Any]) -> Recipe:
     dims: Literal[2, 3] = 2 if len(seen.shape) == 2 else 3
     recipe = Recipe.paper(dims=dims) if base == "paper" else _default(seen, dims, changes)
     fitted = {
-        "network": {"channels": seen.channels, "classes": max(2, len(seen.class_values))},
-        # Between classes there is no gap to learn: the default weighs pixels alike, the paper always weighs.
-        "targets": {
-            "task": seen.task,
-            "class_values": seen.class_values,
-            **({"w0": 0.0} if seen.task == "classes" and base != "paper" else {}),
-        },
+        "network": {"channels": seen.channels, "classes": _classes(seen, recipe.targets, asked)},
+        "targets": {"task": seen.task, "class_values": seen.class_values},
         **({} if "steps" in changes or "minutes" in changes else {"minutes": DEFAULT_MINUTES}),
     }
     recipe = apply_changes(recipe, fitted, changes)
@@ -82,9 +77,16 @@ def _default(seen: Survey, dims: Literal[2, 3], changes: Mapping[str, Any]) -> R
             focus=FOCUS if seen.rarest < RARE else 0.0,
             augment=AugmentConfig() if _passes(seen, dims, changes) >= MANY_PASSES else AugmentConfig.mild(),
         ),
-        targets=TargetConfig(task="objects", w0=5, sigma=5, balance=False),
+        targets=TargetConfig(task="objects", separation="depth", w0=0, sigma=5, balance=False),
         optimizer=OptimizerConfig(warmup=20 if short else 50),
     )
+
+
+def _classes(seen: Survey, targets: TargetConfig, asked: Mapping[str, Any]) -> int:
+    """Channels of the output: one for each class, or for what keeps objects apart."""
+    if seen.task == "classes":
+        return len(seen.class_values)
+    return targets.model_copy(update={"separation": asked.get("separation", targets.separation)}).n_classes
 
 
 def _depth(structure: float, dims: Literal[2, 3]) -> int:

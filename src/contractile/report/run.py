@@ -38,9 +38,9 @@ def write_report(run: Run, *, path: str | Path | None = None, data: Sequence[str
     those two as well; they go into the command that repeats the run. Raises ValueError for any other
     number of them, OSError when the page cannot be written.
     """
-    from contractile.train import STEERING
+    from contractile.train import steering_score
 
-    steering = pick_steering(run.evaluation, STEERING[run.recipe.targets.task])
+    steering = pick_steering(run.evaluation, steering_score(run.recipe))
     recipe, card = run.recipe, run.model.card
     pictures = _draw_validation(run, steering)
     page = Page(

@@ -1,4 +1,4 @@
-"""Labels -> what the network learns: class map, gap between touching objects, weight map.
+"""Labels -> what the network learns: class map, gap between touching objects or depth inside them, weight map.
 
 Knows neither files nor networks. Labels are (*S) integers, *S = (Y, X) or (Z, Y, X): 0 is background, one
 number per object (task `objects`) or per class (task `classes`), and every negative value is a pixel that
@@ -7,6 +7,7 @@ nobody annotated. Lengths are in pixels, of the finest axis where axes differ.
 
 from __future__ import annotations
 
+from contractile.targets.depth import object_depth
 from contractile.targets.separation import connected, separate, separation_weight
 from contractile.targets.target import IGNORE, Target, TargetConfig, class_balance, make_target
 
@@ -17,6 +18,7 @@ __all__ = [
     "class_balance",
     "connected",
     "make_target",
+    "object_depth",
     "separate",
     "separation_weight",
 ]

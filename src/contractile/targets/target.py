@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from contractile.targets.depth import object_depth
 from contractile.targets.separation import check_labels, connected, separate, separation_weight
 
 IGNORE = -1
@@ -21,7 +22,8 @@ class TargetConfig(BaseModel):
     `task` is `objects` (touching things get different numbers) or `classes` (every pixel gets a class);
     `class_values` are the numbers in the file in class order, e.g. (0, 255), for `classes` only.
     `w0`, `sigma` (pixels) are those of equation 2 of the paper, w0 = 0 switches the separation weight off;
-    `balance` evens out class frequencies; `gap` puts background between touching objects;
+    `balance` evens out class frequencies; `separation` is how touching objects are kept apart: by background put
+    between them (`gap`, the paper's way), by the depth of each pixel in its object (`depth`, a third class), or `none`;
     `ignore_label` is a number in the file that means "not annotated", beside all negative ones;
     `spacing` is the relative size of a pixel along each axis, e.g. (5, 1, 1), and () means isotropic.
     """
@@ -33,7 +35,7 @@ class TargetConfig(BaseModel):
     w0: float = Field(default=10.0, ge=0, allow_inf_nan=False)
     sigma: float = Field(default=5.0, gt=0, allow_inf_nan=False)
     balance: bool = True
-    gap: bool = True
+    separation: Literal["gap", "depth", "none"] = "gap"
     ignore_label: int | None = None
     spacing: tuple[float, ...] = ()
 
@@ -57,16 +59,21 @@ class TargetConfig(BaseModel):
 
     @property
     def n_classes(self) -> int:
-        """Number of channels the network needs."""
-        return len(self.class_values) or 2
+        """Number of channels the network needs: of objects outside and inside, or outside, rim and core."""
+        return len(self.class_values) or (3 if self.separation == "depth" else 2)
 
 
 @dataclass(frozen=True)
 class Target:
-    """`classes` (*S) int16 with -1 where ignored; `weight` (*S) float32, 0 where ignored."""
+    """`classes` (*S) int16 with -1 where ignored; `weight` (*S) float32, 0 where ignored; `depth` (*S) float32.
+
+    With separation `depth`, class 1 is all of an object, and `depth` the share of its pixels' probability that is to
+    be core (class 2) rather than rim (class 1); otherwise `depth` is None.
+    """
 
     classes: NDArray[np.int16]
     weight: NDArray[np.float32]
+    depth: NDArray[np.float32] | None = None
 
 
 def make_target(labels: NDArray[Any], config: TargetConfig, *, class_weights: Sequence[float] | None = None) -> Target:
@@ -85,7 +92,7 @@ def make_target(labels: NDArray[Any], config: TargetConfig, *, class_weights: Se
     ignored = (labels < 0) if config.ignore_label is None else (labels < 0) | (labels == config.ignore_label)
     if config.task == "objects":
         objects = np.where(ignored, 0, labels).astype(np.int32)
-        objects = separate(objects) if config.gap else objects
+        objects = separate(objects) if config.separation == "gap" else objects
         classes = (objects > 0).astype(np.int16)
     else:
         classes = _class_indices(labels, ignored, values=config.class_values)
@@ -101,7 +108,8 @@ def make_target(labels: NDArray[Any], config: TargetConfig, *, class_weights: Se
     if config.w0 > 0:
         separation = separation_weight(objects, w0=config.w0, sigma=config.sigma, spacing=config.spacing)
         weight += np.where(classes == 0, separation, np.float32(0))
-    return Target(classes=classes, weight=weight)
+    by_depth = config.task == "objects" and config.separation == "depth"
+    return Target(classes, weight, object_depth(objects) if by_depth else None)
 
 
 def class_balance(classes: NDArray[Any] | Sequence[NDArray[Any]], n: int) -> NDArray[np.float32]:

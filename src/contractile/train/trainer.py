@@ -26,6 +26,7 @@ from contractile.model import Model, ModelCard, load, save
 from contractile.predict import Predictor
 from contractile.recipe import OptimizerConfig, Recipe
 from contractile.targets import TargetConfig
+from contractile.train.decoding import choose_decoding
 from contractile.train.folder import (
     HISTORY_FILE,
     MODEL_FILE,
@@ -45,9 +46,8 @@ CALIBRATED_IMAGES = 8  # show int8 what activations to expect
 VALIDATION_SCORES = {
     "binary": ("iou", "dice", "pixel_error", "rand_error", "v_rand", "v_info"),
     "classes": ("iou", "dice"),
-    "objects": ("f1", "pq", "seg", "iou", "dice"),
+    "objects": ("f1", "pq", "ap", "seg", "iou", "dice"),
 }
-STEERING = {"classes": "iou", "objects": "f1"}
 
 
 @dataclass(frozen=True)
@@ -136,10 +136,11 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, self.recipe.steps or 0, self.recipe.optimizer)
         image, classes, weight = (self.fabric.to_device(part) for part in (batch.image, batch.classes, batch.weight))
+        depth = None if batch.depth is None else self.fabric.to_device(batch.depth)
         if image.ndim == 4:
             image = image.contiguous(memory_format=torch.channels_last)
         scores = self._class_scores(image)  # (B, C, *tile) -> (B, K, *core)
-        loss = combined(scores.float(), classes, weight=weight, config=self.recipe.loss)
+        loss = combined(scores.float(), classes, weight=weight, depth=depth, config=self.recipe.loss)
         self.optimizer.zero_grad()
         self.fabric.backward(loss)
         self.optimizer.step()
@@ -161,10 +162,10 @@ class Trainer:
     def validate(self) -> None:
         """Score some validation images; keep the network when it is the best so far, and the state anyway."""
         evaluation = self._evaluate(self._some_validation())
-        scores = {name: score.value for name, score in evaluation.summary.items() if score.value is not None}
+        scores = _defined(evaluation)
         self.history.append({"step": float(self.step), **{f"val_{name}": value for name, value in scores.items()}})
         self.fabric.log_dict({f"val_{name}": value for name, value in scores.items()}, step=self.step)
-        steering = scores.get(STEERING[self.recipe.targets.task], 0.0)
+        steering = scores.get(steering_score(self.recipe), 0.0)
         if self.fabric.is_global_zero:
             if self.best is None or steering >= self.best:
                 self.best = steering
@@ -176,9 +177,9 @@ class Trainer:
     def finish(self) -> Run:
         """The best network scored on all validation images, and its card completed with the scores."""
         self.fabric.barrier()
-        best = load(self.folder / MODEL_FILE)
-        evaluation = self._evaluate(self.validation, best.network)
-        scores = {name: score.value for name, score in evaluation.summary.items() if score.value is not None}
+        best = self._with_decoding(load(self.folder / MODEL_FILE))
+        evaluation = self._evaluate(self.validation, best)
+        scores = _defined(evaluation)
         ranges = self._predictor(best).measure_ranges(example.pixels for example in self.calibration)
         model = Model(best.network, best.card.model_copy(update={"scores": scores, "activation_ranges": ranges}))
         if self.fabric.is_global_zero:
@@ -188,17 +189,29 @@ class Trainer:
     def _some_validation(self) -> list[Example]:
         return self.validation[:: math.ceil(len(self.validation) / VALIDATED_IMAGES)]
 
-    def _evaluate(self, examples: Sequence[Example], network: UNet | None = None) -> Evaluation:
-        """What the user's own `predict` and `evaluate` say of the network as it stands, or of `network`."""
+    def _with_decoding(self, model: Model) -> Model:
+        """The model with the decoding that does best on validation images."""
+        if self.recipe.targets.task != "objects":
+            return model
+        predictor, some = self._predictor(model), self._some_validation()
+        decoding = choose_decoding(
+            [predictor.probabilities(example.pixels) for example in some],
+            [_scored_labels(example.labels, self.recipe.targets) for example in some],
+            score=self.recipe.score,
+            dims=self.recipe.network.dims,
+        )
+        return Model(model.network, model.card.model_copy(update={"decoding": decoding}))
+
+    def _evaluate(self, examples: Sequence[Example], model: Model | None = None) -> Evaluation:
+        """What the user's own `predict` and `evaluate` say of the network as it stands, or of `model`."""
         targets = self.recipe.targets
-        model = self._model({}) if network is None else Model(network, self._card({}))
-        predictor = self._predictor(model)
+        predictor = self._predictor(model or self._model({}))
         two = targets.task == "classes" and len(targets.class_values) == 2
         predict = predictor.probabilities if two else predictor.segment
         config = EvaluateConfig(
             dims=self.recipe.network.dims,
             classes=targets.class_values if targets.task == "classes" and not two else None,
-            resamples=0 if network is None else EvaluateConfig().resamples,
+            resamples=0 if model is None else EvaluateConfig().resamples,
         )
         return evaluate(
             [predict(example.pixels) for example in examples],
@@ -238,6 +251,15 @@ class Trainer:
         }
         with replacing(self.folder / STATE_FILE) as path:
             torch.save(state, path)
+
+
+def _defined(evaluation: Evaluation) -> dict[str, float]:
+    return {name: score.value for name, score in evaluation.summary.items() if score.value is not None}
+
+
+def steering_score(recipe: Recipe) -> str:
+    """The validation score that the best network is chosen by."""
+    return recipe.score if recipe.targets.task == "objects" else "iou"
 
 
 def _scored_labels(labels: NDArray[np.int32], targets: TargetConfig) -> NDArray[np.int32]:

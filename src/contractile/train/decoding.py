@@ -1,0 +1,55 @@
+"""How the output of a trained network is best turned into objects: chosen on validation images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contractile.evaluate import EvaluateConfig, evaluate
+from contractile.instances import Decoding, decode_objects
+
+SHARES_OF_AN_OBJECT = (0.0, 0.02, 0.05, 0.1, 0.2)  # smaller things may be specks, beside the median object
+CANDIDATES: dict[str, tuple[float, ...]] = {
+    "core": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
+    "threshold": (0.3, 0.4, 0.5, 0.6, 0.7),
+}
+
+
+def choose_decoding(
+    probabilities: Sequence[NDArray[np.float32]], truths: Sequence[NDArray[np.int32]], *, score: str, dims: int = 2
+) -> Decoding:
+    """The decoding whose `score` over all images is best: one parameter after the other, the default where they tie.
+
+    `probabilities` (K, *S) and `truths` (*S, negative where ignored) of each image. Where the score is undefined,
+    as without any true object, the default decoding is returned.
+    """
+    chosen = Decoding()
+    best = _score(probabilities, truths, chosen, score, dims)
+    if best is None:
+        return chosen
+    median = float(np.median(np.concatenate([np.bincount(t[t > 0])[1:] for t in truths if (t > 0).any()])))
+    candidates: dict[str, Any] = {**CANDIDATES, "min_size": sorted({round(s * median) for s in SHARES_OF_AN_OBJECT})}
+    for field, values in candidates.items():
+        if field == "core" and len(probabilities[0]) == 2:
+            continue
+        for value in values:
+            tried = chosen.model_copy(update={field: value})
+            found = _score(probabilities, truths, tried, score, dims)
+            if found is not None and found > best:
+                best, chosen = found, tried
+    return chosen
+
+
+def _score(
+    probabilities: Sequence[NDArray[np.float32]],
+    truths: Sequence[NDArray[np.int32]],
+    decoding: Decoding,
+    score: str,
+    dims: int,
+) -> float | None:
+    decoded = [decode_objects(one, decoding) for one in probabilities]
+    config = EvaluateConfig.model_validate({"dims": dims, "resamples": 0})
+    return evaluate(decoded, list(truths), scores=[score], config=config).summary[score].value
