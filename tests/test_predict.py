@@ -1,5 +1,7 @@
 """Seamless is a theorem: tiled equals untiled, for every network. And files in, files out."""
 
+import csv
+
 import numpy as np
 import pytest
 import tifffile
@@ -11,6 +13,7 @@ from contractile.engine import EngineConfig
 from contractile.images import Normalization, read_labels, read_probabilities
 from contractile.model import Model, ModelCard, save
 from contractile.predict import Predictor, load, predict_files, probabilities, segment
+from contractile.predict.objects import tabulate_objects
 from contractile.unet import UNet, UNetConfig
 
 EXACT = EngineConfig(device="cpu", precision="float32")
@@ -187,9 +190,67 @@ def test_files_and_stacks(files):
     assert seen[-1] == ("pages.tif", 3, 3)
 
 
+def two_boxes():
+    labels = np.zeros((10, 12), np.int32)
+    labels[2:5, 3:8], labels[6:, 0:2] = 1, 2
+    pixels = np.arange(120, dtype=np.uint8).reshape(1, 10, 12)
+    inside = np.where(labels == 1, 0.75, 0.25).astype(np.float32)
+    return labels, pixels, np.stack([1 - inside, inside])
+
+
+def test_a_table_of_objects():
+    labels, pixels, maps = two_boxes()
+    table = tabulate_objects(labels, pixels, maps, pixel_size_um=(0.5, 0.2))
+    first, second = ({name: float(column[row]) for name, column in table.items()} for row in (0, 1))
+    assert first == pytest.approx(
+        {
+            "id": 1, "area_px": 15, "centroid_y_px": 3, "centroid_x_px": 5,
+            "box_top_px": 2, "box_left_px": 3, "box_bottom_px": 5, "box_right_px": 8,
+            "mean_intensity": 41, "mean_probability": 0.75,
+            "area_um2": 1.5, "centroid_y_um": 1.5, "centroid_x_um": 1.0,
+        }
+    )  # fmt: skip
+    assert (second["id"], second["area_px"], second["mean_probability"]) == (2, 8, 0.25)
+    assert list(tabulate_objects(labels, pixels, maps)) == list(table)[:10]
+
+
+def test_a_table_of_a_volume_with_two_channels():
+    labels, pixels, maps = two_boxes()
+    volume, channels = np.stack([labels, labels]), np.stack([pixels[0], pixels[0] + 1])
+    table = tabulate_objects(volume, np.stack([channels] * 2, axis=1), np.stack([maps] * 2, axis=1))
+    assert {name: float(column[0]) for name, column in table.items()} == pytest.approx(
+        {
+            "id": 1, "volume_px": 30, "centroid_z_px": 0.5, "centroid_y_px": 3, "centroid_x_px": 5,
+            "box_front_px": 0, "box_top_px": 2, "box_left_px": 3, "box_back_px": 2, "box_bottom_px": 5,
+            "box_right_px": 8, "mean_intensity_0": 41, "mean_intensity_1": 42, "mean_probability": 0.75,
+        }
+    )  # fmt: skip
+
+
+def test_tables_of_files_and_stacks(files):
+    model = make_model(NETWORKS["default"], task="objects", class_values=())
+    inputs = [files / "one.tif", files / "pages.tif"]
+    list(predict_files(predictor(model), inputs, out=files / "out", products=("labels", "objects")))
+    for name, pages in (("one", 1), ("pages", 3)):
+        labels = np.reshape(tifffile.imread(files / "out" / f"{name}_labels.tif"), (pages, -1))
+        with (files / "out" / f"{name}_objects.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert len(rows) == sum(page.max() for page in labels)
+        for row in rows:
+            assert int(row["area_px"]) == (labels[int(row.get("page", 0))] == int(row["id"])).sum()
+
+
+def test_classes_have_no_table_of_objects(files):
+    one = load(files / "model.safetensors", engine=EXACT)
+    with pytest.raises(ValueError, match="products must not hold objects for a model of task classes"):
+        list(predict_files(one, files / "one.tif", out=files / "out", products=("objects",)))
+
+
 def test_unknown_products_are_refused(files):
     one = load(files / "model.safetensors", engine=EXACT)
-    with pytest.raises(ValueError, match="products must be among labels, probabilities, overlay, got 'lables'"):
+    with pytest.raises(
+        ValueError, match="products must be among labels, probabilities, overlay, objects, got 'lables'"
+    ):
         list(predict_files(one, files / "one.tif", out=files / "out", products=("lables",)))
 
 

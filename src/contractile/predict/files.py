@@ -24,9 +24,10 @@ from contractile.images import (
     write_picture,
     write_probabilities,
 )
+from contractile.predict.objects import tabulate_objects, write_objects
 from contractile.predict.predictor import Predictor, Progress, ahead
 
-PRODUCTS = ("labels", "probabilities", "overlay")
+PRODUCTS = ("labels", "probabilities", "overlay", "objects")
 FileProgress = Callable[[str, int, int], None]
 
 
@@ -50,14 +51,20 @@ def predict_files(
 ) -> Iterator[Written]:
     """Segment files into the folder `out`, one input at a time, as they are asked for.
 
-    For NAME.tif: `NAME_labels.tif`, and on request `NAME_probabilities.tif` (float32, classes first) and
-    `NAME_overlay.png` (one per page, of a stack). A stack of P pages gives stacks: labels (P, Y, X),
-    probabilities (P, K, Y, X). `progress(name, done, total)` counts tiles. Raises ValueError for an unknown
-    product, two inputs that would write the same file, or an image that does not fit the model, naming it.
+    For NAME.tif: `NAME_labels.tif`, and on request `NAME_probabilities.tif` (float32, classes first),
+    `NAME_overlay.png` (one per page, of a stack) and `NAME_objects.csv` (a row per object). A stack of P pages gives
+    stacks: labels (P, Y, X), probabilities (P, K, Y, X), and a column `page`. `progress(name, done, total)` counts
+    tiles. Raises ValueError for an unknown product, a table of objects of a model that has none, two inputs that
+    would write the same file, or an image that does not fit the model, naming it.
     """
     unknown = [product for product in products if product not in PRODUCTS]
     if unknown or not products:
         raise ValueError(f"products must be among {', '.join(PRODUCTS)}, got {', '.join(products)!r}; correct the name")
+    if "objects" in products and predictor.card.task != "objects":
+        raise ValueError(
+            f"products must not hold objects for a model of task {predictor.card.task}, got {', '.join(products)}; "
+            "train on labels that number their objects"
+        )
     dims = predictor.card.network.dims
     sources = find(images, dims=dims)
     counts = {path: len(list(pages)) for path, pages in groupby(sources, key=lambda source: source.path)}
@@ -85,12 +92,15 @@ class _File:
         self.pages: list[tuple[Source, Image]] = []
         self.labels: list[NDArray[np.int32]] = []
         self.maps: list[NDArray[np.float32]] = []
+        self.tables: list[dict[str, NDArray[Any]]] = []
 
     def add(self, source: Source, image: Image, labels: NDArray[np.int32], maps: NDArray[np.float32]) -> None:
         self.pages.append((source, image))
         self.labels.append(labels)
         if "probabilities" in self.products:
             self.maps.append(maps)
+        if "objects" in self.products:
+            self.tables.append(tabulate_objects(labels, image.pixels, maps, pixel_size_um=image.pixel_size_um))
 
     def write(self) -> Written:
         files: list[Path] = []
@@ -101,6 +111,9 @@ class _File:
         if self.maps:
             files.append(self.out / f"{name}_probabilities.tif")
             write_probabilities(files[-1], _stack(self.maps, self.path), dims=self.dims, pixel_size_um=size)
+        if self.tables:
+            files.append(self.out / f"{name}_objects.csv")
+            write_objects(files[-1], self.tables)
         if "overlay" in self.products:
             for (source, image), labels in zip(self.pages, self.labels, strict=True):
                 files.append(self.out / f"{name if self.count == 1 else source.name}_overlay.png")

@@ -1,0 +1,83 @@
+"""How long it takes to turn a network's output into objects, and how that grows with the image.
+
+    python benchmarks/objects.py [--quick]
+
+Decodes images of touching cells, smooth and a little wrong as a network would give them, at a quarter of 2048 x 2048
+pixels, at all of it and at four times as many; prints a Markdown table of medians. Promised: under 2 s for 2048 x 2048
+pixels with 2000 objects, and from there on time in proportion to the pixels (at most 1.3 times as much per pixel; the
+small image still fits the processor's cache).
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from contractile.instances import Decoding, decode_objects
+from contractile.synthetic import SceneConfig, draw_scene
+from contractile.targets import TargetConfig, make_target
+
+LARGEST_S, LARGEST_GROWTH = 2.0, 1.3
+OBJECTS = 2000  # on 2048 x 2048 pixels
+
+
+def network_output(side: int, *, objects: int, classes: int) -> NDArray[np.float32]:
+    """(classes, side, side): what a good network gives for `objects` touching cells: smooth, and a little off."""
+    rng = np.random.default_rng(0)
+    scene = SceneConfig(shape=(side, side), objects=objects, radius=16, patchiness=0.2)
+    labels = draw_scene(scene, rng)[1]
+    way = {2: "gap", 3: "depth"}[classes]
+    target = make_target(labels, TargetConfig.model_validate({"separation": way, "w0": 0, "balance": False}))
+    inside = ndimage.gaussian_filter((target.classes == 1).astype(np.float32), 1)
+    inside = np.clip(inside + off_by(rng, inside.shape), 0, 1)
+    if target.depth is None:
+        return np.stack([1 - inside, inside]).astype(np.float32)
+    depth = np.clip(ndimage.gaussian_filter(target.depth, 1) + off_by(rng, inside.shape), 0, 1)
+    return np.stack([1 - inside, inside * (1 - depth), inside * depth]).astype(np.float32)
+
+
+def off_by(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Smooth errors of standard deviation 0.05."""
+    errors = ndimage.gaussian_filter(rng.normal(size=shape), 3)
+    return 0.05 * errors / errors.std()
+
+
+def measure(probabilities: NDArray[np.float32], repeats: int) -> tuple[float, int]:
+    """Median seconds, and the number of objects found."""
+    seconds, found = [], 0
+    for _ in range(repeats):
+        start = time.perf_counter()
+        found = int(decode_objects(probabilities, Decoding(min_size=30)).max())
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds), found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a small size, to see that it works")
+    quick = parser.parse_args().quick
+    whole = 256 if quick else 2048
+    held = True
+    print("| way | side | objects found | s | s, at most | per pixel, beside the smaller |")
+    print("|---|--:|--:|--:|--:|--:|")
+    for name, classes in (("gap (the paper's)", 2), ("depth (the default)", 3)):
+        rates = []
+        for side in (whole // 2, whole, 2 * whole):
+            objects = OBJECTS * side**2 // 2048**2
+            seconds, found = measure(network_output(side, objects=objects, classes=classes), 1 if quick else 5)
+            rates.append(seconds / side**2)
+            growth = rates[-1] / rates[-2] if len(rates) > 1 else 1.0
+            limit = f"{LARGEST_S:g}" if side == whole else "-"
+            held = held and (side != whole or seconds <= LARGEST_S) and (side <= whole or growth <= LARGEST_GROWTH)
+            print(f"| {name} | {side} | {found} | {seconds:.2f} | {limit} | {growth:.2f} |")
+    sys.exit(0 if quick or held else 1)
+
+
+if __name__ == "__main__":
+    main()
