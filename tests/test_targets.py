@@ -298,3 +298,20 @@ def test_configurations_without_meaning_are_refused():
         TargetConfig(task="classes", class_values=(0, 1), ignore_label=1)
     with pytest.raises(ValidationError, match="Extra inputs"):
         TargetConfig(sigmas=3)
+
+
+def test_of_sparse_labels_only_the_surroundings_of_objects_are_known():
+    labels = np.zeros((9, 21), np.int32)
+    labels[3:6, 3:6] = 7
+    labels[0, 20] = -1
+    target = make_target(labels, TargetConfig(separation="depth", w0=0, known_around=2))
+    y, x = np.indices(labels.shape)
+    away = np.hypot(np.maximum(abs(y - 4) - 1, 0), np.maximum(abs(x - 4) - 1, 0))
+    np.testing.assert_array_equal(target.classes, np.where(labels == 7, 1, np.where(away <= 2, 0, -1)))
+    assert (target.weight[away > 2] == 0).all()
+    assert (make_target(np.zeros_like(labels), TargetConfig(known_around=2)).classes == -1).all()
+
+
+def test_classes_are_never_sparse_in_this_way():
+    with pytest.raises(ValidationError, match="known_around must be left out for task 'classes', got 3"):
+        TargetConfig(task="classes", class_values=(0, 1), known_around=3)

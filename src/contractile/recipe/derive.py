@@ -31,6 +31,7 @@ LARGEST_BATCH = 16
 TILES_PER_SECOND = {"cpu": 8.0, "cuda": 100.0}  # of 256 x 256: roughly, to tell few passes from many
 MANY_PASSES = 5.0
 RARE = 0.1
+W0 = 5.0
 FOCUS = 0.33
 
 
@@ -50,7 +51,12 @@ def derive(examples: Sequence[Example], changes: Mapping[str, Any]) -> Recipe:
     recipe = Recipe.paper(dims=dims) if base == "paper" else _default(seen, dims, changes)
     fitted = {
         "network": {"channels": seen.channels, "classes": _classes(seen, recipe.targets, asked)},
-        "targets": {"task": seen.task, "class_values": seen.class_values},
+        "targets": {
+            "task": seen.task,
+            "class_values": seen.class_values,
+            # Between two classes, too, what parts two near pieces weighs more (docs/log.md).
+            **({"w0": W0} if seen.task == "classes" and base != "paper" else {}),
+        },
         **({} if "steps" in changes or "minutes" in changes else {"minutes": DEFAULT_MINUTES}),
     }
     recipe = apply_changes(recipe, fitted, changes)

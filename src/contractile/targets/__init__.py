@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contractile.targets.depth import object_depth
 from contractile.targets.separation import connected, separate, separation_weight
-from contractile.targets.target import IGNORE, Target, TargetConfig, class_balance, make_target
+from contractile.targets.target import IGNORE, Target, TargetConfig, class_balance, make_target, unannotated
 
 __all__ = [
     "IGNORE",
@@ -21,4 +21,5 @@ __all__ = [
     "object_depth",
     "separate",
     "separation_weight",
+    "unannotated",
 ]

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from scipy import ndimage
 
 from contractile.targets.depth import object_depth
 from contractile.targets.separation import check_labels, connected, separate, separation_weight
@@ -25,6 +26,8 @@ class TargetConfig(BaseModel):
     `balance` evens out class frequencies; `separation` is how touching objects are kept apart: by background put
     between them (`gap`, the paper's way), by the depth of each pixel in its object (`depth`, a third class), or `none`;
     `ignore_label` is a number in the file that means "not annotated", beside all negative ones;
+    `known_around` is for labels of which only some objects are drawn: 0 farther than so many pixels from any of them
+    is then unknown, not background;
     `spacing` is the relative size of a pixel along each axis, e.g. (5, 1, 1), and () means isotropic.
     """
 
@@ -37,6 +40,7 @@ class TargetConfig(BaseModel):
     balance: bool = True
     separation: Literal["gap", "depth", "none"] = "gap"
     ignore_label: int | None = None
+    known_around: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     spacing: tuple[float, ...] = ()
 
     @model_validator(mode="after")
@@ -50,6 +54,11 @@ class TargetConfig(BaseModel):
         if self.task == "objects" and values:
             raise ValueError(
                 f"class_values must be empty for task 'objects', got {values}; drop it or use task 'classes'"
+            )
+        if self.known_around is not None and self.task == "classes":
+            raise ValueError(
+                f"known_around must be left out for task 'classes', got {self.known_around}; "
+                "mark what is not annotated by a negative number or by ignore_label"
             )
         if self.ignore_label is not None and self.ignore_label in values:
             raise ValueError(
@@ -89,7 +98,7 @@ def make_target(labels: NDArray[Any], config: TargetConfig, *, class_weights: Se
     that is not among `class_values`.
     """
     check_labels(labels)
-    ignored = (labels < 0) if config.ignore_label is None else (labels < 0) | (labels == config.ignore_label)
+    ignored = unannotated(labels, config)
     if config.task == "objects":
         objects = np.where(ignored, 0, labels).astype(np.int32)
         objects = separate(objects) if config.separation == "gap" else objects
@@ -110,6 +119,20 @@ def make_target(labels: NDArray[Any], config: TargetConfig, *, class_weights: Se
         weight += np.where(classes == 0, separation, np.float32(0))
     by_depth = config.task == "objects" and config.separation == "depth"
     return Target(classes, weight, object_depth(objects) if by_depth else None)
+
+
+def unannotated(labels: NDArray[Any], config: TargetConfig) -> NDArray[np.bool_]:
+    """Pixels (*S) that nobody annotated: negative ones, `ignore_label`, and 0 far from any object (`known_around`)."""
+    ignored: NDArray[np.bool_] = labels < 0
+    if config.ignore_label is not None:
+        ignored = ignored | (labels == config.ignore_label)
+    if config.known_around is not None:
+        drawn = (labels > 0) & ~ignored
+        if not drawn.any():
+            return np.ones(labels.shape, bool)
+        spacing = config.spacing or (1.0,) * labels.ndim
+        ignored = ignored | (ndimage.distance_transform_edt(~drawn, sampling=spacing) > config.known_around)
+    return ignored
 
 
 def class_balance(classes: NDArray[Any] | Sequence[NDArray[Any]], n: int) -> NDArray[np.float32]:

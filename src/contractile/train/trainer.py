@@ -25,7 +25,7 @@ from contractile.loss import combined
 from contractile.model import Model, ModelCard, load, save
 from contractile.predict import Predictor
 from contractile.recipe import OptimizerConfig, Recipe
-from contractile.targets import TargetConfig
+from contractile.targets import TargetConfig, unannotated
 from contractile.train.decoding import choose_decoding
 from contractile.train.folder import (
     HISTORY_FILE,
@@ -264,7 +264,7 @@ def steering_score(recipe: Recipe) -> str:
 
 def _scored_labels(labels: NDArray[np.int32], targets: TargetConfig) -> NDArray[np.int32]:
     """Labels as they are scored: -1 where ignored, and two classes, whatever their values, as 0 and 1."""
-    ignored = (labels < 0) | (labels == (-1 if targets.ignore_label is None else targets.ignore_label))
+    ignored = unannotated(labels, targets)
     two = len(targets.class_values) == 2
     return np.where(ignored, -1, labels == targets.class_values[1] if two else labels).astype(np.int32)
 
