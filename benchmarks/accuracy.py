@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -34,8 +34,8 @@ from contractile.engine import find_device
 from contractile.evaluate import Evaluation, evaluate
 from contractile.model import ModelCard, load
 from contractile.predict import Predictor, predict_files
-from contractile.recipe import read_recipe
-from contractile.train import train
+from contractile.recipe import merge, read_recipe
+from contractile.train import Run, train
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 HEADING = "## Accuracy (`python benchmarks/accuracy.py`)"
@@ -76,33 +76,33 @@ def main() -> None:
 def measure(arguments: argparse.Namespace) -> str:
     """Train (or go on, or take what is finished), predict, score: one row of the table."""
     run, parts = prepare(arguments)
-    folder, trained_at = run / "run", run / "commit"
-    if not trained_at.is_file():
-        trained_at.write_text(commit(), encoding="utf-8")
-    resume = (folder / "state.ckpt").is_file()
-    changes = recipe_changes(arguments)
-    train(parts["train_images"], parts["train_labels"], out=folder, recipe=changes, resume=resume, progress=show)
-    predictor = Predictor(load(folder))
+    trained_at = train_part(run, parts, recipe_changes(arguments))[1]
+    predictor = Predictor(load(run / "run"))
     out = run / "predicted"
     products = ("labels", "probabilities")
     list(predict_files(predictor, parts["test_images"], out=out, products=products, tta=arguments.tta))
     predicted = list(out.glob("*_probabilities.tif")) if arguments.dataset == "isbi2012" else out
     names = SCORES[arguments.dataset]
     scored = evaluate(predicted, parts["test_labels"], scores=[name for name in names if name not in LEVELS])
-    card = predictor.card
-    # A finished run may be scored by later code: the commit is the one that trained.
-    return describe_row(arguments, card, scored, names, trained_at.read_text(encoding="utf-8"))
+    return describe_row(arguments, predictor.card, scored, names, trained_at)
 
 
 def try_out(arguments: argparse.Namespace) -> str:
     """Train on the first four fifths of the training part and score the last: one row, the test part unseen."""
     run, parts = prepare(arguments)
-    changes = {"val_fraction": VALIDATED, **recipe_changes(arguments)}
-    folder = run / "run"
+    done, trained_at = train_part(run, parts, {"val_fraction": VALIDATED, **recipe_changes(arguments)})
+    return describe_row(arguments, done.model.card, done.evaluation, tuple(done.evaluation.summary), trained_at)
+
+
+def train_part(run: Path, parts: dict[str, Path], changes: dict[str, Any]) -> tuple[Run, str]:
+    """Train, or go on with what was begun; and the commit that began, since later code may go on and score."""
+    folder, trained_at = run / "run", run / "commit"
+    if not trained_at.is_file():
+        trained_at.write_text(commit(), encoding="utf-8")
     resume = (folder / "state.ckpt").is_file()
     images, labels = parts["train_images"], parts["train_labels"]
     done = train(images, labels, out=folder, recipe=changes, resume=resume, progress=show)
-    return describe_row(arguments, done.model.card, done.evaluation, tuple(done.evaluation.summary), commit())
+    return done, trained_at.read_text(encoding="utf-8")
 
 
 def prepare(arguments: argparse.Namespace) -> tuple[Path, dict[str, Path]]:
@@ -122,10 +122,9 @@ def prepare(arguments: argparse.Namespace) -> tuple[Path, dict[str, Path]]:
 
 def recipe_changes(arguments: argparse.Namespace) -> dict[str, Any]:
     """The fields of a recipe that the command names."""
-    changes = read_recipe(arguments.recipe)
+    changes: Mapping[str, Any] = read_recipe(arguments.recipe)
     for assignment in arguments.set:
-        for table, values in tomllib.loads(assignment).items():
-            changes[table] = {**changes[table], **values} if isinstance(changes.get(table), dict) else values
+        changes = merge(changes, tomllib.loads(assignment))
     budget = {"minutes": arguments.minutes} if arguments.minutes else {"steps": arguments.steps}
     return {**changes, **budget, "seed": arguments.seed, "device": arguments.device}
 

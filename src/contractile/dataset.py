@@ -156,15 +156,19 @@ def _cut(example: Example, share: float) -> tuple[Example, Example]:
 
 
 def find_task(
-    examples: Sequence[Example], *, ignore_label: int | None = None
+    examples: Sequence[Example], *, ignore_label: int | None = None, task: str | None = None
 ) -> tuple[Literal["classes", "objects"], tuple[int, ...]]:
     """What the labels mean, and the classes' values in order: ("objects", ()) or ("classes", values).
 
     Objects carry a number each: many values, nearly every one a single connected piece. Classes are few
-    values, seen again from image to image.
+    values, seen again from image to image. `task` settles it where this would guess wrong.
     """
+    if task == "objects":
+        return "objects", ()
     found = {int(v) for example in examples for v in np.unique(example.labels) if v >= 0}
     values = sorted(found - {ignore_label})
+    if task == "classes":
+        return "classes", tuple(values)
     pieces = [count for example in examples for count in _pieces(example.labels)]
     whole = sum(count == 1 for count in pieces) / max(len(pieces), 1)
     numbered = max(int(example.labels.max()) for example in examples) > 1
@@ -244,6 +248,12 @@ class _Places:
         return which, tuple(int(at) for at in place)
 
 
+def _rarer_places(maps: Sequence[NDArray[np.int16]], n_classes: int) -> list[_Places]:
+    """The places of each class that occurs, but for the commonest."""
+    counts = np.sum([np.bincount(one[one >= 0], minlength=n_classes) for one in maps], axis=0)
+    return [_Places.of_class(maps, int(value)) for value in np.flatnonzero(counts) if value != counts.argmax()]
+
+
 class Samples:
     """Training samples of annotated images: sample number n is the same whenever it is asked for.
 
@@ -267,9 +277,7 @@ class Samples:
                 "name other images for validation, or annotate more"
             )
         self._everywhere = _Places.annotated(maps)
-        counts = np.bincount(np.concatenate([one[one >= 0].ravel() for one in maps]), minlength=targets.n_classes)
-        rarer = [value for value in np.flatnonzero(counts) if value != counts.argmax()]
-        self._rarer = [_Places.of_class(maps, int(value)) for value in rarer] if config.focus > 0 else []
+        self._rarer = _rarer_places(maps, targets.n_classes) if config.focus > 0 else []
 
     def __getitem__(self, number: int) -> Sample:
         """Sample `number`: image (C, *tile) float32, classes (*core) int64, weight (*core) float32."""

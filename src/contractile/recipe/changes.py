@@ -43,7 +43,7 @@ def apply_changes(recipe: Recipe, *layers: Mapping[str, Any]) -> Recipe:
     """
     merged: Mapping[str, Any] = recipe.model_dump()
     for changes in layers:
-        merged = _merge(merged, changes)
+        merged = merge(merged, changes)
     try:
         changed = Recipe.model_validate(merged)
     except ValidationError as error:
@@ -57,12 +57,12 @@ def apply_changes(recipe: Recipe, *layers: Mapping[str, Any]) -> Recipe:
     return changed
 
 
-def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with `changes` laid over it, table by table."""
     merged = dict(base)
     for key, value in changes.items():
         inner = merged.get(key)
-        merged[key] = _merge(inner, value) if isinstance(value, Mapping) and isinstance(inner, Mapping) else value
+        merged[key] = merge(inner, value) if isinstance(value, Mapping) and isinstance(inner, Mapping) else value
     return merged
 
 

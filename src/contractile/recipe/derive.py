@@ -51,12 +51,7 @@ def derive(examples: Sequence[Example], changes: Mapping[str, Any]) -> Recipe:
     recipe = Recipe.paper(dims=dims) if base == "paper" else _default(seen, dims, changes)
     fitted = {
         "network": {"channels": seen.channels, "classes": _classes(seen, recipe.targets, asked)},
-        "targets": {
-            "task": seen.task,
-            "class_values": seen.class_values,
-            # Between two classes, too, what parts two near pieces weighs more (docs/log.md).
-            **({"w0": W0} if seen.task == "classes" and base != "paper" else {}),
-        },
+        "targets": {"task": seen.task, "class_values": seen.class_values},
         **({} if "steps" in changes or "minutes" in changes else {"minutes": DEFAULT_MINUTES}),
     }
     recipe = apply_changes(recipe, fitted, changes)
@@ -83,7 +78,8 @@ def _default(seen: Survey, dims: Literal[2, 3], changes: Mapping[str, Any]) -> R
             focus=FOCUS if seen.rarest < RARE else 0.0,
             augment=AugmentConfig() if _passes(seen, dims, changes) >= MANY_PASSES else AugmentConfig.mild(),
         ),
-        targets=TargetConfig(task="objects", separation="depth", w0=0, sigma=5, balance=False),
+        # Objects are kept apart by depth; of classes, what parts two near pieces weighs more (docs/log.md).
+        targets=TargetConfig(separation="depth", w0=W0 if seen.task == "classes" else 0, balance=False),
         optimizer=OptimizerConfig(warmup=20 if short else 50),
     )
 

@@ -39,12 +39,7 @@ class Survey:
 
 def survey(examples: Sequence[Example], *, task: str | None = None, ignore_label: int | None = None) -> Survey:
     """Measure a dataset; `task` settles what the labels mean where `find_task` would guess wrong."""
-    found, values = find_task(examples, ignore_label=ignore_label)
-    if task == "objects":
-        found, values = "objects", ()
-    elif task == "classes" and found == "objects":
-        found = "classes"
-        values = tuple(sorted({int(v) for e in examples for v in np.unique(e.labels) if v >= 0} - {ignore_label}))
+    found, values = find_task(examples, ignore_label=ignore_label, task=task)
     some = examples[:: math.ceil(len(examples) / LOOKED_AT)]
     ignored = [(e.labels < 0) | (e.labels == (-1 if ignore_label is None else ignore_label)) for e in some]
     kinds = [
