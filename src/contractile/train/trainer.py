@@ -21,6 +21,7 @@ from contractile.dataset import Batch, Example, Samples
 from contractile.engine import EngineConfig, find_device, keep_freed_memory, native_precision
 from contractile.evaluate import EvaluateConfig, Evaluation, evaluate
 from contractile.images import replacing
+from contractile.instances import Decoding
 from contractile.loss import combined
 from contractile.model import Model, ModelCard, load, save
 from contractile.predict import Predictor
@@ -177,44 +178,56 @@ class Trainer:
     def finish(self) -> Run:
         """The best network scored on all validation images, and its card completed with the scores."""
         self.fabric.barrier()
-        best = self._with_decoding(load(self.folder / MODEL_FILE))
-        evaluation = self._evaluate(self.validation, best)
-        scores = _defined(evaluation)
-        ranges = self._predictor(best).measure_ranges(example.pixels for example in self.calibration)
-        model = Model(best.network, best.card.model_copy(update={"scores": scores, "activation_ranges": ranges}))
+        best = load(self.folder / MODEL_FILE)
+        predictor = self._predictor(best)
+        maps = [predictor.probabilities(example.pixels) for example in self.validation]
+        card = best.card.model_copy(update={"decoding": self._choose_decoding(maps)})
+        predictor.card = card
+        evaluation = self._score(predictor, self.validation, maps, resamples=EvaluateConfig().resamples)
+        ranges = predictor.measure_ranges(example.pixels for example in self.calibration)
+        found = {"scores": _defined(evaluation), "activation_ranges": ranges}
+        model = Model(best.network, card.model_copy(update=found))
         if self.fabric.is_global_zero:
             save(model, self.folder / MODEL_FILE)
         return Run(self.folder, self.recipe, model, evaluation, self.history, self.validation)
 
     def _some_validation(self) -> list[Example]:
-        return self.validation[:: math.ceil(len(self.validation) / VALIDATED_IMAGES)]
+        return self.validation[:: self._every]
 
-    def _with_decoding(self, model: Model) -> Model:
-        """The model with the decoding that does best on validation images."""
-        if self.recipe.targets.task != "objects":
-            return model
-        predictor, some = self._predictor(model), self._some_validation()
-        decoding = choose_decoding(
-            [predictor.probabilities(example.pixels) for example in some],
-            [_scored_labels(example.labels, self.recipe.targets) for example in some],
-            score=self.recipe.score,
-            dims=self.recipe.network.dims,
-        )
-        return Model(model.network, model.card.model_copy(update={"decoding": decoding}))
+    @property
+    def _every(self) -> int:
+        return math.ceil(len(self.validation) / VALIDATED_IMAGES)
 
-    def _evaluate(self, examples: Sequence[Example], model: Model | None = None) -> Evaluation:
-        """What the user's own `predict` and `evaluate` say of the network as it stands, or of `model`."""
+    def _choose_decoding(self, maps: Sequence[NDArray[np.float32]]) -> Decoding:
+        """What does best on some validation images, of all of which `maps` are the probabilities."""
         targets = self.recipe.targets
-        predictor = self._predictor(model or self._model({}))
+        if targets.task != "objects":
+            return Decoding()
+        truths = [_scored_labels(example.labels, targets) for example in self._some_validation()]
+        return choose_decoding(maps[:: self._every], truths, score=self.recipe.score, dims=self.recipe.network.dims)
+
+    def _evaluate(self, examples: Sequence[Example]) -> Evaluation:
+        """What the user's own `predict` and `evaluate` say of the network as it stands."""
+        predictor = self._predictor(self._model({}))
+        return self._score(predictor, examples, [predictor.probabilities(example.pixels) for example in examples])
+
+    def _score(
+        self,
+        predictor: Predictor,
+        examples: Sequence[Example],
+        maps: Sequence[NDArray[np.float32]],
+        *,
+        resamples: int = 0,
+    ) -> Evaluation:
+        targets = self.recipe.targets
         two = targets.task == "classes" and len(targets.class_values) == 2
-        predict = predictor.probabilities if two else predictor.segment
         config = EvaluateConfig(
             dims=self.recipe.network.dims,
             classes=targets.class_values if targets.task == "classes" and not two else None,
-            resamples=0 if model is None else EvaluateConfig().resamples,
+            resamples=resamples,
         )
         return evaluate(
-            [predict(example.pixels) for example in examples],
+            list(maps) if two else [predictor.decode(one) for one in maps],
             [_scored_labels(example.labels, targets) for example in examples],
             names=[example.name for example in examples],
             scores=VALIDATION_SCORES["binary" if two else targets.task],
