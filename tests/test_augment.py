@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy.interpolate import CubicSpline
 
+from contractile import compiled
 from contractile.augment import (
     AugmentConfig,
     GreyConfig,
@@ -354,7 +355,7 @@ def test_compiles_without_a_folder_for_the_cache(monkeypatch):
             raise RuntimeError("no locator available")
         return lambda function: function
 
-    monkeypatch.setattr(resample.numba, "njit", njit)
+    monkeypatch.setattr(compiled.numba, "njit", njit)
     assert resample._compiled(len) is len
 
 

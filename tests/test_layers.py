@@ -7,6 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "contractile"
 LAYERS = (
+    ("compiled",),
     ("images", "tiles", "unet", "targets", "augment", "loss", "instances", "metrics", "synthetic"),
     ("model", "dataset", "engine"),
     ("predict", "recipe", "check"),

@@ -4,7 +4,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from contractile.metrics import compiled
 from contractile.metrics.contingency import select_objects, tabulate
 
 shapes = array_shapes(min_dims=1, max_dims=3, min_side=1, max_side=9)
@@ -96,13 +95,3 @@ def test_refuses_negative_predictions_where_they_count():
     with pytest.raises(ValueError, match=r"predicted labels must be 0 \(background\) or above, got -1; only the"):
         tabulate(pred, np.array([[0, 1]]))
     assert tabulate(pred, np.array([[-1, 1]])).total == 1
-
-
-def test_compiles_without_a_cache_folder(monkeypatch):
-    def refuse(*, cache=False, nogil=False):
-        if cache:
-            raise RuntimeError("cannot cache function: no locator available")
-        return lambda function: function
-
-    monkeypatch.setattr(compiled.numba, "njit", refuse)
-    assert compiled.compiled(len) is len

@@ -16,7 +16,6 @@ from contractile.targets import (
     connected,
     make_target,
     separate,
-    separation,
     separation_weight,
 )
 
@@ -158,16 +157,6 @@ def test_weight_does_not_depend_on_the_layout_in_memory():
 def test_no_weight_when_w0_is_0_or_nothing_is_there():
     assert (separation_weight(scene(), w0=0, sigma=5) == 0).all()
     assert separation_weight(np.zeros((0, 4), int), w0=10, sigma=5).shape == (0, 4)
-
-
-def test_compiles_without_a_folder_for_the_cache(monkeypatch):
-    def njit(**options):
-        if options.get("cache"):
-            raise RuntimeError("no locator available")
-        return lambda function: function
-
-    monkeypatch.setattr(separation.numba, "njit", njit)
-    assert separation._compiled(len) is len
 
 
 # the whole target

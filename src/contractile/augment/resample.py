@@ -10,21 +10,14 @@ is what lets the compiler vectorise them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from functools import partial
+from typing import Any
 
-import numba
 import numpy as np
 
-_F = TypeVar("_F", bound=Callable[..., Any])
+from contractile.compiled import compiled
 
-
-def _compiled(function: _F) -> _F:
-    """Machine code that runs without the GIL, kept on disk where some folder can be written."""
-    try:
-        return cast(_F, numba.njit(nogil=True, fastmath=True, cache=True)(function))
-    except RuntimeError:  # numba finds no writable folder for its cache
-        return cast(_F, numba.njit(nogil=True, fastmath=True)(function))
+_compiled = partial(compiled, fastmath=True)
 
 
 @_compiled

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contractile.metrics.compiled import compiled
+from contractile.compiled import compiled
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from contractile.metrics.compiled import compiled
+from contractile.compiled import compiled
 
 _MASK, _IN_QUEUE, _DAM = -2, -3, 0
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from contractile.metrics.compiled import compiled
+from contractile.compiled import compiled
 from contractile.metrics.thinning import label_columns
 
 RADIUS = 20  # of the window in which the challenge relabels around a white pixel

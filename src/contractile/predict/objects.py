@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contractile.images import replacing
+from contractile.instances import inside_probability
 
 AXES = ("z", "y", "x")
-OUTSIDE = 0
 
 
 def tabulate_objects(
@@ -37,7 +37,7 @@ def tabulate_objects(
     axes = AXES[-labels.ndim :]
     measured = regionprops_table(
         labels,
-        np.moveaxis(np.concatenate([pixels.astype(np.float64), 1.0 - probabilities[OUTSIDE : OUTSIDE + 1]]), 0, -1),
+        np.moveaxis(np.concatenate([pixels.astype(np.float64), inside_probability(probabilities)[None]]), 0, -1),
         properties=("label", "area", "centroid", "bbox", "mean_intensity"),
     )
     size = "area" if labels.ndim == 2 else "volume"

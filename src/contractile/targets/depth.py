@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from contractile.targets.separation import check_labels
+from contractile.targets.separation import check_labels, neighbours
 
 CORE = 0.5  # depth beyond which a pixel belongs to the core of its object
 LONGEST_WAY = 16  # pixels along a thin part that are told apart
@@ -64,7 +63,8 @@ def _most_outside_core(labels: NDArray[np.int32]) -> NDArray[np.float32]:
     And less again, the longer the way that the other object's flood takes to the touching pixel along its own
     touching pixels, so that a thin tip is flooded by its own object before the neighbour comes through its flank.
     """
-    pairs = list(_neighbours(labels.shape))
+    along = [tuple(step * one for one in row) for row in np.eye(labels.ndim, dtype=int).tolist() for step in (1, -1)]
+    pairs = [neighbours(labels.shape, step) for step in along]
     touching = np.zeros(labels.shape, bool)
     for here, there in pairs:
         touching[here] |= (labels[here] != labels[there]) & (labels[here] > 0) & (labels[there] > 0)
@@ -72,8 +72,8 @@ def _most_outside_core(labels: NDArray[np.int32]) -> NDArray[np.float32]:
     for _ in range(LONGEST_WAY):
         before = steps.copy()
         for here, there in pairs:
-            along = np.where(labels[here] == labels[there], before[there] + 1, LONGEST_WAY)
-            steps[here] = np.minimum(steps[here], along)
+            way_on = np.where(labels[here] == labels[there], before[there] + 1, LONGEST_WAY)
+            steps[here] = np.minimum(steps[here], way_on)
         if (steps == before).all():
             break
     way = np.ones(labels.shape, np.int32)
@@ -81,12 +81,3 @@ def _most_outside_core(labels: NDArray[np.int32]) -> NDArray[np.float32]:
         other = (labels[here] != labels[there]) & (labels[there] > 0)
         way[here] = np.maximum(way[here], np.where(other, steps[there], 1))
     return np.where(touching, TOUCHING / way, OUTSIDE_CORE).astype(np.float32)
-
-
-def _neighbours(shape: tuple[int, ...]) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
-    """(here, there) for each direction along an axis: where a pixel and its neighbour both lie in the image."""
-    for axis in range(len(shape)):
-        low = tuple(slice(None, -1) if a == axis else slice(None) for a in range(len(shape)))
-        high = tuple(slice(1, None) if a == axis else slice(None) for a in range(len(shape)))
-        yield low, high
-        yield high, low

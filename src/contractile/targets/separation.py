@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, cast
+from collections.abc import Sequence
+from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from contractile.compiled import compiled
+
 _NEGLIGIBLE = 1e-5  # separation weights below this are given as 0
-
-_F = TypeVar("_F", bound=Callable[..., Any])
-
-
-def _compiled(function: _F) -> _F:
-    """Machine code that runs without the GIL, kept on disk where some folder can be written."""
-    try:
-        return cast(_F, numba.njit(nogil=True, cache=True)(function))
-    except RuntimeError:  # numba finds no writable folder for its cache
-        return cast(_F, numba.njit(nogil=True)(function))
 
 
 def separate(labels: NDArray[Any]) -> NDArray[np.int32]:
@@ -37,11 +28,17 @@ def separate(labels: NDArray[Any]) -> NDArray[np.int32]:
     for step in itertools.product((-1, 0, 1), repeat=labels.ndim):
         if step >= (0,) * labels.ndim:
             continue  # the pixel itself, and neighbours later in scan order
-        here = tuple(slice(max(0, -s), n - max(0, s)) for s, n in zip(step, labels.shape, strict=True))
-        there = tuple(slice(max(0, s), n - max(0, -s)) for s, n in zip(step, labels.shape, strict=True))
+        here, there = neighbours(labels.shape, step)
         touches = (labels[here] != labels[there]) & (labels[here] > 0) & (labels[there] > 0)
         separated[here][touches] = 0
     return separated
+
+
+def neighbours(shape: tuple[int, ...], step: tuple[int, ...]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """(here, there): where a pixel and the one `step` (-1, 0 or 1 along each axis) from it both lie in the image."""
+    here = tuple(slice(max(0, -s), n - max(0, s)) for s, n in zip(step, shape, strict=True))
+    there = tuple(slice(max(0, s), n - max(0, -s)) for s, n in zip(step, shape, strict=True))
+    return here, there
 
 
 def connected(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
@@ -102,7 +99,7 @@ def _two_distances(
     return state[2], state[3]
 
 
-@_compiled
+@compiled
 def _insert(found: Any, c: Any, d: Any) -> Any:
     """Offer object `c` at squared distance `d` to the two nearest: (nearest, second, d1^2, d2^2)."""
     a, b, da, db = found
@@ -115,7 +112,7 @@ def _insert(found: Any, c: Any, d: Any) -> Any:
     return a, c, da, d
 
 
-@_compiled
+@compiled
 def _along_lines(state: Any, step: float) -> None:
     """Last axis of the four arrays (lines, n), in place: one sweep in each direction."""
     nearest, other, first, second = state
@@ -135,7 +132,7 @@ def _along_lines(state: Any, step: float) -> None:
                 nearest[i, j], other[i, j], first[i, j], second[i, j] = found
 
 
-@_compiled
+@compiled
 def _across_lines(state: Any, merged: Any, step: float, reach: float, last: bool) -> None:
     """Another axis of the four arrays (before, axis, after): each pixel with what other lines offer it."""
     nearest, other, first, second = merged
@@ -149,7 +146,7 @@ def _across_lines(state: Any, merged: Any, step: float, reach: float, last: bool
             nearest[i, j, k], other[i, j, k], first[i, j, k], second[i, j, k] = found
 
 
-@_compiled
+@compiled
 def _search(state: Any, pixel: Any, step: Any, reach: Any, last: Any) -> Any:
     """Look outward from one pixel, along the middle axis, until nothing further out can matter."""
     nearest, other, first, second = state

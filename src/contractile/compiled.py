@@ -10,13 +10,15 @@ import numba
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def compiled(function: Function) -> Function:
+def compiled(function: Function, **options: Any) -> Function:
     """Compile `function` at its first call, without the interpreter lock, and cache the result on disk.
+
+    `options` are those of `numba.njit`, such as fastmath.
 
     Where no cache folder can be written (a read-only installation without a home) it compiles anew in
     each process.
     """
     try:
-        return cast(Function, numba.njit(cache=True, nogil=True)(function))
+        return cast(Function, numba.njit(cache=True, nogil=True, **options)(function))
     except RuntimeError:  # numba: "cannot cache function: no locator available"
-        return cast(Function, numba.njit(nogil=True)(function))
+        return cast(Function, numba.njit(nogil=True, **options)(function))

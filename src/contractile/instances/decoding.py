@@ -1,0 +1,73 @@
+"""Probabilities (K, *S) -> labels (*S), and the parameters that say how."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from scipy import ndimage
+
+CORE = 2
+
+
+class Decoding(BaseModel):
+    """How probabilities become objects; stored in the model file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    threshold: float = Field(default=0.5, ge=0, lt=1, description="inside where its probability exceeds this")
+    core: float = Field(default=0.5, ge=0, lt=1, description="core where its share of the inside exceeds this")
+    min_size: int = Field(default=0, ge=0, description="objects of fewer pixels are dropped")
+
+
+def decode_objects(probabilities: NDArray[np.floating[Any]], decoding: Decoding) -> NDArray[np.int32]:
+    """Probabilities (K, *S) -> labels (*S), numbered 1..N without gaps.
+
+    K = 2: the connected parts of what is inside. K = 3: cores are numbered, and the inside is flooded from them,
+    deepest pixels first, so that two floods meet where the depth has its valley; a part without a core is one object.
+    Pixels connect along axes only (4 neighbours in 2-D, 6 in 3-D).
+    """
+    inside = inside_probability(probabilities)
+    parts = _label(inside > decoding.threshold)
+    if len(probabilities) == 2:
+        return _drop_specks(parts, decoding.min_size)
+    depth = np.divide(probabilities[CORE], inside, out=np.zeros_like(inside), where=parts > 0)
+    seeds = _label((parts > 0) & (depth > decoding.core))
+    seeds = _seed_the_rest(seeds, parts)
+    from contractile.instances.flood import LEVELS, flood  # numba is slow to load, and not every model floods
+
+    levels = np.where(parts > 0, (LEVELS * (1 - depth)).clip(0, LEVELS), -1).astype(np.int16)
+    planes = (1,) * (3 - levels.ndim)  # a 2-D image is one plane
+    flood(levels.reshape(planes + levels.shape), seeds.reshape(planes + levels.shape))
+    return _drop_specks(seeds, decoding.min_size)
+
+
+def inside_probability(probabilities: NDArray[Any]) -> NDArray[Any]:
+    """(K, *S) -> (*S): that a pixel belongs to some object, whatever part of it."""
+    inside: NDArray[Any] = probabilities[1:].sum(axis=0)
+    return inside
+
+
+def _label(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
+    labels: NDArray[np.int32] = np.empty(mask.shape, np.int32)
+    ndimage.label(mask, output=labels)
+    return labels
+
+
+def _seed_the_rest(seeds: NDArray[np.int32], parts: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Seeds, and a further one for each part that has none: all of it."""
+    seeded = np.zeros(parts.max(initial=0) + 1, bool)
+    seeded[parts[seeds > 0]] = True
+    seeded[0] = True
+    number = np.where(seeded, 0, seeds.max(initial=0) + np.cumsum(~seeded)).astype(np.int32)
+    return np.where(seeds > 0, seeds, number[parts])
+
+
+def _drop_specks(labels: NDArray[np.int32], min_size: int) -> NDArray[np.int32]:
+    """Labels without the objects under `min_size` pixels, renumbered 1..N without gaps."""
+    kept = np.bincount(labels.ravel()) >= max(min_size, 1)
+    kept[0] = False
+    number = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
+    return number[labels]
