@@ -190,6 +190,17 @@ def test_files_and_stacks(files):
     assert seen[-1] == ("pages.tif", 3, 3)
 
 
+def test_results_beside_their_images_are_not_predicted(files, caplog):
+    one = load(files / "model.safetensors", engine=EXACT)
+    products = ("labels", "probabilities", "overlay")
+    (files / "model.safetensors").unlink()
+    tifffile.imwrite(files / "other_labels.tif", np.zeros((20, 20), np.uint8))  # nobody's result
+    for _ in range(2):
+        written = list(predict_files(one, files, out=files, products=products))
+        assert [w.source.name for w in written] == ["one.tif", "other_labels.tif", "pages.tif"]
+    assert "earlier result(s)" in caplog.text
+
+
 def two_boxes():
     labels = np.zeros((10, 12), np.int32)
     labels[2:5, 3:8], labels[6:, 0:2] = 1, 2

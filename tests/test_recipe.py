@@ -76,6 +76,21 @@ def test_the_survey_sees_what_is_annotated():
     assert seen.rarest == pytest.approx((one.labels > 0).mean() / 0.5, rel=0.01)
 
 
+def test_the_survey_counts_no_background_far_from_the_objects_drawn():
+    one = discs(10, count=1, shape=(200, 200))
+    assert survey([one]).labelled == 1
+    y, x = np.indices((200, 200))
+    known = np.hypot(y - 100, x - 100) <= 10 + 30
+    assert survey([one], known_around=30).labelled == pytest.approx(known.mean(), rel=0.03)
+
+
+@pytest.mark.parametrize("name", ["network", "targets", "samples", "optimizer", "loss"])
+def test_a_table_of_a_recipe_is_a_table(name, tmp_path):
+    (tmp_path / "odd.toml").write_text(f"{name} = 3\n")
+    with pytest.raises(ValueError, match=rf"recipe field {name} must be a table of fields, got 3; write \[{name}\]"):
+        read_recipe(tmp_path / "odd.toml")
+
+
 def test_what_is_rare_is_looked_for():
     assert derive([discs(4)], {}).samples.focus > 0
     assert derive([discs(45)], {}).samples.focus == 0

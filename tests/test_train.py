@@ -271,6 +271,17 @@ def test_a_recipe_without_steps_cannot_be_resumed(folder):
         train(folder / "images", folder / "labels", out=folder / "run", resume=True)
 
 
+def test_a_run_goes_on_with_the_data_it_began_with(folder):
+    run(folder, steps=1, validations=1)
+    path = next((folder / "labels").iterdir())
+    labels = tifffile.imread(path)
+    tifffile.imwrite(path, labels[::-1].copy())
+    with pytest.raises(
+        ValueError, match=r"must be those that the run began with \(SHA-256 .*\), got others .*; give the"
+    ):
+        train(folder / "images", folder / "labels", out=folder / "run", resume=True)
+
+
 def test_learning_rate():
     config = OptimizerConfig(learning_rate=1, warmup=10)
     assert learning_rate(0, 100, config) == pytest.approx(0.1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from contractile.images import (
 )
 from contractile.predict.objects import tabulate_objects, write_objects
 from contractile.predict.predictor import Predictor, Progress, ahead
+
+logger = logging.getLogger(__name__)
 
 PRODUCTS = ("labels", "probabilities", "overlay", "objects")
 FileProgress = Callable[[str, int, int], None]
@@ -66,7 +69,7 @@ def predict_files(
             "train on labels that number their objects"
         )
     dims = predictor.card.network.dims
-    sources = find(images, dims=dims)
+    sources = _leave_out_results(find(images, dims=dims), Path(out))
     counts = {path: len(list(pages)) for path, pages in groupby(sources, key=lambda source: source.path)}
     _check_names(counts)
     images_read = ahead(lambda source: (source, read(source, dims=dims)), sources)
@@ -136,6 +139,16 @@ def _stack(pages: Sequence[NDArray[Any]], path: Path) -> NDArray[Any]:
     if len({page.shape for page in pages}) > 1:
         raise ValueError(f"{path}: pages of one stack must have the same size to give a stack; split the file")
     return pages[0] if len(pages) == 1 else np.stack(pages)
+
+
+def _leave_out_results(sources: Sequence[Source], out: Path) -> list[Source]:
+    """Without what an earlier prediction of the other sources has put into the same folder."""
+    folder, names = out.absolute(), {source.name for source in sources} | {stem(source.path) for source in sources}
+    results = [f"{name}_{product}" for name in names for product in PRODUCTS]
+    kept = [source for source in sources if source.path.absolute().parent != folder or stem(source.path) not in results]
+    if len(kept) < len(sources):
+        logger.warning("%d earlier result(s) in %s are not predicted again", len(sources) - len(kept), out)
+    return kept
 
 
 def _check_names(paths: Iterable[Path]) -> None:

@@ -12,13 +12,22 @@ from pydantic import ValidationError
 from contractile.recipe.recipe import Recipe
 
 NAMES = ("default", "paper")
+TABLES = {name for name, value in Recipe.paper().model_dump().items() if isinstance(value, dict)}
 
 
 def read_recipe(source: str | Path | Mapping[str, Any] | None) -> dict[str, Any]:
     """Recipe changes from a name ("default", "paper"), a TOML file or a mapping.
 
-    Raises FileNotFoundError, or ValueError when the file is not TOML.
+    Raises FileNotFoundError, or ValueError when the file is not TOML or a value stands where a table belongs.
     """
+    changes = _read(source)
+    for name, value in changes.items():
+        if name in TABLES and not isinstance(value, Mapping):
+            raise ValueError(f"recipe field {name} must be a table of fields, got {value!r}; write [{name}] above them")
+    return changes
+
+
+def _read(source: str | Path | Mapping[str, Any] | None) -> dict[str, Any]:
     if source is None:
         return {}
     if isinstance(source, Mapping):

@@ -46,7 +46,7 @@ def derive(examples: Sequence[Example], changes: Mapping[str, Any]) -> Recipe:
     if base not in NAMES:
         raise ValueError(f"recipe must be one of {', '.join(NAMES)} or a TOML file, got {base!r}; use default")
     asked = changes.get("targets", {})
-    seen = survey(examples, task=asked.get("task"), ignore_label=asked.get("ignore_label"))
+    seen = survey(examples, **{key: asked.get(key) for key in ("task", "ignore_label", "known_around")})
     dims: Literal[2, 3] = 2 if len(seen.shape) == 2 else 3
     recipe = Recipe.paper(dims=dims) if base == "paper" else _default(seen, dims, changes)
     fitted = {

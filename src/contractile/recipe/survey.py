@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from contractile.dataset import Example, find_task
+from contractile.targets import TargetConfig, unannotated
 
 LOOKED_AT = 16  # images, evenly spaced: enough to know sizes
 
@@ -37,11 +38,21 @@ class Survey:
     labelled: float
 
 
-def survey(examples: Sequence[Example], *, task: str | None = None, ignore_label: int | None = None) -> Survey:
-    """Measure a dataset; `task` settles what the labels mean where `find_task` would guess wrong."""
+def survey(
+    examples: Sequence[Example],
+    *,
+    task: str | None = None,
+    ignore_label: int | None = None,
+    known_around: float | None = None,
+) -> Survey:
+    """Measure a dataset; `task` settles what the labels mean where `find_task` would guess wrong.
+
+    `ignore_label` and `known_around` say which pixels nobody annotated, as in `TargetConfig`.
+    """
     found, values = find_task(examples, ignore_label=ignore_label, task=task)
     some = examples[:: math.ceil(len(examples) / LOOKED_AT)]
-    ignored = [(e.labels < 0) | (e.labels == (-1 if ignore_label is None else ignore_label)) for e in some]
+    known = TargetConfig(ignore_label=ignore_label, known_around=known_around)
+    ignored = [unannotated(e.labels, known) for e in some]
     kinds = [
         np.where(out, -1, e.labels > 0 if found == "objects" else np.searchsorted(values, e.labels))
         for e, out in zip(some, ignored, strict=True)

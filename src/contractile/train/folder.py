@@ -35,6 +35,15 @@ def check_folder(folder: Path, *, resume: bool) -> None:
         )
 
 
+def check_data(digest: str, *, began_with: str) -> None:
+    """A run goes on with the images and labels (SHA-256) that it began with."""
+    if digest != began_with:
+        raise ValueError(
+            f"images and labels must be those that the run began with (SHA-256 {began_with[:8]}...), got others "
+            f"({digest[:8]}...); give the same ones, or train anew into another folder"
+        )
+
+
 def write_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:
     columns = list(dict.fromkeys(column for row in history for column in row))
     with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:

@@ -33,6 +33,7 @@ from contractile.train.folder import (
     MODEL_FILE,
     RECIPE_FILE,
     STATE_FILE,
+    check_data,
     trace_provenance,
     write_history,
 )
@@ -121,6 +122,7 @@ class Trainer:
         torch.manual_seed(self.recipe.seed)
         if (self.folder / STATE_FILE).is_file():
             state = torch.load(self.folder / STATE_FILE, map_location="cpu", weights_only=True)
+            check_data(self.provenance["data_sha256"], began_with=state["data"])
             self.network.load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
             torch.set_rng_state(state["random"])
@@ -258,6 +260,7 @@ class Trainer:
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "random": torch.get_rng_state(),
+            "data": self.provenance["data_sha256"],
             "step": self.step,
             "best": self.best,
             "history": self.history,
