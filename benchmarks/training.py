@@ -26,6 +26,7 @@ import contractile  # noqa: F401  sets how threads wait, before PyTorch starts t
 # isort: split
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from ratios import judge
 from scipy import ndimage
@@ -36,6 +37,7 @@ from contractile.recipe import derive
 from contractile.synthetic import SceneConfig, draw_scene
 from contractile.targets import separate, separation_weight
 from contractile.train.trainer import Trainer
+from contractile.unet.convolution import kernel_gradient, only_avx2
 
 LARGEST_SHARE = 0.1  # of a step that making its samples may take
 
@@ -139,6 +141,25 @@ def weight_map(*, size: int, objects: int, repeats: int) -> Iterator[Row]:
     yield Row(part, "one distance transform per object", ours_s, other_s, 50)
 
 
+def learning_kernels(*, size: int, repeats: int) -> Iterator[Row]:
+    """Gradient of 3x3 kernels, of four images in channels-last order; only where our own is in use."""
+    if not only_avx2():
+        return
+    for ins, outs, side in ((32, 16, size), (64, 32, size // 2), (128, 64, size // 4)):
+        form = torch.channels_last
+        x = torch.randn(4, ins, side, side).contiguous(memory_format=form)
+        gradient = torch.randn(4, outs, side, side).contiguous(memory_format=form)
+        weight = torch.randn(outs, ins, 3, 3).contiguous(memory_format=form)
+
+        def other(x: Any = x, gradient: Any = gradient, weight: Any = weight) -> object:
+            return torch.ops.aten.convolution_backward(
+                gradient, x, weight, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [False, True, False]
+            )
+
+        ours_s, other_s = take_turns(lambda x=x, g=gradient: kernel_gradient(x, g, 1), other, repeats=repeats)
+        yield Row(f"kernel gradient {ins} -> {outs}, 4 x {side} x {side}", "PyTorch", ours_s, other_s, 1.5)
+
+
 def crowd(size: int, objects: int) -> NDArray[np.int32]:
     """Round objects that touch, with a gap between them."""
     rng = np.random.default_rng(0)
@@ -184,6 +205,7 @@ def main() -> None:
     for row in chain(
         joint_warp(size=64 if quick else 572, repeats=3 if quick else 40),
         weight_map(size=128 if quick else 1024, objects=20 if quick else 500, repeats=3 if quick else 10),
+        learning_kernels(size=32 if quick else 256, repeats=3 if quick else 20),
     ):
         print(row)
         part = row.part.split(", equal")[0]

@@ -16,6 +16,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from contractile.unet.convolution import Conv2d
 from contractile.unet.symmetry import ORBIT, share_statistics, tie
 
 KERNEL = 3
@@ -262,7 +263,7 @@ def fold(network: UNet) -> UNet:
 
 
 def _convolution(config: UNetConfig, channels: int, width: int, kernel: int) -> nn.Module:
-    convolution = nn.Conv2d if config.dims == 2 else nn.Conv3d
+    convolution = Conv2d if config.dims == 2 else nn.Conv3d
     return convolution(channels, width, kernel, padding=kernel // 2 if config.padding == "same" else 0)
 
 
