@@ -80,7 +80,7 @@ def train(
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(help="model.safetensors, or a run folder")],
+    model: Annotated[Path, typer.Argument(help="model.safetensors, a run folder, or nuclei (pretrained)")],
     images: Annotated[list[str], typer.Argument(help="folders, globs, files or stacks")],
     out: Annotated[Path, typer.Option(help="folder for the results")],
     save: Annotated[str, typer.Option(help="any of labels,probabilities,overlay,objects")] = "labels",
@@ -88,6 +88,7 @@ def predict(
     engine: Annotated[str, typer.Option(help="auto, torch or openvino")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, float32, bfloat16 or int8")] = "auto",
     tile: Annotated[Optional[int], typer.Option(help="side of a tile in pixels [fits memory]")] = None,  # noqa: UP045
+    diameter: Annotated[Optional[str], typer.Option(help="of the objects, in pixels, or estimate")] = None,  # noqa: UP045
     device: Device = "auto",
 ) -> None:
     """Segment images of any size; writes NAME_labels.tif for each."""
@@ -96,7 +97,7 @@ def predict(
     from contractile.predict import Predictor, predict_files
 
     chosen = EngineConfig.model_validate({"device": device, "backend": engine, "precision": precision})
-    predictor = Predictor(load(model), engine=chosen, tile=tile)
+    predictor = Predictor(load(model), engine=chosen, tile=tile, diameter=_diameter(diameter))
     products = _words(save)
     with _bar("tiles") as bar:
         task = bar.add_task("predicting", total=None)
@@ -259,6 +260,16 @@ def _one_line(error: BaseException) -> str:
         where = ".".join(str(part) for part in problem["loc"])
         return f"{where}: {problem['msg']}, got {problem['input']!r}"
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def _diameter(text: str | None) -> Any:
+    """Pixels, `estimate`, or None where nothing was said."""
+    if text is None or text == "estimate":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"diameter must be a number of pixels or 'estimate', got {text!r}; use e.g. 30") from None
 
 
 def _words(text: str) -> list[str]:

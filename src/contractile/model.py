@@ -19,6 +19,7 @@ from contractile.instances import Decoding
 from contractile.unet import UNet, UNetConfig
 
 METADATA_KEY = "contractile"
+PRETRAINED = {"nuclei": Path(__file__).with_name("pretrained") / "nuclei.safetensors"}
 
 
 class ModelCard(BaseModel):
@@ -27,9 +28,14 @@ class ModelCard(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     network: UNetConfig
+    description: str = Field(default="", description="what it is for, what it learned from, and its limits")
     task: Literal["classes", "objects"] = "classes"
     class_values: tuple[int, ...] = Field(
         default=(), description="task `classes`: the value in label files of each class, in order"
+    )
+    diameter: float | None = Field(default=None, description="task `objects`: of those learned from, in pixels")
+    any_size: bool = Field(
+        default=False, description="images are resampled so that their objects have `diameter`, given or estimated"
     )
     pixel_size_um: tuple[float, ...] | None = None
     normalization: Normalization = Normalization()
@@ -57,8 +63,8 @@ def save(model: Model, path: str | Path) -> None:
 
 
 def is_model(path: str | Path) -> bool:
-    """Whether `path` is named like a model file, or is a folder that holds one."""
-    path = Path(path)
+    """Whether `path` is named like a model file, is a folder that holds one, or the name of a pretrained model."""
+    path = _find(Path(path))
     return path.suffix == ".safetensors" or (path / "model.safetensors").is_file()
 
 
@@ -68,7 +74,10 @@ def read_card(path: str | Path) -> ModelCard:
 
 
 def load(path: str | Path) -> Model:
-    """Read a model file. Raises FileNotFoundError, or ValueError for a file that is not a contractile model."""
+    """Read a model file, or a pretrained model by its name: `nuclei`, unless there is a file or folder of that name.
+
+    Raises FileNotFoundError, or ValueError for a file that is not a contractile model.
+    """
     card, weights = _read(Path(path), weights=True)
     network = UNet(card.network)
     try:
@@ -81,11 +90,20 @@ def load(path: str | Path) -> Model:
     return Model(network=network.eval(), card=card)
 
 
+def _find(path: Path) -> Path:
+    """The path itself where it exists, else that of the pretrained model it names."""
+    return path if path.exists() else PRETRAINED.get(str(path), path)
+
+
 def _read(path: Path, *, weights: bool = False) -> tuple[ModelCard, dict[str, torch.Tensor]]:
+    path = _find(path)
     if path.is_dir():
         path = path / "model.safetensors"
     if not path.is_file():
-        raise FileNotFoundError(f"model file {path} does not exist; give RUN/model.safetensors of a finished training")
+        raise FileNotFoundError(
+            f"model file {path} does not exist; give RUN/model.safetensors of a finished training, or the name of a "
+            f"pretrained model: {', '.join(PRETRAINED)}"
+        )
     cure = "give the model.safetensors that `contractile train` wrote"
     try:
         with safetensors.safe_open(path, framework="pt") as file:

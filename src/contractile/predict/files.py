@@ -128,10 +128,11 @@ def _predict_page(
     predictor: Predictor, source: Source, image: Image, tta: bool, progress: Progress | None
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     try:
-        maps = predictor.probabilities(image.pixels, tta=tta, progress=progress)
+        scale = predictor.scale(image.pixels)
+        maps = predictor.probabilities(image.pixels, tta=tta, progress=progress, scale=scale)
     except ValueError as error:
         raise ValueError(f"{describe(source)}: {error}") from None
-    return predictor.decode(maps), maps
+    return predictor.decode(maps, scale=scale), maps
 
 
 def _stack(pages: Sequence[NDArray[Any]], path: Path) -> NDArray[Any]:

@@ -6,21 +6,23 @@ Tiled and untiled prediction agree to rounding: context is real pixels, mirrored
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contractile.engine import Engine, EngineConfig, Ranges, fit_tile, measure_ranges
 from contractile.images import Affine
-from contractile.instances import decode_objects
+from contractile.instances import decode_objects, inside_probability
 from contractile.model import Model, ModelCard
 from contractile.model import load as load_model
+from contractile.predict.scaling import SAME_SIZE, estimate_diameter, resample, scaled_shape
 from contractile.tiles import Tile, cut, paste, plan
 
 logger = logging.getLogger(__name__)
@@ -38,14 +40,26 @@ class Predictor:
 
     `tile` limits the side of a tile, in pixels (default: the largest that fits in memory). When memory
     runs out, tiles are halved and the image is begun again.
+
+    `diameter`, in pixels, is that of the objects in the images: each image is resampled until they have the size that
+    the model learned from, and its probabilities are resampled back. "estimate" finds it for every image, which
+    is what models made for images of any size do unless told; others leave images as they are.
     """
 
-    def __init__(self, model: Model, *, engine: EngineConfig | None = None, tile: int | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        engine: EngineConfig | None = None,
+        tile: int | None = None,
+        diameter: float | Literal["estimate"] | None = None,
+    ) -> None:
         self.card: ModelCard = model.card
         self.engine = Engine(model.network, engine, ranges=model.card.activation_ranges)
         if tile is not None and tile < 1:
             raise ValueError(f"tile must be at least 1 pixel, got {tile}; use 512, or leave it out")
         self.tile = tile
+        self.diameter = _check_diameter(diameter, model.card) or ("estimate" if model.card.any_size else None)
 
     def segment(self, image: Any, *, tta: bool = False, progress: Progress | None = None) -> NDArray[np.int32]:
         """Labels (*S) of an image (C, *S) or, with one channel, (*S).
@@ -53,24 +67,55 @@ class Predictor:
         Task "objects": 0 background, 1..N the objects. Task "classes": the classes' values in the label
         files that the model learned from.
         """
-        return self.decode(self.probabilities(image, tta=tta, progress=progress))
+        scale = self.scale(image)
+        return self.decode(self.probabilities(image, tta=tta, progress=progress, scale=scale), scale=scale)
 
-    def decode(self, probabilities: Probabilities) -> NDArray[np.int32]:
-        """Probabilities (K, *S) -> labels (*S), as `segment` does."""
+    def scale(self, image: Any) -> float:
+        """By how much an image (C, *S) is resampled for the network: model's diameter / diameter of its objects.
+
+        1 without a diameter, and where the two differ so little that the network does not mind.
+        """
+        own, diameter = self.card.diameter, self.diameter
+        if own is None or diameter is None:
+            return 1.0
+        if diameter == "estimate":
+            diameter = estimate_diameter(self._canonical(image), own, self._find_objects)
+        factor = own / diameter
+        return 1.0 if 1 / SAME_SIZE < factor < SAME_SIZE else factor
+
+    def _find_objects(self, pixels: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """An image (C, Y, X) at the model's own scale -> labels and probability of being inside, (Y, X) each."""
+        maps = self._stitched(pixels, None)
+        return self.decode(maps), inside_probability(maps)
+
+    def decode(self, probabilities: Probabilities, *, scale: float = 1.0) -> NDArray[np.int32]:
+        """Probabilities (K, *S) of an image that was resampled by `scale` -> labels (*S), as `segment` does."""
         if self.card.task == "objects":
-            return decode_objects(probabilities, self.card.decoding)
+            decoding = self.card.decoding
+            smallest = round(decoding.min_size / scale ** (probabilities.ndim - 1))
+            return decode_objects(probabilities, decoding.model_copy(update={"min_size": smallest}))
         values = np.asarray(self.card.class_values, np.int32)
         labels: NDArray[np.int32] = values[probabilities.argmax(axis=0)]
         return labels
 
-    def probabilities(self, image: Any, *, tta: bool = False, progress: Progress | None = None) -> Probabilities:
+    def probabilities(
+        self, image: Any, *, tta: bool = False, progress: Progress | None = None, scale: float = 1.0
+    ) -> Probabilities:
         """Class probabilities (K, *S) of an image (C, *S) or, with one channel, (*S), of any size.
 
         `tta` averages over all flips, and quarter turns of the last two axes (eight views in 2-D; the
-        paper averaged seven rotations). `progress(done, total)` is called after each tile. Raises
+        paper averaged seven rotations). `progress(done, total)` is called after each tile. The network sees the
+        image (then held in memory as a whole) resampled by `scale`, see `scale()`. Raises
         ValueError when channels or axes do not fit the model.
         """
         pixels = self._canonical(image)
+        if scale == 1:
+            return self._views(pixels, tta, progress)
+        scaled = resample(pixels, scaled_shape(pixels.shape[1:], scale))
+        return resample(self._views(scaled, tta, progress), pixels.shape[1:])
+
+    def _views(self, pixels: Any, tta: bool, progress: Progress | None) -> Probabilities:
+        """Probabilities of an image as it is, or the mean over its mirrored and turned copies."""
         if not tta:
             return self._stitched(pixels, progress)
         views = list(_symmetries(pixels.ndim - 1))
@@ -137,6 +182,21 @@ class Predictor:
             if progress is not None:
                 progress(done, len(tiles))
         return out
+
+
+def _check_diameter(
+    diameter: float | Literal["estimate"] | None, card: ModelCard
+) -> float | Literal["estimate"] | None:
+    if diameter is None:
+        return None
+    if card.diameter is None or card.network.dims != 2:
+        raise ValueError(
+            f"diameter must be left out for a model of {card.network.dims}-D images and task {card.task} that "
+            f"knows no diameter of its own, got {diameter}; resample the images to the model's pixel size instead"
+        )
+    if diameter != "estimate" and not 0 < diameter < math.inf:
+        raise ValueError(f"diameter must be a positive number of pixels or 'estimate', got {diameter}; use e.g. 30")
+    return diameter
 
 
 def _prepare(pixels: Any, part: Tile, intensity: Affine) -> tuple[Tile, NDArray[np.float32]]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from contractile.dataset import Example, find_task
+from contractile.instances import typical_diameter
 from contractile.targets import TargetConfig, unannotated
 
 LOOKED_AT = 16  # images, evenly spaced: enough to know sizes
@@ -60,7 +61,7 @@ def survey(
     counts = sum(np.bincount(kind[kind >= 0], minlength=max(2, len(values))) for kind in kinds)
     labelled = float(np.sum(counts)) / sum(kind.size for kind in kinds)
     if found == "objects":
-        structure = _object_size([np.where(out, 0, e.labels) for e, out in zip(some, ignored, strict=True)])
+        structure = typical_diameter([np.where(out, 0, e.labels) for e, out in zip(some, ignored, strict=True)])
     else:
         structure = _class_size(kinds)
     return Survey(
@@ -74,16 +75,6 @@ def survey(
         rarest=float(np.min(counts) / max(1, np.sum(counts))),
         labelled=labelled,
     )
-
-
-def _object_size(labels: Sequence[NDArray[np.int32]]) -> float:
-    """Diameter of the disc (ball) as large as the object that the middle object pixel lies in."""
-    sizes = np.concatenate([np.bincount(one[one > 0]) for one in labels])
-    sizes = np.sort(sizes[sizes > 0])
-    if len(sizes) == 0:
-        return 0.0
-    middle = sizes[np.searchsorted(np.cumsum(sizes), sizes.sum() / 2)]
-    return float(2 * math.sqrt(middle / math.pi) if labels[0].ndim == 2 else (6 * middle / math.pi) ** (1 / 3))
 
 
 def _class_size(kinds: Sequence[NDArray[np.int64]]) -> float:

@@ -21,7 +21,7 @@ from contractile.dataset import Batch, Example, Samples
 from contractile.engine import EngineConfig, find_device, keep_freed_memory, native_precision
 from contractile.evaluate import EvaluateConfig, Evaluation, evaluate
 from contractile.images import replacing
-from contractile.instances import Decoding
+from contractile.instances import Decoding, typical_diameter
 from contractile.loss import combined
 from contractile.model import Model, ModelCard, load, save
 from contractile.predict import Predictor
@@ -81,6 +81,7 @@ class Trainer:
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = _make_optimizer(self.network, recipe.optimizer)
         self._class_scores, self.optimizer = self.fabric.setup(_ClassScores(self.network), optimizer)
+        self._diameter = typical_diameter([e.labels for e in training]) if recipe.targets.task == "objects" else 0.0
         self.samples = Samples(training, recipe.targets, recipe.samples, seed=recipe.seed)
         self.provenance = trace_provenance([*training, *validation], recipe)
         self.step = 0
@@ -249,6 +250,7 @@ class Trainer:
             network=recipe.network.model_copy(update={"symmetry": "none"}),
             task=recipe.targets.task,
             class_values=recipe.targets.class_values,
+            diameter=self._diameter or None,
             pixel_size_um=example.pixel_size_um,
             normalization=recipe.samples.normalization,
             scores=scores,

@@ -1,0 +1,24 @@
+"""How large the objects of an image are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def typical_diameter(labels: Sequence[NDArray[Any]]) -> float:
+    """Diameter in pixels of the disc (ball) as large as the object that the middle object pixel lies in; 0 of none.
+
+    Labels (*S) of one image or several, 0 or less where there is no object. Counted by pixels, not by objects, so that
+    specks have no say.
+    """
+    sizes = np.concatenate([np.bincount(one[one > 0]) for one in labels])
+    sizes = np.sort(sizes[sizes > 0])
+    if len(sizes) == 0:
+        return 0.0
+    middle = sizes[np.searchsorted(np.cumsum(sizes), sizes.sum() / 2)]
+    return float(2 * math.sqrt(middle / math.pi) if labels[0].ndim == 2 else (6 * middle / math.pi) ** (1 / 3))
