@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import contractile  # noqa: F401  sets how threads wait, before PyTorch starts them
 
@@ -29,10 +29,11 @@ from contractile.predict import Predictor
 from contractile.predict.scaling import resample, scaled_shape
 
 MAGNIFICATIONS = (0.5, 1.0, 2.0, 4.0)
+WAYS = ("as it is", "diameter known", "diameter estimated")
 LEVELS = (0.5, 0.75, 0.9)
 DESCRIPTION = (
-    "Nuclei in 2-D fluorescence images, bright on dark. Trained on the {images} training images of the 2018 Data Science "
-    "Bowl's fluorescence subset (BBBC038, CC0; Caicedo et al. 2019, doi:10.1038/s41592-019-0612-7). On its validation "
+    "Nuclei in 2-D fluorescence images, bright on dark. Trained on the {images} training images of the 2018 Data "
+    "Science Bowl's fluorescence subset (BBBC038, CC0; Caicedo et al. 2019, doi:10.1038/s41592-019-0612-7). On its validation "
     "images: {scores}. Limits: one channel; nuclei {low:.0f} to {high:.0f} pixels wide were seen, other sizes are "
     "resampled; no bright-field or stained tissue, no 3-D; nuclei that overlap share no pixels."
 )
@@ -46,41 +47,34 @@ def main() -> None:
     model, data = load(arguments.run / "run"), arguments.run / "data"
     images = [read(source).pixels for source in find(data / "test_images")]
     truths = [read_labels(source.path) for source in find(data / "test_labels")]
-    print(
-        "| magnification | " + " | ".join(f"{way}: AP at {LEVELS}" for way in ("as it is", "known", "estimated")) + " |"
-    )
-    print("|--:|---|---|---|")
-    found: dict[float, dict[str, list[float]]] = {}
+    print(f"| magnification (AP at IoU {LEVELS}) | {' | '.join(WAYS)} |\n|--:|---|---|---|")
+    found: dict[float, list[list[float]]] = {}
     for magnification in MAGNIFICATIONS:
         scaled = [rescale(*pair, magnification) for pair in zip(images, truths, strict=True)]
-        found[magnification] = {
-            "as it is": score(model, scaled, "as it is"),
-            "known": score(model, scaled, "known"),
-            "estimated": score(model, scaled, "estimated"),
-        }
-        cells = [" / ".join(f"{value:.3f}" for value in one) for one in found[magnification].values()]
-        print(f"| {magnification:g} | " + " | ".join(cells) + " |", flush=True)
+        found[magnification] = [score(model, scaled, way) for way in WAYS]
+        cells = [" / ".join(f"{value:.3f}" for value in one) for one in found[magnification]]
+        print(f"| {magnification:g} | {' | '.join(cells)} |", flush=True)
     if arguments.write:
         path = PRETRAINED["nuclei"]
         path.parent.mkdir(exist_ok=True)
-        save(finished(model, data, found[1.0]["estimated"]), path)
+        save(finished(model, data, found[1.0][2]), path)
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
 def rescale(image: Any, truth: Any, magnification: float) -> tuple[Any, Any]:
     """An image (C, Y, X) and its labels (Y, X) as another objective would have shown them."""
     shape = scaled_shape(truth.shape, magnification)
-    return resample(image, shape), ndimage.zoom(
-        truth, np.divide(shape, truth.shape), order=0, grid_mode=True, mode="nearest"
-    )
+    factors = np.divide(shape, truth.shape)
+    return resample(image, shape), ndimage.zoom(truth, factors, order=0, grid_mode=True, mode="nearest")
 
 
-def score(model: Model, pairs: list[tuple[Any, Any]], way: Literal["as it is", "known", "estimated"]) -> list[float]:
-    """AP at LEVELS of pooled objects; `known` is the true diameter of each image."""
+def score(model: Model, pairs: list[tuple[Any, Any]], way: str) -> list[float]:
+    """AP at LEVELS of pooled objects, in one of WAYS; the known diameter is the true one of each image."""
+    predictor = Predictor(model)
     predicted = []
     for image, truth in pairs:
-        diameter: Any = {"as it is": model.card.diameter, "estimated": "estimate"}.get(way)
-        predictor = Predictor(model, diameter=diameter or typical_diameter([truth]) or model.card.diameter)
+        known = typical_diameter([truth]) or model.card.diameter
+        predictor.diameter = {WAYS[0]: None, WAYS[1]: known, WAYS[2]: "estimate"}[way]
         predicted.append(predictor.segment(image))
     detail = evaluate(predicted, [truth for _, truth in pairs], scores=["ap"]).summary["ap"].detail
     by_level = dict(zip(detail["iou"], detail["by_iou"], strict=True))
