@@ -24,7 +24,7 @@ from scipy import ndimage
 from contractile.evaluate import evaluate
 from contractile.images import find, read, read_labels
 from contractile.instances import typical_diameter
-from contractile.model import PRETRAINED, Model, load, save
+from contractile.model import PRETRAINED_FOLDER, Model, load, save
 from contractile.predict import Predictor
 from contractile.predict.scaling import resample, scaled_shape
 
@@ -55,7 +55,7 @@ def main() -> None:
         cells = [" / ".join(f"{value:.3f}" for value in one) for one in found[magnification]]
         print(f"| {magnification:g} | {' | '.join(cells)} |", flush=True)
     if arguments.write:
-        path = PRETRAINED["nuclei"]
+        path = PRETRAINED_FOLDER / "nuclei.safetensors"
         path.parent.mkdir(exist_ok=True)
         save(finished(model, data, found[1.0][2]), path)
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")

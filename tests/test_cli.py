@@ -13,6 +13,8 @@ from PIL import Image
 import contractile.evaluate
 import contractile.train  # noqa: F401
 from contractile import cli
+from contractile.model import Model, ModelCard, save
+from contractile.unet import UNet, UNetConfig
 
 TINY = """
 steps = 4
@@ -187,6 +189,22 @@ def test_a_model_file_that_is_not_one(data, capsys):
     line = refused(capsys, "predict", data / "m.safetensors", data / "images", "--out", data / "out")
     assert "cannot be read as safetensors" in line
     assert not (data / "out").exists()
+
+
+@pytest.fixture
+def objects_model(data):
+    config = UNetConfig(width=2, depth=1, classes=3)
+    save(Model(UNet(config), ModelCard(network=config, task="objects", diameter=12.0)), data / "m.safetensors")
+    return data / "m.safetensors"
+
+
+def test_the_diameter_of_objects(data, objects_model, capsys):
+    words = ("predict", objects_model, data / "images", "--out", data / "out", "--diameter")
+    assert call(capsys, *words, "24")[0] == 0
+    assert call(capsys, *words, "estimate")[0] == 0
+    line = "diameter must be a number of pixels or 'estimate', got 'big'; use e.g. 30"
+    assert refused(capsys, *words, "big").endswith(line)
+    assert "diameter must be a positive number of pixels" in refused(capsys, *words, "-2")
 
 
 def test_a_picture_as_labels(data, capsys):

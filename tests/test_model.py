@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from contractile.model import Model, ModelCard, load, read_card, save
+from contractile.model import PRETRAINED, Model, ModelCard, is_model, load, read_card, save
 from contractile.unet import UNet, UNetConfig
 
 
@@ -58,6 +58,19 @@ def test_a_file_that_is_not_safetensors(tmp_path, content):
         ValueError, match=r"model.safetensors cannot be read as safetensors .* give the model.safetensors"
     ):
         load(path)
+
+
+def test_a_pretrained_model_goes_by_its_name(model, tmp_path, monkeypatch):
+    save(model, tmp_path / "cells.safetensors")
+    monkeypatch.setitem(PRETRAINED, "cells", tmp_path / "cells.safetensors")
+    monkeypatch.chdir(tmp_path)
+    assert load("cells").card == model.card
+    assert is_model("cells")
+    with pytest.raises(FileNotFoundError, match=r"of a finished training, or cells \(pretrained\)"):
+        load("cels")
+    (tmp_path / "cells").mkdir()  # what lies there is meant
+    with pytest.raises(FileNotFoundError, match=r"cells.model.safetensors does not exist"):
+        load("cells")
 
 
 def test_a_truncated_model(model, tmp_path):

@@ -80,7 +80,7 @@ def train(
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(help="model.safetensors, a run folder, or nuclei (pretrained)")],
+    model: Annotated[Path, typer.Argument(help="model.safetensors, a run folder, or the name of a pretrained model")],
     images: Annotated[list[str], typer.Argument(help="folders, globs, files or stacks")],
     out: Annotated[Path, typer.Option(help="folder for the results")],
     save: Annotated[str, typer.Option(help="any of labels,probabilities,overlay,objects")] = "labels",

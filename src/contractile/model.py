@@ -19,7 +19,8 @@ from contractile.instances import Decoding
 from contractile.unet import UNet, UNetConfig
 
 METADATA_KEY = "contractile"
-PRETRAINED = {"nuclei": Path(__file__).with_name("pretrained") / "nuclei.safetensors"}
+PRETRAINED_FOLDER = Path(__file__).with_name("pretrained")
+PRETRAINED = {path.stem: path for path in sorted(PRETRAINED_FOLDER.glob("*.safetensors"))}
 
 
 class ModelCard(BaseModel):
@@ -74,7 +75,7 @@ def read_card(path: str | Path) -> ModelCard:
 
 
 def load(path: str | Path) -> Model:
-    """Read a model file, or a pretrained model by its name: `nuclei`, unless there is a file or folder of that name.
+    """Read a model file, or a model of the package by its name, unless there is a file or folder of that name.
 
     Raises FileNotFoundError, or ValueError for a file that is not a contractile model.
     """
@@ -100,9 +101,9 @@ def _read(path: Path, *, weights: bool = False) -> tuple[ModelCard, dict[str, to
     if path.is_dir():
         path = path / "model.safetensors"
     if not path.is_file():
+        others = "".join(f", or {name} (pretrained)" for name in PRETRAINED)
         raise FileNotFoundError(
-            f"model file {path} does not exist; give RUN/model.safetensors of a finished training, or the name of a "
-            f"pretrained model: {', '.join(PRETRAINED)}"
+            f"model file {path} does not exist; give RUN/model.safetensors of a finished training{others}"
         )
     cure = "give the model.safetensors that `contractile train` wrote"
     try:
