@@ -109,6 +109,7 @@ def test_classes_are_seen_or_said():
     assert found["iou"].value == pytest.approx(0.5)
     assert found["adapted_rand"].value is None
     assert found["adapted_rand"].reason == "needs objects, and the truth holds classes"
+    assert evaluate(predicted, truth, config=EvaluateConfig(objects=True)).summary["pq"].value is not None
     said = evaluate(predicted, truth, config=EvaluateConfig(classes=(0, 1, 2, 3))).summary
     assert said["iou"].detail["by_class"] == [1, 0.5, 0, None]
     assert said["iou"].value == pytest.approx(0.5)

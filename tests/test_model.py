@@ -68,9 +68,11 @@ def test_a_pretrained_model_goes_by_its_name(model, tmp_path, monkeypatch):
     assert is_model("cells")
     with pytest.raises(FileNotFoundError, match=r"of a finished training, or cells \(pretrained\)"):
         load("cels")
-    (tmp_path / "cells").mkdir()  # what lies there is meant
-    with pytest.raises(FileNotFoundError, match=r"cells.model.safetensors does not exist"):
-        load("cells")
+    (tmp_path / "cells").mkdir()  # of images, perhaps
+    assert load("cells").card == model.card
+    other = model.card.model_copy(update={"description": "a run of this name goes first"})
+    save(Model(model.network, other), tmp_path / "cells" / "model.safetensors")
+    assert load("cells").card == other
 
 
 def test_a_truncated_model(model, tmp_path):

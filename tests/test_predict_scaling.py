@@ -97,6 +97,19 @@ def test_a_diameter_is_a_positive_number(diameter):
         Predictor(make_model(CONFIG, **OBJECTS), diameter=diameter)
 
 
+@pytest.mark.parametrize("diameter", [1, 200])
+def test_a_diameter_is_not_out_of_all_proportion(diameter):
+    with pytest.raises(ValueError, match=r"at most 8 times smaller or larger than the model's own, 2.5 to 160 pixels"):
+        Predictor(make_model(CONFIG, **OBJECTS), diameter=diameter)
+
+
+def test_specks_and_floods_are_no_estimate():
+    speck = np.zeros((1, 400, 400), np.float32)
+    speck[0, 200, 200] = 1
+    assert estimate_diameter(speck, 40.0, bright_parts) == 40
+    assert estimate_diameter(np.ones((1, 2000, 2000), np.float32), 10.0, bright_parts) == 10
+
+
 def test_a_model_without_objects_takes_no_diameter():
     with pytest.raises(ValueError, match="diameter must be left out for a model of 2-D images and task classes"):
         Predictor(make_model(CONFIG), diameter=30)

@@ -84,6 +84,12 @@ def test_the_survey_counts_no_background_far_from_the_objects_drawn():
     assert survey([one], known_around=30).labelled == pytest.approx(known.mean(), rel=0.03)
 
 
+def test_the_network_has_an_output_for_each_class():
+    with pytest.raises(ValueError, match=r"network.classes must be 3, .* separation depth, got 2; leave it out"):
+        derive([discs(10)], {"network": {"classes": 2}})
+    assert derive(examples(), {"targets": {"class_values": [0, 255, 9]}}).network.classes == 3
+
+
 @pytest.mark.parametrize("name", ["network", "targets", "samples", "optimizer", "loss"])
 def test_a_table_of_a_recipe_is_a_table(name, tmp_path):
     (tmp_path / "odd.toml").write_text(f"{name} = 3\n")

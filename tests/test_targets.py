@@ -220,6 +220,15 @@ def test_classes_follow_the_order_of_the_values():
     assert TargetConfig().n_classes == 2
 
 
+def test_ignored_pixels_are_no_objects_that_need_separation():
+    labels = np.zeros((20, 30), int)
+    labels[:, :10], labels[:, 13:] = 1, 255
+    config = TargetConfig(task="classes", class_values=(0, 1), ignore_label=255, balance=False)
+    assert make_target(labels, config).weight[:, 10:13].max() == 1
+    labels[:, 13:] = 1
+    assert make_target(labels, config).weight[:, 10:13].min() > 5
+
+
 def test_ignore_label_of_objects():
     labels = np.array([[0, 1, 255], [2, 2, 255]], np.uint8)
     target = make_target(labels, TargetConfig(ignore_label=255, separation="none"))

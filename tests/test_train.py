@@ -213,7 +213,18 @@ def test_the_decoding_is_the_one_that_scores_best():
     assert 0.1 < chosen.threshold < 0.35
     assert chosen.min_size > 1
     np.testing.assert_array_equal(decode_objects(probabilities, chosen), truth)
-    assert choose_decoding([probabilities], [np.zeros_like(truth)], score="seg") == Decoding()
+    far = np.where(truth > 0, truth + 80, 0)  # ids need not begin at 1
+    assert choose_decoding([probabilities], [far], score="pq") == chosen
+    for score in ("seg", "pq"):
+        assert choose_decoding([probabilities], [np.zeros_like(truth)], score=score) == Decoding()
+
+
+def test_objects_in_pieces_are_still_objects():
+    truth = np.zeros((20, 20), np.int32)
+    truth[2:18, 2:18] = truth[19, 0] = truth[19, 19] = 1  # more than two pieces, which elsewhere hints at a class
+    inside = np.where(truth > 0, 0.4, 0.1).astype(np.float32)
+    maps = np.stack([1 - inside, inside])
+    assert choose_decoding([maps], [truth], score="seg").threshold < 0.4
 
 
 def test_three_classes_and_three_dimensions(tmp_path):
@@ -228,6 +239,20 @@ def test_three_classes_and_three_dimensions(tmp_path):
     (tmp_path / "run").mkdir()
     result = fit([one], [one], recipe, folder=tmp_path / "run")
     assert result.evaluation.summary["iou"].value is not None
+
+
+def test_a_recipe_says_how_long(tmp_path):
+    one = bright_discs("a", 0)
+    recipe = derive([one], {**TINY, "steps": 1}).model_copy(update={"steps": None, "minutes": None})
+    with pytest.raises(ValueError, match="recipe must say how long to train, got neither steps nor minutes"):
+        fit([one], [one], recipe, folder=tmp_path)
+
+
+def test_a_budget_that_validation_eats_up_is_named(folder, caplog):
+    changes = {key: value for key, value in TINY.items() if key != "steps"}
+    result = train(folder / "images", folder / "labels", out=folder / "run", recipe={**changes, "minutes": 1e-6})
+    assert result.recipe.steps == 1
+    assert "holds 1 step(s), since validation will take" in caplog.text
 
 
 def test_a_loss_that_explodes_stops_the_run(folder):

@@ -66,7 +66,8 @@ def pair_up(images: str | Path, labels: str | Path, *, dims: int = 2) -> list[Pa
             f"no pairs found: {len(pictures)} image(s) in {images} ({_some(pictures)}) and {len(truths)} label "
             f"file(s) in {labels} ({_some(truths)}) share no names; name each label file like its image"
         )
-    orphans = [truth for truth in truths if truth not in {pair.labels for pair in matched}]
+    taken = {pair.labels for pair in matched}
+    orphans = [truth for truth in truths if truth not in taken]
     if orphans:
         raise ValueError(
             f"labels without an image in {images}: {_some(orphans)} ({len(orphans)} of {len(truths)}); "
@@ -150,7 +151,8 @@ def _cut(example: Example, share: float) -> tuple[Example, Example]:
 
     def part(along: slice) -> Example:
         index = tuple(along if a == axis else slice(None) for a in range(example.labels.ndim))
-        return replace(example, pixels=example.pixels[(slice(None), *index)], labels=example.labels[index])
+        pixels, labels = example.pixels[(slice(None), *index)], example.labels[index]
+        return replace(example, pixels=np.ascontiguousarray(pixels), labels=np.ascontiguousarray(labels))
 
     return part(slice(0, at)), part(slice(at, size))
 
@@ -181,9 +183,10 @@ def find_task(
 def _pieces(labels: NDArray[np.int32]) -> Iterator[int]:
     """Connected pieces of each value above 0."""
     structure = np.ones((3,) * labels.ndim)
-    for value, region in enumerate(ndimage.find_objects(np.maximum(labels, 0)), start=1):
-        if region is not None:
-            yield ndimage.label(labels[region] == value, structure)[1]
+    found, numbers = np.unique(np.maximum(labels, 0), return_inverse=True)  # ids may be large and few
+    numbers = numbers.reshape(labels.shape) + (found[0] > 0)
+    for number, region in enumerate(ndimage.find_objects(numbers), start=1):
+        yield ndimage.label(numbers[region] == number, structure)[1]
 
 
 def _make_targets(labels: Sequence[NDArray[np.int32]], config: TargetConfig) -> list[Target]:

@@ -75,7 +75,7 @@ def read_card(path: str | Path) -> ModelCard:
 
 
 def load(path: str | Path) -> Model:
-    """Read a model file, or a model of the package by its name, unless there is a file or folder of that name.
+    """Read a model file, or a model of the package by its name, unless a run folder or file has it.
 
     Raises FileNotFoundError, or ValueError for a file that is not a contractile model.
     """
@@ -92,8 +92,9 @@ def load(path: str | Path) -> Model:
 
 
 def _find(path: Path) -> Path:
-    """The path itself where it exists, else that of the pretrained model it names."""
-    return path if path.exists() else PRETRAINED.get(str(path), path)
+    """The path itself where a model lies there, else that of the pretrained model it names."""
+    there = path.is_file() or (path / "model.safetensors").is_file()
+    return path if there else PRETRAINED.get(str(path), path)
 
 
 def _read(path: Path, *, weights: bool = False) -> tuple[ModelCard, dict[str, torch.Tensor]]:

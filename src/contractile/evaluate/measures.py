@@ -47,7 +47,8 @@ class EvaluateConfig(BaseModel):
     """How to score.
 
     `white`: which class of a probability map is the white one (the last by default). `classes`: the class
-    values, when the labels are classes and not objects (seen from the truth by default). `ignore_label`: the
+    values, when the labels are classes and not objects; `objects`: that the labels number objects (both seen from the
+    truth by default). `ignore_label`: the
     value of the truth that marks pixels to ignore, besides negative ones. `border`: objects
     wholly within so many pixels of the edge are left out of the ctc scores (field of interest).
     `pixel_size`: size of a pixel along each axis (from the truth's file by default, else 1); `tolerance`
@@ -60,6 +61,7 @@ class EvaluateConfig(BaseModel):
     dims: Literal[2, 3] = 2
     white: int = -1
     classes: tuple[int, ...] | None = None
+    objects: bool = False
     ignore_label: int | None = None
     border: int = Field(default=0, ge=0)
     pixel_size: tuple[float, ...] | None = None

@@ -86,6 +86,8 @@ def find_task(pairs: Sequence[Pair], config: EvaluateConfig) -> Task:
     """
     if config.classes is not None:
         return Task("classes", config.classes)
+    if config.objects:
+        return Task("objects")
     values: set[int] = set()
     pieces: list[int] = []
     for pair in pairs:

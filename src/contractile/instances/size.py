@@ -16,8 +16,7 @@ def typical_diameter(labels: Sequence[NDArray[Any]]) -> float:
     Labels (*S) of one image or several, 0 or less where there is no object. Counted by pixels, not by objects, so that
     specks have no say.
     """
-    sizes = np.concatenate([np.bincount(one[one > 0]) for one in labels])
-    sizes = np.sort(sizes[sizes > 0])
+    sizes = np.sort(np.concatenate([np.unique(one[one > 0], return_counts=True)[1] for one in labels]))
     if len(sizes) == 0:
         return 0.0
     middle = sizes[np.searchsorted(np.cumsum(sizes), sizes.sum() / 2)]

@@ -92,13 +92,18 @@ class _File:
 
     def __init__(self, path: Path, count: int, out: Path, products: tuple[str, ...], dims: int) -> None:
         self.path, self.count, self.out, self.products, self.dims = path, count, out, products, dims
-        self.pages: list[tuple[Source, Image]] = []
+        self.names: list[str] = []
+        self.images: list[NDArray[Any]] = []  # for overlays alone
+        self.pixel_size_um: tuple[float, ...] | None = None
         self.labels: list[NDArray[np.int32]] = []
         self.maps: list[NDArray[np.float32]] = []
         self.tables: list[dict[str, NDArray[Any]]] = []
 
     def add(self, source: Source, image: Image, labels: NDArray[np.int32], maps: NDArray[np.float32]) -> None:
-        self.pages.append((source, image))
+        self.names.append(source.name)
+        self.pixel_size_um = image.pixel_size_um
+        if "overlay" in self.products:
+            self.images.append(image.pixels)
         self.labels.append(labels)
         if "probabilities" in self.products:
             self.maps.append(maps)
@@ -107,7 +112,7 @@ class _File:
 
     def write(self) -> Written:
         files: list[Path] = []
-        name, size = stem(self.path), self.pages[0][1].pixel_size_um
+        name, size = stem(self.path), self.pixel_size_um
         if "labels" in self.products:
             files.append(self.out / f"{name}_labels.tif")
             write_labels(files[-1], _stack(self.labels, self.path), pixel_size_um=size)
@@ -118,9 +123,9 @@ class _File:
             files.append(self.out / f"{name}_objects.csv")
             write_objects(files[-1], self.tables)
         if "overlay" in self.products:
-            for (source, image), labels in zip(self.pages, self.labels, strict=True):
-                files.append(self.out / f"{name if self.count == 1 else source.name}_overlay.png")
-                write_picture(files[-1], overlay(image.pixels, labels))
+            for page, pixels, labels in zip(self.names, self.images, self.labels, strict=True):
+                files.append(self.out / f"{name if self.count == 1 else page}_overlay.png")
+                write_picture(files[-1], overlay(pixels, labels))
         return Written(self.path, self.count, tuple(files))
 
 

@@ -22,7 +22,7 @@ from contractile.images import Affine
 from contractile.instances import decode_objects, inside_probability
 from contractile.model import Model, ModelCard
 from contractile.model import load as load_model
-from contractile.predict.scaling import SAME_SIZE, estimate_diameter, resample, scaled_shape
+from contractile.predict.scaling import LARGEST_SCALE, SAME_SIZE, estimate_diameter, resample, scaled_shape
 from contractile.tiles import Tile, cut, paste, plan
 
 logger = logging.getLogger(__name__)
@@ -80,6 +80,7 @@ class Predictor:
             return 1.0
         if diameter == "estimate":
             diameter = estimate_diameter(self._canonical(image), own, self._find_objects)
+            diameter = own * 2 ** (round(4 * math.log2(diameter / own)) / 4)  # so that images share shapes
         factor = own / diameter
         return 1.0 if 1 / SAME_SIZE < factor < SAME_SIZE else factor
 
@@ -99,16 +100,17 @@ class Predictor:
         return labels
 
     def probabilities(
-        self, image: Any, *, tta: bool = False, progress: Progress | None = None, scale: float = 1.0
+        self, image: Any, *, tta: bool = False, progress: Progress | None = None, scale: float | None = None
     ) -> Probabilities:
         """Class probabilities (K, *S) of an image (C, *S) or, with one channel, (*S), of any size.
 
         `tta` averages over all flips, and quarter turns of the last two axes (eight views in 2-D; the
         paper averaged seven rotations). `progress(done, total)` is called after each tile. The network sees the
-        image (then held in memory as a whole) resampled by `scale`, see `scale()`. Raises
+        image resampled (and then held in memory as a whole) by `scale`, that of `scale(image)` unless given. Raises
         ValueError when channels or axes do not fit the model.
         """
         pixels = self._canonical(image)
+        scale = self.scale(pixels) if scale is None else scale
         if scale == 1:
             return self._views(pixels, tta, progress)
         scaled = resample(pixels, scaled_shape(pixels.shape[1:], scale))
@@ -196,6 +198,12 @@ def _check_diameter(
         )
     if diameter != "estimate" and not 0 < diameter < math.inf:
         raise ValueError(f"diameter must be a positive number of pixels or 'estimate', got {diameter}; use e.g. 30")
+    low, high = card.diameter / LARGEST_SCALE, card.diameter * LARGEST_SCALE
+    if diameter != "estimate" and not low <= diameter <= high:
+        raise ValueError(
+            f"diameter must be at most {LARGEST_SCALE:g} times smaller or larger than the model's own, {low:.3g} to "
+            f"{high:.3g} pixels, got {diameter}; resample the images first, or train on objects of this size"
+        )
     return diameter
 
 

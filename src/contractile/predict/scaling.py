@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from contractile.instances import typical_diameter
 
+MOST_OFF = 1.0  # octaves between the size that is found and that of the model
 FACTORS = (1.0, 0.5, 2.0, 0.25, 4.0)  # tried in turn when the size of the objects is to be estimated
 LOOKED_AT = 512  # pixels per axis that the network sees of an image while sizes are estimated
+LARGEST_SCALE = 8.0  # of an image, up or down
 SAME_SIZE = 1.25  # sizes closer than this are the same: what augmentation by scale makes a network stand anyway
 
 
@@ -49,10 +51,8 @@ def estimate_diameter(
         part = _middle(pixels, LOOKED_AT / factor)
         labels, inside = find_objects(resample(part, scaled_shape(part.shape[1:], factor)))
         size = typical_diameter([labels])
-        if size == 0:
-            continue
-        off = abs(math.log2(size / diameter))
-        fit = _certainty(labels, inside) * math.exp(-(off**2))
+        off = abs(math.log2(size / diameter)) if size else math.inf
+        fit = _certainty(labels, inside) * math.exp(-(off**2)) if off < MOST_OFF else 0.0
         if fit > best:
             best, found = fit, size / factor
     return found

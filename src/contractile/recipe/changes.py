@@ -48,7 +48,8 @@ def _read(source: str | Path | Mapping[str, Any] | None) -> dict[str, Any]:
 def apply_changes(recipe: Recipe, *layers: Mapping[str, Any]) -> Recipe:
     """The recipe with each of `layers` laid over it, table by table; the last one wins.
 
-    Raises ValueError, naming the field, for a name or value that does not exist, and for a tile that does not fit.
+    Raises ValueError, naming the field, for a name or value that does not exist, and for a tile or a number of classes
+    that does not fit.
     """
     merged: Mapping[str, Any] = recipe.model_dump()
     for changes in layers:
@@ -63,6 +64,7 @@ def apply_changes(recipe: Recipe, *layers: Mapping[str, Any]) -> Recipe:
             "the recipe.toml of any run shows all fields"
         ) from None
     _check_tile(changed)
+    _check_classes(changed)
     return changed
 
 
@@ -73,6 +75,16 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
         inner = merged.get(key)
         merged[key] = merge(inner, value) if isinstance(value, Mapping) and isinstance(inner, Mapping) else value
     return merged
+
+
+def _check_classes(recipe: Recipe) -> None:
+    """The network must have an output for every class of the targets."""
+    have, need = max(2, recipe.network.classes), recipe.targets.n_classes
+    if have != need:
+        raise ValueError(
+            f"network.classes must be {need}, one for each class of task {recipe.targets.task} with separation "
+            f"{recipe.targets.separation}, got {recipe.network.classes}; leave it out of the recipe"
+        )
 
 
 def _check_tile(recipe: Recipe) -> None:

@@ -87,7 +87,7 @@ def _default(seen: Survey, dims: Literal[2, 3], changes: Mapping[str, Any]) -> R
 def _classes(seen: Survey, targets: TargetConfig, asked: Mapping[str, Any]) -> int:
     """Channels of the output: one for each class, or for what keeps objects apart."""
     if seen.task == "classes":
-        return len(seen.class_values)
+        return len(asked.get("class_values", seen.class_values))
     return targets.model_copy(update={"separation": asked.get("separation", targets.separation)}).n_classes
 
 

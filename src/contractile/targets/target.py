@@ -105,7 +105,8 @@ def make_target(labels: NDArray[Any], config: TargetConfig, *, class_weights: Se
         classes = (objects > 0).astype(np.int16)
     else:
         classes = _class_indices(labels, ignored, values=config.class_values)
-        objects = connected(classes == 1) if config.n_classes == 2 else np.zeros(labels.shape, np.int32)
+        white = (classes == 1) & ~ignored
+        objects = connected(white) if config.n_classes == 2 else np.zeros(labels.shape, np.int32)
     classes[ignored] = IGNORE
 
     w_c = np.ones(config.n_classes, np.float32)

@@ -16,6 +16,7 @@ CANDIDATES: dict[str, tuple[float, ...]] = {
     "core": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
     "threshold": (0.3, 0.4, 0.5, 0.6, 0.7),
 }
+TRIED = 1 + len(SHARES_OF_AN_OBJECT) + sum(map(len, CANDIDATES.values()))
 
 
 def choose_decoding(
@@ -27,10 +28,11 @@ def choose_decoding(
     as without any true object, the default decoding is returned.
     """
     chosen = Decoding()
-    best = _score(probabilities, truths, chosen, score, dims)
+    sizes = np.concatenate([np.unique(truth[truth > 0], return_counts=True)[1] for truth in truths])
+    best = _score(probabilities, truths, chosen, score, dims) if len(sizes) else None
     if best is None:
         return chosen
-    median = float(np.median(np.concatenate([np.bincount(t[t > 0])[1:] for t in truths if (t > 0).any()])))
+    median = float(np.median(sizes))
     candidates: dict[str, Any] = {**CANDIDATES, "min_size": sorted({round(s * median) for s in SHARES_OF_AN_OBJECT})}
     for field, values in candidates.items():
         if field == "core" and len(probabilities[0]) == 2:
@@ -51,5 +53,5 @@ def _score(
     dims: int,
 ) -> float | None:
     decoded = [decode_objects(one, decoding) for one in probabilities]
-    config = EvaluateConfig.model_validate({"dims": dims, "resamples": 0})
+    config = EvaluateConfig.model_validate({"dims": dims, "objects": True, "resamples": 0})
     return evaluate(decoded, list(truths), scores=[score], config=config).summary[score].value

@@ -88,14 +88,16 @@ def fit(
 ) -> Run:
     """Train on examples in memory, from the last state in `folder` where there is one.
 
-    `started` (of `time.monotonic`) is when the time budget began to run: now, unless given. Raises
-    FloatingPointError when the loss is no longer a number.
+    `started` (of `time.monotonic`) is when the time budget began to run: now, unless given. Raises ValueError for a
+    recipe without steps or minutes, FloatingPointError when the loss is no longer a number.
     """
     started = time.monotonic() if started is None else started
+    if recipe.steps is None and recipe.minutes is None:
+        raise ValueError("recipe must say how long to train, got neither steps nor minutes; set one of them")
     trainer = Trainer(recipe, training, validation, folder)
-    steps = recipe.steps or trainer.measure_steps(60 * (recipe.minutes or math.inf), started)
+    steps = recipe.steps or trainer.measure_steps(60 * (recipe.minutes or 0), started)
     trainer.begin(steps)
-    every, logged = max(1, steps // recipe.validations), max(1, steps // LOGGED_ROWS)
+    every, logged = math.ceil(steps / recipe.validations), max(1, steps // LOGGED_ROWS)
     losses: list[float] = []
     batches = trainer.samples.batches(trainer.step, rank=trainer.fabric.global_rank, ranks=trainer.fabric.world_size)
     for batch in batches if trainer.step < steps else ():
@@ -106,7 +108,8 @@ def fit(
         if trainer.step % every == 0 or trainer.step == steps:
             trainer.validate()
         if progress is not None:
-            progress(Status(trainer.step, steps, trainer.latest_loss, trainer.best))
+            loss = sum(losses) / len(losses) if losses else trainer.latest_loss
+            progress(Status(trainer.step, steps, loss, trainer.best))
         if trainer.step == steps:
             break
     batches.close()

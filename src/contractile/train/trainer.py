@@ -15,19 +15,16 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
-from numpy.typing import NDArray
 
 from contractile.dataset import Batch, Example, Samples
-from contractile.engine import EngineConfig, find_device, keep_freed_memory, native_precision
-from contractile.evaluate import EvaluateConfig, Evaluation, evaluate
+from contractile.engine import find_device, keep_freed_memory, native_precision
+from contractile.evaluate import EvaluateConfig, Evaluation
 from contractile.images import replacing
-from contractile.instances import Decoding, typical_diameter
+from contractile.instances import typical_diameter
 from contractile.loss import combined
 from contractile.model import Model, ModelCard, load, save
-from contractile.predict import Predictor
 from contractile.recipe import OptimizerConfig, Recipe
-from contractile.targets import TargetConfig, unannotated
-from contractile.train.decoding import choose_decoding
+from contractile.targets import unannotated
 from contractile.train.folder import (
     HISTORY_FILE,
     MODEL_FILE,
@@ -37,19 +34,14 @@ from contractile.train.folder import (
     trace_provenance,
     write_history,
 )
+from contractile.train.validation import Validation, defined_scores, steering_score
 from contractile.unet import UNet, fold
 
 logger = logging.getLogger(__name__)
 
 MEASURED_STEPS = 6
-# Validation during the run looks at this many images, evenly spaced; the last one looks at all.
-VALIDATED_IMAGES = 12
+FEW_STEPS = 20
 CALIBRATED_IMAGES = 8  # show int8 what activations to expect
-VALIDATION_SCORES = {
-    "binary": ("iou", "dice", "pixel_error", "rand_error", "v_rand", "v_info"),
-    "classes": ("iou", "dice"),
-    "objects": ("f1", "pq", "ap", "seg", "iou", "dice"),
-}
 
 
 @dataclass(frozen=True)
@@ -71,7 +63,7 @@ class Trainer:
         self, recipe: Recipe, training: Sequence[Example], validation: Sequence[Example], folder: Path
     ) -> None:
         self.recipe, self.folder = recipe, folder
-        self.validation = list(validation)
+        self.validation = Validation(recipe, validation)
         self.calibration = training[:: math.ceil(len(training) / CALIBRATED_IMAGES)]
         keep_freed_memory()
         self.fabric = _make_fabric(recipe, folder)
@@ -81,7 +73,8 @@ class Trainer:
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = _make_optimizer(self.network, recipe.optimizer)
         self._class_scores, self.optimizer = self.fabric.setup(_ClassScores(self.network), optimizer)
-        self._diameter = typical_diameter([e.labels for e in training]) if recipe.targets.task == "objects" else 0.0
+        known = (np.where(unannotated(e.labels, recipe.targets), 0, e.labels) for e in training)
+        self._diameter = typical_diameter(list(known)) if recipe.targets.task == "objects" else 0.0
         self.samples = Samples(training, recipe.targets, recipe.samples, seed=recipe.seed)
         self.provenance = trace_provenance([*training, *validation], recipe)
         self.step = 0
@@ -103,18 +96,20 @@ class Trainer:
             begun = time.monotonic()
             self.take_step(self.samples.batch(step))
             times.append(time.monotonic() - begun)
-        begun = time.monotonic()
-        self._evaluate(self._some_validation()[:1])  # compiles what scores need
-        one = time.monotonic()
-        self._evaluate(self._some_validation()[:1])
-        per_image = time.monotonic() - one
-        images = (self.recipe.validations - 1) * len(self._some_validation()) + 2 * len(self.validation)
+        validating = self.validation.measure_seconds(self._model({}))
         self.network.load_state_dict(before[0])
         self.optimizer.load_state_dict(before[1])
         self.step = 0
-        left = seconds - (time.monotonic() - started) - images * per_image
-        steps = max(1, int(left / median(times[1:])))
-        logger.info("%.2f s a step, %.1f s a validation image: %d steps", median(times[1:]), per_image, steps)
+        a_step = median(times[1:])
+        left = seconds - (time.monotonic() - started) - validating
+        steps = max(1, int(left / a_step))
+        logger.info("%.2f s a step, %.0f s for all validation: %d steps", a_step, validating, steps)
+        if steps < FEW_STEPS:
+            logger.warning(
+                "the time budget of %.0f s holds %d step(s), since validation will take %.0f s and a step %.1f s; give "
+                "more minutes, fewer validation images or a lower number of validations",
+                *(seconds, steps, validating, a_step),
+            )
         return steps
 
     def begin(self, steps: int) -> None:
@@ -127,6 +122,8 @@ class Trainer:
             self.network.load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
             torch.set_rng_state(state["random"])
+            if state["random_cuda"] is not None:
+                torch.cuda.set_rng_state(state["random_cuda"], self.fabric.device)
             self.step, self.best, self.history = state["step"], state["best"], state["history"]
             self.seconds_before = max((row.get("seconds", 0.0) for row in self.history), default=0.0)
         with replacing(self.folder / RECIPE_FILE) as path:
@@ -165,8 +162,7 @@ class Trainer:
 
     def validate(self) -> None:
         """Score some validation images; keep the network when it is the best so far, and the state anyway."""
-        evaluation = self._evaluate(self._some_validation())
-        scores = _defined(evaluation)
+        scores = defined_scores(self.validation.look(self._model({})))
         self.history.append({"step": float(self.step), **{f"val_{name}": value for name, value in scores.items()}})
         self.fabric.log_dict({f"val_{name}": value for name, value in scores.items()}, step=self.step)
         steering = scores.get(steering_score(self.recipe), 0.0)
@@ -181,71 +177,25 @@ class Trainer:
     def finish(self) -> Run:
         """The best network scored on all validation images, and its card completed with the scores."""
         self.fabric.barrier()
-        best = load(self.folder / MODEL_FILE)
-        predictor = self._predictor(best)
-        maps = [predictor.probabilities(example.pixels) for example in self.validation]
-        card = best.card.model_copy(update={"decoding": self._choose_decoding(maps)})
+        best, validation = load(self.folder / MODEL_FILE), self.validation
+        predictor = validation.predictor(best)
+        maps = [predictor.probabilities(example.pixels) for example in validation.examples]
+        card = best.card.model_copy(update={"decoding": validation.choose_decoding(maps)})
         predictor.card = card
-        evaluation = self._score(predictor, self.validation, maps, resamples=EvaluateConfig().resamples)
+        evaluation = validation.score(predictor, validation.examples, maps, resamples=EvaluateConfig().resamples)
         ranges = predictor.measure_ranges(example.pixels for example in self.calibration)
-        found = {"scores": _defined(evaluation), "activation_ranges": ranges}
+        found = {"scores": defined_scores(evaluation), "activation_ranges": ranges}
         model = Model(best.network, card.model_copy(update=found))
         if self.fabric.is_global_zero:
             save(model, self.folder / MODEL_FILE)
-        return Run(self.folder, self.recipe, model, evaluation, self.history, self.validation)
-
-    def _some_validation(self) -> list[Example]:
-        return self.validation[:: self._every]
-
-    @property
-    def _every(self) -> int:
-        return math.ceil(len(self.validation) / VALIDATED_IMAGES)
-
-    def _choose_decoding(self, maps: Sequence[NDArray[np.float32]]) -> Decoding:
-        """What does best on some validation images, of all of which `maps` are the probabilities."""
-        targets = self.recipe.targets
-        if targets.task != "objects":
-            return Decoding()
-        truths = [_scored_labels(example.labels, targets) for example in self._some_validation()]
-        return choose_decoding(maps[:: self._every], truths, score=self.recipe.score, dims=self.recipe.network.dims)
-
-    def _evaluate(self, examples: Sequence[Example]) -> Evaluation:
-        """What the user's own `predict` and `evaluate` say of the network as it stands."""
-        predictor = self._predictor(self._model({}))
-        return self._score(predictor, examples, [predictor.probabilities(example.pixels) for example in examples])
-
-    def _score(
-        self,
-        predictor: Predictor,
-        examples: Sequence[Example],
-        maps: Sequence[NDArray[np.float32]],
-        *,
-        resamples: int = 0,
-    ) -> Evaluation:
-        targets = self.recipe.targets
-        two = targets.task == "classes" and len(targets.class_values) == 2
-        config = EvaluateConfig(
-            dims=self.recipe.network.dims,
-            classes=targets.class_values if targets.task == "classes" and not two else None,
-            resamples=resamples,
-        )
-        return evaluate(
-            list(maps) if two else [predictor.decode(one) for one in maps],
-            [_scored_labels(example.labels, targets) for example in examples],
-            names=[example.name for example in examples],
-            scores=VALIDATION_SCORES["binary" if two else targets.task],
-            config=config,
-        )
-
-    def _predictor(self, model: Model) -> Predictor:
-        return Predictor(model, engine=EngineConfig(device=self.recipe.device, precision="float32"))
+        return Run(self.folder, self.recipe, model, evaluation, self.history, validation.examples)
 
     def _model(self, scores: dict[str, float]) -> Model:
         """The network as it stands, as an ordinary one."""
         return Model(fold(self.network), self._card(scores))
 
     def _card(self, scores: dict[str, float]) -> ModelCard:
-        recipe, example = self.recipe, self.validation[0]
+        recipe, example = self.recipe, self.validation.examples[0]
         return ModelCard(
             network=recipe.network.model_copy(update={"symmetry": "none"}),
             task=recipe.targets.task,
@@ -258,10 +208,12 @@ class Trainer:
         )
 
     def _save_state(self) -> None:
+        device = self.fabric.device
         state = {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
             "data": self.provenance["data_sha256"],
             "step": self.step,
             "best": self.best,
@@ -269,22 +221,6 @@ class Trainer:
         }
         with replacing(self.folder / STATE_FILE) as path:
             torch.save(state, path)
-
-
-def _defined(evaluation: Evaluation) -> dict[str, float]:
-    return {name: score.value for name, score in evaluation.summary.items() if score.value is not None}
-
-
-def steering_score(recipe: Recipe) -> str:
-    """The validation score that the best network is chosen by."""
-    return recipe.score if recipe.targets.task == "objects" else "iou"
-
-
-def _scored_labels(labels: NDArray[np.int32], targets: TargetConfig) -> NDArray[np.int32]:
-    """Labels as they are scored: -1 where ignored, and two classes, whatever their values, as 0 and 1."""
-    ignored = unannotated(labels, targets)
-    two = len(targets.class_values) == 2
-    return np.where(ignored, -1, labels == targets.class_values[1] if two else labels).astype(np.int32)
 
 
 class _ClassScores(torch.nn.Module):
@@ -313,7 +249,7 @@ def _make_fabric(recipe: Recipe, folder: Path) -> Fabric:
     precision = native_precision(device) if recipe.precision == "auto" else recipe.precision
     fabric = Fabric(
         accelerator=device.type,
-        devices=1,
+        devices=[device.index or 0] if device.type == "cuda" else 1,
         precision="bf16-mixed" if precision == "bfloat16" else "32-true",
         loggers=TensorBoardLogger(folder, name="tensorboard", version=""),
     )

@@ -83,18 +83,21 @@ def kernel_gradient(x: Tensor, gradient: Tensor, padding: int) -> Tensor:
 
     pixels, outer = (t.permute(0, 2, 3, 1).contiguous().numpy() for t in (x.detach(), gradient))  # (B, Y, X, C)
     images, rows, columns, outs = outer.shape
-    fewest = math.ceil(rows * (columns + TAPS - 1) / LINE)
+    threads = torch.get_num_threads()
+    fewest = max(math.ceil(rows * (columns + TAPS - 1) / LINE), math.ceil(threads / images))
     together = math.ceil(rows / fewest)
     blocks = np.array([(image, row) for image in range(images) for row in range(0, rows, together)])
-    threads = min(torch.get_num_threads(), len(blocks))
+    threads = min(threads, len(blocks))
 
     def add_up(first: int) -> NDArray[np.float32]:
         total = np.zeros((outs, pixels.shape[3], TAPS, TAPS), np.float32)
         add_blocks(pixels, outer, blocks[first::threads], (together, padding), total)
         return total
 
-    parts = list(_pool(threads).map(add_up, range(threads)))
-    return torch.from_numpy(np.sum(parts, axis=0))
+    total, *others = _pool(threads).map(add_up, range(threads))
+    for other in others:
+        total += other
+    return torch.from_numpy(total)
 
 
 @cache
