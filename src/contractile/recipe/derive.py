@@ -68,15 +68,16 @@ def _default(seen: Survey, dims: Literal[2, 3], changes: Mapping[str, Any]) -> R
     tile = _tile(seen.shape, UNetConfig(dims=dims, depth=depth))
     pixels = STEP_PIXELS[dims] / (2 if short else 1)
     batch = min(max(1, round(pixels / math.prod(tile))), LARGEST_BATCH)
+    symmetry: Literal["none", "square"] = "none" if short else "square"
     return Recipe(
         # Few steps go further with free kernels and small batches (docs/log.md).
-        network=UNetConfig(dims=dims, width=32 if fast else 16, depth=depth, symmetry="none" if short else "square"),
+        network=UNetConfig(dims=dims, width=32 if fast else 16, depth=depth, symmetry=symmetry),
         samples=SampleConfig(
             tile=tile,
             core=tile,
             batch=batch,
             focus=FOCUS if seen.rarest < RARE else 0.0,
-            augment=AugmentConfig() if _passes(seen, dims, changes) >= MANY_PASSES else AugmentConfig.mild(),
+            augment=_augment(_passes(seen, dims, changes), symmetry),
         ),
         # Objects are kept apart by depth; of classes, what parts two near pieces weighs more (docs/log.md).
         targets=TargetConfig(separation="depth", w0=W0 if seen.task == "classes" else 0, balance=False),
@@ -110,6 +111,15 @@ def _tile(shape: Sequence[int], network: UNetConfig) -> tuple[int, ...]:
     return tuple(min(side, max(stride, size // stride * stride)) for size in shape)
 
 
+def _augment(passes: float, symmetry: str) -> AugmentConfig:
+    """How samples vary: little where few are seen twice, and never to any angle where kernels are tied.
+
+    A network that turns with the image by quarters learns faster from images that are upright (docs/log.md).
+    """
+    varied = AugmentConfig() if passes >= MANY_PASSES else AugmentConfig.mild()
+    return varied.model_copy(update={"rotation": 0.0, "quarter_turns": True}) if symmetry == "square" else varied
+
+
 def _passes(seen: Survey, dims: int, changes: Mapping[str, Any]) -> float:
     """About how often a run sees each annotated pixel."""
     if changes.get("steps"):
@@ -141,7 +151,7 @@ def explain(seen: Survey, recipe: Recipe) -> tuple[str, str]:
     tied = ", kernels tied under quarter turns and mirrors" if network.symmetry == "square" else ""
     budget = f"{recipe.steps} steps" if recipe.steps else f"{recipe.minutes:g} minutes"
     focus = f", {samples.focus:.0%} of them around rare pixels" if samples.focus else ""
-    varied = "mild" if samples.augment == AugmentConfig.mild() else "full"
+    varied = "full" if samples.augment.elastic_std == AugmentConfig().elastic_std else "mild"
     chosen = (
         f"recipe {recipe.base} for {budget} on {_kind(recipe.device)}: depth {network.depth} sees "
         f"{network.receptive_field} pixels ({sees:.1f} structures), width {network.width}{tied}; "
