@@ -11,7 +11,6 @@ model, with what was measured on its card, into the package.
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,12 @@ import contractile  # noqa: F401  sets how threads wait, before PyTorch starts t
 
 # isort: split
 import numpy as np
+from accuracy import SCORES, value
 from scipy import ndimage
 
 from contractile.evaluate import evaluate
 from contractile.images import find, read, read_labels
-from contractile.instances import typical_diameter
+from contractile.instances import object_sizes, typical_diameter
 from contractile.model import PRETRAINED_FOLDER, Model, load, save
 from contractile.predict import Predictor
 from contractile.predict.scaling import resample, scaled_shape
@@ -52,7 +52,7 @@ def main() -> None:
     for magnification in MAGNIFICATIONS:
         scaled = [rescale(*pair, magnification) for pair in zip(images, truths, strict=True)]
         found[magnification] = [score(model, scaled, way) for way in WAYS]
-        cells = [" / ".join(f"{value:.3f}" for value in one) for one in found[magnification]]
+        cells = [" / ".join(f"{ap:.3f}" for ap in one) for one in found[magnification]]
         print(f"| {magnification:g} | {' | '.join(cells)} |", flush=True)
     if arguments.write:
         path = PRETRAINED_FOLDER / "nuclei.safetensors"
@@ -76,19 +76,17 @@ def score(model: Model, pairs: list[tuple[Any, Any]], way: str) -> list[float]:
         known = typical_diameter([truth]) or model.card.diameter
         predictor.diameter = {WAYS[0]: None, WAYS[1]: known, WAYS[2]: "estimate"}[way]
         predicted.append(predictor.segment(image))
-    detail = evaluate(predicted, [truth for _, truth in pairs], scores=["ap"]).summary["ap"].detail
-    by_level = dict(zip(detail["iou"], detail["by_iou"], strict=True))
-    return [by_level[level] for level in LEVELS]
+    scored = evaluate(predicted, [truth for _, truth in pairs], scores=["ap"])
+    return [value(scored, name) for name in SCORES["dsb2018"]]
 
 
 def finished(model: Model, data: Path, scores: list[float]) -> Model:
     """The model with a card that says what it is for."""
     labels = [read_labels(source.path) for source in find(data / "train_labels")]
-    widths = [math.sqrt(4 / math.pi * n) for one in labels for n in np.bincount(one[one > 0]) if n > 0]
-    low, high = np.quantile(widths, (0.01, 0.99))
+    low, high = np.quantile(np.sqrt(4 / np.pi * object_sizes(labels)), (0.01, 0.99))
     text = DESCRIPTION.format(
         images=len(labels),
-        scores=", ".join(f"AP {value:.2f} at IoU {level:g}" for level, value in zip(LEVELS, scores, strict=True)),
+        scores=", ".join(f"AP {ap:.2f} at IoU {level:g}" for level, ap in zip(LEVELS, scores, strict=True)),
         low=low,
         high=high,
     )

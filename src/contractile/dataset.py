@@ -22,7 +22,7 @@ from scipy import ndimage
 
 from contractile.augment import AugmentConfig, Sample, change_grey_values, warp
 from contractile.images import Normalization, Source, find, match_names, read, read_labels
-from contractile.targets import Target, TargetConfig, class_balance, make_target
+from contractile.targets import Target, TargetConfig, class_balance, make_target, renumber
 
 logger = logging.getLogger(__name__)
 
@@ -183,8 +183,7 @@ def find_task(
 def _pieces(labels: NDArray[np.int32]) -> Iterator[int]:
     """Connected pieces of each value above 0."""
     structure = np.ones((3,) * labels.ndim)
-    found, numbers = np.unique(np.maximum(labels, 0), return_inverse=True)  # ids may be large and few
-    numbers = numbers.reshape(labels.shape) + (found[0] > 0)
+    numbers = renumber(labels)
     for number, region in enumerate(ndimage.find_objects(numbers), start=1):
         yield ndimage.label(numbers[region] == number, structure)[1]
 

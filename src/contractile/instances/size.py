@@ -10,13 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+def object_sizes(labels: Sequence[NDArray[Any]]) -> NDArray[np.intp]:
+    """Pixels of each object in labels (*S) of one image or several; an id in two images counts as two objects."""
+    return np.concatenate([np.unique(one[one > 0], return_counts=True)[1] for one in labels])
+
+
 def typical_diameter(labels: Sequence[NDArray[Any]]) -> float:
     """Diameter in pixels of the disc (ball) as large as the object that the middle object pixel lies in; 0 of none.
 
     Labels (*S) of one image or several, 0 or less where there is no object. Counted by pixels, not by objects, so that
     specks have no say.
     """
-    sizes = np.sort(np.concatenate([np.unique(one[one > 0], return_counts=True)[1] for one in labels]))
+    sizes = np.sort(object_sizes(labels))
     if len(sizes) == 0:
         return 0.0
     middle = sizes[np.searchsorted(np.cumsum(sizes), sizes.sum() / 2)]

@@ -8,7 +8,7 @@ nobody annotated. Lengths are in pixels, of the finest axis where axes differ.
 from __future__ import annotations
 
 from contractile.targets.depth import object_depth
-from contractile.targets.separation import connected, separate, separation_weight
+from contractile.targets.separation import connected, renumber, separate, separation_weight
 from contractile.targets.target import IGNORE, Target, TargetConfig, class_balance, make_target, unannotated
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "connected",
     "make_target",
     "object_depth",
+    "renumber",
     "separate",
     "separation_weight",
     "unannotated",

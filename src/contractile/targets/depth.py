@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from contractile.targets.separation import check_labels, neighbours
+from contractile.targets.separation import check_labels, neighbours, renumber
 
 CORE = 0.5  # depth beyond which a pixel belongs to the core of its object
 LONGEST_WAY = 16  # pixels along a thin part that are told apart
@@ -29,9 +29,7 @@ def object_depth(labels: NDArray[Any]) -> NDArray[np.float32]:
     """
     check_labels(labels)
     depth = np.zeros(labels.shape, np.float32)
-    found, numbers = np.unique(labels, return_inverse=True)
-    # ids may be large and few; 0 is what is no object
-    consecutive = np.where(found > 0, np.cumsum(found > 0), 0).astype(np.int32)[numbers].reshape(labels.shape)
+    consecutive = renumber(labels)
     most = _most_outside_core(consecutive)
     for number, box in enumerate(ndimage.find_objects(consecutive), start=1):
         around = tuple(slice(max(0, s.start - 1), s.stop + 1) for s in box)

@@ -41,6 +41,13 @@ def neighbours(shape: tuple[int, ...], step: tuple[int, ...]) -> tuple[tuple[sli
     return here, there
 
 
+def renumber(labels: NDArray[Any]) -> NDArray[np.int32]:
+    """Labels (*S) with ids 1..N without gaps, in the order of the old ones, which may be large and few; else 0."""
+    found, place = np.unique(labels, return_inverse=True)
+    numbers: NDArray[np.int32] = np.where(found > 0, np.cumsum(found > 0), 0).astype(np.int32)
+    return numbers[place].reshape(labels.shape)
+
+
 def connected(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
     """Number the parts of `mask` (*S) that hang together through faces: 4 neighbours in 2-D, 6 in 3-D."""
     parts: NDArray[np.int32] = ndimage.label(mask)[0]

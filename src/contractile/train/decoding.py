@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contractile.evaluate import EvaluateConfig, evaluate
-from contractile.instances import Decoding, decode_objects
+from contractile.instances import Decoding, decode_objects, object_sizes
 
 SHARES_OF_AN_OBJECT = (0.0, 0.02, 0.05, 0.1, 0.2)  # smaller things may be specks, beside the median object
 CANDIDATES: dict[str, tuple[float, ...]] = {
@@ -28,7 +28,7 @@ def choose_decoding(
     as without any true object, the default decoding is returned.
     """
     chosen = Decoding()
-    sizes = np.concatenate([np.unique(truth[truth > 0], return_counts=True)[1] for truth in truths])
+    sizes = object_sizes(truths)
     best = _score(probabilities, truths, chosen, score, dims) if len(sizes) else None
     if best is None:
         return chosen
