@@ -13,8 +13,8 @@ from contractile.engine import EngineConfig
 from contractile.instances import Decoding, decode_objects
 from contractile.model import load
 from contractile.predict import Predictor
-from contractile.recipe import OptimizerConfig, derive
-from contractile.train import fit, learning_rate, train
+from contractile.recipe import derive
+from contractile.train import fit, train
 from contractile.train.decoding import choose_decoding
 
 TINY = {
@@ -305,12 +305,3 @@ def test_a_run_goes_on_with_the_data_it_began_with(folder):
         ValueError, match=r"must be those that the run began with \(SHA-256 .*\), got others .*; give the"
     ):
         train(folder / "images", folder / "labels", out=folder / "run", resume=True)
-
-
-def test_learning_rate():
-    config = OptimizerConfig(learning_rate=1, warmup=10)
-    assert learning_rate(0, 100, config) == pytest.approx(0.1)
-    assert learning_rate(9, 100, config) == 1
-    assert learning_rate(55, 100, config) == pytest.approx(0.5)
-    assert learning_rate(99, 100, config) < 0.01
-    assert learning_rate(99, 100, OptimizerConfig(learning_rate=1, schedule="constant")) == 1

@@ -61,7 +61,7 @@ def derive(examples: Sequence[Example], changes: Mapping[str, Any]) -> Recipe:
 
 
 def _default(seen: Survey, dims: Literal[2, 3], changes: Mapping[str, Any]) -> Recipe:
-    """Padded network with batch norm, AdamW and a cosine; the rest follows data, device and budget."""
+    """Padded network with batch norm, Muon and a cosine; the rest follows data, device and budget."""
     fast = _kind(str(changes.get("device", "auto"))) == "cuda"
     short = not fast and _minutes(changes) < SHORT_MINUTES and "steps" not in changes
     depth = _depth(seen.structure, dims)

@@ -20,9 +20,9 @@ class OptimizerConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["sgd", "adamw"] = "adamw"
+    kind: Literal["sgd", "adamw", "muon"] = "muon"
     learning_rate: float = Field(default=3e-3, gt=0)
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="of SGD; the first-moment decay of AdamW")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="of SGD and Muon; the first-moment decay of AdamW")
     weight_decay: float = Field(default=1e-2, ge=0)
     warmup: int = Field(default=50, ge=0, description="steps")
     schedule: Literal["constant", "cosine"] = "cosine"

@@ -7,8 +7,8 @@ from contractile.train.loop import Progress as Progress
 from contractile.train.loop import Status as Status
 from contractile.train.loop import fit as fit
 from contractile.train.loop import train as train
+from contractile.train.optimizer import learning_rate as learning_rate
 from contractile.train.trainer import Run as Run
-from contractile.train.trainer import learning_rate as learning_rate
 from contractile.train.validation import VALIDATED_IMAGES as VALIDATED_IMAGES
 from contractile.train.validation import VALIDATION_SCORES as VALIDATION_SCORES
 from contractile.train.validation import steering_score as steering_score

@@ -23,7 +23,7 @@ from contractile.images import replacing
 from contractile.instances import typical_diameter
 from contractile.loss import combined
 from contractile.model import Model, ModelCard, load, save
-from contractile.recipe import OptimizerConfig, Recipe
+from contractile.recipe import Recipe
 from contractile.targets import unannotated
 from contractile.train.folder import (
     HISTORY_FILE,
@@ -34,6 +34,7 @@ from contractile.train.folder import (
     trace_provenance,
     write_history,
 )
+from contractile.train.optimizer import learning_rate, make_optimizer
 from contractile.train.validation import Validation, defined_scores, steering_score
 from contractile.unet import UNet, fold
 
@@ -71,7 +72,7 @@ class Trainer:
         self.network = UNet(recipe.network)
         if recipe.network.dims == 2 and recipe.network.symmetry == "none":  # tied kernels see to it themselves
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimizer = _make_optimizer(self.network, recipe.optimizer)
+        optimizer = make_optimizer(self.network, recipe.optimizer)
         self._class_scores, self.optimizer = self.fabric.setup(_ClassScores(self.network), optimizer)
         known = (np.where(unannotated(e.labels, recipe.targets), 0, e.labels) for e in training)
         self._diameter = typical_diameter(list(known)) if recipe.targets.task == "objects" else 0.0
@@ -234,16 +235,6 @@ class _ClassScores(torch.nn.Module):
         return self.network.class_scores(x)
 
 
-def learning_rate(step: int, steps: int, config: OptimizerConfig) -> float:
-    """The rate of step number `step` of `steps`: a linear rise over the warm-up, then the schedule."""
-    warmup = min(config.warmup, steps // 4)
-    if step < warmup:
-        return config.learning_rate * (step + 1) / warmup
-    if config.schedule == "constant":
-        return config.learning_rate
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
-
-
 def _make_fabric(recipe: Recipe, folder: Path) -> Fabric:
     device = find_device(recipe.device)
     precision = native_precision(device) if recipe.precision == "auto" else recipe.precision
@@ -255,16 +246,3 @@ def _make_fabric(recipe: Recipe, folder: Path) -> Fabric:
     )
     fabric.launch()
     return fabric
-
-
-def _make_optimizer(network: UNet, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """Weights decay; biases and normalisation do not."""
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    if config.kind == "sgd":
-        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum)
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.momentum, 0.999))

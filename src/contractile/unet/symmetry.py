@@ -74,7 +74,7 @@ class _Expand(torch.autograd.Function):
         return total, None, None
 
 
-class _Kernel(nn.Module):
+class TiedKernel(nn.Module):
     """Weight of a convolution: free (O, I, h, *k) <-> expanded (8 O, 8 I, *k); I has no orbits at the image."""
 
     def __init__(self, weight: Tensor, *, orbits_in: bool, transposed: bool) -> None:
@@ -85,13 +85,17 @@ class _Kernel(nn.Module):
         self.register_buffer("_inverse", inverse, persistent=False)
 
     def forward(self, free: Tensor) -> Tensor:
-        outs, ins, members, *kernel = free.shape
         expanded: Tensor = _Expand.apply(  # type: ignore[no-untyped-call]
-            free.reshape(outs, ins, -1), self._poses, self._inverse
+            free.reshape(*free.shape[:2], -1), self._poses, self._inverse
         )
-        expanded = expanded.reshape(outs * ORBIT, ins * members, *kernel)
+        expanded = expanded.reshape(self.outputs_first_shape(free))
         expanded = expanded.transpose(0, 1) if self._transposed else expanded
         return expanded.contiguous(memory_format=torch.channels_last) if expanded.ndim == 4 else expanded
+
+    def outputs_first_shape(self, free: Tensor) -> tuple[int, ...]:
+        """Shape of the expansion with its output channels first, whatever order the layer keeps."""
+        outs, ins, members, *kernel = free.shape
+        return (outs * ORBIT, ins * members, *kernel)
 
     def right_inverse(self, expanded: Tensor) -> Tensor:
         if self._transposed:
@@ -122,7 +126,7 @@ def tie(network: nn.Module, *, first: nn.Module, head: nn.Module) -> None:
         if layer is head:
             parametrize.register_parametrization(layer, "weight", _Repeat(axis=1))
         elif isinstance(layer, CONVOLUTIONS + TRANSPOSED):
-            kernel = _Kernel(layer.weight, orbits_in=layer is not first, transposed=isinstance(layer, TRANSPOSED))
+            kernel = TiedKernel(layer.weight, orbits_in=layer is not first, transposed=isinstance(layer, TRANSPOSED))
             parametrize.register_parametrization(layer, "weight", kernel)
             parametrize.register_parametrization(layer, "bias", _Repeat())
         elif isinstance(layer, NORMS):
