@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from contractile.recipe import OptimizerConfig
-from contractile.unet import UNet, kernels
+from contractile.unet import Kernel, UNet, kernels
 
 # Newton-Schulz polynomial a x + b x^3 + c x^5 of Jordan et al. 2024 (https://kellerjordan.github.io/posts/muon/):
 # applied five times it takes singular values from 0.01 up to 1 into 0.7 to 1.2, which is near enough to 1.
@@ -83,19 +83,28 @@ class Muon(torch.optim.AdamW):
             smooth.lerp_(gradient, 1 - self._momentum)
             ahead = torch.lerp(gradient, smooth, self._momentum)  # Nesterov
             parameter.mul_(1 - rate * self.param_groups[0]["weight_decay"])
-            parameter.sub_(kernel.values(orthogonal(kernel.matrix(ahead))), alpha=rate)
+            parameter.sub_(orthogonal(ahead, kernel), alpha=rate)
             parameter.grad = None
         super().step()
         return loss
 
 
-def orthogonal(matrix: Tensor) -> Tensor:
-    """(N, M) -> (N, M): about U V^T of the singular value decomposition, times sqrt(N / M) where the matrix is tall."""
+def orthogonal(values: Tensor, kernel: Kernel) -> Tensor:
+    """The orthogonal matrix next to that of a kernel's values, in the parameter's shape.
+
+    With U S V^T the matrix's singular value decomposition, about U V^T, times sqrt(N / M) where it is taller than wide.
+    Polynomials of the Gram matrix take the place of those of the matrix, and rows of the first pose that of all, which
+    for a tied kernel saves most of the arithmetic.
+    """
     a, b, c = NEWTON_SCHULZ
-    rows, columns = matrix.shape
-    x: Tensor = matrix.mT if rows > columns else matrix
-    x = x / x.norm().clamp(min=1e-7)
+    matrix = kernel.matrix(kernel.rows(values))  # (N, M)
+    n, m = matrix.shape
+    matrix = matrix / matrix.norm().clamp(min=1e-7)
+    gram = matrix[:: kernel.orbit] @ matrix.mT  # (R, N), as all that follows
+    one = torch.eye(n, device=gram.device, dtype=gram.dtype)[:: kernel.orbit]
+    factor = one
     for _ in range(ITERATIONS):
-        gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    return math.sqrt(rows / columns) * x.mT if rows > columns else x
+        step = torch.addmm(one, gram, kernel.square(torch.add(b * one, gram, alpha=c)), beta=a)
+        factor = step @ kernel.square(factor)
+        gram = step @ kernel.square(step @ kernel.square(gram))
+    return kernel.values(math.sqrt(max(1.0, n / m)) * factor @ matrix)

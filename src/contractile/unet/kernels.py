@@ -9,35 +9,45 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from contractile.unet.network import UNet
-from contractile.unet.symmetry import CONVOLUTIONS, TRANSPOSED, TiedKernel
+from contractile.unet.symmetry import CONVOLUTIONS, ORBIT, TRANSPOSED, TiedKernel
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """The parameter of a layer's kernel, and how its values form a matrix: output channels x (inputs, offsets).
+    """The parameter of a layer's kernel, and how its values form a matrix: outputs N x (inputs, offsets) M.
 
-    A tied kernel's matrix is that of its expansion, whose symmetry every product with itself keeps.
+    A tied kernel's matrix is that of its expansion. Its rows come in orbits, of which the first, R = N / 8 rows, say
+    all; so do those of any product that keeps the symmetry. A free kernel's rows all count: R = N.
     """
 
     parameter: nn.Parameter
     tied: TiedKernel | None
     transposed: bool
 
-    def matrix(self, values: Tensor) -> Tensor:
-        """Values of the parameter's shape -> (O, I * offsets)."""
-        return self._outputs_first(values if self.tied is None else self.tied(values)).flatten(1)
+    def rows(self, values: Tensor) -> Tensor:
+        """Values of the parameter's shape -> (R, M)."""
+        return self._outputs_first(values).flatten(1)
 
-    def values(self, matrix: Tensor) -> Tensor:
-        """(O, I * offsets), as symmetric as the kernel -> values of the parameter's shape."""
-        if self.tied is None:
-            shape = self._outputs_first(self.parameter).shape
-            return self._outputs_first(matrix.reshape(shape))
-        expanded = self._outputs_first(matrix.reshape(self.tied.outputs_first_shape(self.parameter)))
-        return self.tied.right_inverse(expanded)
+    def values(self, rows: Tensor) -> Tensor:
+        """(R, M) -> values of the parameter's shape."""
+        return self._outputs_first(rows.reshape(self._outputs_first(self.parameter).shape))
 
-    def _outputs_first(self, kernel: Tensor) -> Tensor:
-        """A transposed convolution keeps its input channels first; the same swap leads back."""
-        return kernel.transpose(0, 1) if self.transposed else kernel
+    def matrix(self, rows: Tensor) -> Tensor:
+        """(R, M) -> (N, M)."""
+        return rows if self.tied is None else self.tied.expand(rows.reshape(self.parameter.shape)).flatten(1)
+
+    def square(self, rows: Tensor) -> Tensor:
+        """(R, N) -> (N, N): of a map from outputs to outputs."""
+        return rows if self.tied is None else self.tied.expand_square(rows)
+
+    @property
+    def orbit(self) -> int:
+        """Rows of the matrix that one row says: N / R."""
+        return 1 if self.tied is None else ORBIT
+
+    def _outputs_first(self, values: Tensor) -> Tensor:
+        """Free kernels of transposed convolutions keep their input channels first; the same swap leads back."""
+        return values.transpose(0, 1) if self.transposed and self.tied is None else values
 
 
 def kernels(network: UNet) -> list[Kernel]:

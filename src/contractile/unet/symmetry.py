@@ -77,25 +77,34 @@ class _Expand(torch.autograd.Function):
 class TiedKernel(nn.Module):
     """Weight of a convolution: free (O, I, h, *k) <-> expanded (8 O, 8 I, *k); I has no orbits at the image."""
 
+    _members: Tensor
+
     def __init__(self, weight: Tensor, *, orbits_in: bool, transposed: bool) -> None:
         super().__init__()
         self._orbits_in, self._transposed = orbits_in, transposed
         poses, inverse = _poses(tuple(weight.shape[2:]), orbits_in)
         self.register_buffer("_poses", poses, persistent=False)
         self.register_buffer("_inverse", inverse, persistent=False)
+        self.register_buffer("_members", torch.from_numpy(_divide().ravel()), persistent=False)
 
     def forward(self, free: Tensor) -> Tensor:
-        expanded: Tensor = _Expand.apply(  # type: ignore[no-untyped-call]
-            free.reshape(*free.shape[:2], -1), self._poses, self._inverse
-        )
-        expanded = expanded.reshape(self.outputs_first_shape(free))
+        expanded = self.expand(free)
         expanded = expanded.transpose(0, 1) if self._transposed else expanded
         return expanded.contiguous(memory_format=torch.channels_last) if expanded.ndim == 4 else expanded
 
-    def outputs_first_shape(self, free: Tensor) -> tuple[int, ...]:
-        """Shape of the expansion with its output channels first, whatever order the layer keeps."""
+    def expand(self, free: Tensor) -> Tensor:
+        """(O, I, h, *k) -> (8 O, 8 I, *k): output channels first, whatever order the layer keeps."""
         outs, ins, members, *kernel = free.shape
-        return (outs * ORBIT, ins * members, *kernel)
+        expanded: Tensor = _Expand.apply(  # type: ignore[no-untyped-call]
+            free.reshape(outs, ins, -1), self._poses, self._inverse
+        )
+        return expanded.reshape(outs * ORBIT, ins * members, *kernel)
+
+    def expand_square(self, free: Tensor) -> Tensor:
+        """(O, 8 O) -> (8 O, 8 O): a map from the layer's outputs to themselves, given for the first of each orbit."""
+        outs = len(free)
+        members = free.reshape(outs, outs, ORBIT).index_select(2, self._members)  # (O, O, g h)
+        return members.reshape(outs, outs, ORBIT, ORBIT).transpose(1, 2).reshape(outs * ORBIT, outs * ORBIT)
 
     def right_inverse(self, expanded: Tensor) -> Tensor:
         if self._transposed:
