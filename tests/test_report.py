@@ -18,7 +18,7 @@ from contractile.images.overlay import PREDICTED, TRUE
 from contractile.model import Model, ModelCard
 from contractile.recipe import Recipe
 from contractile.report import Segmentation, write_prediction_report, write_report
-from contractile.report.curves import draw_curves, find_best, read_clock, smooth
+from contractile.report.curves import draw_curves, find_score, read_clock, smooth
 from contractile.report.pictures import LARGEST_SIDE, MOST_PICTURES, draw, make_legend
 from contractile.report.scores import NAMES, rank, summarise, tabulate_images
 from contractile.targets import TargetConfig
@@ -375,10 +375,10 @@ def test_the_legend_names_what_is_drawn():
     assert len({swatch.colour for swatch in make_legend((1, 2, 3))}) == 3
 
 
-def test_curves_mark_the_best_and_follow_the_style_of_the_page():
-    curves = {curve.title: curve for curve in draw_curves(HISTORY, steering="iou")}
+def test_curves_mark_what_was_kept_and_follow_the_style_of_the_page():
+    curves = {curve.title: curve for curve in draw_curves(HISTORY, steering="iou", kept=10)}
     assert list(curves) == ["Loss", "Learning rate", "Validation scores", "Validation errors"]
-    assert curves["Validation scores"].caption == "Best IoU 0.750 at step 10 (dashed line): this network was kept."
+    assert curves["Validation scores"].caption == "IoU 0.750 at step 10 (dashed line): this network was kept."
     for curve in curves.values():
         assert curve.svg.startswith("<svg")
         assert "var(--series-1)" in curve.svg
@@ -390,11 +390,12 @@ def test_curves_mark_the_best_and_follow_the_style_of_the_page():
     assert "minutes" not in only.svg
 
 
-def test_the_best_is_the_last_of_equals():
-    rows = [{"step": float(i), "val_iou": score, "val_assd": score} for i, score in enumerate((0.5, 0.8, 0.8, 0.2))]
-    assert find_best(rows, "iou") == (2, 0.8)
-    assert find_best(rows, "assd") == (3, 0.2)
-    assert find_best(rows, "dice") is None
+def test_the_score_of_the_network_that_was_kept():
+    rows = [{"step": 2.0, "loss": 1.0}, {"step": 2.0, "val_iou": 0.5}, {"step": 4.0, "val_iou": 0.8}]
+    assert find_score(rows, "iou", 2) == 0.5
+    assert find_score(rows, "iou", 3) is None
+    assert find_score(rows, "dice", 4) is None
+    assert find_score(rows, None, None) is None
 
 
 @given(st.lists(st.tuples(st.integers(1, 50), st.floats(0, 1e4)), min_size=2, max_size=20))

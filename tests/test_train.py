@@ -2,6 +2,7 @@
 
 import csv
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from contractile.predict import Predictor
 from contractile.recipe import derive
 from contractile.train import fit, train
 from contractile.train.decoding import choose_decoding
+from contractile.train.trainer import Trainer
 
 TINY = {
     "steps": 12,
@@ -199,6 +201,18 @@ def test_objects_that_touch_come_out_apart(tmp_path):
     card = load(tmp_path).card
     assert card.decoding == result.model.card.decoding
     assert Predictor(load(tmp_path)).segment(examples[2].pixels).max() == 16
+
+
+@pytest.mark.parametrize(
+    ("scores", "kept"),
+    [((0.5, 0.9, 0.91, 0.905), 4), ((0.5, 0.9, 0.895, 0.885), 3), ((0.9, 0.895, 0.89, 0.885), 3), ((0.1, 0, 0, 0), 1)],
+)
+def test_a_later_network_is_kept_unless_it_is_clearly_worse(folder, monkeypatch, scores, kept):
+    found = iter([{"iou": score} for score in scores])
+    module = sys.modules[Trainer.__module__]  # `contractile.train` is the function, not the room
+    monkeypatch.setattr(module, "defined_scores", lambda _: next(found, {}))
+    result = run(folder, steps=4, validations=4)
+    assert load(folder / "run").card.provenance["step"] == result.model.card.provenance["step"] == kept
 
 
 def test_the_decoding_is_the_one_that_scores_best():

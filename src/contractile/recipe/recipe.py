@@ -43,7 +43,7 @@ class Recipe(BaseModel):
     steps: int | None = Field(default=None, ge=1)
     validations: int = Field(default=8, ge=1, description="times the validation images are scored during the run")
     score: Literal["pq", "f1", "ap", "seg"] = Field(
-        default="pq", description="objects: what picks the best network, and how its output becomes objects"
+        default="pq", description="objects: what says which network is kept, and how its output becomes objects"
     )
     val_fraction: float = Field(
         default=0.1, gt=0, lt=1, description="of the annotated area, when no images are named for validation"

@@ -20,7 +20,7 @@ PROVENANCE = {
     "device": "device",
     "date": "date",
     "steps": "steps",
-    "step": "step of the best network",
+    "step": "step of the network that was kept",
     "seed": "seed",
 }
 

@@ -39,12 +39,14 @@ class Curve:
     caption: str = ""
 
 
-def draw_curves(history: History, *, steering: str | None = None, note: str = "") -> tuple[Curve, ...]:
+def draw_curves(
+    history: History, *, steering: str | None = None, kept: float | None = None, note: str = ""
+) -> tuple[Curve, ...]:
     """Loss, learning rate, validation scores and validation errors against steps and minutes.
 
-    `history` rows hold `step` and either `seconds`, `loss`, `learning_rate` or `val_NAME` scores. The
-    best validation by `steering` is marked, `note` says on what it was scored. Curves without a row are
-    left out, and so are the last of many scores.
+    `history` rows hold `step` and either `seconds`, `loss`, `learning_rate` or `val_NAME` scores. The step whose
+    network was `kept`, as the score `steering` wanted it, is marked; `note` says on what it was scored. Curves without
+    a row are left out, and so are the last of many scores.
     """
     curves = []
     loss = _columns(history, ["loss"])
@@ -57,24 +59,20 @@ def draw_curves(history: History, *, steering: str | None = None, note: str = ""
         curves.append(Curve("Learning rate", _draw(rate, history, kind="rate")))
     found = dict.fromkeys(key for row in history for key in row if key.startswith(PREFIX))
     names = sorted(found, key=lambda name: name != f"{PREFIX}{steering}")
-    best = find_best(history, steering)
+    score = find_score(history, steering, kept)
     for title, wanted in (("Validation scores", False), ("Validation errors", True)):
         chosen = [name for name in names if is_error(name.removeprefix(PREFIX)) == wanted][: len(SERIES)]
         if chosen:
-            drawn = _draw(_columns(history, chosen), history, kind="scores", mark=None if best is None else best[0])
-            caption = "Less is better." if wanted else f"{_describe_best(best, steering)} {note}".strip()
+            drawn = _draw(_columns(history, chosen), history, kind="scores", mark=None if score is None else kept)
+            caption = "Less is better." if wanted else f"{_describe_kept(kept, score, steering)} {note}".strip()
             curves.append(Curve(title, drawn, caption))
     return tuple(curves)
 
 
-def find_best(history: History, steering: str | None) -> tuple[float, float] | None:
-    """(step, score) of the best validation, the last of equals, as the run keeps its network."""
+def find_score(history: History, steering: str | None, step: float | None) -> float | None:
+    """The validation score `steering` at a step, or None where it was not measured."""
     column = f"{PREFIX}{steering}"
-    points = [(row["step"], row[column]) for row in history if column in row]
-    if not points:
-        return None
-    sign = -1 if is_error(steering or "") else 1
-    return max(points, key=lambda point: (sign * point[1], point[0]))
+    return next((row[column] for row in history if row["step"] == step and column in row), None)
 
 
 def read_clock(history: History) -> tuple[Floats, Floats] | None:
@@ -210,8 +208,7 @@ def _to_markup(figure: Any) -> Any:
     return Markup(svg)
 
 
-def _describe_best(best: tuple[float, float] | None, steering: str | None) -> str:
-    if best is None:
+def _describe_kept(step: float | None, score: float | None, steering: str | None) -> str:
+    if score is None:
         return "More is better."
-    step, score = best
-    return f"Best {name_of(steering or '')} {score:.3f} at step {step:.0f} (dashed line): this network was kept."
+    return f"{name_of(steering or '')} {score:.3f} at step {step:.0f} (dashed line): this network was kept."

@@ -48,9 +48,11 @@ def write_report(run: Run, *, path: str | Path | None = None, data: Sequence[str
         title=run.folder.resolve().name,
         subtitle=_subtitle(run),
         scores=summarise(run.evaluation, steering, card.class_values),
-        scored=f"The best network on {count(len(run.evaluation.images), 'validation image')}, "
-        "which were kept out of training but chose that network.",
-        curves=draw_curves(run.history, steering=steering, note=_validation_note(run)),
+        scored=f"The network that was kept, on {count(len(run.evaluation.images), 'validation image')}, "
+        "which were left out of training but had a say in which one that is.",
+        curves=draw_curves(
+            run.history, steering=steering, kept=card.provenance.get("step"), note=_validation_note(run)
+        ),
         pictures=pictures,
         pictures_title="Validation images",
         pictures_note=_pictures_note(len(pictures), len(run.validation)),
@@ -65,7 +67,7 @@ def write_report(run: Run, *, path: str | Path | None = None, data: Sequence[str
 
 
 def _draw_validation(run: Run, steering: str | None) -> tuple[Picture, ...]:
-    """The worst validation images with the contours that the best network draws."""
+    """The worst validation images with the contours that the network draws."""
     predictor = Predictor(run.model, engine=EngineConfig(device=run.recipe.device, precision="float32"))
     examples = {example.name: example for example in run.validation}
     ranked = [image for image in rank(run.evaluation.images, steering) if image.name in examples]

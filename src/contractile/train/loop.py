@@ -1,7 +1,7 @@
 """The training loop, and nothing else: examples -> samples -> loss -> model file.
 
-A run folder holds `model.safetensors` (the best network on the validation images), `state.ckpt` (the last
-state, to resume from), `history.csv`, TensorBoard events and `recipe.toml`.
+A run folder holds `model.safetensors` (the last network, unless an earlier one was clearly better on the validation
+images), `state.ckpt` (the last state, to resume from), `history.csv`, TensorBoard events and `recipe.toml`.
 """
 
 from __future__ import annotations

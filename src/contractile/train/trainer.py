@@ -42,6 +42,7 @@ logger = logging.getLogger(__name__)
 
 MEASURED_STEPS = 6
 FEW_STEPS = 20
+CHANCE = 0.01  # scores on a few images differ by this for no reason; a later network has then learned more
 CALIBRATED_IMAGES = 8  # show int8 what activations to expect
 
 
@@ -162,31 +163,31 @@ class Trainer:
         self.fabric.log_dict({"loss": loss, "learning_rate": rate}, step=self.step)
 
     def validate(self) -> None:
-        """Score some validation images; keep the network when it is the best so far, and the state anyway."""
+        """Score some validation images; keep the network unless an earlier one was clearly better, the state anyway."""
         scores = defined_scores(self.validation.look(self._model({})))
         self.history.append({"step": float(self.step), **{f"val_{name}": value for name, value in scores.items()}})
         self.fabric.log_dict({f"val_{name}": value for name, value in scores.items()}, step=self.step)
         steering = scores.get(steering_score(self.recipe), 0.0)
         if self.fabric.is_global_zero:
-            if self.best is None or steering >= self.best:
-                self.best = steering
+            if self.best is None or steering >= self.best - CHANCE:
+                self.best = steering if self.best is None else max(self.best, steering)
                 save(self._model(scores), self.folder / MODEL_FILE)
             self._save_state()
             write_history(self.folder / HISTORY_FILE, self.history)
         self.fabric.barrier()
 
     def finish(self) -> Run:
-        """The best network scored on all validation images, and its card completed with the scores."""
+        """The network that was kept, scored on all validation images, and its card completed with the scores."""
         self.fabric.barrier()
-        best, validation = load(self.folder / MODEL_FILE), self.validation
-        predictor = validation.predictor(best)
+        kept, validation = load(self.folder / MODEL_FILE), self.validation
+        predictor = validation.predictor(kept)
         maps = [predictor.probabilities(example.pixels) for example in validation.examples]
-        card = best.card.model_copy(update={"decoding": validation.choose_decoding(maps)})
+        card = kept.card.model_copy(update={"decoding": validation.choose_decoding(maps)})
         predictor.card = card
         evaluation = validation.score(predictor, validation.examples, maps, resamples=EvaluateConfig().resamples)
         ranges = predictor.measure_ranges(example.pixels for example in self.calibration)
         found = {"scores": defined_scores(evaluation), "activation_ranges": ranges}
-        model = Model(best.network, card.model_copy(update=found))
+        model = Model(kept.network, card.model_copy(update=found))
         if self.fabric.is_global_zero:
             save(model, self.folder / MODEL_FILE)
         return Run(self.folder, self.recipe, model, evaluation, self.history, validation.examples)

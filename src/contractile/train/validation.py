@@ -99,7 +99,7 @@ def defined_scores(evaluation: Evaluation) -> dict[str, float]:
 
 
 def steering_score(recipe: Recipe) -> str:
-    """The validation score that the best network is chosen by."""
+    """The validation score that says whether a network is kept."""
     return recipe.score if recipe.targets.task == "objects" else "iou"
 
 
