@@ -91,7 +91,8 @@ def try_out(arguments: argparse.Namespace) -> str:
     """Train on the first four fifths of the training part and score the last: one row, the test part unseen."""
     run, parts = prepare(arguments)
     done, trained_at = train_part(run, parts, {"val_fraction": VALIDATED, **recipe_changes(arguments)})
-    return describe_row(arguments, done.model.card, done.evaluation, tuple(done.evaluation.summary), trained_at)
+    names = tuple(dict.fromkeys([*done.evaluation.summary, *SCORES[arguments.dataset]]))
+    return describe_row(arguments, done.model.card, done.evaluation, names, trained_at)
 
 
 def train_part(run: Path, parts: dict[str, Path], changes: dict[str, Any]) -> tuple[Run, str]:
