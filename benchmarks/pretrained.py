@@ -32,9 +32,10 @@ MAGNIFICATIONS = (0.5, 1.0, 2.0, 4.0)
 WAYS = ("as it is", "diameter known", "diameter estimated")
 LEVELS = (0.5, 0.75, 0.9)
 DESCRIPTION = (
-    "Nuclei in 2-D fluorescence images, bright on dark. Learned from the {images} training images of the 2018 Data "
-    "Science Bowl's fluorescence subset (BBBC038, CC0; Caicedo et al. 2019, doi:10.1038/s41592-019-0612-7), a tenth of "
-    "which chose the best state. On its validation images, never learned from: {scores}. "
+    "Nuclei in 2-D fluorescence images, bright on dark. Learned from nine tenths of the {images} training images of "
+    "the 2018 Data Science Bowl's fluorescence subset (BBBC038, CC0; Caicedo et al. 2019, "
+    "doi:10.1038/s41592-019-0612-7); the others had a say in which state was kept. On its validation images, never "
+    "learned from: {scores}. "
     "Limits: one channel; nuclei {low:.0f} to {high:.0f} pixels wide were seen, others are resampled; no "
     "bright-field or stained tissue, no 3-D; nuclei that overlap share no pixels."
 )

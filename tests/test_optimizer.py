@@ -8,13 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contractile.recipe import OptimizerConfig
-from contractile.train.optimizer import KERNEL_RATE, Muon, learning_rate, make_optimizer, orthogonal
-from contractile.unet import Kernel, UNet, UNetConfig, fold, kernels
+from contractile.train.optimizer import KERNEL_RATE, Muon, learning_rate, make_optimizer, orthogonalise
+from contractile.unet import Kernel, UNet, UNetConfig, find_kernels, fold
 
 CONFIGS = {
     "free": UNetConfig(width=4, depth=1),
     "free, 3-D": UNetConfig(dims=3, width=4, depth=1),
     "tied": UNetConfig(width=8, depth=1, symmetry="square"),
+    "tied, a first layer that is tall": UNetConfig(width=16, depth=1, symmetry="square"),
     "tied, two channels": UNetConfig(width=8, depth=1, channels=2, symmetry="square"),
     "tied, 3-D": UNetConfig(dims=3, width=8, depth=1, symmetry="square"),
 }
@@ -49,7 +50,7 @@ def test_every_direction_moves_by_about_one(rows, columns, size, seed):
     u, _, v = torch.linalg.svd(torch.randn(rows, columns, generator=generator), full_matrices=False)
     matrix = size * u @ torch.diag(torch.linspace(1, 0.1, min(rows, columns))) @ v
     kernel = Kernel(torch.nn.Parameter(matrix), tied=None, transposed=False)
-    found = orthogonal(matrix, kernel) / max(1, rows / columns) ** 0.5
+    found = orthogonalise(matrix, kernel) / max(1, rows / columns) ** 0.5
     values = torch.linalg.svdvals(found)
     assert 0.6 < float(values.min()) <= float(values.max()) < 1.3
     assert float((found * (u @ v)).sum()) > 0.6 * min(rows, columns)  # the nearest one, not any
@@ -57,19 +58,22 @@ def test_every_direction_moves_by_about_one(rows, columns, size, seed):
 
 def test_kernels_are_those_of_every_convolution_but_the_last(network):
     config = network.config
-    assert len(kernels(network)) == 4 * config.depth + 2 + config.depth
-    assert all(kernel.parameter.ndim >= config.dims + 2 for kernel in kernels(network))
+    assert len(find_kernels(network)) == 4 * config.depth + 2 + config.depth
+    assert all(kernel.parameter.ndim >= config.dims + 2 for kernel in find_kernels(network))
 
 
 def test_values_of_a_kernel_become_rows_and_back(network):
-    for kernel in kernels(network):
+    for kernel in find_kernels(network):
         assert torch.equal(kernel.values(kernel.rows(kernel.parameter)), kernel.parameter)
 
 
-def test_a_kernel_steps_as_that_of_the_folded_network(network):
-    for kernel, folded in zip(kernels(network), kernels(fold(network)), strict=True):
-        whole = kernel.matrix(kernel.rows(orthogonal(kernel.parameter, kernel)))
-        reference = folded.rows(orthogonal(folded.parameter, folded))
+@pytest.mark.parametrize("config", [config for config in CONFIGS.values() if config.symmetry == "square"])
+def test_a_tied_kernel_steps_as_that_of_the_folded_network(config):
+    torch.manual_seed(0)
+    network = UNet(config)
+    for kernel, folded in zip(find_kernels(network), find_kernels(fold(network)), strict=True):
+        whole = kernel.matrix(kernel.rows(orthogonalise(kernel.parameter, kernel)))
+        reference = folded.rows(orthogonalise(folded.parameter, folded))
         torch.testing.assert_close(whole, reference, atol=1e-4, rtol=1e-3)
 
 
@@ -79,7 +83,7 @@ def test_a_first_step_moves_kernels_by_their_rate_and_the_rest_as_adamw(network)
     optimizer = make_optimizer(network, config)
     backward(network)
     optimizer.step()
-    for kernel, old in zip(kernels(network), kernels(before), strict=True):
+    for kernel, old in zip(find_kernels(network), find_kernels(before), strict=True):
         moved = kernel.matrix(kernel.rows(kernel.parameter - old.parameter))
         rows, columns = moved.shape
         largest = torch.linalg.matrix_norm(moved.detach(), 2) / max(1, rows / columns) ** 0.5
@@ -111,10 +115,10 @@ def test_weights_of_kernels_decay_and_nothing_moves_without_a_gradient(network):
     for one, other in zip(network.parameters(), before.parameters(), strict=True):
         torch.testing.assert_close(one, other, atol=0, rtol=0)
     backward(network)
-    for kernel in kernels(network):
+    for kernel in find_kernels(network):
         kernel.parameter.grad.zero_()
     optimizer.step()
-    for kernel, old in zip(kernels(network), kernels(before), strict=True):
+    for kernel, old in zip(find_kernels(network), find_kernels(before), strict=True):
         torch.testing.assert_close(kernel.parameter, (1 - KERNEL_RATE * 1e-2) * old.parameter)
 
 
@@ -122,15 +126,36 @@ def test_a_closure_is_asked_for_the_loss(network):
     optimizer = make_optimizer(network, OptimizerConfig())
     assert isinstance(optimizer, Muon)
 
+    before = copy.deepcopy(network)
+
     def closure():
         backward(network)
         return 0.5
 
     assert optimizer.step(closure) == 0.5
+    assert all(not torch.equal(*pair) for pair in zip(network.parameters(), before.parameters(), strict=True))
 
 
-@pytest.mark.parametrize(("kind", "found"), [("sgd", torch.optim.SGD), ("adamw", torch.optim.AdamW)])
-def test_other_optimisers_are_pytorchs(network, kind, found):
+def test_products_are_exact_in_a_step_and_as_the_user_wants_them_after(network, monkeypatch):
+    seen = []
+    monkeypatch.setattr(Muon, "_move", lambda *_: seen.append(torch.get_float32_matmul_precision()))
+    optimizer = make_optimizer(network, OptimizerConfig())
+    backward(network)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        optimizer.step()
+        assert set(seen) == {"highest"}
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.parametrize(("kind", "found"), [("sgd", torch.optim.SGD), ("adamw", torch.optim.AdamW), ("muon", Muon)])
+def test_weights_decay_biases_and_normalisation_do_not(network, kind, found):
     optimizer = make_optimizer(network, OptimizerConfig(kind=kind, weight_decay=0.5))
     assert type(optimizer) is found
-    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.5, 0.0]
+    decayed, others = optimizer.param_groups
+    assert (decayed["weight_decay"], others["weight_decay"]) == (0.5, 0.0)
+    assert {p.ndim > 1 for p in decayed["params"]} == {True}
+    assert {p.ndim > 1 for p in others["params"]} == {False}

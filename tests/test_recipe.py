@@ -110,8 +110,9 @@ def test_few_passes_over_many_images_vary_them_less():
     assert derive(many, {"device": "cpu"}).samples.augment == mild
     assert derive(many, {"device": "cpu", "steps": 100_000}).samples.augment == full
     assert derive(few, {"device": "cpu", "minutes": 1}).samples.augment == AugmentConfig()  # free kernels
-    asked = {"device": "cpu", "network": {"symmetry": "none"}}
-    assert derive(few, asked).samples.augment == AugmentConfig()
+    for minutes, symmetry, varied in ((10, "none", AugmentConfig()), (1, "square", full)):
+        asked = {"device": "cpu", "minutes": minutes, "network": {"symmetry": symmetry}}
+        assert derive(few, asked).samples.augment == varied
 
 
 def test_the_task_can_be_told():

@@ -120,6 +120,7 @@ def make_run(folder, *, task="objects", dims=2, names=("first", "second"), evalu
         "machine": "Some machine",
         "device": "cpu",
         "date": "2030-01-02",
+        "step": 15,
     }
     card = ModelCard(
         network=network, task=task, class_values=values, provenance=provenance, pixel_size_um=(0.5,) * dims
@@ -161,6 +162,7 @@ def test_a_page_is_self_contained(tmp_path, task, dims):
     assert "@import" not in html
     assert not re.search(r"url\((?!#)", html)
     assert ("slice 3 of 5" in html) == (dims == 3)
+    assert ("at step 15 (dashed line): this network was kept" in text_of(path)) == (task == "classes")
     assert "prefers-color-scheme: dark" in html
     assert "width=device-width" in html
 
@@ -174,7 +176,7 @@ def test_a_page_holds_what_is_worth_knowing_of_a_run(tmp_path):
     assert "15 steps in 1.5 minutes on cpu" in text
     assert "AP 0.7500 95 % interval 0.7000 to 0.8125" in text
     assert "1 - F1 of the white pixels; less is better" in text
-    assert "Best" not in text  # the history holds no score by which networks of this task are chosen
+    assert "this network was kept" not in text  # the history holds no score by which networks of this task are chosen
     for value in (
         "c0ffee",
         "2.99",
@@ -376,9 +378,9 @@ def test_the_legend_names_what_is_drawn():
 
 
 def test_curves_mark_what_was_kept_and_follow_the_style_of_the_page():
-    curves = {curve.title: curve for curve in draw_curves(HISTORY, steering="iou", kept=10)}
+    curves = {curve.title: curve for curve in draw_curves(HISTORY, steering="iou", kept=15)}
     assert list(curves) == ["Loss", "Learning rate", "Validation scores", "Validation errors"]
-    assert curves["Validation scores"].caption == "IoU 0.750 at step 10 (dashed line): this network was kept."
+    assert curves["Validation scores"].caption == "IoU 0.700 at step 15 (dashed line): this network was kept."
     for curve in curves.values():
         assert curve.svg.startswith("<svg")
         assert "var(--series-1)" in curve.svg

@@ -69,7 +69,7 @@ def _default(seen: Survey, dims: Literal[2, 3], changes: Mapping[str, Any]) -> R
     pixels = STEP_PIXELS[dims] / (2 if short else 1)
     batch = min(max(1, round(pixels / math.prod(tile))), LARGEST_BATCH)
     symmetry: Literal["none", "square"] = "none" if short else "square"
-    tied = changes.get("network", {}).get("symmetry", symmetry)
+    asked_symmetry = changes.get("network", {}).get("symmetry", symmetry)
     return Recipe(
         # Few steps go further with free kernels and small batches (docs/log.md).
         network=UNetConfig(dims=dims, width=32 if fast else 16, depth=depth, symmetry=symmetry),
@@ -78,7 +78,7 @@ def _default(seen: Survey, dims: Literal[2, 3], changes: Mapping[str, Any]) -> R
             core=tile,
             batch=batch,
             focus=FOCUS if seen.rarest < RARE else 0.0,
-            augment=_augment(_passes(seen, dims, changes), tied),
+            augment=_augment(_passes(seen, dims, changes), asked_symmetry),
         ),
         # Objects are kept apart by depth; of classes, what parts two near pieces weighs more (docs/log.md).
         targets=TargetConfig(separation="depth", w0=W0 if seen.task == "classes" else 0, balance=False),

@@ -42,13 +42,13 @@ logger = logging.getLogger(__name__)
 
 MEASURED_STEPS = 6
 FEW_STEPS = 20
-CHANCE = 0.01  # scores on a few images differ by this for no reason; a later network has then learned more
+CHANCE = 0.01  # by which scores on few images differ for no reason (docs/log.md)
 CALIBRATED_IMAGES = 8  # show int8 what activations to expect
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: folder, recipe, best model, and that model's scores on the validation images."""
+    """A finished run: folder, recipe, the model that was kept, and that model's scores on the validation images."""
 
     folder: Path
     recipe: Recipe

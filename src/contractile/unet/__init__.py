@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contractile.unet.kernels import Kernel as Kernel
-from contractile.unet.kernels import kernels as kernels
+from contractile.unet.kernels import find_kernels as find_kernels
 from contractile.unet.network import UNet as UNet
 from contractile.unet.network import UNetConfig as UNetConfig
 from contractile.unet.network import fold as fold

@@ -50,7 +50,7 @@ class Kernel:
         return values.transpose(0, 1) if self.transposed and self.tied is None else values
 
 
-def kernels(network: UNet) -> list[Kernel]:
+def find_kernels(network: UNet) -> list[Kernel]:
     """Those of all convolutions but the last, which only weighs channels."""
     return [
         _kernel_of(layer)
