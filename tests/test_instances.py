@@ -11,6 +11,7 @@ from contractile.instances import Decoding, decode_objects
 from contractile.metrics import contingency, matching
 from contractile.synthetic import SceneConfig, draw_scene
 from contractile.targets import TargetConfig, make_target
+from contractile.train.decoding import choose_decoding
 
 masks = hnp.arrays(bool, st.one_of(hnp.array_shapes(min_dims=2, max_dims=3, max_side=12)))
 
@@ -143,6 +144,18 @@ def test_every_object_has_one_core_of_its_own(labels):
     assert target.depth.max(initial=0) <= 1
     for value in np.unique(labels[labels > 0]):
         assert ndimage.label((labels == value) & (target.depth > 0.5))[1] == 1
+
+
+def test_cores_that_noise_makes_are_smoothed_away():
+    y, x = np.mgrid[:60, :120]
+    truth = np.where(np.hypot(y - 30, x - 30) < 25, 1, np.where(np.hypot(y - 30, x - 90) < 25, 2, 0)).astype(np.int32)
+    probabilities = perfect(truth)
+    noise = np.random.default_rng(0).uniform(-0.3, 0.3, truth.shape) * (truth > 0)
+    core = np.clip(probabilities[2] + noise, 0, 1).astype(np.float32)
+    probabilities = np.stack([1 - (truth > 0), (truth > 0) - core, core]).astype(np.float32)
+    assert decode_objects(probabilities, Decoding()).max() > 10
+    np.testing.assert_array_equal(decode_objects(probabilities, Decoding(smooth=2)), truth)
+    assert choose_decoding([probabilities], [truth], score="pq").smooth > 0
 
 
 def test_a_part_without_a_core_is_an_object_all_the_same():

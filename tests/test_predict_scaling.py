@@ -29,6 +29,12 @@ def test_the_typical_diameter_of_discs(diameter):
     assert typical_diameter([discs(300, diameter)]) == pytest.approx(diameter, rel=0.12)
 
 
+def test_the_diameter_of_large_objects():
+    labels = [discs(300, 10), discs(300, 10), discs(300, 60)]
+    assert typical_diameter(labels) == pytest.approx(10, rel=0.12)
+    assert typical_diameter(labels, share=0.95) == pytest.approx(60, rel=0.12)
+
+
 def test_no_objects_have_no_diameter():
     assert typical_diameter([np.zeros((9, 9), int), np.full((9, 9), -1)]) == 0
 

@@ -56,6 +56,17 @@ def test_the_field_of_view_holds_the_structure(radius, depth):
     assert network.receptive_field >= 2 * seen.structure
 
 
+def test_the_field_of_view_holds_large_objects_where_sizes_differ(caplog):
+    mixed = [discs(12, 9, shape=(400, 400))] * 12 + [discs(45, 4, shape=(400, 400))]
+    seen = survey(mixed)
+    assert seen.structure < 30
+    assert seen.largest == pytest.approx(90, rel=0.03)
+    with caplog.at_level("INFO", logger="contractile.recipe"):
+        network = derive(mixed, {"minutes": 10}).network
+    assert network.receptive_field >= 180
+    assert "24 pixels wide, large ones 90;" in caplog.text
+
+
 @pytest.mark.parametrize("vertical", [False, True])
 def test_the_width_of_a_class_is_that_of_its_stripes(vertical):
     labels = np.zeros((120, 120), np.int32)

@@ -19,6 +19,9 @@ class Decoding(BaseModel):
 
     threshold: float = Field(default=0.5, ge=0, lt=1, description="inside where its probability exceeds this")
     core: float = Field(default=0.5, ge=0, lt=1, description="core where its share of the inside exceeds this")
+    smooth: float = Field(
+        default=0, ge=0, le=9, description="pixels that the core's share is blurred by before (sigma)"
+    )
     min_size: int = Field(default=0, ge=0, description="objects of fewer pixels are dropped")
 
 
@@ -34,6 +37,8 @@ def decode_objects(probabilities: NDArray[np.floating[Any]], decoding: Decoding)
     if len(probabilities) == 2:
         return _drop_specks(parts, decoding.min_size)
     depth = np.divide(probabilities[CORE], inside, out=np.zeros_like(inside), where=parts > 0)
+    if decoding.smooth > 0:
+        depth = ndimage.gaussian_filter(depth, decoding.smooth)
     seeds = _label((parts > 0) & (depth > decoding.core))
     seeds = _seed_the_rest(seeds, parts)
     from contractile.instances.flood import LEVELS, flood  # numba is slow to load, and not every model floods

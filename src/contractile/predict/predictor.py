@@ -94,7 +94,8 @@ class Predictor:
         if self.card.task == "objects":
             decoding = self.card.decoding
             smallest = round(decoding.min_size / scale ** (probabilities.ndim - 1))
-            return decode_objects(probabilities, decoding.model_copy(update={"min_size": smallest}))
+            here = {"min_size": smallest, "smooth": decoding.smooth / scale}
+            return decode_objects(probabilities, decoding.model_copy(update=here))
         values = np.asarray(self.card.class_values, np.int32)
         labels: NDArray[np.int32] = values[probabilities.argmax(axis=0)]
         return labels

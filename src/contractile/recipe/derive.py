@@ -64,7 +64,7 @@ def _default(seen: Survey, dims: Literal[2, 3], changes: Mapping[str, Any]) -> R
     """Padded network with batch norm, Muon and a cosine; the rest follows data, device and budget."""
     fast = _kind(str(changes.get("device", "auto"))) == "cuda"
     short = not fast and _minutes(changes) < SHORT_MINUTES and "steps" not in changes
-    depth = _depth(seen.structure, dims)
+    depth = _depth(seen.largest, dims)
     tile = _tile(seen.shape, UNetConfig(dims=dims, depth=depth))
     pixels = STEP_PIXELS[dims] / (2 if short else 1)
     batch = min(max(1, round(pixels / math.prod(tile))), LARGEST_BATCH)
@@ -93,12 +93,12 @@ def _classes(seen: Survey, targets: TargetConfig, asked: Mapping[str, Any]) -> i
     return targets.model_copy(update={"separation": asked.get("separation", targets.separation)}).n_classes
 
 
-def _depth(structure: float, dims: Literal[2, 3]) -> int:
-    """The fewest poolings whose receptive field holds the structure and what surrounds it."""
+def _depth(largest: float, dims: Literal[2, 3]) -> int:
+    """The fewest poolings whose receptive field holds a large structure and what surrounds it."""
     deep_enough = (
         depth
         for depth in DEPTHS[dims]
-        if UNetConfig(dims=dims, depth=depth).receptive_field >= SEEN_STRUCTURES * structure
+        if UNetConfig(dims=dims, depth=depth).receptive_field >= SEEN_STRUCTURES * largest
     )
     return next(deep_enough, DEPTHS[dims][-1])
 
@@ -144,9 +144,10 @@ def explain(seen: Survey, recipe: Recipe) -> tuple[str, str]:
     size, tile = (" x ".join(str(n) for n in shape) for shape in (seen.shape, samples.tile))
     kinds = "objects" if seen.task == "objects" else f"{len(seen.class_values)} classes"
     partly = f", {seen.labelled:.0%} of it annotated" if seen.labelled < 0.995 else ""
+    large = f", large ones {seen.largest:.0f}" if seen.largest > 1.2 * seen.structure else ""
     data = (
         f"data: {seen.images} image(s) of {size} pixels, {seen.channels} channel(s){partly}; {kinds}, about "
-        f"{seen.structure:.0f} pixels wide; the rarer class takes {seen.rarest:.0%}"
+        f"{seen.structure:.0f} pixels wide{large}; the rarer class takes {seen.rarest:.0%}"
     )
     sees = network.receptive_field / max(1.0, seen.structure)
     tied = ", kernels tied under quarter turns and mirrors" if network.symmetry == "square" else ""

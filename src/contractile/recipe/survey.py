@@ -16,6 +16,7 @@ from contractile.instances import typical_diameter
 from contractile.targets import TargetConfig, unannotated
 
 LOOKED_AT = 16  # images, evenly spaced: enough to know sizes
+LARGE = 0.95  # of the object pixels lie in smaller objects
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,10 @@ class Survey:
     """`shape` is the median size of an image; `area` all annotated pixels together.
 
     `structure` is the diameter in pixels of what is to be found: of the disc (ball) of the area that half of all
-    object pixels are exceeded by, or, for classes, of the widest disc that fits almost everywhere in one. `rarest`
-    is the share of annotated pixels that the rarest class (or all objects together, if fewer) takes; `labelled` is
-    the share of all pixels that is annotated.
+    object pixels are exceeded by, or, for classes, of the widest disc that fits almost everywhere in one. `largest`
+    is that of large objects, where sizes differ; for classes it is the same. `rarest` is the share of annotated
+    pixels that the rarest class (or all objects together, if fewer) takes; `labelled` is the share of all pixels
+    that is annotated.
     """
 
     images: int
@@ -35,6 +37,7 @@ class Survey:
     task: Literal["classes", "objects"]
     class_values: tuple[int, ...]
     structure: float
+    largest: float
     rarest: float
     labelled: float
 
@@ -61,9 +64,10 @@ def survey(
     counts = sum(np.bincount(kind[kind >= 0], minlength=max(2, len(values))) for kind in kinds)
     labelled = float(np.sum(counts)) / sum(kind.size for kind in kinds)
     if found == "objects":
-        structure = typical_diameter([np.where(out, 0, e.labels) for e, out in zip(some, ignored, strict=True)])
+        objects = [np.where(out, 0, e.labels) for e, out in zip(some, ignored, strict=True)]
+        structure, largest = typical_diameter(objects), typical_diameter(objects, share=LARGE)
     else:
-        structure = _class_size(kinds)
+        structure = largest = _class_size(kinds)
     return Survey(
         images=len(examples),
         shape=tuple(int(n) for n in np.median([e.labels.shape for e in examples], axis=0)),
@@ -72,6 +76,7 @@ def survey(
         task=found,
         class_values=values,
         structure=structure,
+        largest=largest,
         rarest=float(np.min(counts) / max(1, np.sum(counts))),
         labelled=labelled,
     )

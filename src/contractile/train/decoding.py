@@ -13,6 +13,7 @@ from contractile.instances import Decoding, decode_objects, object_sizes
 
 SHARES_OF_AN_OBJECT = (0.0, 0.02, 0.05, 0.1, 0.2)  # smaller things may be specks, beside the median object
 CANDIDATES: dict[str, tuple[float, ...]] = {
+    "smooth": (0.5, 1.0, 1.5, 2.0),
     "core": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
     "threshold": (0.3, 0.4, 0.5, 0.6, 0.7),
 }
@@ -35,7 +36,7 @@ def choose_decoding(
     median = float(np.median(sizes))
     candidates: dict[str, Any] = {**CANDIDATES, "min_size": sorted({round(s * median) for s in SHARES_OF_AN_OBJECT})}
     for field, values in candidates.items():
-        if field == "core" and len(probabilities[0]) == 2:
+        if field in ("smooth", "core") and len(probabilities[0]) == 2:
             continue
         for value in values:
             tried = chosen.model_copy(update={field: value})
