@@ -146,6 +146,14 @@ def test_every_object_has_one_core_of_its_own(labels):
         assert ndimage.label((labels == value) & (target.depth > 0.5))[1] == 1
 
 
+def test_two_objects_with_a_bridge_are_flooded_from_their_cores():
+    inside = np.array([[0.1, 0.6, 0.9, 0.9, 0.6, 0.55, 0.6, 0.9, 0.9, 0.6, 0.1]], np.float32)
+    maps = np.stack([1 - inside, inside])
+    assert decode_objects(maps, Decoding()).max() == 1
+    labels = decode_objects(maps, Decoding(core=0.8))
+    np.testing.assert_array_equal(labels[0, [0, 1, 4, 6, 9, 10]], [0, 1, 1, 2, 2, 0])
+
+
 def test_cores_that_noise_makes_are_smoothed_away():
     y, x = np.mgrid[:60, :120]
     truth = np.where(np.hypot(y - 30, x - 30) < 25, 1, np.where(np.hypot(y - 30, x - 90) < 25, 2, 0)).astype(np.int32)

@@ -233,6 +233,15 @@ def test_the_decoding_is_the_one_that_scores_best():
         assert choose_decoding([probabilities], [np.zeros_like(truth)], score=score) == Decoding()
 
 
+def test_specks_that_the_score_does_not_mind_are_dropped_all_the_same():
+    truth = np.zeros((20, 40), np.int32)
+    truth[2:18, 2:18] = 1
+    inside = 0.9 * (truth > 0).astype(np.float32)
+    inside[5, 30] = inside[10, 35] = 0.9
+    maps = np.stack([1 - inside, inside])
+    assert choose_decoding([maps], [truth], score="seg").min_size > 1
+
+
 def test_objects_in_pieces_are_still_objects():
     truth = np.zeros((20, 20), np.int32)
     truth[2:18, 2:18] = truth[19, 0] = truth[19, 19] = 1  # more than two pieces, which elsewhere hints at a class

@@ -18,25 +18,27 @@ class Decoding(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     threshold: float = Field(default=0.5, ge=0, lt=1, description="inside where its probability exceeds this")
-    core: float = Field(default=0.5, ge=0, lt=1, description="core where its share of the inside exceeds this")
-    smooth: float = Field(
-        default=0, ge=0, le=9, description="pixels that the core's share is blurred by before (sigma)"
-    )
+    core: float = Field(default=0.5, ge=0, lt=1, description="core where the depth exceeds this")
+    smooth: float = Field(default=0, ge=0, le=9, description="sigma in pixels that the depth is blurred by before")
     min_size: int = Field(default=0, ge=0, description="objects of fewer pixels are dropped")
 
 
 def decode_objects(probabilities: NDArray[np.floating[Any]], decoding: Decoding) -> NDArray[np.int32]:
     """Probabilities (K, *S) -> labels (*S), numbered 1..N without gaps.
 
-    K = 2: the connected parts of what is inside. K = 3: cores are numbered, and the inside is flooded from them,
-    deepest pixels first, so that two floods meet where the depth has its valley; a part without a core is one object.
-    Pixels connect along axes only (4 neighbours in 2-D, 6 in 3-D).
+    Cores are numbered, and the inside is flooded from them, deepest pixels first, so that two floods meet where the
+    depth has its valley; a part without a core is one object. Depth is the core's share of the inside where it has a
+    class of its own (K = 3), else the probability of being inside: with `core` no higher than `threshold`, objects are
+    then the connected parts. Pixels connect along axes only (4 neighbours in 2-D, 6 in 3-D).
     """
     inside = inside_probability(probabilities)
     parts = _label(inside > decoding.threshold)
-    if len(probabilities) == 2:
+    if len(probabilities) > 2:
+        depth = np.divide(probabilities[CORE], inside, out=np.zeros_like(inside), where=parts > 0)
+    elif decoding.core > decoding.threshold or decoding.smooth > 0:
+        depth = inside
+    else:
         return _drop_specks(parts, decoding.min_size)
-    depth = np.divide(probabilities[CORE], inside, out=np.zeros_like(inside), where=parts > 0)
     if decoding.smooth > 0:
         depth = ndimage.gaussian_filter(depth, decoding.smooth)
     seeds = _label((parts > 0) & (depth > decoding.core))

@@ -14,7 +14,7 @@ from contractile.instances import Decoding, decode_objects, object_sizes
 SHARES_OF_AN_OBJECT = (0.0, 0.02, 0.05, 0.1, 0.2)  # smaller things may be specks, beside the median object
 CANDIDATES: dict[str, tuple[float, ...]] = {
     "smooth": (0.5, 1.0, 1.5, 2.0),
-    "core": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
+    "core": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
     "threshold": (0.3, 0.4, 0.5, 0.6, 0.7),
 }
 TRIED = 1 + len(SHARES_OF_AN_OBJECT) + sum(map(len, CANDIDATES.values()))
@@ -25,8 +25,9 @@ def choose_decoding(
 ) -> Decoding:
     """The decoding whose `score` over all images is best: one parameter after the other, the default where they tie.
 
-    `probabilities` (K, *S) and `truths` (*S, negative where ignored) of each image. Where the score is undefined,
-    as without any true object, the default decoding is returned.
+    `probabilities` (K, *S) and `truths` (*S, negative where ignored) of each image. Of two decodings with the same
+    score that of the higher PQ is better: SEG does not mind specks, users do. Where the score is undefined, as without
+    any true object, the default decoding is returned.
     """
     chosen = Decoding()
     sizes = object_sizes(truths)
@@ -36,8 +37,6 @@ def choose_decoding(
     median = float(np.median(sizes))
     candidates: dict[str, Any] = {**CANDIDATES, "min_size": sorted({round(s * median) for s in SHARES_OF_AN_OBJECT})}
     for field, values in candidates.items():
-        if field in ("smooth", "core") and len(probabilities[0]) == 2:
-            continue
         for value in values:
             tried = chosen.model_copy(update={field: value})
             found = _score(probabilities, truths, tried, score, dims)
@@ -52,7 +51,10 @@ def _score(
     decoding: Decoding,
     score: str,
     dims: int,
-) -> float | None:
+) -> tuple[float, float] | None:
+    """The score, and what decides between equals."""
     decoded = [decode_objects(one, decoding) for one in probabilities]
     config = EvaluateConfig.model_validate({"dims": dims, "objects": True, "resamples": 0})
-    return evaluate(decoded, list(truths), scores=[score], config=config).summary[score].value
+    found = evaluate(decoded, list(truths), scores=sorted({score, "pq"}), config=config).summary
+    main, other = found[score].value, found["pq"].value
+    return None if main is None else (main, other or 0.0)
