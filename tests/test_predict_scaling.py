@@ -48,11 +48,11 @@ def bright_parts(image):
 @given(diameter=st.floats(5, 100))
 def test_the_diameter_is_estimated(diameter):
     image = (discs(500, diameter) > 0)[None].astype(np.float32)
-    assert estimate_diameter(image, 25.0, bright_parts) == pytest.approx(diameter, rel=0.2)
+    assert estimate_diameter(image, (25.0, 25.0, 25.0), bright_parts) == pytest.approx(diameter, rel=0.2)
 
 
 def test_where_nothing_is_found_the_image_stays_as_it_is():
-    assert estimate_diameter(np.zeros((1, 50, 60), np.float32), 25.0, bright_parts) == 25
+    assert estimate_diameter(np.zeros((1, 50, 60), np.float32), (20.0, 25.0, 30.0), bright_parts) == 25
 
 
 @given(rows=st.integers(1, 40), columns=st.integers(1, 40), factor=st.floats(0.2, 4))
@@ -77,6 +77,21 @@ def test_the_network_sees_the_resampled_image_and_results_come_back():
     seen = plain.probabilities(resample(image, (30, 45)))
     np.testing.assert_array_equal(given_40.probabilities(image, scale=0.5), resample(seen, (61, 90)))
     assert given_40.segment(image).shape == (61, 90)
+
+
+def test_an_image_of_objects_that_the_model_has_seen_stays_as_it_is():
+    image = np.random.default_rng(1).random((1, 61, 90), np.float32)
+    model = make_model(CONFIG, **OBJECTS, diameters=(10.0, 50.0))
+    assert [Predictor(model, engine=EXACT, diameter=d).scale(image) for d in (9, 30, 60)] == [1, 1, 1]
+    assert Predictor(model, engine=EXACT, diameter=5).scale(image) == 4
+    assert Predictor(model, engine=EXACT, diameter=80).scale(image) == 0.25
+
+
+@settings(max_examples=10)
+@given(diameter=st.floats(12, 45))
+def test_the_estimate_for_a_model_of_many_sizes(diameter):
+    image = (discs(500, diameter) > 0)[None].astype(np.float32)
+    assert estimate_diameter(image, (10.0, 25.0, 50.0), bright_parts) == pytest.approx(diameter, rel=0.2)
 
 
 def test_specks_are_measured_at_the_scale_of_the_model():
@@ -112,8 +127,8 @@ def test_a_diameter_is_not_out_of_all_proportion(diameter):
 def test_specks_and_floods_are_no_estimate():
     speck = np.zeros((1, 400, 400), np.float32)
     speck[0, 200, 200] = 1
-    assert estimate_diameter(speck, 40.0, bright_parts) == 40
-    assert estimate_diameter(np.ones((1, 2000, 2000), np.float32), 10.0, bright_parts) == 10
+    assert estimate_diameter(speck, (40.0, 40.0, 40.0), bright_parts) == 40
+    assert estimate_diameter(np.ones((1, 2000, 2000), np.float32), (10.0, 10.0, 10.0), bright_parts) == 10
 
 
 def test_a_model_without_objects_takes_no_diameter():

@@ -35,6 +35,9 @@ class ModelCard(BaseModel):
         default=(), description="task `classes`: the value in label files of each class, in order"
     )
     diameter: float | None = Field(default=None, description="task `objects`: of those learned from, in pixels")
+    diameters: tuple[float, float] | None = Field(
+        default=None, description="of small and of large ones among them: images of such objects are not resampled"
+    )
     any_size: bool = Field(
         default=False, description="images are resampled so that their objects have `diameter`, given or estimated"
     )

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+SMALL, LARGE = 0.05, 0.95  # of the object pixels lie in smaller objects
+
 
 def object_sizes(labels: Sequence[NDArray[Any]]) -> NDArray[np.intp]:
     """Pixels of each object in labels (*S) of one image or several; an id in two images counts as two objects."""
@@ -19,7 +21,7 @@ def typical_diameter(labels: Sequence[NDArray[Any]], *, share: float = 0.5) -> f
     """Diameter in pixels of the disc (ball) as large as the object that the middle object pixel lies in; 0 of none.
 
     Labels (*S) of one image or several, 0 or less where there is no object. Counted by pixels, not by objects, so that
-    specks have no say. `share` of the object pixels lie in smaller objects: 0.95 asks for that of the large ones.
+    specks have no say. `share` of the object pixels lie in smaller objects: LARGE asks for that of the large ones.
     """
     sizes = np.sort(object_sizes(labels))
     if len(sizes) == 0:

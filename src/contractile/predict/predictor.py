@@ -73,16 +73,16 @@ class Predictor:
     def scale(self, image: Any) -> float:
         """By how much an image (C, *S) is resampled for the network: model's diameter / diameter of its objects.
 
-        1 without a diameter, and where the two differ so little that the network does not mind.
+        1 without a diameter, and for one that the network has seen, or so near to it that it does not mind.
         """
         own, diameter = self.card.diameter, self.diameter
         if own is None or diameter is None:
             return 1.0
+        small, large = self.card.diameters or (own, own)
         if diameter == "estimate":
-            diameter = estimate_diameter(self._canonical(image), own, self._find_objects)
+            diameter = estimate_diameter(self._canonical(image), (small, own, large), self._find_objects)
             diameter = own * 2 ** (round(4 * math.log2(diameter / own)) / 4)  # so that images share shapes
-        factor = own / diameter
-        return 1.0 if 1 / SAME_SIZE < factor < SAME_SIZE else factor
+        return 1.0 if small / SAME_SIZE < diameter < large * SAME_SIZE else own / diameter
 
     def _find_objects(self, pixels: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """An image (C, Y, X) at the model's own scale -> labels and probability of being inside, (Y, X) each."""

@@ -37,21 +37,22 @@ def scaled_shape(shape: Sequence[int], factor: float) -> tuple[int, ...]:
 
 def estimate_diameter(
     pixels: NDArray[Any],
-    diameter: float,
+    seen: tuple[float, float, float],
     find_objects: Callable[[NDArray[np.float32]], tuple[NDArray[np.int32], NDArray[np.float32]]],
 ) -> float:
-    """Diameter of the objects in an image (C, Y, X), in its pixels; `diameter` is that of the model's own.
+    """Diameter of the objects in an image (C, Y, X), in its pixels; `seen` are the model's small, own and large ones.
 
     The middle of the image is segmented at five magnifications by `find_objects` (image -> labels, probability of
-    being inside). At the right one, objects are found that are surely objects, and of the size that the model knows.
+    being inside). At the right one, objects are found that are surely objects, and of a size that the model knows.
     Where nothing is found at any, the model's own diameter is returned, so that the image stays as it is.
     """
-    best, found = 0.0, diameter
+    small, own, large = seen
+    best, found = 0.0, own
     for factor in FACTORS:
         part = _middle(pixels, LOOKED_AT / factor)
         labels, inside = find_objects(resample(part, scaled_shape(part.shape[1:], factor)))
         size = typical_diameter([labels])
-        off = abs(math.log2(size / diameter)) if size else math.inf
+        off = max(0.0, math.log2(small / size), math.log2(size / large)) if size else math.inf
         fit = _certainty(labels, inside) * math.exp(-(off**2)) if off < MOST_OFF else 0.0
         if fit > best:
             best, found = fit, size / factor

@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from contractile.dataset import Example, find_task
-from contractile.instances import typical_diameter
+from contractile.instances import LARGE, typical_diameter
 from contractile.targets import TargetConfig, unannotated
 
 LOOKED_AT = 16  # images, evenly spaced: enough to know sizes
-LARGE = 0.95  # of the object pixels lie in smaller objects
 
 
 @dataclass(frozen=True)

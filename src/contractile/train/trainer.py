@@ -20,7 +20,7 @@ from contractile.dataset import Batch, Example, Samples
 from contractile.engine import find_device, keep_freed_memory, native_precision
 from contractile.evaluate import EvaluateConfig, Evaluation
 from contractile.images import replacing
-from contractile.instances import typical_diameter
+from contractile.instances import LARGE, SMALL, typical_diameter
 from contractile.loss import combined
 from contractile.model import Model, ModelCard, load, save
 from contractile.recipe import Recipe
@@ -75,8 +75,10 @@ class Trainer:
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = make_optimizer(self.network, recipe.optimizer)
         self._class_scores, self.optimizer = self.fabric.setup(_ClassScores(self.network), optimizer)
-        known = (np.where(unannotated(e.labels, recipe.targets), 0, e.labels) for e in training)
-        self._diameter = typical_diameter(list(known)) if recipe.targets.task == "objects" else 0.0
+        known = [np.where(unannotated(e.labels, recipe.targets), 0, e.labels) for e in training]
+        self._diameters: list[float] = []  # of small, typical and large objects
+        if recipe.targets.task == "objects":
+            self._diameters = [typical_diameter(known, share=share) for share in (SMALL, 0.5, LARGE)]
         self.samples = Samples(training, recipe.targets, recipe.samples, seed=recipe.seed)
         self.provenance = trace_provenance([*training, *validation], recipe)
         self.step = 0
@@ -198,11 +200,13 @@ class Trainer:
 
     def _card(self, scores: dict[str, float]) -> ModelCard:
         recipe, example = self.recipe, self.validation.examples[0]
+        small, typical, large = self._diameters or (0.0, 0.0, 0.0)
         return ModelCard(
             network=recipe.network.model_copy(update={"symmetry": "none"}),
             task=recipe.targets.task,
             class_values=recipe.targets.class_values,
-            diameter=self._diameter or None,
+            diameter=typical or None,
+            diameters=(small, large) if typical else None,
             pixel_size_um=example.pixel_size_um,
             normalization=recipe.samples.normalization,
             scores=scores,
