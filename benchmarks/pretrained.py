@@ -23,7 +23,7 @@ from scipy import ndimage
 
 from contractile.evaluate import evaluate
 from contractile.images import find, read, read_labels
-from contractile.instances import object_sizes, typical_diameter
+from contractile.instances import typical_diameter
 from contractile.model import PRETRAINED_FOLDER, Model, load, save
 from contractile.predict import Predictor
 from contractile.predict.scaling import resample, scaled_shape
@@ -35,9 +35,8 @@ DESCRIPTION = (
     "Nuclei in 2-D fluorescence images, bright on dark. Learned from nine tenths of the {images} training images of "
     "the 2018 Data Science Bowl's fluorescence subset (BBBC038, CC0; Caicedo et al. 2019, "
     "doi:10.1038/s41592-019-0612-7); the others had a say in which state was kept. On its validation images, never "
-    "learned from: {scores}. "
-    "Limits: one channel; nuclei {low:.0f} to {high:.0f} pixels wide were seen, others are resampled; no "
-    "bright-field or stained tissue, no 3-D; nuclei that overlap share no pixels."
+    "learned from: {scores}. Limits: one channel; most nuclei seen were {low:.0f} to {high:.0f} pixels wide, images "
+    "of others are resampled; no bright-field or stained tissue, no 3-D; nuclei that overlap share no pixels."
 )
 
 
@@ -84,10 +83,9 @@ def score(model: Model, pairs: list[tuple[Any, Any]], way: str) -> list[float]:
 
 def finished(model: Model, data: Path, scores: list[float]) -> Model:
     """The model with a card that says what it is for."""
-    labels = [read_labels(source.path) for source in find(data / "train_labels")]
-    low, high = np.quantile(np.sqrt(4 / np.pi * object_sizes(labels)), (0.01, 0.99))
+    low, high = model.card.diameters or (0, 0)
     text = DESCRIPTION.format(
-        images=len(labels),
+        images=len(find(data / "train_labels")),
         scores=", ".join(f"AP {ap:.2f} at IoU {level:g}" for level, ap in zip(LEVELS, scores, strict=True)),
         low=low,
         high=high,

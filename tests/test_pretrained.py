@@ -1,0 +1,58 @@
+"""The models that come with the package: small, described, and of use on images that they never saw."""
+
+import numpy as np
+import pytest
+import tifffile
+from scipy import ndimage
+from test_cli import call
+
+from contractile.evaluate import evaluate
+from contractile.images import read_labels
+from contractile.model import PRETRAINED, load, read_card
+from contractile.predict import Predictor
+
+
+def nuclei(diameter, *, seed=0):
+    """A picture of blurred bright ellipses of about a diameter on a dark ground, and their labels."""
+    rng = np.random.default_rng(seed)
+    step, across = round(1.5 * diameter), 7
+    y, x = np.mgrid[: across * step, : across * step]
+    labels = np.zeros(y.shape, np.int32)
+    image = np.zeros(y.shape)
+    for number in range(across * across):
+        row, column = (np.array(divmod(number, across)) + 0.5) * step + rng.normal(0, 0.06 * diameter, 2)
+        long, short = diameter / 2 * rng.uniform(1, 1.2), diameter / 2 * rng.uniform(0.8, 1)
+        turn = rng.uniform(0, np.pi)
+        u = (y - row) * np.cos(turn) + (x - column) * np.sin(turn)
+        v = (x - column) * np.cos(turn) - (y - row) * np.sin(turn)
+        inside = ((u / long) ** 2 + (v / short) ** 2 < 1) & (labels == 0)
+        labels[inside] = number + 1
+        image[inside] = rng.uniform(60, 160)
+    image = ndimage.gaussian_filter(image, diameter / 20) + 10
+    return np.clip(rng.poisson(image), 0, 255).astype(np.uint8), labels
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_it_is_small_and_says_what_it_is(name):
+    card = read_card(name)
+    assert PRETRAINED[name].stat().st_size <= 5e6
+    assert "Limits" in card.description
+    assert card.scores
+    assert (card.any_size, card.task) == (True, "objects")
+
+
+@pytest.mark.parametrize("diameter", [12, 24, 60])
+def test_nuclei_of_any_size_are_found(diameter):
+    image, truth = nuclei(diameter)
+    found = Predictor(load("nuclei")).segment(image)
+    assert evaluate([found], [truth], scores=["f1"]).summary["f1"].value > 0.9
+
+
+def test_the_command_line_takes_a_model_by_name(capsys, tmp_path):
+    image, truth = nuclei(20, seed=1)
+    tifffile.imwrite(tmp_path / "nuclei.tif", image)
+    status, _, _ = call(capsys, "predict", "nuclei", tmp_path / "nuclei.tif", "--out", tmp_path / "out")
+    assert status == 0
+    (labels,) = (tmp_path / "out").glob("*labels.tif")
+    found = read_labels(labels)
+    assert evaluate([found], [truth], scores=["f1"]).summary["f1"].value > 0.9
