@@ -83,7 +83,7 @@ def score(model: Model, pairs: list[tuple[Any, Any]], way: str) -> list[float]:
 
 def finished(model: Model, data: Path, scores: list[float]) -> Model:
     """The model with a card that says what it is for."""
-    low, high = model.card.diameters or (0, 0)
+    low, high = model.card.diameters
     text = DESCRIPTION.format(
         images=len(find(data / "train_labels")),
         scores=", ".join(f"AP {ap:.2f} at IoU {level:g}" for level, ap in zip(LEVELS, scores, strict=True)),

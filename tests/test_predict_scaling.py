@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_predict import EXACT, make_model
 
-from contractile.instances import Decoding, typical_diameter
+from contractile.instances import Decoding, diameters, typical_diameter
 from contractile.predict import Predictor
 from contractile.predict.scaling import estimate_diameter, resample, scaled_shape
 from contractile.targets import connected
@@ -32,7 +32,7 @@ def test_the_typical_diameter_of_discs(diameter):
 def test_the_diameter_of_large_objects():
     labels = [discs(300, 10), discs(300, 10), discs(300, 60)]
     assert typical_diameter(labels) == pytest.approx(10, rel=0.12)
-    assert typical_diameter(labels, share=0.95) == pytest.approx(60, rel=0.12)
+    assert diameters(labels)[2] == pytest.approx(60, rel=0.12)
 
 
 def test_no_objects_have_no_diameter():

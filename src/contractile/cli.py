@@ -73,7 +73,7 @@ def train(
             resume=resume,
             progress=_training_display(bar),
         )
-    print_scores(run.evaluation, f"on {len(run.validation)} validation image(s)")
+    print_scores(run.evaluation, f"the model on {len(run.validation)} validation image(s)")
     report = write_report(run, data=(images, labels, *(validation or ())))
     typer.echo(f"model   {out / 'model.safetensors'}\nreport  {report}")
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from contractile.instances.decoding import Decoding as Decoding
 from contractile.instances.decoding import decode_objects as decode_objects
 from contractile.instances.decoding import inside_probability as inside_probability
-from contractile.instances.size import LARGE as LARGE
-from contractile.instances.size import SMALL as SMALL
+from contractile.instances.size import diameters as diameters
 from contractile.instances.size import object_sizes as object_sizes
 from contractile.instances.size import typical_diameter as typical_diameter

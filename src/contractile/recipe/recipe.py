@@ -21,7 +21,9 @@ class OptimizerConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["sgd", "adamw", "muon"] = "muon"
-    learning_rate: float = Field(default=3e-3, gt=0, description="the largest; kernels take 7 times this under Muon")
+    learning_rate: float = Field(
+        default=3e-3, gt=0, description="the largest; kernels take several times this under Muon"
+    )
     momentum: float = Field(default=0.9, ge=0, lt=1, description="of SGD and Muon; the first-moment decay of AdamW")
     weight_decay: float = Field(default=1e-2, ge=0, description="a step shrinks weights by this times their rate")
     warmup: int = Field(default=50, ge=0, description="steps")

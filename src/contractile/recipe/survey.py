@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from contractile.dataset import Example, find_task
-from contractile.instances import LARGE, typical_diameter
+from contractile.instances import diameters
 from contractile.targets import TargetConfig, unannotated
 
 LOOKED_AT = 16  # images, evenly spaced: enough to know sizes
@@ -64,7 +64,7 @@ def survey(
     labelled = float(np.sum(counts)) / sum(kind.size for kind in kinds)
     if found == "objects":
         objects = [np.where(out, 0, e.labels) for e, out in zip(some, ignored, strict=True)]
-        structure, largest = typical_diameter(objects), typical_diameter(objects, share=LARGE)
+        _, structure, largest = diameters(objects)
     else:
         structure = largest = _class_size(kinds)
     return Survey(

@@ -59,7 +59,7 @@ class Muon(torch.optim.AdamW):
 
     def __init__(self, network: UNet, config: OptimizerConfig) -> None:
         super().__init__(_groups(network, config), lr=config.learning_rate, betas=(config.momentum, 0.999))
-        self._kernels, self._momentum = find_kernels(network), config.momentum
+        self._kernels = find_kernels(network)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Any:
@@ -78,13 +78,13 @@ class Muon(torch.optim.AdamW):
 
     def _move(self, kernel: Kernel, gradient: Tensor) -> None:
         parameter, group = kernel.parameter, self.param_groups[0]
-        rate = KERNEL_RATE * group["lr"]
+        rate, momentum = KERNEL_RATE * group["lr"], group["betas"][0]
         state = self.state[parameter]
         if not state:  # the names are AdamW's, whose loading looks for the step
             state.update(step=torch.zeros(()), exp_avg=torch.zeros_like(gradient))
         smooth = state["exp_avg"]
-        smooth.lerp_(gradient, 1 - self._momentum)
-        ahead = torch.lerp(gradient, smooth, self._momentum)  # Nesterov
+        smooth.lerp_(gradient, 1 - momentum)
+        ahead = torch.lerp(gradient, smooth, momentum)  # Nesterov
         parameter.mul_(1 - rate * group["weight_decay"])
         parameter.sub_(orthogonalise(ahead, kernel), alpha=rate)
 
@@ -96,19 +96,23 @@ def orthogonalise(values: Tensor, kernel: Kernel) -> Tensor:
     Polynomials of the Gram matrix take the place of those of the matrix, and rows of the first pose that of all, which
     for a tied kernel saves most of the arithmetic.
     """
-    a, b, c = NEWTON_SCHULZ
     matrix = kernel.matrix(kernel.rows(values))  # (N, M)
     n, m = matrix.shape
     matrix = matrix / matrix.norm().clamp(min=1e-7)
     gram = matrix[:: kernel.orbit] @ matrix.mT  # (R, N), as all that follows
     one = torch.eye(n, device=gram.device, dtype=gram.dtype)[:: kernel.orbit]
-    factor = one
-    for last in (*[False] * (ITERATIONS - 1), True):
-        polynomial = torch.addmm(one, gram, kernel.square(torch.add(b * one, gram, alpha=c)), beta=a)
+    factor = polynomial = _polynomial(gram, one, kernel)
+    for _ in range(ITERATIONS - 1):
+        gram = polynomial @ kernel.square(polynomial @ kernel.square(gram))
+        polynomial = _polynomial(gram, one, kernel)
         factor = polynomial @ kernel.square(factor)
-        if not last:
-            gram = polynomial @ kernel.square(polynomial @ kernel.square(gram))
     return kernel.values(math.sqrt(max(1.0, n / m)) * factor @ matrix)
+
+
+def _polynomial(gram: Tensor, one: Tensor, kernel: Kernel) -> Tensor:
+    """a + b G + c G^2, by rows (R, N): what one iteration multiplies the matrix by."""
+    a, b, c = NEWTON_SCHULZ
+    return torch.addmm(one, gram, kernel.square(torch.add(b * one, gram, alpha=c)), beta=a)
 
 
 @contextmanager

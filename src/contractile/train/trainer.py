@@ -20,7 +20,7 @@ from contractile.dataset import Batch, Example, Samples
 from contractile.engine import find_device, keep_freed_memory, native_precision
 from contractile.evaluate import EvaluateConfig, Evaluation
 from contractile.images import replacing
-from contractile.instances import LARGE, SMALL, typical_diameter
+from contractile.instances import diameters
 from contractile.loss import combined
 from contractile.model import Model, ModelCard, load, save
 from contractile.recipe import Recipe
@@ -75,10 +75,11 @@ class Trainer:
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = make_optimizer(self.network, recipe.optimizer)
         self._class_scores, self.optimizer = self.fabric.setup(_ClassScores(self.network), optimizer)
-        known = [np.where(unannotated(e.labels, recipe.targets), 0, e.labels) for e in training]
-        self._diameters: list[float] = []  # of small, typical and large objects
+        self._diameters = (0.0, 0.0, 0.0)
         if recipe.targets.task == "objects":
-            self._diameters = [typical_diameter(known, share=share) for share in (SMALL, 0.5, LARGE)]
+            self._diameters = diameters(
+                [np.where(unannotated(e.labels, recipe.targets), 0, e.labels) for e in training]
+            )
         self.samples = Samples(training, recipe.targets, recipe.samples, seed=recipe.seed)
         self.provenance = trace_provenance([*training, *validation], recipe)
         self.step = 0
@@ -171,8 +172,8 @@ class Trainer:
         self.fabric.log_dict({f"val_{name}": value for name, value in scores.items()}, step=self.step)
         steering = scores.get(steering_score(self.recipe), 0.0)
         if self.fabric.is_global_zero:
-            if self.best is None or steering >= self.best - CHANCE:
-                self.best = steering if self.best is None else max(self.best, steering)
+            self.best = steering if self.best is None else max(self.best, steering)
+            if steering >= self.best - CHANCE:
                 save(self._model(scores), self.folder / MODEL_FILE)
             self._save_state()
             write_history(self.folder / HISTORY_FILE, self.history)
@@ -200,7 +201,7 @@ class Trainer:
 
     def _card(self, scores: dict[str, float]) -> ModelCard:
         recipe, example = self.recipe, self.validation.examples[0]
-        small, typical, large = self._diameters or (0.0, 0.0, 0.0)
+        small, typical, large = self._diameters
         return ModelCard(
             network=recipe.network.model_copy(update={"symmetry": "none"}),
             task=recipe.targets.task,
