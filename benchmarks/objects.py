@@ -32,14 +32,11 @@ def network_output(side: int, *, objects: int, classes: int) -> NDArray[np.float
     rng = np.random.default_rng(0)
     scene = SceneConfig(shape=(side, side), objects=objects, radius=16, patchiness=0.2)
     labels = draw_scene(scene, rng)[1]
-    way = {2: "gap", 3: "depth"}[classes]
+    way = {2: "gap", 3: "contact"}[classes]
     target = make_target(labels, TargetConfig.model_validate({"separation": way, "w0": 0, "balance": False}))
-    inside = ndimage.gaussian_filter((target.classes == 1).astype(np.float32), 1)
-    inside = np.clip(inside + off_by(rng, inside.shape), 0, 1)
-    if target.depth is None:
-        return np.stack([1 - inside, inside]).astype(np.float32)
-    depth = np.clip(ndimage.gaussian_filter(target.depth, 1) + off_by(rng, inside.shape), 0, 1)
-    return np.stack([1 - inside, inside * (1 - depth), inside * depth]).astype(np.float32)
+    maps = np.stack([target.classes == value for value in range(classes)]).astype(np.float32)
+    maps = np.stack([np.clip(ndimage.gaussian_filter(one, 1) + off_by(rng, one.shape), 1e-6, 1) for one in maps])
+    return (maps / maps.sum(axis=0)).astype(np.float32)
 
 
 def off_by(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
@@ -66,7 +63,7 @@ def main() -> None:
     held = True
     print("| way | side | objects found | s | s, at most | per pixel, beside the smaller |")
     print("|---|--:|--:|--:|--:|--:|")
-    for name, classes in (("gap (the paper's)", 2), ("depth (the default)", 3)):
+    for name, classes in (("gap (the paper's)", 2), ("contact (the default)", 3)):
         rates = []
         for side in (whole // 2, whole, 2 * whole):
             objects = OBJECTS * side**2 // 2048**2

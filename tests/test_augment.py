@@ -34,7 +34,7 @@ def annotated(shape, *, channels=1, dtype=np.uint8, seed=0):
     rng = np.random.default_rng(seed)
     image = rng.integers(0, 255, (channels, *shape)).astype(dtype)
     classes = rng.integers(-1, 4, shape).astype(np.int16)
-    return Sample(image, classes, rng.random(shape, np.float32), rng.random(shape, np.float32))
+    return Sample(image, classes, rng.random(shape, np.float32))
 
 
 def crop(array, first, size):
@@ -73,12 +73,10 @@ def test_identity_returns_the_exact_crop(scene, channels):
     got = warp(whole, centre, tile=tile, inner=inner, config=NONE, rng=rng)
     first = [c - n // 2 for c, n in zip(centre, tile, strict=True)]
     within = [a + (n - m) // 2 for a, n, m in zip(first, tile, inner, strict=True)]
-    assert [a.dtype for a in got] == [np.float32, np.int64, np.float32, np.float32]
+    assert [a.dtype for a in got] == [np.float32, np.int64, np.float32]
     assert (got.image == np.stack([crop(c, first, tile) for c in whole.image])).all()
     assert (got.classes == crop(whole.classes, within, inner)).all()
     assert (got.weight == np.where(got.classes < 0, 0, crop(whole.weight, within, inner))).all()
-    assert (got.depth == crop(whole.depth, within, inner)).all()
-    assert warp(whole._replace(depth=None), centre, tile=tile, inner=inner, config=NONE, rng=rng).depth is None
 
 
 @pytest.mark.parametrize("size", [6, 7])

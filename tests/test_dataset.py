@@ -194,7 +194,7 @@ def test_the_stream_resumes_and_ranks_share_it():
 def test_without_augmentation_a_sample_is_a_normalised_crop():
     config = SampleConfig(tile=(8, 8), core=(8, 8), augment=AugmentConfig.none(), normalization={"kind": "none"})
     one = example(labels=np.arange(2400).reshape(40, 60) % 2)
-    image, classes, *_ = Samples([one], TARGETS, config)[0]
+    image, classes, _ = Samples([one], TARGETS, config)[0]
     windows = np.lib.stride_tricks.sliding_window_view(np.pad(one.pixels[0], 8, mode="reflect"), (8, 8))
     found = np.argwhere((windows == image[0]).all(axis=(2, 3)))
     assert len(found) == 1

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from contractile.loss import LossConfig, combined, cross_entropy, depth_cross_entropy, dice_loss
+from contractile.loss import LossConfig, combined, cross_entropy, dice_loss
 
 SHAPES = [(2, 3, 4, 5), (1, 2, 3, 4, 2)]  # (B, K, *S), two and three dimensions
 
@@ -185,46 +185,3 @@ def test_agrees_with_an_independent_sum():
     for b, y, x in np.argwhere(c >= 0):
         total += w[b, y, x] * (np.log(np.exp(s[b, :, y, x]).sum()) - s[b, c[b, y, x], y, x])
     assert cross_entropy(scores, classes, weight=weight).item() == pytest.approx(total / (c >= 0).sum())
-
-
-def inside_and_depth(shape=(2, 6, 7)):
-    generator = torch.Generator().manual_seed(3)
-    classes = torch.randint(-1, 2, shape, generator=generator)
-    depth = torch.rand(shape, generator=generator, dtype=torch.float64) * (classes == 1)
-    return classes, depth
-
-
-def test_the_loss_of_depth_is_least_where_core_and_rim_share_as_the_depth_says():
-    classes, depth = inside_and_depth()
-    inside = (classes == 1).double()
-    perfect = torch.stack([1 - inside, inside * (1 - depth), inside * depth], dim=1)
-    scores = torch.log(perfect.clamp(min=1e-12)).requires_grad_()
-    depth_cross_entropy(scores, classes, depth).backward()
-    assert scores.grad.abs().max() < 1e-9
-    assert depth_cross_entropy(scores + torch.randn_like(scores), classes, depth) > depth_cross_entropy(
-        scores, classes, depth
-    )
-
-
-@pytest.mark.parametrize("value", [0, 1])
-def test_a_depth_of_0_or_1_is_a_class(value):
-    classes, _ = inside_and_depth()
-    scores = torch.randn(2, 3, 6, 7, dtype=torch.float64)
-    weight = torch.rand(2, 6, 7, dtype=torch.float64)
-    depth = torch.full((2, 6, 7), float(value), dtype=torch.float64)
-    hard = torch.where(classes == 1, 1 + value, classes)
-    assert torch.allclose(
-        depth_cross_entropy(scores, classes, depth, weight=weight), cross_entropy(scores, hard, weight=weight)
-    )
-    both = LossConfig(cross_entropy=0.6, dice=0.3)
-    assert torch.allclose(
-        combined(scores, classes, weight=weight, depth=depth, config=both),
-        combined(scores, hard, weight=weight, config=both),
-    )
-
-
-def test_ignored_pixels_have_no_depth():
-    classes, depth = inside_and_depth()
-    scores = torch.randn(2, 3, 6, 7, dtype=torch.float64, requires_grad=True)
-    depth_cross_entropy(scores, classes, depth).backward()
-    assert not scores.grad[(classes < 0)[:, None].expand_as(scores)].any()

@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contractile.recipe import OptimizerConfig
-from contractile.train.optimizer import KERNEL_RATE, Muon, learning_rate, make_optimizer, orthogonalise
+from contractile.train.optimizer import (
+    HEAD_RATE,
+    KERNEL_RATE,
+    Muon,
+    learning_rate,
+    make_optimizer,
+    orthogonalise,
+    set_rate,
+)
 from contractile.unet import Kernel, UNet, UNetConfig, find_kernels, fold
 
 CONFIGS = {
@@ -155,7 +163,17 @@ def test_products_are_exact_in_a_step_and_as_the_user_wants_them_after(network, 
 def test_weights_decay_biases_and_normalisation_do_not(network, kind, found):
     optimizer = make_optimizer(network, OptimizerConfig(kind=kind, weight_decay=0.5))
     assert type(optimizer) is found
-    decayed, others = optimizer.param_groups
+    decayed, others, *last = optimizer.param_groups
     assert (decayed["weight_decay"], others["weight_decay"]) == (0.5, 0.0)
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == len(list(network.parameters()))
+    assert [group["weight_decay"] for group in last] == [0.0] * (kind == "muon")
     assert {p.ndim > 1 for p in decayed["params"]} == {True}
     assert {p.ndim > 1 for p in others["params"]} == {False}
+
+
+def test_the_last_layer_takes_longer_steps_than_what_is_not_a_kernel(network):
+    optimizer = make_optimizer(network, OptimizerConfig())
+    set_rate(optimizer, 0.1)
+    head = set(map(id, network.head.parameters()))
+    for group in optimizer.param_groups:
+        assert group["lr"] == pytest.approx(0.1 * (HEAD_RATE if {*map(id, group["params"])} == head else 1))

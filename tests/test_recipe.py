@@ -96,7 +96,7 @@ def test_the_survey_counts_no_background_far_from_the_objects_drawn():
 
 
 def test_the_network_has_an_output_for_each_class():
-    with pytest.raises(ValueError, match=r"network.classes must be 3, .* separation depth, got 2; leave it out"):
+    with pytest.raises(ValueError, match=r"network.classes must be 3, .* separation contact, got 2; leave it out"):
         derive([discs(10)], {"network": {"classes": 2}})
     assert derive(examples(), {"targets": {"class_values": [0, 255, 9]}}).network.classes == 3
 

@@ -302,7 +302,7 @@ def test_of_sparse_labels_only_the_surroundings_of_objects_are_known():
     labels = np.zeros((9, 21), np.int32)
     labels[3:6, 3:6] = 7
     labels[0, 20] = -1
-    target = make_target(labels, TargetConfig(separation="depth", w0=0, known_around=2))
+    target = make_target(labels, TargetConfig(separation="contact", w0=0, known_around=2))
     y, x = np.indices(labels.shape)
     away = np.hypot(np.maximum(abs(y - 4) - 1, 0), np.maximum(abs(x - 4) - 1, 0))
     np.testing.assert_array_equal(target.classes, np.where(labels == 7, 1, np.where(away <= 2, 0, -1)))

@@ -212,15 +212,11 @@ class SampleConfig(BaseModel):
 
 @dataclass(frozen=True)
 class Batch:
-    """image (B, C, *tile) float32, classes (B, *core) int64 with -1 ignored, weight (B, *core) float32.
-
-    depth (B, *core) float32 where objects are told apart by it.
-    """
+    """image (B, C, *tile) float32, classes (B, *core) int64 with -1 ignored, weight (B, *core) float32."""
 
     image: torch.Tensor
     classes: torch.Tensor
     weight: torch.Tensor
-    depth: torch.Tensor | None = None
 
 
 class _Places:
@@ -289,7 +285,7 @@ class Samples:
             places = self._rarer[rng.integers(len(self._rarer))]
         which, centre = places.draw(rng)
         target, config = self._targets[which], self.config
-        whole = Sample(self._pixels[which], target.classes, target.weight, target.depth)
+        whole = Sample(self._pixels[which], target.classes, target.weight)
         part = warp(whole, centre, tile=config.tile, inner=config.core, config=config.augment, rng=rng)
         image = self._intensity[which].apply(part.image)
         return part._replace(image=change_grey_values(image, config.augment, rng=rng))
@@ -298,11 +294,7 @@ class Samples:
         """The batch of one optimiser step on one of `ranks` processes."""
         first = (step * ranks + rank) * self.config.batch
         samples = [self[number] for number in range(first, first + self.config.batch)]
-        depths = [sample.depth for sample in samples if sample.depth is not None]
-        image, classes, weight = (
-            torch.from_numpy(np.stack(arrays)) for arrays in zip(*(s[:3] for s in samples), strict=True)
-        )
-        return Batch(image, classes, weight, torch.from_numpy(np.stack(depths)) if depths else None)
+        return Batch(*(torch.from_numpy(np.stack(arrays)) for arrays in zip(*samples, strict=True)))
 
     def batches(self, start: int = 0, *, rank: int = 0, ranks: int = 1) -> Generator[Batch, None, None]:
         """Batches from step `start` on, without end, made in a background thread."""

@@ -32,24 +32,12 @@ class LossConfig(BaseModel):
         return self
 
 
-def combined(
-    scores: Tensor, classes: Tensor, *, weight: Tensor | None, config: LossConfig, depth: Tensor | None = None
-) -> Tensor:
-    """The terms of `config`, added up: (B, K, *S), (B, *S), (B, *S) -> scalar.
-
-    With `depth` (B, *S), class 1 is shared between classes 1 and 2, see `depth_cross_entropy`; Dice then takes a
-    pixel for core where that is the larger share.
-    """
+def combined(scores: Tensor, classes: Tensor, *, weight: Tensor | None, config: LossConfig) -> Tensor:
+    """The terms of `config`, added up: (B, K, *S), (B, *S), (B, *S) -> scalar."""
     total = scores.new_zeros(())
     if config.cross_entropy > 0:
-        if depth is None:
-            term = cross_entropy(scores, classes, weight=weight)
-        else:
-            term = depth_cross_entropy(scores, classes, depth, weight=weight)
-        total = total + config.cross_entropy * term
+        total = total + config.cross_entropy * cross_entropy(scores, classes, weight=weight)
     if config.dice > 0:
-        if depth is not None:
-            classes = torch.where((classes == 1) & (depth > 0.5), 2, classes)
         total = total + config.dice * dice_loss(scores, classes)
     return total
 
@@ -64,22 +52,6 @@ def cross_entropy(scores: Tensor, classes: Tensor, *, weight: Tensor | None = No
     _check_shapes(scores, classes, weight)
     scores = _at_least_single(scores)
     loss = F.cross_entropy(scores, classes, ignore_index=IGNORE, reduction="none")  # (B, K, *S) -> (B, *S)
-    if weight is not None:
-        loss = loss * weight
-    return loss.sum() / (classes != IGNORE).sum().clamp(min=1)
-
-
-def depth_cross_entropy(scores: Tensor, classes: Tensor, depth: Tensor, *, weight: Tensor | None = None) -> Tensor:
-    """Cross entropy with classes 0 outside, 1 rim and 2 core, of which an object's pixel is partly both.
-
-    Scores (B, 3, *S), classes (B, *S) with 0 outside and 1 inside, depth (B, *S) in [0, 1] -> scalar: the mean over
-    labelled pixels of -w log p_0 outside and -w ((1 - depth) log p_1 + depth log p_2) inside. It is smallest where
-    p_2 / (p_1 + p_2) is the expected depth, so that a classifier measures a distance.
-    """
-    _check_shapes(scores, classes, weight)
-    log_p = torch.log_softmax(_at_least_single(scores), dim=1)
-    inside = (1 - depth) * log_p[:, 1] + depth * log_p[:, 2]
-    loss = -torch.where(classes == 1, inside, log_p[:, 0]) * (classes != IGNORE)
     if weight is not None:
         loss = loss * weight
     return loss.sum() / (classes != IGNORE).sum().clamp(min=1)

@@ -44,7 +44,7 @@ def positions(plan: Any, z: Any, y: Any, from_axis: Any, at: Any) -> Any:
 
 @_compiled
 def warp_tile(arrays: Any, whole: Any, plan: Any, results: Any) -> Any:
-    """Fill image (C, Z, Y, X), classes, weight and depth (Z, Y, X; depth may be empty) of a tile from a whole image.
+    """Fill image (C, Z, Y, X), classes and weight (Z, Y, X) of a tile from a whole image.
 
     Positions are pixel `whole` (3,) plus what `plan` gives. Classes and weight are filled for as much of the
     middle of the tile as they hold.
@@ -70,8 +70,8 @@ def warp_tile(arrays: Any, whole: Any, plan: Any, results: Any) -> Any:
 @_compiled
 def _fill_line(arrays: Any, line: Any, z: Any, y: Any, results: Any) -> Any:
     """Fill line (z, y) of the results."""
-    image, classes, weight, depth = arrays
-    to_image, to_classes, to_weight, to_depth = results
+    image, classes, weight = arrays
+    to_image, to_classes, to_weight = results
     channels, nz, ny, nx = to_image.shape
     mz, my, mx = to_classes.shape
     cell, base, taps, rest, clear = line
@@ -89,8 +89,6 @@ def _fill_line(arrays: Any, line: Any, z: Any, y: Any, results: Any) -> Any:
         middle = base[i : i + mx], rest[0, i : i + mx], rest[1, i : i + mx], rest[2, i : i + mx]
         _nearest(classes, middle, to_classes[k, j])
         _linear(weight, middle, to_weight[k, j])
-        if to_depth.size > 0:
-            _linear(depth, middle, to_depth[k, j])
         _ignore(to_classes[k, j], to_weight[k, j])
 
 

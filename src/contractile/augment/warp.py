@@ -50,15 +50,11 @@ class WarpConfig(BaseModel):
 
 
 class Sample(NamedTuple):
-    """A whole annotated image, or one tile of it: `image` (C, *S), `classes` (*S) integer, `weight` (*S).
-
-    `depth` (*S), where there is one, says how deep in its object a pixel lies.
-    """
+    """A whole annotated image, or one tile of it: `image` (C, *S), `classes` (*S) integer, `weight` (*S)."""
 
     image: NDArray[Any]
     classes: NDArray[Any]
     weight: NDArray[Any]
-    depth: NDArray[Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -130,11 +126,11 @@ def draw_warp(tile: tuple[int, ...], centre: tuple[int, ...], *, config: WarpCon
 
 
 def apply_warp(drawn: Warp, whole: Sample, *, inner: tuple[int, ...]) -> Sample:
-    """Resample a whole annotated image once: image (C, *S), classes (*S), weight (*S), depth (*S) or None, in any
-    dtype, -> (C, *tile) float32, (*inner) int64, (*inner) float32, (*inner) float32 or None.
+    """Resample a whole annotated image once: image (C, *S), classes (*S), weight (*S), in any dtype,
+    -> (C, *tile) float32, (*inner) int64, (*inner) float32.
 
     `inner` is what the network gives for an input of `tile` and lies in its middle. The image is interpolated
-    by cubic convolution, depth and weight linearly, the weight set to 0 wherever the class is negative (ignored);
+    by cubic convolution, the weight linearly and set to 0 wherever the class is negative (ignored);
     classes are those of the nearest pixel. Beyond the image everything is mirrored. Arrays in C order and in the byte
     order of the machine are read in place, others are copied first.
 
@@ -143,36 +139,28 @@ def apply_warp(drawn: Warp, whole: Sample, *, inner: tuple[int, ...]) -> Sample:
     _check(drawn.tile, whole, inner=inner)
     dims = len(drawn.tile)
     planes = (1,) * (3 - dims)  # a 2-D image is one plane
-    image, classes, weight = (_readable(a) for a in whole[:3])
-    depth = None if whole.depth is None else _readable(whole.depth)
+    image, classes, weight = (_readable(a) for a in whole)
     shape = planes + image.shape[1:]
     start, plan = _plan(drawn, flat=shape[0] == 1)
-    tile = _empty_sample(len(image), planes + drawn.tile, planes + tuple(inner), deep=depth is not None)
-    nothing = np.empty((0, 0, 0), np.float32)
+    tile = _empty_sample(len(image), planes + drawn.tile, planes + tuple(inner))
     arrays = (image.reshape(-1, *shape), classes.reshape(shape), weight.reshape(shape))
-    warp_tile(
-        (*arrays, nothing if depth is None else depth.reshape(shape)),
-        start,
-        plan,
-        (*tile[:3], nothing if tile.depth is None else tile.depth),
-    )
+    warp_tile(arrays, start, plan, tuple(tile))
     if dims == 3:
         return tile
-    return Sample(tile.image[:, 0], tile.classes[0], tile.weight[0], None if tile.depth is None else tile.depth[0])
+    return Sample(tile.image[:, 0], tile.classes[0], tile.weight[0])
 
 
-def _empty_sample(channels: int, tile: tuple[int, ...], inner: tuple[int, ...], *, deep: bool) -> Sample:
+def _empty_sample(channels: int, tile: tuple[int, ...], inner: tuple[int, ...]) -> Sample:
     """Room for a sample in one block: large blocks come in large pages, and small pages cost as much time
     here as a third of the whole warp.
     """
     n, shape = math.prod(inner), (channels, *tile)
-    ends = np.cumsum([8 * n, 4 * n, 4 * n * deep, 4 * math.prod(shape)])
-    classes, weight, depth, image = np.split(np.empty(ends[-1], np.uint8), ends[:-1])
+    ends = np.cumsum([8 * n, 4 * n, 4 * math.prod(shape)])
+    classes, weight, image = np.split(np.empty(ends[-1], np.uint8), ends[:-1])
     return Sample(
         image.view(np.float32).reshape(shape),
         classes.view(np.int64).reshape(inner),
         weight.view(np.float32).reshape(inner),
-        depth.view(np.float32).reshape(inner) if deep else None,
     )
 
 

@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
-CORE = 2
-
 
 class Decoding(BaseModel):
     """How probabilities become objects; stored in the model file."""
@@ -18,34 +16,29 @@ class Decoding(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     threshold: float = Field(default=0.5, ge=0, lt=1, description="inside where its probability exceeds this")
-    core: float = Field(default=0.5, ge=0, lt=1, description="core where the depth exceeds this")
-    smooth: float = Field(default=0, ge=0, le=9, description="sigma in pixels that the depth is blurred by before")
+    core: float = Field(default=0.5, ge=0, lt=1, description="core where its probability exceeds this")
+    smooth: float = Field(default=0, ge=0, le=9, description="sigma in pixels that it is blurred by before")
     min_size: int = Field(default=0, ge=0, description="objects of fewer pixels are dropped")
 
 
 def decode_objects(probabilities: NDArray[np.floating[Any]], decoding: Decoding) -> NDArray[np.int32]:
     """Probabilities (K, *S) -> labels (*S), numbered 1..N without gaps.
 
-    Cores are numbered, and the inside is flooded from them, deepest pixels first, so that two floods meet where the
-    depth has its valley; a part without a core is one object. Depth is the core's share of the inside where it has a
-    class of its own (K = 3), else the probability of being inside: with `core` no higher than `threshold`, objects are
-    then the connected parts. Pixels connect along axes only (4 neighbours in 2-D, 6 in 3-D).
+    Inside is all but class 0, the core class 1. Cores are numbered, and the inside is flooded from them, most certain
+    pixels first; a part without a core is one object. With two classes and `core` no higher than `threshold`, objects
+    are the connected parts. Pixels connect along axes only (4 neighbours in 2-D, 6 in 3-D).
     """
-    inside = inside_probability(probabilities)
-    parts = _label(inside > decoding.threshold)
-    if len(probabilities) > 2:
-        depth = np.divide(probabilities[CORE], inside, out=np.zeros_like(inside), where=parts > 0)
-    elif decoding.core > decoding.threshold or decoding.smooth > 0:
-        depth = inside
-    else:
+    parts = _label(inside_probability(probabilities) > decoding.threshold)
+    core = np.asarray(probabilities[1])
+    if len(probabilities) == 2 and decoding.core <= decoding.threshold and decoding.smooth == 0:
         return _drop_specks(parts, decoding.min_size)
     if decoding.smooth > 0:
-        depth = ndimage.gaussian_filter(depth, decoding.smooth)
-    seeds = _label((parts > 0) & (depth > decoding.core))
+        core = ndimage.gaussian_filter(core, decoding.smooth)
+    seeds = _label((parts > 0) & (core > decoding.core))
     seeds = _seed_the_rest(seeds, parts)
     from contractile.instances.flood import LEVELS, flood  # numba is slow to load, and not every model floods
 
-    levels = np.where(parts > 0, (LEVELS * (1 - depth)).clip(0, LEVELS), -1).astype(np.int16)
+    levels = np.where(parts > 0, (LEVELS * (1 - core)).clip(0, LEVELS), -1).astype(np.int16)
     planes = (1,) * (3 - levels.ndim)  # a 2-D image is one plane
     flood(levels.reshape(planes + levels.shape), seeds.reshape(planes + levels.shape))
     return _drop_specks(seeds, decoding.min_size)

@@ -8,7 +8,7 @@ import numpy as np
 
 from contractile.compiled import compiled
 
-LEVELS = 2000  # of depth that flooding tells apart
+LEVELS = 2000  # of probability that flooding tells apart
 
 
 @compiled
@@ -26,13 +26,14 @@ def flood(levels: Any, labels: Any) -> Any:
     """Grow the labels (Z, Y, X) over all pixels of level >= 0 that they reach, lowest levels first, in place.
 
     A watershed with one queue per level instead of one sorted queue (Meyer 1991), so that the time is in proportion
-    to the pixels. Whoever comes to a pixel first has it; among equals, whoever was in the queue first.
+    to the pixels. Whoever comes to a pixel first has it; among equals, whoever
+    was in the queue first, and of labels those later in scan order: targets take what is between cores from these.
     """
     depth, height, width = levels.shape
     flat, owner = levels.reshape(-1), labels.reshape(-1)
     first, last = np.full(LEVELS + 1, -1, np.int64), np.full(LEVELS + 1, -1, np.int64)
     after = np.full(len(flat), -1, np.int64)  # in the queue of its level
-    for pixel in range(len(flat)):
+    for pixel in range(len(flat) - 1, -1, -1):
         if owner[pixel] > 0:
             _enqueue(pixel, flat[pixel], (first, last, after))
     for level in range(LEVELS + 1):

@@ -31,7 +31,7 @@ LARGEST_BATCH = 16
 TILES_PER_SECOND = {"cpu": 8.0, "cuda": 100.0}  # of 256 x 256: roughly, to tell few passes from many
 MANY_PASSES = 5.0
 RARE = 0.1
-W0 = 5.0
+W0 = {"classes": 5.0, "objects": 10.0}
 FOCUS = 0.33
 
 
@@ -80,8 +80,8 @@ def _default(seen: Survey, dims: Literal[2, 3], changes: Mapping[str, Any]) -> R
             focus=FOCUS if seen.rarest < RARE else 0.0,
             augment=_augment(_passes(seen, dims, changes), asked_symmetry),
         ),
-        # Objects are kept apart by depth; of classes, what parts two near pieces weighs more (docs/log.md).
-        targets=TargetConfig(separation="depth", w0=W0 if seen.task == "classes" else 0, balance=False),
+        # What parts two near pieces weighs more, and where objects touch is a class of its own (docs/log.md).
+        targets=TargetConfig(separation="contact", w0=W0[seen.task], balance=False),
         optimizer=OptimizerConfig(warmup=20 if short else 50),
     )
 

@@ -1,4 +1,4 @@
-"""Keeping touching objects apart: a gap between them, and a weight that makes the gap worth learning."""
+"""Keeping touching objects apart: a gap between them or cores in them, and a weight that makes it worth learning."""
 
 from __future__ import annotations
 
@@ -32,6 +32,42 @@ def separate(labels: NDArray[Any]) -> NDArray[np.int32]:
         touches = (labels[here] != labels[there]) & (labels[here] > 0) & (labels[there] > 0)
         separated[here][touches] = 0
     return separated
+
+
+def find_cores(labels: NDArray[Any]) -> NDArray[np.int32]:
+    """Labels (*S) of which the cores are left: no two of them touch, and none is in two pieces (4 neighbours, 6 in 3-D).
+
+    A pixel is cleared when the one before it along an axis belongs to another object. An object of which that would
+    leave nothing keeps all its pixels, and what touches it gives way. Of an object in pieces the largest is the core.
+    """
+    check_labels(labels)
+    cores = labels.astype(np.int32)
+    for step in _along_axes(labels.ndim, -1):
+        here, there = neighbours(labels.shape, step)
+        cores[here][(labels[here] != labels[there]) & (labels[here] > 0) & (labels[there] > 0)] = 0
+    lost = (labels > 0) & ~np.isin(labels, cores[cores > 0])
+    cores[lost] = labels[lost]
+    for step in (*_along_axes(labels.ndim, -1), *_along_axes(labels.ndim, 1)) if lost.any() else ():
+        here, there = neighbours(labels.shape, step)
+        cores[here][lost[there] & ~lost[here]] = 0
+    return _largest_pieces(cores)
+
+
+def _along_axes(dims: int, step: int) -> list[tuple[int, ...]]:
+    """One `step` (-1 or 1) along each axis."""
+    return [tuple(row) for row in (step * np.eye(dims, dtype=int)).tolist()]
+
+
+def _largest_pieces(labels: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Labels (*S), no two of which touch, without all but the largest piece of each."""
+    pieces = connected(labels > 0)
+    sizes, owner = np.bincount(pieces.ravel()), np.zeros(pieces.max(initial=0) + 1, np.int32)
+    owner[pieces.ravel()] = renumber(labels).ravel()
+    largest = np.zeros(owner.max(initial=0) + 1, np.int64)
+    np.maximum.at(largest, owner[1:], sizes[1:])
+    kept = sizes == largest[owner]
+    kept[0] = False
+    return np.where(kept[pieces], labels, 0)
 
 
 def neighbours(shape: tuple[int, ...], step: tuple[int, ...]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:

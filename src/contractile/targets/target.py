@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from scipy import ndimage
 
-from contractile.targets.depth import object_depth
-from contractile.targets.separation import check_labels, connected, separate, separation_weight
+from contractile.targets.separation import check_labels, connected, find_cores, separate, separation_weight
 
 IGNORE = -1
+BETWEEN = {"gap": 0, "contact": 2, "none": 1}  # class of the pixels that keep touching objects apart
 
 
 class TargetConfig(BaseModel):
@@ -24,7 +24,7 @@ class TargetConfig(BaseModel):
     `class_values` are the numbers in the file in class order, e.g. (0, 255), for `classes` only.
     `w0`, `sigma` (pixels) are those of equation 2 of the paper, w0 = 0 switches the separation weight off;
     `balance` evens out class frequencies; `separation` is how touching objects are kept apart: by background put
-    between them (`gap`, the paper's way), by the depth of each pixel in its object (`depth`, a third class), or `none`;
+    between them (`gap`, the paper's way), by a third class there, which belongs to them (`contact`), or `none`;
     `ignore_label` is a number in the file that means "not annotated", beside all negative ones;
     `known_around` is for labels of which only some objects are drawn: 0 farther than so many pixels from any of them
     is then unknown, not background;
@@ -38,7 +38,7 @@ class TargetConfig(BaseModel):
     w0: float = Field(default=10.0, ge=0, allow_inf_nan=False)
     sigma: float = Field(default=5.0, gt=0, allow_inf_nan=False)
     balance: bool = True
-    separation: Literal["gap", "depth", "none"] = "gap"
+    separation: Literal["gap", "contact", "none"] = "gap"
     ignore_label: int | None = None
     known_around: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     spacing: tuple[float, ...] = ()
@@ -68,21 +68,19 @@ class TargetConfig(BaseModel):
 
     @property
     def n_classes(self) -> int:
-        """Number of channels the network needs: of objects outside and inside, or outside, rim and core."""
-        return len(self.class_values) or (3 if self.separation == "depth" else 2)
+        """Number of channels the network needs: of objects outside and inside, or outside, core and contact."""
+        return len(self.class_values) or (3 if self.separation == "contact" else 2)
 
 
 @dataclass(frozen=True)
 class Target:
-    """`classes` (*S) int16 with -1 where ignored; `weight` (*S) float32, 0 where ignored; `depth` (*S) float32.
+    """`classes` (*S) int16 with -1 where ignored; `weight` (*S) float32, 0 where ignored.
 
-    With separation `depth`, class 1 is all of an object, and `depth` the share of its pixels' probability that is to
-    be core (class 2) rather than rim (class 1); otherwise `depth` is None.
+    Of objects, class 0 is outside and 1 inside; with separation `contact`, 2 is what of the inside lies between cores.
     """
 
     classes: NDArray[np.int16]
     weight: NDArray[np.float32]
-    depth: NDArray[np.float32] | None = None
 
 
 def make_target(labels: NDArray[Any], config: TargetConfig, *, class_weights: Sequence[float] | None = None) -> Target:
@@ -90,7 +88,8 @@ def make_target(labels: NDArray[Any], config: TargetConfig, *, class_weights: Se
 
     (*S) -> (*S) twice. Equation 2 of Ronneberger, Fischer, Brox 2015, doi:10.1007/978-3-319-24574-4_28, with
     the second term on background pixels only, as in Falk et al. 2019, doi:10.1038/s41592-018-0261-2: there
-    the two nearest objects must not grow together. Objects of a two-class `classes` map are the connected
+    the two nearest objects must not grow together; with separation `contact` objects are their cores, and where they
+    touch counts as background does. Objects of a two-class `classes` map are the connected
     parts (4 neighbours, in 3-D 6) of class 1; with more classes the second term is left out.
 
     `class_weights` (K,) replaces the balance of this image, for instance by that of the whole dataset.
@@ -101,8 +100,10 @@ def make_target(labels: NDArray[Any], config: TargetConfig, *, class_weights: Se
     ignored = unannotated(labels, config)
     if config.task == "objects":
         objects = np.where(ignored, 0, labels).astype(np.int32)
-        objects = separate(objects) if config.separation == "gap" else objects
         classes = (objects > 0).astype(np.int16)
+        if config.separation != "none":
+            objects = separate(objects) if config.separation == "gap" else find_cores(objects)
+        classes[(classes == 1) & (objects == 0)] = BETWEEN[config.separation]
     else:
         classes = _class_indices(labels, ignored, values=config.class_values)
         white = (classes == 1) & ~ignored
@@ -117,9 +118,8 @@ def make_target(labels: NDArray[Any], config: TargetConfig, *, class_weights: Se
     weight = np.append(w_c, np.float32(0))[classes]  # class -1 finds the 0 at the end
     if config.w0 > 0:
         separation = separation_weight(objects, w0=config.w0, sigma=config.sigma, spacing=config.spacing)
-        weight += np.where(classes == 0, separation, np.float32(0))
-    by_depth = config.task == "objects" and config.separation == "depth"
-    return Target(classes, weight, object_depth(objects) if by_depth else None)
+        weight += np.where(ignored, np.float32(0), separation)
+    return Target(classes, weight)
 
 
 def unannotated(labels: NDArray[Any], config: TargetConfig) -> NDArray[np.bool_]:

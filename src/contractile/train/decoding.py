@@ -15,7 +15,7 @@ SHARES_OF_AN_OBJECT = (0.0, 0.02, 0.05, 0.1, 0.2)  # smaller things may be speck
 CANDIDATES: dict[str, tuple[float, ...]] = {
     "smooth": (0.5, 1.0, 1.5, 2.0),
     "core": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
-    "threshold": (0.3, 0.4, 0.5, 0.6, 0.7),
+    "threshold": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7),
 }
 TRIED = 1 + len(SHARES_OF_AN_OBJECT) + sum(map(len, CANDIDATES.values()))
 

@@ -19,6 +19,9 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
 # A step of rate 1 changes a matrix by 1 in all its directions; kernels take this many times the rate of the rest.
 KERNEL_RATE = 7.0
+# So does the last layer: under tied kernels it sees few features, and at the common rate more than two classes were not
+# told apart after hundreds of steps (docs/log.md).
+HEAD_RATE = 3.0
 
 
 def learning_rate(step: int, steps: int, config: OptimizerConfig) -> float:
@@ -29,6 +32,12 @@ def learning_rate(step: int, steps: int, config: OptimizerConfig) -> float:
     if config.schedule == "constant":
         return config.learning_rate
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """The rate of the next step, of which some groups of parameters take a multiple."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get("rate", 1.0)
 
 
 def make_optimizer(network: UNet, config: OptimizerConfig) -> torch.optim.Optimizer:
@@ -58,7 +67,12 @@ class Muon(torch.optim.AdamW):
     """
 
     def __init__(self, network: UNet, config: OptimizerConfig) -> None:
-        super().__init__(_groups(network, config), lr=config.learning_rate, betas=(config.momentum, 0.999))
+        head = list(network.head.parameters())
+        groups = _groups(network, config)
+        for group in groups:
+            group["params"] = [p for p in group["params"] if all(p is not own for own in head)]
+        groups.append({"params": head, "weight_decay": 0.0, "rate": HEAD_RATE})
+        super().__init__(groups, lr=config.learning_rate, betas=(config.momentum, 0.999))
         self._kernels = find_kernels(network)
 
     @torch.no_grad()

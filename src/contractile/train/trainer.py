@@ -34,7 +34,7 @@ from contractile.train.folder import (
     trace_provenance,
     write_history,
 )
-from contractile.train.optimizer import learning_rate, make_optimizer
+from contractile.train.optimizer import learning_rate, make_optimizer, set_rate
 from contractile.train.validation import Validation, defined_scores, steering_score
 from contractile.unet import UNet, fold
 
@@ -139,14 +139,12 @@ class Trainer:
     def take_step(self, batch: Batch) -> float:
         """One optimiser step; returns the loss."""
         self._class_scores.train()
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.step, self.recipe.steps or 0, self.recipe.optimizer)
+        set_rate(self.optimizer, learning_rate(self.step, self.recipe.steps or 0, self.recipe.optimizer))
         image, classes, weight = (self.fabric.to_device(part) for part in (batch.image, batch.classes, batch.weight))
-        depth = None if batch.depth is None else self.fabric.to_device(batch.depth)
         if image.ndim == 4:
             image = image.contiguous(memory_format=torch.channels_last)
         scores = self._class_scores(image)  # (B, C, *tile) -> (B, K, *core)
-        loss = combined(scores.float(), classes, weight=weight, depth=depth, config=self.recipe.loss)
+        loss = combined(scores.float(), classes, weight=weight, config=self.recipe.loss)
         self.optimizer.zero_grad()
         self.fabric.backward(loss)
         self.optimizer.step()

@@ -21,6 +21,7 @@ from contractile.train.decoding import TRIED, choose_decoding
 
 # Validation during the run looks at this many images, evenly spaced; the last one looks at all.
 VALIDATED_IMAGES = 12
+DECODED_IMAGES = 48  # that choose the decoding
 VALIDATION_SCORES = {
     "binary": ("iou", "dice", "pixel_error", "rand_error", "v_rand", "v_info"),
     "classes": ("iou", "dice"),
@@ -35,12 +36,8 @@ class Validation:
 
     def __init__(self, recipe: Recipe, examples: Sequence[Example]) -> None:
         self.recipe, self.examples = recipe, list(examples)
-        self._every = math.ceil(len(self.examples) / VALIDATED_IMAGES)
-
-    @property
-    def some(self) -> list[Example]:
-        """Those that are looked at during the run."""
-        return self.examples[:: self._every]
+        self.some = self.examples[:: math.ceil(len(self.examples) / VALIDATED_IMAGES)]  # looked at during the run
+        self._decoded = slice(None, None, math.ceil(len(self.examples) / DECODED_IMAGES))
 
     def predictor(self, model: Model) -> Predictor:
         return Predictor(model, engine=EngineConfig(device=self.recipe.device, precision="float32"))
@@ -69,12 +66,12 @@ class Validation:
         )
 
     def choose_decoding(self, maps: Maps) -> Decoding:
-        """What does best on some of the images, of all of which `maps` are the probabilities."""
+        """What does best on the images (of very many, some of them), of all of which `maps` are the probabilities."""
         recipe = self.recipe
         if recipe.targets.task != "objects":
             return Decoding()
-        truths = [_scored_labels(example.labels, recipe.targets) for example in self.some]
-        return choose_decoding(maps[:: self._every], truths, score=recipe.score, dims=recipe.network.dims)
+        truths = [_scored_labels(example.labels, recipe.targets) for example in self.examples[self._decoded]]
+        return choose_decoding(maps[self._decoded], truths, score=recipe.score, dims=recipe.network.dims)
 
     def measure_seconds(self, model: Model) -> float:
         """How long all validation of a run will take, from that of one image: what is done once, and for each image."""
@@ -90,7 +87,7 @@ class Validation:
         first, image, scoring = np.diff(times)
         looks = self.recipe.validations + 1  # the last of them at all images
         images = self.recipe.validations * len(self.some) + len(self.examples)
-        tried = TRIED * len(self.some) if self.recipe.targets.task == "objects" else 0
+        tried = TRIED * len(self.examples[self._decoded]) if self.recipe.targets.task == "objects" else 0
         return float(looks * max(0.0, first - image) + images * (image + scoring) + tried * scoring)
 
 
