@@ -14,6 +14,7 @@ from contractile.targets import (
     TargetConfig,
     class_balance,
     connected,
+    find_cores,
     make_target,
     separate,
     separation_weight,
@@ -93,6 +94,66 @@ def test_objects_apart_stay_as_they_are():
     labels = np.array([[1, 1, 0, 2], [1, 1, 0, 2], [0, 0, 0, 0], [3, 3, 3, 3]], np.int32)
     assert (separate(labels) == labels).all()
     assert (separate(labels.astype(np.uint8)) == labels).all()
+
+
+# cores
+
+
+def in_one_piece(labels):
+    """Labels with the first piece of each object only."""
+    out = np.zeros_like(labels)
+    for value in np.unique(labels[labels > 0]):
+        out[ndimage.label(labels == value)[0] == 1] = value
+    return out
+
+
+@given(labellings)
+@quick
+def test_no_two_cores_touch_and_each_is_in_one_piece(labels):
+    cores = find_cores(labels)
+    assert cores.dtype == np.int32
+    assert ((cores == 0) | (cores == labels)).all()
+    for value in np.unique(cores[cores > 0]):
+        inside = cores == value
+        assert ndimage.label(inside)[1] == 1
+        assert not (ndimage.binary_dilation(inside) & (cores > 0) & ~inside).any()
+
+
+@given(labellings)
+@quick
+def test_an_object_that_touches_nothing_is_all_core(labels):
+    labels = in_one_piece(np.maximum(labels, 0))
+    cores = find_cores(labels)
+    for value in np.unique(labels[labels > 0]):
+        inside = labels == value
+        if not (ndimage.binary_dilation(inside) & (labels > 0) & ~inside).any():
+            assert (cores[inside] == value).all()
+
+
+def test_what_is_left_of_two_rectangles_a_line_and_a_cut_off_end():
+    labels = np.array([[1, 1, 1, 2, 2, 2], [3, 3, 3, 3, 3, 3], [4, 4, 4, 4, 4, 0]], np.int32)
+    assert find_cores(labels).tolist() == [[0, 0, 0, 0, 0, 0], [3, 3, 3, 3, 3, 3], [0, 0, 0, 0, 0, 0]]
+    wide = np.repeat(labels, 2, axis=0)
+    assert find_cores(wide).tolist() == [
+        [1, 1, 1, 0, 2, 2],
+        [1, 1, 1, 0, 2, 2],
+        [0, 0, 0, 0, 0, 0],
+        [3, 3, 3, 3, 3, 3],
+        [0, 0, 0, 0, 0, 0],
+        [4, 4, 4, 4, 4, 0],
+    ]
+    bent = np.array([[1, 0, 1], [1, 1, 1], [2, 0, 0]], np.int32)
+    assert find_cores(bent).tolist() == [[0, 0, 1], [0, 1, 1], [2, 0, 0]]
+
+
+def test_of_objects_where_they_touch_is_a_class_of_its_own():
+    labels = np.array([[0, 1, 1, 2, 2, 0], [0, 1, 1, 2, 2, -1]], np.int32)
+    target = make_target(labels, TargetConfig(separation="contact", w0=10, sigma=5, balance=False))
+    assert target.classes.tolist() == [[0, 1, 1, 2, 1, 0], [0, 1, 1, 2, 1, -1]]
+    between = 1 + 10 * math.exp(-(2**2) / 50)
+    assert target.weight[:, 3].tolist() == pytest.approx([between, between])
+    assert target.weight[1].tolist()[1:3] == [1, 1]
+    assert target.weight[1, 5] == 0
 
 
 # the weight between objects

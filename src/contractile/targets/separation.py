@@ -35,10 +35,11 @@ def separate(labels: NDArray[Any]) -> NDArray[np.int32]:
 
 
 def find_cores(labels: NDArray[Any]) -> NDArray[np.int32]:
-    """Labels (*S) of which the cores are left: no two of them touch, and none is in two pieces (4 neighbours, 6 in 3-D).
+    """Labels (*S) of which the cores are left: no two touch, and each is in one piece (4 neighbours, 6 in 3-D).
 
     A pixel is cleared when the one before it along an axis belongs to another object. An object of which that would
-    leave nothing keeps all its pixels, and what touches it gives way. Of an object in pieces the largest is the core.
+    leave nothing keeps its pixels instead, but for those that touch such an object before it, and others give way.
+    Of an object in pieces the largest is the core. Only of objects in a crowd of very thin ones nothing can be left.
     """
     check_labels(labels)
     cores = labels.astype(np.int32)
@@ -47,9 +48,11 @@ def find_cores(labels: NDArray[Any]) -> NDArray[np.int32]:
         cores[here][(labels[here] != labels[there]) & (labels[here] > 0) & (labels[there] > 0)] = 0
     lost = (labels > 0) & ~np.isin(labels, cores[cores > 0])
     cores[lost] = labels[lost]
-    for step in (*_along_axes(labels.ndim, -1), *_along_axes(labels.ndim, 1)) if lost.any() else ():
-        here, there = neighbours(labels.shape, step)
-        cores[here][lost[there] & ~lost[here]] = 0
+    for before in (-1, 1) if lost.any() else ():
+        for step in _along_axes(labels.ndim, before):
+            here, there = neighbours(labels.shape, step)
+            gives_way = lost[there] & (labels[here] != labels[there]) & (~lost[here] | (before < 0))
+            cores[here][gives_way] = 0
     return _largest_pieces(cores)
 
 
@@ -61,12 +64,12 @@ def _along_axes(dims: int, step: int) -> list[tuple[int, ...]]:
 def _largest_pieces(labels: NDArray[np.int32]) -> NDArray[np.int32]:
     """Labels (*S), no two of which touch, without all but the largest piece of each."""
     pieces = connected(labels > 0)
-    sizes, owner = np.bincount(pieces.ravel()), np.zeros(pieces.max(initial=0) + 1, np.int32)
+    owner = np.zeros(pieces.max(initial=0) + 1, np.int32)
     owner[pieces.ravel()] = renumber(labels).ravel()
+    by_size = 1 + np.argsort(np.bincount(pieces.ravel())[1:], kind="stable")
     largest = np.zeros(owner.max(initial=0) + 1, np.int64)
-    np.maximum.at(largest, owner[1:], sizes[1:])
-    kept = sizes == largest[owner]
-    kept[0] = False
+    largest[owner[by_size]] = by_size  # the last of several stays
+    kept = np.isin(np.arange(len(owner)), largest[1:])
     return np.where(kept[pieces], labels, 0)
 
 
