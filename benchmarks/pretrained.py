@@ -5,7 +5,7 @@
 
 The validation images of the dataset, which training never saw, are scored as they are, then shrunk and enlarged: with
 the network used as it is, with the diameter known, and with the diameter estimated image by image. `--write` puts the
-model, with what was measured on its card, into the package.
+model, with what was measured on its card, into the package. Kernels are stored, and measured, in half precision.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import contractile  # noqa: F401  sets how threads wait, before PyTorch starts t
 
 # isort: split
 import numpy as np
+import torch
 from accuracy import SCORES, value
 from scipy import ndimage
 
@@ -46,6 +47,8 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="put the model into the package")
     arguments = parser.parse_args()
     model, data = load(arguments.run / "run"), arguments.run / "data"
+    set_kernels(model, torch.float16)
+    set_kernels(model, torch.float32)
     images = [read(source).pixels for source in find(data / "test_images")]
     truths = [read_labels(source.path) for source in find(data / "test_labels")]
     print(f"| magnification (AP at IoU {LEVELS}) | {' | '.join(WAYS)} |\n|--:|---|---|---|")
@@ -58,8 +61,15 @@ def main() -> None:
     if arguments.write:
         path = PRETRAINED_FOLDER / "nuclei.safetensors"
         path.parent.mkdir(exist_ok=True)
+        set_kernels(model, torch.float16)
         save(finished(model, data, found[1.0][2]), path)
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+
+
+def set_kernels(model: Model, precision: torch.dtype) -> None:
+    for parameter in model.network.parameters():
+        if parameter.ndim > 1:
+            parameter.data = parameter.data.to(precision)
 
 
 def rescale(image: Any, truth: Any, magnification: float) -> tuple[Any, Any]:

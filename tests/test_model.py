@@ -106,3 +106,14 @@ def test_weights_that_are_not_those_of_the_card(model, tmp_path):
     save(Model(model.network, card), tmp_path / "m.safetensors")
     with pytest.raises(ValueError, match=r"does not hold the network on its card \(.*\); train it again"):
         load(tmp_path / "m.safetensors")
+
+
+def test_kernels_kept_in_half_precision_are_read_as_float32(model, tmp_path):
+    before = {name: value.clone() for name, value in model.network.state_dict().items()}
+    for parameter in model.network.parameters():
+        if parameter.ndim > 1:
+            parameter.data = parameter.data.half()
+    save(model, tmp_path / "half.safetensors")
+    for name, value in load(tmp_path / "half.safetensors").network.state_dict().items():
+        assert value.dtype == before[name].dtype
+        torch.testing.assert_close(value, before[name], rtol=1e-3, atol=1e-6)

@@ -26,8 +26,8 @@ def flood(levels: Any, labels: Any) -> Any:
     """Grow the labels (Z, Y, X) over all pixels of level >= 0 that they reach, lowest levels first, in place.
 
     A watershed with one queue per level instead of one sorted queue (Meyer 1991), so that the time is in proportion
-    to the pixels. Whoever comes to a pixel first has it; among equals, whoever
-    was in the queue first, and of labels those later in scan order: targets take what is between cores from these.
+    to the pixels. Whoever comes to a pixel first has it; among equals, whoever was in the queue first, and of labels
+    those later in scan order: targets take what is between cores from these.
     """
     depth, height, width = levels.shape
     flat, owner = levels.reshape(-1), labels.reshape(-1)

@@ -22,7 +22,7 @@ class OptimizerConfig(BaseModel):
 
     kind: Literal["sgd", "adamw", "muon"] = "muon"
     learning_rate: float = Field(
-        default=3e-3, gt=0, description="the largest; kernels take several times this under Muon"
+        default=3e-3, gt=0, description="the largest; under Muon kernels and the last layer take several times this"
     )
     momentum: float = Field(default=0.9, ge=0, lt=1, description="of SGD and Muon; the first-moment decay of AdamW")
     weight_decay: float = Field(default=1e-2, ge=0, description="a step shrinks weights by this times their rate")

@@ -50,7 +50,8 @@ def _describe_model(card: ModelCard) -> tuple[tuple[str, str], ...]:
     ]
     if card.task == "objects":
         least = f", of at least {decoding.min_size} pixels" if decoding.min_size else ""
-        rows.append(("objects", f"connected where the probability exceeds {decoding.threshold:g}{least}"))
+        around = f", around cores where that of class 1 exceeds {decoding.core:g}" if network.classes > 2 else ""
+        rows.append(("objects", f"connected where the probability exceeds {decoding.threshold:g}{around}{least}"))
     return tuple(rows)
 
 
