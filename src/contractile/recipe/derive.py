@@ -71,8 +71,15 @@ def _default(seen: Survey, dims: Literal[2, 3], changes: Mapping[str, Any]) -> R
     symmetry: Literal["none", "square"] = "none" if short else "square"
     asked_symmetry = changes.get("network", {}).get("symmetry", symmetry)
     return Recipe(
-        # Few steps go further with free kernels and small batches (docs/log.md).
-        network=UNetConfig(dims=dims, width=32 if fast else 16, depth=depth, symmetry=symmetry),
+        # Few steps go further with free kernels and small batches. Tied ones leave the last layer few features, and
+        # more where it sees what surrounds a pixel (docs/log.md).
+        network=UNetConfig(
+            dims=dims,
+            width=32 if fast else 16,
+            depth=depth,
+            symmetry=symmetry,
+            head_kernel=3 if asked_symmetry == "square" else 1,
+        ),
         samples=SampleConfig(
             tile=tile,
             core=tile,

@@ -49,10 +49,10 @@ class UNetConfig(BaseModel):
                 f"sigmoid must be true exactly when classes is 1, got sigmoid={self.sigmoid} with "
                 f"classes={self.classes}; use classes=2 for a soft-max, or sigmoid=True for one channel"
             )
-        if self.symmetry == "square" and (self.width % ORBIT or self.head_kernel != 1):
+        if self.symmetry == "square" and self.width % ORBIT:
             raise ValueError(
-                f"symmetry square needs a width that is a multiple of {ORBIT} and head_kernel 1, got width "
-                f"{self.width} and head_kernel {self.head_kernel}; use width {max(1, self.width // ORBIT) * ORBIT}"
+                f"symmetry square needs a width that is a multiple of {ORBIT}, got width {self.width}; "
+                f"use width {max(1, self.width // ORBIT) * ORBIT}"
             )
 
     @classmethod

@@ -5,14 +5,15 @@ orbits to orbits is one free kernel per pair, seen in eight poses: with g, h sym
 
     expanded[(o, g), (i, h)](d) = free[o, i, g^-1 h](g^-1 d)
 
-so that turning or mirroring the input turns or mirrors every map and permutes its orbit, and the class scores,
-which weigh the members of an orbit alike, simply turn along. The expansion is a parametrization of ordinary layers:
-folded away, an ordinary `UNet` remains.
+so that turning or mirroring the input turns or mirrors every map and permutes its orbit. The class scores simply turn
+along: their kernel is the mean of a free one's poses, which for one pixel weighs the members of an orbit alike. The
+expansion is a parametrization of ordinary layers: folded away, an ordinary `UNet` remains.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -115,25 +116,39 @@ class TiedKernel(nn.Module):
 
 
 class _Repeat(nn.Module):
-    """One value per orbit, repeated over its members along an axis: biases, norms, the head's weights."""
-
-    def __init__(self, axis: int = 0) -> None:
-        super().__init__()
-        self._axis = axis
+    """One value per orbit, repeated over its members: biases and norms."""
 
     def forward(self, free: Tensor) -> Tensor:
-        return free.repeat_interleave(ORBIT, dim=self._axis)
+        return free.repeat_interleave(ORBIT)
 
     def right_inverse(self, expanded: Tensor) -> Tensor:
-        first = torch.arange(0, expanded.shape[self._axis], ORBIT, device=expanded.device)
-        return expanded.index_select(self._axis, first)
+        return expanded[::ORBIT].clone()
+
+
+class _Average(nn.Module):
+    """The head's kernel (K, 8 I, *k), which no pose changes: that of a free one (K, I, 8, *k), over all poses.
+
+    The sum over the eight poses is divided by sqrt(8), not 8, so that initial weights keep their variance.
+    """
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self._tied = TiedKernel(weight, orbits_in=True, transposed=False)
+
+    def forward(self, free: Tensor) -> Tensor:
+        outs, ins, members, *kernel = free.shape
+        poses = self._tied.expand(free).reshape(outs, ORBIT, ins * members, *kernel)
+        return poses.sum(dim=1) / math.sqrt(ORBIT)
+
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        return weight.reshape(weight.shape[0], -1, ORBIT, *weight.shape[2:]).clone()
 
 
 def tie(network: nn.Module, *, first: nn.Module, head: nn.Module) -> None:
     """Tie every layer of a network in place; `first` sees the image, `head` gives the class scores."""
     for layer in list(network.modules()):
         if layer is head:
-            parametrize.register_parametrization(layer, "weight", _Repeat(axis=1))
+            parametrize.register_parametrization(layer, "weight", _Average(layer.weight))
         elif isinstance(layer, CONVOLUTIONS + TRANSPOSED):
             kernel = TiedKernel(layer.weight, orbits_in=layer is not first, transposed=isinstance(layer, TRANSPOSED))
             parametrize.register_parametrization(layer, "weight", kernel)
