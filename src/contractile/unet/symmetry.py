@@ -147,7 +147,7 @@ class _Average(nn.Module):
 def tie(network: nn.Module, *, first: nn.Module, head: nn.Module) -> None:
     """Tie every layer of a network in place; `first` sees the image, `head` gives the class scores."""
     for layer in list(network.modules()):
-        if layer is head:
+        if layer is head and isinstance(layer, CONVOLUTIONS):
             parametrize.register_parametrization(layer, "weight", _Average(layer.weight))
         elif isinstance(layer, CONVOLUTIONS + TRANSPOSED):
             kernel = TiedKernel(layer.weight, orbits_in=layer is not first, transposed=isinstance(layer, TRANSPOSED))
