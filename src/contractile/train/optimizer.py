@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,8 +19,8 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
 # A step of rate 1 changes a matrix by 1 in all its directions; kernels take this many times the rate of the rest.
 KERNEL_RATE = 7.0
-# So does the last layer: under tied kernels it sees few features, and at the common rate more than two classes were not
-# told apart after hundreds of steps (docs/log.md).
+# The last layer takes this many times that rate: under tied kernels it sees few features, and at the common rate it had
+# not told three classes apart after hundreds of steps (docs/log.md).
 HEAD_RATE = 3.0
 
 
@@ -45,15 +45,18 @@ def make_optimizer(network: UNet, config: OptimizerConfig) -> torch.optim.Optimi
     if config.kind == "muon":
         return Muon(network, config)
     if config.kind == "sgd":
-        return torch.optim.SGD(_groups(network, config), lr=config.learning_rate, momentum=config.momentum)
-    return torch.optim.AdamW(_groups(network, config), lr=config.learning_rate, betas=(config.momentum, 0.999))
+        return torch.optim.SGD(_groups(network.parameters(), config), lr=config.learning_rate, momentum=config.momentum)
+    return torch.optim.AdamW(
+        _groups(network.parameters(), config), lr=config.learning_rate, betas=(config.momentum, 0.999)
+    )
 
 
-def _groups(network: UNet, config: OptimizerConfig) -> list[dict[str, Any]]:
+def _groups(parameters: Iterable[Tensor], config: OptimizerConfig) -> list[dict[str, Any]]:
     """Weights decay; biases and normalisation do not."""
+    every = list(parameters)
     return [
-        {"params": [p for p in network.parameters() if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in network.parameters() if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in every if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in every if p.ndim <= 1], "weight_decay": 0.0},
     ]
 
 
@@ -68,10 +71,8 @@ class Muon(torch.optim.AdamW):
 
     def __init__(self, network: UNet, config: OptimizerConfig) -> None:
         head = list(network.head.parameters())
-        groups = _groups(network, config)
-        for group in groups:
-            group["params"] = [p for p in group["params"] if all(p is not own for own in head)]
-        groups.append({"params": head, "weight_decay": 0.0, "rate": HEAD_RATE})
+        others = (p for name, p in network.named_parameters() if not name.startswith("head."))
+        groups = [*_groups(others, config), {"params": head, "weight_decay": 0.0, "rate": HEAD_RATE}]
         super().__init__(groups, lr=config.learning_rate, betas=(config.momentum, 0.999))
         self._kernels = find_kernels(network)
 
