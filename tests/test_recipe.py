@@ -1,5 +1,7 @@
 """Recipes: derived from data, changed by a file, written and read back, refused in one line."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -113,17 +115,27 @@ def test_what_is_rare_is_looked_for():
     assert derive([discs(45)], {}).samples.focus == 0
 
 
-def test_few_passes_over_many_images_vary_them_less():
-    few, many = [discs(20)], [discs(20)] * 2000
+def test_the_more_often_images_are_seen_the_more_samples_vary():
+    images = [discs(20)] * 100  # of 300 x 300 pixels: a pass takes 34 steps
     upright = {"rotation": 0.0, "quarter_turns": True}  # kernels that are tied see to the rest
-    full, mild = (one.model_copy(update=upright) for one in (AugmentConfig(), AugmentConfig.mild()))
-    assert derive(few, {"device": "cpu"}).samples.augment == full
-    assert derive(many, {"device": "cpu"}).samples.augment == mild
-    assert derive(many, {"device": "cpu", "steps": 100_000}).samples.augment == full
-    assert derive(few, {"device": "cpu", "minutes": 1}).samples.augment == AugmentConfig()  # free kernels
-    for minutes, symmetry, varied in ((10, "none", AugmentConfig()), (1, "square", full)):
-        asked = {"device": "cpu", "minutes": minutes, "network": {"symmetry": symmetry}}
-        assert derive(few, asked).samples.augment == varied
+    few, some, many = (
+        derive(images, {"device": "cpu", "steps": steps}).samples.augment for steps in (100, 1000, 10_000)
+    )
+    assert few == AugmentConfig.mild().model_copy(update=upright)
+    assert some == AugmentConfig().model_copy(update=upright)
+    assert many == AugmentConfig()
+    free = derive(images, {"device": "cpu", "steps": 1000, "network": {"symmetry": "none"}})
+    assert free.samples.augment == AugmentConfig()
+
+
+def test_a_faster_processor_sees_images_more_often(monkeypatch):
+    augment = {}
+    for precision in ("float32", "bfloat16"):
+        monkeypatch.setattr(
+            sys.modules["contractile.recipe.derive"], "native_precision", lambda device, found=precision: found
+        )
+        augment[precision] = derive([discs(20)] * 100, {"device": "cpu", "minutes": 10}).samples.augment
+    assert (augment["float32"].quarter_turns, augment["bfloat16"].quarter_turns) == (True, False)
 
 
 def test_the_task_can_be_told():

@@ -14,6 +14,7 @@ import torch
 
 from contractile.augment import AugmentConfig
 from contractile.dataset import Example, SampleConfig
+from contractile.engine import find_device, native_precision
 from contractile.recipe.changes import NAMES, apply_changes
 from contractile.recipe.recipe import OptimizerConfig, Recipe
 from contractile.recipe.survey import Survey, survey
@@ -28,8 +29,10 @@ DEPTHS = {2: (3, 4, 5), 3: (2, 3, 4)}
 SEEN_STRUCTURES = 2.0  # the field of view in structures: the whole of one, wherever in it a pixel lies
 STEP_PIXELS = {2: 4 * 256**2, 3: 2 * 64**3}  # of one optimiser step: what a laptop does in under a second
 LARGEST_BATCH = 16
-TILES_PER_SECOND = {"cpu": 8.0, "cuda": 100.0}  # of 256 x 256: roughly, to tell few passes from many
-MANY_PASSES = 5.0
+# Of 256 x 256, roughly, to tell few passes over the images from many: two cores, with and without bfloat16, and a GPU.
+TILES_PER_SECOND = {"float32": 4.0, "bfloat16": 16.0, "cuda": 100.0}
+VARIED_PASSES = 5.0  # from which on samples vary fully, and
+TURNED_PASSES = 30.0  # from which on they turn to any angle though kernels are tied
 RARE = 0.1
 W0 = {"classes": 5.0, "objects": 10.0}
 FOCUS = 0.33
@@ -62,7 +65,7 @@ def derive(examples: Sequence[Example], changes: Mapping[str, Any]) -> Recipe:
 
 def _default(seen: Survey, dims: Literal[2, 3], changes: Mapping[str, Any]) -> Recipe:
     """Padded network with batch norm, Muon and a cosine; the rest follows data, device and budget."""
-    fast = _kind(str(changes.get("device", "auto"))) == "cuda"
+    fast = _device(changes).type == "cuda"
     short = not fast and _minutes(changes) < SHORT_MINUTES and "steps" not in changes
     depth = _depth(seen.largest, dims)
     tile = _tile(seen.shape, UNetConfig(dims=dims, depth=depth))
@@ -120,12 +123,15 @@ def _tile(shape: Sequence[int], network: UNetConfig) -> tuple[int, ...]:
 
 
 def _augment(passes: float, symmetry: str) -> AugmentConfig:
-    """How samples vary: little where few are seen twice, and never to any angle where kernels are tied.
+    """How samples vary: little where few are seen twice, and by quarter turns alone where kernels are tied.
 
-    A network that turns with the image by quarters learns faster from images that are upright (docs/log.md).
+    A network that turns with the image by quarters learns faster from images that are upright. Other angles make its
+    outlines more exact once it has seen each image often (docs/log.md).
     """
-    varied = AugmentConfig() if passes >= MANY_PASSES else AugmentConfig.mild()
-    return varied.model_copy(update={"rotation": 0.0, "quarter_turns": True}) if symmetry == "square" else varied
+    varied = AugmentConfig() if passes >= VARIED_PASSES else AugmentConfig.mild()
+    if symmetry == "none" or passes >= TURNED_PASSES:
+        return varied
+    return varied.model_copy(update={"rotation": 0.0, "quarter_turns": True})
 
 
 def _passes(seen: Survey, dims: int, changes: Mapping[str, Any]) -> float:
@@ -133,7 +139,9 @@ def _passes(seen: Survey, dims: int, changes: Mapping[str, Any]) -> float:
     if changes.get("steps"):
         pixels = float(changes["steps"]) * STEP_PIXELS[dims]
     else:
-        pixels = 60 * _minutes(changes) * TILES_PER_SECOND[_kind(str(changes.get("device", "auto")))] * 256**2
+        device = _device(changes)
+        speed = "cuda" if device.type == "cuda" else native_precision(device)
+        pixels = 60 * _minutes(changes) * TILES_PER_SECOND[speed] * 256**2
     return pixels / max(1, seen.area)
 
 
@@ -141,8 +149,8 @@ def _minutes(changes: Mapping[str, Any]) -> float:
     return float(changes.get("minutes") or DEFAULT_MINUTES)
 
 
-def _kind(device: str) -> Literal["cpu", "cuda"]:
-    return "cuda" if device.startswith("cuda") or (device == "auto" and torch.cuda.is_available()) else "cpu"
+def _device(changes: Mapping[str, Any]) -> torch.device:
+    return find_device(str(changes.get("device", "auto")))
 
 
 def explain(seen: Survey, recipe: Recipe) -> tuple[str, str]:
@@ -162,7 +170,7 @@ def explain(seen: Survey, recipe: Recipe) -> tuple[str, str]:
     focus = f", {samples.focus:.0%} of them around rare pixels" if samples.focus else ""
     varied = "full" if samples.augment.elastic_std == AugmentConfig().elastic_std else "mild"
     chosen = (
-        f"recipe {recipe.base} for {budget} on {_kind(recipe.device)}: depth {network.depth} sees "
+        f"recipe {recipe.base} for {budget} on {find_device(recipe.device).type}: depth {network.depth} sees "
         f"{network.receptive_field} pixels ({sees:.1f} structures), width {network.width}{tied}; "
         f"batches of {samples.batch} x {tile}{focus}, {varied} augmentation"
     )
