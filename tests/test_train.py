@@ -327,3 +327,16 @@ def test_a_run_goes_on_with_the_data_it_began_with(folder):
         ValueError, match=r"must be those that the run began with \(SHA-256 .*\), got others .*; give the"
     ):
         train(folder / "images", folder / "labels", out=folder / "run", resume=True)
+
+
+def test_the_norms_of_the_model_are_measured_on_samples(folder, monkeypatch):
+    measured = []
+    monkeypatch.setattr(
+        sys.modules["contractile.train.trainer"],
+        "measure_statistics",
+        lambda network, images, *, shared: measured.append((len(list(images)), shared)),
+    )
+    run(folder)
+    run(folder, "without", network={**TINY["network"], "norm": "none"})
+    run(folder, "tied", network={"width": 8, "depth": 2, "symmetry": "square"}, steps=40)
+    assert measured == [(2, False), (0, False), (5, True)]

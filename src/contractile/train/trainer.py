@@ -34,6 +34,7 @@ from contractile.train.folder import (
     trace_provenance,
     write_history,
 )
+from contractile.train.norms import measure_statistics
 from contractile.train.optimizer import learning_rate, make_optimizer, set_rate
 from contractile.train.validation import Validation, defined_scores, steering_score
 from contractile.unet import UNet, fold
@@ -44,6 +45,8 @@ MEASURED_STEPS = 6
 FEW_STEPS = 20
 CHANCE = 0.01  # by which scores on few images differ for no reason (docs/log.md)
 CALIBRATED_IMAGES = 8  # show int8 what activations to expect
+NORM_BATCHES = 30  # at most, that the statistics of the final network are measured on; of few steps a tenth
+FORWARD = 1 / 3  # of the time of a step
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,8 @@ class Trainer:
         self.step = 0
         a_step = median(times[1:])
         left = seconds - (time.monotonic() - started) - validating
-        steps = max(1, int(left / a_step))
+        steps = int(left / a_step)
+        steps = max(1, steps - math.ceil(FORWARD * self._norm_batches(steps)))
         logger.info("%.2f s a step, %.0f s for all validation: %d steps", a_step, validating, steps)
         if steps < FEW_STEPS:
             logger.warning(
@@ -181,6 +185,7 @@ class Trainer:
         """The network that was kept, scored on all validation images, and its card completed with the scores."""
         self.fabric.barrier()
         kept, validation = load(self.folder / MODEL_FILE), self.validation
+        self._measure_norms(kept.network)
         predictor = validation.predictor(kept)
         maps = [predictor.probabilities(example.pixels) for example in validation.examples]
         card = kept.card.model_copy(update={"decoding": validation.choose_decoding(maps)})
@@ -192,6 +197,18 @@ class Trainer:
         if self.fabric.is_global_zero:
             save(model, self.folder / MODEL_FILE)
         return Run(self.folder, self.recipe, model, evaluation, self.history, validation.examples)
+
+    def _measure_norms(self, network: UNet) -> None:
+        """Give a finished network the statistics of many samples, as it met them in training."""
+        device = self.fabric.device
+        numbers = range(self._norm_batches(self.step))
+        images = (self.samples.batch(number).image.to(device) for number in numbers)
+        with self.fabric.autocast():
+            measure_statistics(network.to(device), images, shared=self.recipe.network.symmetry == "square")
+        network.cpu()
+
+    def _norm_batches(self, steps: int) -> int:
+        return min(NORM_BATCHES, 1 + steps // 10) if self.recipe.network.norm == "batch" else 0
 
     def _model(self, scores: dict[str, float]) -> Model:
         """The network as it stands, as an ordinary one."""

@@ -7,3 +7,4 @@ from contractile.unet.kernels import find_kernels as find_kernels
 from contractile.unet.network import UNet as UNet
 from contractile.unet.network import UNetConfig as UNetConfig
 from contractile.unet.network import fold as fold
+from contractile.unet.symmetry import share_statistics as share_statistics
