@@ -1,6 +1,7 @@
 """Recipes: derived from data, changed by a file, written and read back, refused in one line."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,6 +35,14 @@ def test_a_recipe_fits_the_data():
     assert derive(examples((100, 400)), {}).samples.tile == (96, 256)
     assert derive(examples((40, 64, 64)), {}).network.dims == 3
     assert derive(examples(), {"base": "paper", "steps": 3}).network.width == 64
+
+
+@pytest.mark.parametrize("path", sorted(Path(__file__).parents[1].glob("recipes/*.toml")), ids=lambda path: path.stem)
+def test_every_published_recipe_holds_for_numbered_objects(path):
+    asked = read_recipe(path)
+    recipe = derive([discs(20)] * 2, asked)
+    assert recipe.score == asked.get("score", "pq")
+    assert recipe.minutes == asked.get("minutes", 10)
 
 
 def discs(radius, count=9, shape=(300, 300), seed=0):
