@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="such as loss.dice=1")
     parser.add_argument("--validate", action="store_true", help="score the last fifth of the training part instead")
     parser.add_argument("--sections", type=int, default=24, help="isbi2012: learn from this many sections only")
-    parser.add_argument("--tta", action="store_true", help="average over mirrored and turned copies")
+    parser.add_argument("--tta", action="store_true", help="average over mirrored or turned copies")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--dry", action="store_true", help="print the row instead of adding it to RESULTS.md")
@@ -145,7 +145,7 @@ def describe_row(
     source = card.provenance
     data = data_name(arguments)
     cells: dict[str, Any] = {
-        "data": f"{data}, 8 views averaged" if arguments.tta else data,
+        "data": f"{data}, views averaged" if arguments.tta else data,
         "recipe": recipe_name(arguments),
         "minutes": f"{arguments.minutes:g}" if arguments.minutes else "-",
         "steps": source["steps"],

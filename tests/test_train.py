@@ -338,5 +338,6 @@ def test_the_norms_of_the_model_are_measured_on_samples(folder, monkeypatch):
     )
     run(folder)
     run(folder, "without", network={**TINY["network"], "norm": "none"})
-    run(folder, "tied", network={"width": 8, "depth": 2, "symmetry": "square"}, steps=40)
+    tied = run(folder, "tied", network={"width": 8, "depth": 2, "symmetry": "square"}, steps=40)
     assert measured == [(2, False), (0, False), (5, True)]
+    assert (tied.model.card.network.symmetry, tied.model.card.symmetry) == ("none", "square")  # folded, and it says so

@@ -84,7 +84,9 @@ def predict(
     images: Annotated[list[str], typer.Argument(help="folders, globs, files or stacks")],
     out: Annotated[Path, typer.Option(help="folder for the results")],
     save: Annotated[str, typer.Option(help="any of labels,probabilities,overlay,objects")] = "labels",
-    tta: Annotated[bool, typer.Option("--tta", help="average over mirrored and turned copies (8 x slower)")] = False,
+    tta: Annotated[
+        bool, typer.Option("--tta", help="average over mirrored or turned copies (5 to 8 x slower)")
+    ] = False,
     engine: Annotated[str, typer.Option(help="auto, torch or openvino")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, float32, bfloat16 or int8")] = "auto",
     tile: Annotated[Optional[int], typer.Option(help="side of a tile in pixels [fits memory]")] = None,  # noqa: UP045

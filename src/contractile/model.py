@@ -29,6 +29,9 @@ class ModelCard(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     network: UNetConfig
+    symmetry: Literal["none", "square"] = Field(
+        default="none", description="square: kernels were tied, so that outputs turn and mirror along with the image"
+    )
     description: str = Field(default="", description="what it is for, what it learned from, and its limits")
     task: Literal["classes", "objects"] = "classes"
     class_values: tuple[int, ...] = Field(

@@ -23,6 +23,7 @@ from contractile.instances import decode_objects, inside_probability
 from contractile.model import Model, ModelCard
 from contractile.model import load as load_model
 from contractile.predict.scaling import LARGEST_SCALE, SAME_SIZE, estimate_diameter, resample, scaled_shape
+from contractile.predict.views import views
 from contractile.tiles import Tile, cut, paste, plan
 
 logger = logging.getLogger(__name__)
@@ -105,31 +106,30 @@ class Predictor:
     ) -> Probabilities:
         """Class probabilities (K, *S) of an image (C, *S) or, with one channel, (*S), of any size.
 
-        `tta` averages over all flips, and quarter turns of the last two axes (eight views in 2-D; the
-        paper averaged seven rotations). `progress(done, total)` is called after each tile. The network sees the
-        image resampled (and then held in memory as a whole) by `scale`, that of `scale(image)` unless given. Raises
+        `tta` averages over mirrored and turned copies, eight in 2-D; for kernels tied under these symmetries, which
+        would give eight times the same, over copies turned by 0, 30 and 60 degrees (the paper averaged seven
+        rotations). `progress(done, total)` is called after each tile. The network sees the image resampled by `scale`,
+        that of `scale(image)` unless given. Resampled and turned images are held in memory as a whole. Raises
         ValueError when channels or axes do not fit the model.
         """
         pixels = self._canonical(image)
         scale = self.scale(pixels) if scale is None else scale
         if scale == 1:
-            return self._views(pixels, tta, progress)
+            return self._averaged(pixels, tta, progress)
         scaled = resample(pixels, scaled_shape(pixels.shape[1:], scale))
-        return resample(self._views(scaled, tta, progress), pixels.shape[1:])
+        return resample(self._averaged(scaled, tta, progress), pixels.shape[1:])
 
-    def _views(self, pixels: Any, tta: bool, progress: Progress | None) -> Probabilities:
-        """Probabilities of an image as it is, or the mean over its mirrored and turned copies."""
+    def _averaged(self, pixels: Any, tta: bool, progress: Progress | None) -> Probabilities:
+        """Probabilities of an image as it is, or the mean over its views."""
         if not tta:
             return self._stitched(pixels, progress)
-        views = list(_symmetries(pixels.ndim - 1))
-        total: Probabilities | None = None
-        for index, (turns, flips) in enumerate(views):
-            step = _share(progress, index, len(views))
-            view = self._stitched(np.flip(np.rot90(pixels, turns, (-2, -1)), flips), step)
-            view = np.rot90(np.flip(view, flips), -turns, (-2, -1))
-            total = view.copy() if total is None else total + view
-        assert total is not None
-        return total / np.float32(len(views))
+        seen = views(pixels.shape[1:], self.card.symmetry)
+        intensity = self.card.normalization.fit(pixels)
+        total: Probabilities = np.zeros((max(2, self.card.network.classes), *pixels.shape[1:]), np.float32)
+        for index, view in enumerate(seen):
+            maps = self._stitched(view.see(pixels), _share(progress, index, len(seen)), intensity)
+            total += view.restore(maps)
+        return total / np.float32(len(seen))
 
     def measure_ranges(self, images: Iterable[Any]) -> Ranges:
         """Range of every convolution's input on a tile from the middle of each image: what int8 needs to know."""
@@ -154,12 +154,14 @@ class Predictor:
             )
         return image
 
-    def _stitched(self, pixels: Any, progress: Progress | None) -> Probabilities:
+    def _stitched(self, pixels: Any, progress: Progress | None, intensity: Affine | None = None) -> Probabilities:
+        """Probabilities of an image whose grey values are brought to scale by `intensity`, its own unless given."""
+        intensity = intensity or self.card.normalization.fit(pixels)
         limit = self.tile or self.engine.largest_tile()
         while True:
             tile = fit_tile(self.card.network, pixels.shape[1:], limit)
             try:
-                return self._run_tiles(pixels, tile, progress)
+                return self._run_tiles(pixels, tile, intensity, progress)
             except MemoryError:
                 smaller = max(tile) // 2
                 if fit_tile(self.card.network, pixels.shape[1:], smaller) == tile:
@@ -167,10 +169,12 @@ class Predictor:
                 logger.warning("out of memory with tiles of %s pixels; trying %d", tile, smaller)
                 limit = smaller
 
-    def _run_tiles(self, pixels: Any, tile: tuple[int, ...], progress: Progress | None) -> Probabilities:
+    def _run_tiles(
+        self, pixels: Any, tile: tuple[int, ...], intensity: Affine, progress: Progress | None
+    ) -> Probabilities:
         config = self.card.network
         tiles = plan(pixels.shape[1:], tile, margin=config.margin, stride=config.stride)
-        prepare = partial(_prepare, pixels, intensity=self.card.normalization.fit(pixels))
+        prepare = partial(_prepare, pixels, intensity=intensity)
         # A padded network returns the whole tile: its rim saw the padding's zeros and is dropped.
         rim = config.margin if config.padding == "same" else 0
         core = (slice(None), *(slice(rim, size - rim) for size in tile))
@@ -225,15 +229,6 @@ def probabilities(model: Model, image: Any) -> Probabilities:
 def segment(model: Model, image: Any) -> NDArray[np.int32]:
     """Labels (*S) of one image; see `Predictor.segment`."""
     return Predictor(model).segment(image)
-
-
-def _symmetries(axes: int) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """(quarter turns of the last two axes, axes to flip): the symmetries of the square, times a flip in depth."""
-    for turns in range(4):
-        for mirrored in ((), (-1,)):
-            yield turns, mirrored
-            if axes == 3:
-                yield turns, (*mirrored, -3)
 
 
 def _share(progress: Progress | None, index: int, views: int) -> Progress | None:

@@ -219,6 +219,7 @@ class Trainer:
         small, typical, large = self._diameters
         return ModelCard(
             network=recipe.network.model_copy(update={"symmetry": "none"}),
+            symmetry=recipe.network.symmetry,
             task=recipe.targets.task,
             class_values=recipe.targets.class_values,
             diameter=typical or None,
