@@ -1,4 +1,4 @@
-"""Views that test-time averaging takes the mean over: each comes back to its place, and their mean knows no direction."""
+"""Views that test-time averaging takes the mean over: each comes back to its place, and the mean knows no direction."""
 
 import numpy as np
 import torch
