@@ -16,6 +16,7 @@ that is finished is only scored anew. Nothing else should use the machine meanwh
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -76,7 +77,7 @@ def main() -> None:
 def measure(arguments: argparse.Namespace) -> str:
     """Train (or go on, or take what is finished), predict, score: one row of the table."""
     run, parts = prepare(arguments)
-    trained_at = train_part(run, parts, recipe_changes(arguments))[1]
+    began = train_part(run, parts, recipe_changes(arguments))[1]
     predictor = Predictor(load(run / "run"))
     out = run / "predicted"
     products = ("labels", "probabilities")
@@ -84,26 +85,26 @@ def measure(arguments: argparse.Namespace) -> str:
     predicted = list(out.glob("*_probabilities.tif")) if arguments.dataset == "isbi2012" else out
     names = SCORES[arguments.dataset]
     scored = evaluate(predicted, parts["test_labels"], scores=[name for name in names if name not in LEVELS])
-    return describe_row(arguments, predictor.card, scored, names, trained_at)
+    return describe_row(arguments, predictor.card, scored, names, began)
 
 
 def try_out(arguments: argparse.Namespace) -> str:
     """Train on the first four fifths of the training part and score the last: one row, the test part unseen."""
     run, parts = prepare(arguments)
-    done, trained_at = train_part(run, parts, {"val_fraction": VALIDATED, **recipe_changes(arguments)})
+    done, began = train_part(run, parts, {"val_fraction": VALIDATED, **recipe_changes(arguments)})
     names = tuple(dict.fromkeys([*done.evaluation.summary, *SCORES[arguments.dataset]]))
-    return describe_row(arguments, done.model.card, done.evaluation, names, trained_at)
+    return describe_row(arguments, done.model.card, done.evaluation, names, began)
 
 
 def train_part(run: Path, parts: dict[str, Path], changes: dict[str, Any]) -> tuple[Run, str]:
-    """Train, or go on with what was begun; and the commit that began, since later code may go on and score."""
-    folder, trained_at = run / "run", run / "commit"
-    if not trained_at.is_file():
-        trained_at.write_text(commit(), encoding="utf-8")
+    """Train, or go on with what was begun; and the machine and commit that began, since others may go on and score."""
+    folder, began = run / "run", run / "began.txt"
+    if not began.is_file():
+        began.write_text(f"{describe_machine(find_device(changes['device']))} | {commit()}", encoding="utf-8")
     resume = (folder / "state.ckpt").is_file()
     images, labels = parts["train_images"], parts["train_labels"]
     done = train(images, labels, out=folder, recipe=changes, resume=resume, progress=show)
-    return done, trained_at.read_text(encoding="utf-8")
+    return done, began.read_text(encoding="utf-8")
 
 
 def prepare(arguments: argparse.Namespace) -> tuple[Path, dict[str, Path]]:
@@ -113,11 +114,14 @@ def prepare(arguments: argparse.Namespace) -> tuple[Path, dict[str, Path]]:
     run: Path = arguments.runs / "-".join(words + ["validate"] * arguments.validate).replace("/", "_")
     data = run / "data"
     if not data.is_dir():
-        data.mkdir(parents=True)
+        partial_data = run / "data.part"
+        shutil.rmtree(partial_data, ignore_errors=True)
+        partial_data.mkdir(parents=True)
         split = SPLITS[arguments.dataset]
         if arguments.dataset == "isbi2012":
             split = partial(split_isbi2012, sections=arguments.sections)
-        split(arguments.data, data)
+        split(arguments.data, partial_data)
+        partial_data.rename(data)
     return run, {path.name.removesuffix(".tif"): path for path in data.iterdir()}
 
 
@@ -139,11 +143,12 @@ def recipe_name(arguments: argparse.Namespace) -> str:
 
 
 def describe_row(
-    arguments: argparse.Namespace, card: ModelCard, scored: Evaluation, names: Sequence[str], trained_at: str
+    arguments: argparse.Namespace, card: ModelCard, scored: Evaluation, names: Sequence[str], began: str
 ) -> str:
     """One row of the table."""
     source = card.provenance
     data = data_name(arguments)
+    machine, at_commit = began.split(" | ")
     cells: dict[str, Any] = {
         "data": f"{data}, views averaged" if arguments.tta else data,
         "recipe": recipe_name(arguments),
@@ -151,8 +156,8 @@ def describe_row(
         "steps": source["steps"],
         "seed": arguments.seed,
         "scores": ", ".join(f"{name} {value(scored, name):.4f}" for name in names),
-        "machine": describe_machine(find_device(arguments.device)),
-        "commit": trained_at,
+        "machine": machine,
+        "commit": at_commit,
         "data hash": source["data_sha256"][:8],
         "date": date.today().isoformat(),
     }

@@ -1,5 +1,7 @@
 """Pairs on disk -> samples: layouts of the field, refusals, splits, and a stream that can be repeated."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tifffile
@@ -121,6 +123,21 @@ def test_a_single_image_is_cut_across_its_longest_axis():
     assert training.labels.shape == (40, 45)
     assert validation.pixels.shape == (1, 40, 15)
     np.testing.assert_array_equal(np.concatenate([training.pixels, validation.pixels], axis=2), one.pixels)
+
+
+def test_what_is_not_annotated_does_not_validate():
+    """A large image annotated at the left alone, an image without annotations, and one with fewer than the others."""
+    one, nothing = example("one"), example("nothing")
+    one.labels[:, 20:] = nothing.labels[:] = -1
+    first, second = split([one, nothing], 0.25)
+    assert [(e.name, e.labels.shape) for e in (*first, *second)] == [
+        ("one", (40, 15)), ("nothing", (40, 60)), ("one", (40, 45))
+    ]  # fmt: skip
+    assert [(part[0].labels >= 0).sum() for part in (first, second)] == [40 * 15, 40 * 5]
+    assert [e.name for e in split([example("a"), example("b"), one, nothing], 0.2)[1]] == ["one"]
+    ignored = replace(example("ignored"), labels=np.where(np.arange(60) < 30, example().labels, 255))
+    targets = TargetConfig(task="classes", class_values=(0, 1), ignore_label=255)
+    assert split([ignored], 0.2, targets)[1][0].labels.shape == (40, 36)
 
 
 @pytest.mark.parametrize("fraction", [0, 1, -1])

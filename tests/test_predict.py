@@ -201,6 +201,17 @@ def test_results_beside_their_images_are_not_predicted(files, caplog):
     assert "earlier result(s)" in caplog.text
 
 
+def test_labels_drawn_by_hand_are_not_replaced(files):
+    one, drawn = load(files / "model.safetensors", engine=EXACT), np.ones((20, 20), np.uint8)
+    tifffile.imwrite(files / "one_labels.tif", drawn)
+    with pytest.raises(FileExistsError, match=r"one_labels.tif, which may have been drawn by hand; choose another"):
+        list(predict_files(one, files / "one.tif", out=files))
+    np.testing.assert_array_equal(tifffile.imread(files / "one_labels.tif"), drawn)
+    (files / "one_labels.tif").write_bytes(b"not a picture")
+    with pytest.raises(FileExistsError, match="choose another folder"):
+        list(predict_files(one, files / "one.tif", out=files))
+
+
 def two_boxes():
     labels = np.zeros((10, 12), np.int32)
     labels[2:5, 3:8], labels[6:, 0:2] = 1, 2

@@ -302,6 +302,15 @@ def test_class_weights_of_the_dataset_replace_those_of_the_image():
     assert target.weight.tolist() == [[0.5, 0.5, 3], [0.5, 0.5, 3]]
 
 
+@pytest.mark.parametrize("field", [{"w0": 10, "sigma": 3}, {"w0": 0, "known_around": 4}])
+def test_lengths_are_in_pixels_of_the_finest_axis(field):
+    labels = np.zeros((5, 30, 30), np.int32)
+    labels[2, 5:9, 5:9], labels[2, 12:16, 5:9] = 1, 2
+    in_um, in_pixels = (make_target(labels, TargetConfig(spacing=s, **field)) for s in ((1, 0.25, 0.25), (4, 1, 1)))
+    np.testing.assert_array_equal(in_um.classes, in_pixels.classes)
+    np.testing.assert_allclose(in_um.weight, in_pixels.weight)
+
+
 def test_class_balance_by_hand():
     classes = np.array([0, 0, 0, 0, 0, 0, 1, 1, 3, -1])  # class 2 is absent
     weights = class_balance(classes, 4)
@@ -332,6 +341,15 @@ def test_spacing_that_does_not_fit_is_refused():
     for spacing in ((1.0, 0.0), (1.0, 1.0, 1.0)):
         with pytest.raises(ValueError, match=r"spacing must hold one positive number for each of the 2 axes"):
             separation_weight(labels, w0=1, sigma=1, spacing=spacing)
+
+
+@pytest.mark.parametrize("field", [{"known_around": 2}, {"w0": 1}])
+def test_spacing_of_another_number_of_axes_is_refused(field):
+    config = TargetConfig(spacing=(5, 1, 1), **field)
+    with pytest.raises(ValueError, match=r"spacing must hold one number for each of the 2 axes, got \(5.0, 1.0, 1.0\)"):
+        make_target(np.eye(3, dtype=int), config)
+    with pytest.raises(ValidationError, match=r"spacing must be positive, got \(0.0, 1.0\); use \(\)"):
+        TargetConfig(spacing=(0, 1))
 
 
 def test_unknown_values_are_refused():

@@ -22,7 +22,7 @@ from scipy import ndimage
 
 from contractile.augment import AugmentConfig, Sample, change_grey_values, warp
 from contractile.images import Normalization, Source, find, match_names, read, read_labels
-from contractile.targets import Target, TargetConfig, class_balance, make_target, renumber
+from contractile.targets import Target, TargetConfig, class_balance, make_target, renumber, unannotated
 
 logger = logging.getLogger(__name__)
 
@@ -126,35 +126,44 @@ def _load(pair: Pair, dims: int) -> Example:
     return Example(pair.name, image.pixels, labels, image.pixel_size_um)
 
 
-def split(examples: Sequence[Example], fraction: float) -> tuple[list[Example], list[Example]]:
-    """(training, validation): the last `fraction` of the annotated area validates.
+def split(
+    examples: Sequence[Example], fraction: float, targets: TargetConfig | None = None
+) -> tuple[list[Example], list[Example]]:
+    """(training, validation): the last `fraction` of the annotated area validates; `targets` say what is annotated.
 
-    Not a random choice: neighbouring frames and sections look alike, and would flatter the score. Of fewer examples
-    than make one whole the last one is cut across its longest axis, at least a fifth of it validating. Raises
-    ValueError unless 0 < fraction < 1.
+    Not a random choice: neighbouring frames and sections look alike, and would flatter the score. Where the last
+    example alone is more than that, it is cut across its longest axis, at least a fifth of what is annotated of it
+    validating. Examples without annotation do not validate. Raises ValueError unless 0 < fraction < 1.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"val_fraction must lie between 0 and 1, got {fraction}; use 0.1")
-    wanted = fraction * len(examples)
-    if wanted >= 1:
-        count = min(round(wanted), len(examples) - 1)
-        return list(examples[:-count]), list(examples[-count:])
-    first, second = _cut(examples[-1], max(wanted, SMALLEST_PART))
-    return [*examples[:-1], first], [second]
+    known = [~unannotated(example.labels, targets or TargetConfig()) for example in examples]
+    annotated = [number for number, mask in enumerate(known) if mask.any()]
+    areas = np.array([known[number].sum() for number in reversed(annotated)])
+    wanted = fraction * areas.sum()
+    if len(annotated) > 1 and wanted >= areas[0]:
+        missed = np.abs(np.cumsum(areas[:-1]) - wanted)
+        count = int(np.flatnonzero(missed <= missed.min())[-1]) + 1
+        held_out = set(annotated[-count:])
+        return [e for n, e in enumerate(examples) if n not in held_out], [examples[n] for n in annotated[-count:]]
+    last = annotated[-1]
+    first, second = _cut(examples[last], known[last], max(wanted / areas[0], SMALLEST_PART))
+    return [*examples[:last], first, *examples[last + 1 :]], [second]
 
 
-def _cut(example: Example, share: float) -> tuple[Example, Example]:
-    """An example in two, across its longest axis; the second part is `share` of it."""
+def _cut(example: Example, known: NDArray[np.bool_], share: float) -> tuple[Example, Example]:
+    """An example in two, across its longest axis; the second part holds `share` of what is annotated, `known`."""
     axis = int(np.argmax(example.labels.shape))
-    size = example.labels.shape[axis]
-    at = min(size - 1, max(1, round((1 - share) * size)))
+    across = tuple(a for a in range(example.labels.ndim) if a != axis)
+    before = np.cumsum(known.sum(axis=across))
+    at = 1 + int(np.argmin(np.abs(before[:-1] - (1 - share) * before[-1]))) if len(before) > 1 else 1
 
     def part(along: slice) -> Example:
         index = tuple(along if a == axis else slice(None) for a in range(example.labels.ndim))
         pixels, labels = example.pixels[(slice(None), *index)], example.labels[index]
         return replace(example, pixels=np.ascontiguousarray(pixels), labels=np.ascontiguousarray(labels))
 
-    return part(slice(0, at)), part(slice(at, size))
+    return part(slice(0, at)), part(slice(at, None))
 
 
 def find_task(

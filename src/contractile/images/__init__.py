@@ -20,6 +20,7 @@ from contractile.images.sources import Source as Source
 from contractile.images.sources import find as find
 from contractile.images.sources import list_files as list_files
 from contractile.images.sources import stem as stem
+from contractile.images.writing import is_ours as is_ours
 from contractile.images.writing import replacing as replacing
 from contractile.images.writing import write_image as write_image
 from contractile.images.writing import write_labels as write_labels

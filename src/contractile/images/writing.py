@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 IMAGEJ_TYPES = ("uint8", "uint16", "float32")
 IMAGEJ_BYTES = 2**31  # an ImageJ TIFF cannot be a BigTIFF
+SOFTWARE = "contractile"  # the TIFF tag that tells our files from those drawn by hand
 
 
 def write_labels(path: str | Path, labels: NDArray[Any], *, pixel_size_um: tuple[float, ...] | None = None) -> None:
@@ -70,6 +71,15 @@ def write_picture(path: str | Path, rgb: NDArray[np.uint8]) -> None:
         temporary.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(rgb)))
 
 
+def is_ours(path: str | Path) -> bool:
+    """Whether a file is a TIFF that this package wrote, so that nothing drawn by hand is lost with it."""
+    try:
+        with tifffile.TiffFile(path) as file:
+            return bool(file.pages.first.software == SOFTWARE)
+    except (OSError, tifffile.TiffFileError):
+        return False
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary name beside `path` to write to; renamed to `path` at the end, removed on error.
@@ -114,7 +124,7 @@ def _write_tiff(path: Path, array: NDArray[Any], axes: str, pixel_size_um: tuple
         if "imagej" not in form:
             form |= {"resolution": (1e4 / x, 1e4 / y), "resolutionunit": "CENTIMETER"}
     with replacing(path) as temporary:
-        tifffile.imwrite(temporary, array, photometric="minisblack", compression="zlib", **form)
+        tifffile.imwrite(temporary, array, photometric="minisblack", compression="zlib", software=SOFTWARE, **form)
 
 
 def _ome_size(z: float | None, y: float | None, x: float | None) -> dict[str, float]:

@@ -18,6 +18,7 @@ from contractile.images import (
     Source,
     describe,
     find,
+    is_ours,
     overlay,
     read,
     stem,
@@ -58,7 +59,8 @@ def predict_files(
     `NAME_overlay.png` (one per page, of a stack) and `NAME_objects.csv` (a row per object). A stack of P pages gives
     stacks: labels (P, Y, X), probabilities (P, K, Y, X), and a column `page`. `progress(name, done, total)` counts
     tiles. Raises ValueError for an unknown product, a table of objects of a model that has none, two inputs that
-    would write the same file, or an image that does not fit the model, naming it.
+    would write the same file, or an image that does not fit the model, naming it; FileExistsError where a TIFF that
+    was not written by this package would be replaced; FileNotFoundError where there are no images.
     """
     unknown = [product for product in products if product not in PRODUCTS]
     if unknown or not products:
@@ -72,6 +74,7 @@ def predict_files(
     sources = _leave_out_results(find(images, dims=dims), Path(out))
     counts = {path: len(list(pages)) for path, pages in groupby(sources, key=lambda source: source.path)}
     _check_names(counts)
+    _check_targets([Path(out) / f"{stem(path)}_{product}.tif" for path in counts for product in products])
     images_read = ahead(lambda source: (source, read(source, dims=dims)), sources)
     with ThreadPoolExecutor(max_workers=1) as writer:
         writing: Future[Written] | None = None
@@ -163,6 +166,15 @@ def _check_names(paths: Iterable[Path]) -> None:
         other = seen.setdefault(stem(path), path)
         if other != path:
             raise ValueError(f"images must have different names, got {other} and {path}; predict them into two folders")
+
+
+def _check_targets(paths: Iterable[Path]) -> None:
+    for path in paths:
+        if path.exists() and not is_ours(path):
+            raise FileExistsError(
+                f"out must not hold files of the same names from elsewhere, got {path}, which may have been drawn by "
+                "hand; choose another folder"
+            )
 
 
 def _page_progress(progress: FileProgress, name: str, page: int, pages: int) -> Progress:

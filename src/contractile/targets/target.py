@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -28,7 +29,7 @@ class TargetConfig(BaseModel):
     `ignore_label` is a number in the file that means "not annotated", beside all negative ones;
     `known_around` is for labels of which only some objects are drawn: 0 farther than so many pixels from any of them
     is then unknown, not background;
-    `spacing` is the relative size of a pixel along each axis, e.g. (5, 1, 1), and () means isotropic.
+    `spacing` is the relative size of a pixel along each axis, e.g. (5, 1, 1) or (1, 0.2, 0.2); () means isotropic.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,6 +56,8 @@ class TargetConfig(BaseModel):
             raise ValueError(
                 f"class_values must be empty for task 'objects', got {values}; drop it or use task 'classes'"
             )
+        if not all(0 < size < math.inf for size in self.spacing):
+            raise ValueError(f"spacing must be positive, got {self.spacing}; use () for isotropic pixels")
         if self.known_around is not None and self.task == "classes":
             raise ValueError(
                 f"known_around must be left out for task 'classes', got {self.known_around}; "
@@ -117,7 +120,7 @@ def make_target(labels: NDArray[Any], config: TargetConfig, *, class_weights: Se
         w_c = class_balance(classes, config.n_classes)
     weight = np.append(w_c, np.float32(0))[classes]  # class -1 finds the 0 at the end
     if config.w0 > 0:
-        separation = separation_weight(objects, w0=config.w0, sigma=config.sigma, spacing=config.spacing)
+        separation = separation_weight(objects, w0=config.w0, sigma=config.sigma, spacing=_steps(config, labels.ndim))
         weight += np.where(ignored, np.float32(0), separation)
     return Target(classes, weight)
 
@@ -131,9 +134,19 @@ def unannotated(labels: NDArray[Any], config: TargetConfig) -> NDArray[np.bool_]
         drawn = (labels > 0) & ~ignored
         if not drawn.any():
             return np.ones(labels.shape, bool)
-        spacing = config.spacing or (1.0,) * labels.ndim
-        ignored = ignored | (ndimage.distance_transform_edt(~drawn, sampling=spacing) > config.known_around)
+        distance = ndimage.distance_transform_edt(~drawn, sampling=_steps(config, labels.ndim) or None)
+        ignored = ignored | (distance > config.known_around)
     return ignored
+
+
+def _steps(config: TargetConfig, dims: int) -> tuple[float, ...]:
+    """The size of a pixel along each axis, in pixels of the finest; () where all are the same."""
+    sizes = config.spacing
+    if sizes and len(sizes) != dims:
+        raise ValueError(
+            f"spacing must hold one number for each of the {dims} axes, got {sizes}; use () for isotropic pixels"
+        )
+    return tuple(size / min(sizes) for size in sizes)
 
 
 def class_balance(classes: NDArray[Any] | Sequence[NDArray[Any]], n: int) -> NDArray[np.float32]:

@@ -61,7 +61,7 @@ def train(
     training = load_examples(pair_up(images, labels, dims=dims), dims=dims)
     fitted = derive(training, changes)
     if validation is None:
-        training, held_out = split(training, fitted.val_fraction)
+        training, held_out = split(training, fitted.val_fraction, fitted.targets)
     else:
         held_out = load_examples(pair_up(*validation, dims=dims), dims=dims)
     _check_channels([*training, *held_out], fitted.network.channels)
