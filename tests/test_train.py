@@ -97,7 +97,13 @@ def test_an_interrupted_run_ends_where_it_would_have(folder):
     recipe = {**TINY, "network": {"width": 8, "depth": 2, "dropout": 0.3}}
     with pytest.raises(StopError):
         train(folder / "images", folder / "labels", out=folder / "part", recipe=recipe, progress=interrupt)
-    resumed = train(folder / "images", folder / "labels", out=folder / "part", resume=True)
+    for changed, name in (
+        ({"minutes": 30}, "minutes is None, got 30"),
+        ({"loss": {"dice": 1}}, "loss.dice is 0.0, got"),
+    ):
+        with pytest.raises(ValueError, match=f"resumed with the recipe it began with, in which {name}.*leave it out"):
+            train(folder / "images", folder / "labels", out=folder / "part", recipe={**recipe, **changed}, resume=True)
+    resumed = train(folder / "images", folder / "labels", out=folder / "part", recipe=recipe, resume=True)
     for one, other in zip(whole.model.network.parameters(), resumed.model.network.parameters(), strict=True):
         assert torch.equal(one, other)
 

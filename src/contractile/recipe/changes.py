@@ -77,6 +77,20 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
+def check_same(recipe: Mapping[str, Any], changes: Mapping[str, Any], path: str = "") -> None:
+    """Raises ValueError, naming the field, where `changes` ask for anything else than what a run's `recipe` says."""
+    for key, value in changes.items():
+        name = f"{path}{key}"
+        held = recipe.get(key)
+        if isinstance(value, Mapping) and isinstance(held, Mapping):
+            check_same(held, value, f"{name}.")
+        elif name != "base" and (list(value) if isinstance(value, tuple) else value) != held:
+            raise ValueError(
+                f"a run is resumed with the recipe it began with, in which {name} is {held}, got {value}; "
+                "leave it out, or begin a run in another folder"
+            )
+
+
 def _check_classes(recipe: Recipe) -> None:
     """The network must have an output for every class of the targets."""
     have, need = max(2, recipe.network.classes), recipe.targets.n_classes

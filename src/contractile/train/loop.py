@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from contractile.dataset import Example, load_examples, pair_up, split
-from contractile.recipe import Recipe, derive, read_recipe
+from contractile.recipe import Recipe, check_same, derive, read_recipe
 from contractile.train.folder import RECIPE_FILE, check_folder
 from contractile.train.trainer import Run, Trainer
 
@@ -49,14 +49,18 @@ def train(
     `images`, `labels`: a folder, glob, file or multi-page stack each; pairs match by name. `recipe`: a
     name, a TOML file, or a mapping of recipe fields such as `{"minutes": 10}` or `{"steps": 500, "seed": 1}`.
     `validation`: images and labels to validate on (default: the last tenth of the annotated area). `resume`
-    continues the run in `out` with the recipe it began with.
+    continues the run in `out` with the recipe it began with; `recipe` may name fields of it, but not change them.
+    `progress` is called with a `Status` after each step.
 
     Raises ValueError or OSError with one line that names the cure, before anything is written.
     """
     started = time.monotonic()
     folder = Path(out)
     check_folder(folder, resume=resume)
-    changes = read_recipe(folder / RECIPE_FILE if resume else recipe)
+    changes = read_recipe(recipe)
+    if resume:
+        asked, changes = changes, read_recipe(folder / RECIPE_FILE)
+        check_same(changes, asked)
     dims = changes.get("network", {}).get("dims", 2)
     training = load_examples(pair_up(images, labels, dims=dims), dims=dims)
     fitted = derive(training, changes)
