@@ -134,7 +134,8 @@ def test_what_is_not_annotated_does_not_validate():
         ("one", (40, 15)), ("nothing", (40, 60)), ("one", (40, 45))
     ]  # fmt: skip
     assert [(part[0].labels >= 0).sum() for part in (first, second)] == [40 * 15, 40 * 5]
-    assert [e.name for e in split([example("a"), example("b"), one, nothing], 0.2)[1]] == ["one"]
+    kept, last = split([example("a"), example("b"), one, nothing], 0.4)
+    assert [[e.name for e in part] for part in (kept, last)] == [["a", "b", "nothing"], ["one"]]
     ignored = replace(example("ignored"), labels=np.where(np.arange(60) < 30, example().labels, 255))
     targets = TargetConfig(task="classes", class_values=(0, 1), ignore_label=255)
     assert split([ignored], 0.2, targets)[1][0].labels.shape == (40, 36)

@@ -41,7 +41,7 @@ def train(
     steps: Annotated[Optional[int], typer.Option(help="optimiser steps, instead of --minutes")] = None,  # noqa: UP045
     val_images: Annotated[Optional[str], typer.Option(help="images to validate on")] = None,  # noqa: UP045
     val_labels: Annotated[Optional[str], typer.Option(help="their annotations")] = None,  # noqa: UP045
-    val_fraction: Annotated[Optional[float], typer.Option(help="else this share of the annotated area [0.1]")] = None,  # noqa: UP045
+    val_fraction: Annotated[Optional[float], typer.Option(help="else this share of the annotated images [0.1]")] = None,  # noqa: UP045
     resume: Annotated[bool, typer.Option("--resume", help="continue the run in --out")] = False,
     seed: Annotated[Optional[int], typer.Option(help="of all that is random [0]")] = None,  # noqa: UP045
     device: Device = "auto",

@@ -129,25 +129,22 @@ def _load(pair: Pair, dims: int) -> Example:
 def split(
     examples: Sequence[Example], fraction: float, targets: TargetConfig | None = None
 ) -> tuple[list[Example], list[Example]]:
-    """(training, validation): the last `fraction` of the annotated area validates; `targets` say what is annotated.
+    """(training, validation): the last `fraction` of the examples validates, of those in which something is annotated.
 
-    Not a random choice: neighbouring frames and sections look alike, and would flatter the score. Where the last
-    example alone is more than that, it is cut across its longest axis, at least a fifth of what is annotated of it
-    validating. Examples without annotation do not validate. Raises ValueError unless 0 < fraction < 1.
+    Not a random choice: neighbouring frames and sections look alike, and would flatter the score. Of fewer examples
+    than make one whole the last one is cut across its longest axis, at least a fifth of what is annotated of it
+    validating. `targets` say what is annotated (by default all labels >= 0). Raises ValueError unless 0 < fraction < 1.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"val_fraction must lie between 0 and 1, got {fraction}; use 0.1")
     known = [~unannotated(example.labels, targets or TargetConfig()) for example in examples]
     annotated = [number for number, mask in enumerate(known) if mask.any()]
-    areas = np.array([known[number].sum() for number in reversed(annotated)])
-    wanted = fraction * areas.sum()
-    if len(annotated) > 1 and wanted >= areas[0]:
-        missed = np.abs(np.cumsum(areas[:-1]) - wanted)
-        count = int(np.flatnonzero(missed <= missed.min())[-1]) + 1
-        held_out = set(annotated[-count:])
-        return [e for n, e in enumerate(examples) if n not in held_out], [examples[n] for n in annotated[-count:]]
+    wanted = fraction * len(annotated)
+    if wanted >= 1:
+        held_out = annotated[-min(round(wanted), len(annotated) - 1) :]
+        return [e for n, e in enumerate(examples) if n not in held_out], [examples[n] for n in held_out]
     last = annotated[-1]
-    first, second = _cut(examples[last], known[last], max(wanted / areas[0], SMALLEST_PART))
+    first, second = _cut(examples[last], known[last], max(wanted, SMALLEST_PART))
     return [*examples[:last], first, *examples[last + 1 :]], [second]
 
 

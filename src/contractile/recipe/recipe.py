@@ -48,7 +48,10 @@ class Recipe(BaseModel):
         default="pq", description="objects: what says which network is kept, and how its output becomes objects"
     )
     val_fraction: float = Field(
-        default=0.1, gt=0, lt=1, description="of the annotated area, when no images are named for validation"
+        default=0.1,
+        gt=0,
+        lt=1,
+        description="of the annotated images, when none are named for validation; of few, a part of the last",
     )
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -48,7 +48,7 @@ def train(
 
     `images`, `labels`: a folder, glob, file or multi-page stack each; pairs match by name. `recipe`: a
     name, a TOML file, or a mapping of recipe fields such as `{"minutes": 10}` or `{"steps": 500, "seed": 1}`.
-    `validation`: images and labels to validate on (default: the last tenth of the annotated area). `resume`
+    `validation`: images and labels to validate on (default: the last tenth, of few a part of the last one). `resume`
     continues the run in `out` with the recipe it began with; `recipe` may name fields of it, but not change them.
     `progress` is called with a `Status` after each step.
 
