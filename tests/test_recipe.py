@@ -1,6 +1,7 @@
 """Recipes: derived from data, changed by a file, written and read back, refused in one line."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +153,16 @@ def test_the_task_can_be_told():
     assert as_classes.targets.class_values == tuple(range(10))
     as_objects = derive(examples(), {"targets": {"task": "objects"}})
     assert (as_objects.targets.task, as_objects.targets.class_values) == ("objects", ())
+
+
+def test_a_guess_at_the_task_is_called_one(caplog):
+    few = replace(discs(20), labels=np.minimum(discs(20).labels, 3))
+    with caplog.at_level("INFO", logger="contractile.recipe"):
+        for changes in ({}, {"targets": {"task": "classes"}}):
+            derive([few], changes)
+    guessed, told = caplog.messages[::2]
+    assert '4 classes (a guess; if they are objects, a recipe with targets.task = "objects" says so), about' in guessed
+    assert "guess" not in told
 
 
 def test_what_was_chosen_is_said_in_two_lines(caplog):

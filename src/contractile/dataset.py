@@ -30,6 +30,7 @@ PREFETCHED = 3
 SHOWN_NAMES = 3
 SMALLEST_PART = 0.2  # of an example that is cut for validation
 SAMPLE_SALT = 1
+MOST_CLASSES = 16  # labels of more values number objects
 
 
 @dataclass(frozen=True)
@@ -168,8 +169,9 @@ def find_task(
 ) -> tuple[Literal["classes", "objects"], tuple[int, ...]]:
     """What the labels mean, and the classes' values in order: ("objects", ()) or ("classes", values).
 
-    Objects carry a number each: many values, nearly every one a single connected piece. Classes are few
-    values, seen again from image to image. `task` settles it where this would guess wrong.
+    Objects carry a number each: nearly every value of an image is a single connected piece, and there are more than
+    two of them an image. All else is classes. `task` settles it where this guesses wrong, as with two objects an image
+    or three layers of tissue.
     """
     if task == "objects":
         return "objects", ()
@@ -180,7 +182,7 @@ def find_task(
     pieces = [count for example in examples for count in _pieces(example.labels)]
     whole = sum(count == 1 for count in pieces) / max(len(pieces), 1)
     numbered = max(int(example.labels.max()) for example in examples) > 1
-    many = len(pieces) > 2 * len(examples) or len(values) > 16
+    many = len(pieces) > 2 * len(examples) or len(values) > MOST_CLASSES
     if numbered and many and whole > 0.8:
         return "objects", ()
     return "classes", tuple(values)

@@ -158,6 +158,9 @@ def explain(seen: Survey, recipe: Recipe) -> tuple[str, str]:
     network, samples = recipe.network, recipe.samples
     size, tile = (" x ".join(str(n) for n in shape) for shape in (seen.shape, samples.tile))
     kinds = "objects" if seen.task == "objects" else f"{len(seen.class_values)} classes"
+    if seen.guessed:
+        other = "classes" if seen.task == "objects" else "objects"
+        kinds += f' (a guess; if they are {other}, a recipe with targets.task = "{other}" says so)'
     partly = f", {seen.labelled:.0%} of it annotated" if seen.labelled < 0.995 else ""
     large = f", large ones {seen.largest:.0f}" if seen.largest > 1.2 * seen.structure else ""
     data = (

@@ -15,6 +15,7 @@ from contractile.dataset import Example, find_task
 from contractile.instances import diameters
 from contractile.targets import TargetConfig, unannotated
 
+DOUBTFUL = 5  # values above 0, or fewer, may be classes or numbers of objects
 LOOKED_AT = 16  # images, evenly spaced: enough to know sizes
 
 
@@ -26,7 +27,7 @@ class Survey:
     object pixels are exceeded by, or, for classes, of the widest disc that fits almost everywhere in one. `largest`
     is that of large objects, where sizes differ; for classes it is the same. `rarest` is the share of annotated
     pixels that the rarest class (or all objects together, if fewer) takes; `labelled` is the share of all pixels
-    that is annotated.
+    that is annotated. `guessed`: the task is, from labels of a few values above 0 that could be of either.
     """
 
     images: int
@@ -39,6 +40,7 @@ class Survey:
     largest: float
     rarest: float
     labelled: float
+    guessed: bool = False
 
 
 def survey(
@@ -67,6 +69,7 @@ def survey(
         _, structure, largest = diameters(objects)
     else:
         structure = largest = _class_size(kinds)
+    numbers = {int(v) for e in some for v in np.unique(e.labels) if v > 0} - {ignore_label}
     return Survey(
         images=len(examples),
         shape=tuple(int(n) for n in np.median([e.labels.shape for e in examples], axis=0)),
@@ -78,6 +81,7 @@ def survey(
         largest=largest,
         rarest=float(np.min(counts) / max(1, np.sum(counts))),
         labelled=labelled,
+        guessed=task is None and 1 < len(numbers) <= DOUBTFUL,
     )
 
 
