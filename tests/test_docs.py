@@ -3,13 +3,17 @@
 import ast
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer.main
 
 import contractile
 from contractile.cli import app
+from contractile.dataset import Example
+from contractile.recipe import derive
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -37,6 +41,13 @@ def test_the_python_example_names_what_exists():
     }
     assert used
     assert used <= set(contractile.__all__)
+
+
+def test_the_recipe_example_is_one():
+    (block,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    volume = np.random.default_rng(0).integers(0, 2, (8, 32, 32)).astype(np.int32)
+    recipe = derive([Example("a", volume[None].astype(np.uint8), volume)], tomllib.loads(block))
+    assert (recipe.targets.ignore_label, recipe.network.dims) == (255, 3)
 
 
 def test_the_tree_names_every_room():

@@ -45,6 +45,8 @@ class Predictor:
     `diameter`, in pixels, is that of the objects in the images: each image is resampled until they have the size that
     the model learned from, and its probabilities are resampled back. "estimate" finds it for every image, which
     is what models made for images of any size do unless told; others leave images as they are.
+
+    Raises ValueError for a tile under one pixel, and a diameter that the model cannot use or be resampled to.
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class Predictor:
         self.diameter = _check_diameter(diameter, model.card) or ("estimate" if model.card.any_size else None)
 
     def segment(self, image: Any, *, tta: bool = False, progress: Progress | None = None) -> NDArray[np.int32]:
-        """Labels (*S) of an image (C, *S) or, with one channel, (*S).
+        """Labels (*S) of an image (C, *S) or, with one channel, (*S); arguments and errors as of `probabilities`.
 
         Task "objects": 0 background, 1..N the objects. Task "classes": the classes' values in the label
         files that the model learned from.
@@ -132,7 +134,7 @@ class Predictor:
         return total / np.float32(len(seen))
 
     def measure_ranges(self, images: Iterable[Any]) -> Ranges:
-        """Range of every convolution's input on a tile from the middle of each image: what int8 needs to know."""
+        """Range of every convolution's input on a tile from the middle of each image (C, *S): what int8 needs."""
         return measure_ranges(self.engine.network, (self._middle_tile(self._canonical(image)) for image in images))
 
     def _middle_tile(self, pixels: Any) -> NDArray[np.float32]:
@@ -217,7 +219,10 @@ def _prepare(pixels: Any, part: Tile, intensity: Affine) -> tuple[Tile, NDArray[
 
 
 def load(path: str | Path, *, engine: EngineConfig | None = None) -> Predictor:
-    """Read a model file (or a run folder) and place it on a device."""
+    """Read a model file, a run folder or a pretrained model by name, and place it on a device.
+
+    Raises FileNotFoundError where there is none, ValueError for a file that holds no model of ours.
+    """
     return Predictor(load_model(path), engine=engine)
 
 

@@ -51,7 +51,7 @@ class Kernel:
 
 
 def find_kernels(network: UNet) -> list[Kernel]:
-    """Those of all convolutions but the last, which only weighs channels."""
+    """Those of all convolutions but the last, whose rows are classes: they are to differ, not to be orthogonal."""
     return [
         _kernel_of(layer)
         for layer in network.modules()
