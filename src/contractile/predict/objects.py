@@ -59,7 +59,7 @@ def tabulate_objects(
 
 
 def write_objects(path: Path, pages: Sequence[dict[str, NDArray[Any]]]) -> None:
-    """Write a page's columns, or several pages' with a column `page` (from 0) in front, as CSV: numbers with six digits."""
+    """Write a page's columns, or those of several with `page` (from 0) in front, as CSV: numbers with six digits."""
     with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow([*(["page"] if len(pages) > 1 else []), *pages[0]])
