@@ -190,6 +190,15 @@ def test_a_sample_is_the_same_whenever_it_is_asked_for():
     assert not np.array_equal(first[5].image, make_samples(seed=4)[5].image)
 
 
+def test_copies_with_pasted_objects_are_learned_from_too():
+    scenes, targets = [blocks(range(1, 5)), blocks(range(1, 4))], TargetConfig(separation="none", w0=0, balance=False)
+    plain, some = SampleConfig(tile=(8, 24), core=(8, 24)), SampleConfig(tile=(8, 24), core=(8, 24), pasted=2)
+    without, pasted, again = (Samples(scenes, targets, config, seed=1) for config in (plain, some, some))
+    shares = [np.mean([samples[n].classes > 0 for n in range(60)]) for samples in (without, pasted)]
+    assert shares[1] > shares[0]
+    np.testing.assert_array_equal(pasted[3].image, again[3].image)
+
+
 def test_shapes_and_types_of_a_batch():
     batch = make_samples().batch(0)
     assert batch.image.shape == (2, 1, 32, 32)

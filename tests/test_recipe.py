@@ -155,6 +155,14 @@ def test_the_task_can_be_told():
     assert (as_objects.targets.task, as_objects.targets.class_values) == ("objects", ())
 
 
+def test_nothing_can_be_pasted_where_there_are_no_objects():
+    with pytest.raises(
+        ValueError, match="samples.pasted must be 0 for task classes, got 1; only objects can be pasted"
+    ):
+        derive(examples(), {"samples": {"pasted": 1}})
+    assert derive([discs(20)], {"samples": {"pasted": 1}}).samples.pasted == 1
+
+
 def test_a_guess_at_the_task_is_called_one(caplog):
     few = replace(discs(20), labels=np.minimum(discs(20).labels, 3))
     with caplog.at_level("INFO", logger="contractile.recipe"):

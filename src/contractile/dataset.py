@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
-from contractile.augment import AugmentConfig, Sample, change_grey_values, warp
-from contractile.images import Normalization, Source, find, match_names, read, read_labels
+from contractile.augment import AugmentConfig, Picture, Sample, change_grey_values, paste_objects, warp
+from contractile.images import Affine, Normalization, Source, find, match_names, read, read_labels
 from contractile.targets import Target, TargetConfig, class_balance, make_target, renumber, unannotated
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 PREFETCHED = 3
 SHOWN_NAMES = 3
 SMALLEST_PART = 0.2  # of an example that is cut for validation
-SAMPLE_SALT = 1
+SAMPLE_SALT, PASTE_SALT = 1, 2
 MOST_CLASSES = 16  # labels of more values number objects
 
 
@@ -214,6 +214,9 @@ class SampleConfig(BaseModel):
     core: tuple[int, ...]
     batch: int = Field(default=1, ge=1)
     focus: float = Field(default=0.0, ge=0, le=1, description="share of samples around a pixel of a rarer class")
+    pasted: int = Field(
+        default=0, ge=0, description="copies of each image with objects of all pasted in, to learn from"
+    )
     augment: AugmentConfig = AugmentConfig()
     normalization: Normalization = Normalization()
 
@@ -260,6 +263,21 @@ def _rarer_places(maps: Sequence[NDArray[np.int16]], n_classes: int) -> list[_Pl
     return [_Places.of_class(maps, int(value)) for value in np.flatnonzero(counts) if value != counts.argmax()]
 
 
+def _paste(examples: Sequence[Example], intensity: Sequence[Affine], *, copies: int, seed: int) -> list[Example]:
+    """`copies` times all examples, in their order, with objects of the others in grey values of their own range."""
+    if copies == 0:
+        return []
+    pictures = [Picture(a.apply(e.pixels), e.labels) for e, a in zip(examples, intensity, strict=True)]
+    pasted = []
+    for number in range(copies * len(examples)):
+        which = number % len(examples)
+        rng = np.random.default_rng([PASTE_SALT, seed, number])
+        picture = paste_objects(pictures[which], pictures, rng=rng)
+        pixels = intensity[which].invert(picture.pixels, examples[which].pixels.dtype)
+        pasted.append(replace(examples[which], pixels=pixels, labels=picture.labels))
+    return pasted
+
+
 class Samples:
     """Training samples of annotated images: sample number n is the same whenever it is asked for.
 
@@ -273,9 +291,11 @@ class Samples:
     ) -> None:
         self.config = config
         self.seed = seed
+        intensity = [config.normalization.fit(example.pixels) for example in examples]
+        examples = [*examples, *_paste(examples, intensity, copies=config.pasted, seed=seed)]
         self._pixels = [example.pixels for example in examples]
         self._targets = _make_targets([example.labels for example in examples], targets)
-        self._intensity = [config.normalization.fit(example.pixels) for example in examples]
+        self._intensity = intensity * (1 + config.pasted)
         maps = [target.classes for target in self._targets]
         if not any((one >= 0).any() for one in maps):
             raise ValueError(

@@ -9,17 +9,20 @@ work is done without the GIL, so that a background thread can prepare samples wh
 from __future__ import annotations
 
 from contractile.augment.grey import GreyConfig, change_grey_values
+from contractile.augment.paste import Picture, paste_objects
 from contractile.augment.warp import Sample, Warp, WarpConfig, apply_warp, draw_warp, warp
 
 __all__ = [
     "AugmentConfig",
     "GreyConfig",
+    "Picture",
     "Sample",
     "Warp",
     "WarpConfig",
     "apply_warp",
     "change_grey_values",
     "draw_warp",
+    "paste_objects",
     "warp",
 ]
 

@@ -44,6 +44,15 @@ class Affine:
         values: NDArray[np.float32] = ((pixels.astype(work) - offset) * scale).astype(np.float32, copy=False)
         return values
 
+    def invert(self, values: NDArray[np.floating[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """(C, *S) -> the pixels (C, *S) of type `dtype` that `apply` makes the values of, to rounding and range."""
+        per_channel = (-1, *(1,) * (values.ndim - 1))
+        pixels = values * _inverse(self.scale).reshape(per_channel) + self.offset.reshape(per_channel)
+        if dtype.kind in "iu":
+            limits = np.iinfo(dtype)
+            pixels = np.rint(pixels).clip(limits.min, limits.max)
+        return pixels.astype(dtype)
+
 
 class Normalization(BaseModel):
     """How offset and scale follow from an image.

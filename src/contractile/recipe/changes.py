@@ -48,8 +48,8 @@ def _read(source: str | Path | Mapping[str, Any] | None) -> dict[str, Any]:
 def apply_changes(recipe: Recipe, *layers: Mapping[str, Any]) -> Recipe:
     """The recipe with each of `layers` laid over it, table by table; the last one wins.
 
-    Raises ValueError, naming the field, for a name or value that does not exist, and for a tile or a number of classes
-    that does not fit.
+    Raises ValueError, naming the field, for a name or value that does not exist, for a tile or a number of classes
+    that does not fit, and for objects to be pasted where there are none.
     """
     merged: Mapping[str, Any] = recipe.model_dump()
     for changes in layers:
@@ -65,6 +65,10 @@ def apply_changes(recipe: Recipe, *layers: Mapping[str, Any]) -> Recipe:
         ) from None
     _check_tile(changed)
     _check_classes(changed)
+    if changed.samples.pasted and changed.targets.task == "classes":
+        raise ValueError(
+            f"samples.pasted must be 0 for task classes, got {changed.samples.pasted}; only objects can be pasted"
+        )
     return changed
 
 

@@ -1,0 +1,95 @@
+"""Objects of other images pasted into an image: crowds, and overlaps that the annotated images lack.
+
+Source: copy-paste augmentation (Ghiasi et al. 2021, arXiv:2012.07177), here with a soft rim that brings along the halo
+of an object, and next to or on top of others as often as anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+PASTED_SHARE = 0.5  # of the number of objects that an image has
+RIM = 4.0  # pixels around an object within which the picture goes over into the other
+TRIES = 10
+LEAST_LEFT = 0.5  # of an object that another one is pasted on
+MOST_UNLIKE = 4.0  # times as large, or as small, as the objects of the image are in the median
+
+
+class Picture(NamedTuple):
+    """pixels (C, *S) float32 and labels (*S) int32, negative where nobody annotated."""
+
+    pixels: NDArray[np.float32]
+    labels: NDArray[np.int32]
+
+
+def paste_objects(picture: Picture, donors: Sequence[Picture], *, rng: np.random.Generator) -> Picture:
+    """`picture` with half as many objects more, at least one, each of a random donor, turned by quarters and mirrored.
+
+    Grey values of all pictures must be comparable (normalised). Objects that a donor's border cuts are not taken, nor
+    those of quite another size, and none is put where it would hide more than half of another; so it can be fewer.
+    """
+    pixels, labels = picture.pixels.copy(), picture.labels.copy()
+    sizes = np.unique(labels[labels > 0], return_counts=True)[1]
+    wanted, usual = max(1, round(PASTED_SHARE * len(sizes))), float(np.median(sizes)) if len(sizes) else None
+    for _ in range(TRIES * wanted):
+        cut_out = _cut_out(donors[int(rng.integers(len(donors)))], rng)
+        if cut_out is None or (usual and not 1 / MOST_UNLIKE <= cut_out.mask.sum() / usual <= MOST_UNLIKE):
+            continue
+        wanted -= _put(pixels, labels, cut_out, rng)
+        if wanted == 0:
+            break
+    return Picture(pixels, labels)
+
+
+class _CutOut(NamedTuple):
+    """An object with what surrounds it: pixels (C, *s), which of them are its own, and how opaque each is (*s)."""
+
+    pixels: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    opacity: NDArray[np.float64]
+
+
+def _cut_out(donor: Picture, rng: np.random.Generator) -> _CutOut | None:
+    """A random object of a donor in a random pose; None where it has none, or its border cuts the one drawn."""
+    numbers = np.unique(donor.labels[donor.labels > 0])
+    if len(numbers) == 0:
+        return None
+    mask = donor.labels == rng.choice(numbers)
+    box = ndimage.find_objects(mask.astype(np.int8))[0]
+    if any(side.start == 0 or side.stop == size for side, size in zip(box, mask.shape, strict=True)):
+        return None
+    rim = int(RIM)
+    box = tuple(slice(max(0, side.start - rim), side.stop + rim) for side in box)
+    others = (donor.labels[box] > 0) & ~mask[box]
+    opacity = np.where(others, 0.0, np.clip(1 - ndimage.distance_transform_edt(~mask[box]) / RIM, 0, 1))
+    turns, mirrored = int(rng.integers(4)), rng.random() < 0.5
+
+    def pose(array: NDArray[Any]) -> NDArray[Any]:
+        turned: NDArray[Any] = np.rot90(array, turns, (-2, -1))
+        return turned[..., ::-1] if mirrored else turned
+
+    return _CutOut(pose(donor.pixels[(slice(None), *box)]), pose(mask[box]), pose(opacity))
+
+
+def _put(pixels: NDArray[np.float32], labels: NDArray[np.int32], cut_out: _CutOut, rng: np.random.Generator) -> bool:
+    """Paste in place, about a pixel of an object or any pixel; False where it does not fit or hides too much."""
+    places = np.flatnonzero(labels > 0) if rng.random() < 0.5 else np.arange(labels.size)
+    room = np.subtract(labels.shape, cut_out.mask.shape)
+    if len(places) == 0 or room.min() < 0:
+        return False
+    centre = np.unravel_index(rng.choice(places), labels.shape)
+    start = np.clip(np.subtract(centre, np.array(cut_out.mask.shape) // 2), 0, room)
+    place = tuple(slice(int(at), int(at) + size) for at, size in zip(start, cut_out.mask.shape, strict=True))
+    under, hidden = np.unique(labels[place][cut_out.mask], return_counts=True)
+    for number, count in zip(under, hidden, strict=True):
+        if number > 0 and count > (1 - LEAST_LEFT) * np.count_nonzero(labels == number):
+            return False
+    here = pixels[(slice(None), *place)]
+    here += cut_out.opacity.astype(np.float32) * (cut_out.pixels - here)
+    labels[place][cut_out.mask] = labels.max() + 1
+    return True

@@ -1,0 +1,86 @@
+"""Objects pasted into images: new ones stay whole, old ones keep half of themselves, all else stays as it was."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from contractile.augment import Picture, paste_objects
+from contractile.images import Normalization
+
+
+def scene(seed, objects=6, size=60):
+    """Discs of a grey value of their own on a dark ground; a stripe on the left that nobody annotated."""
+    rng = np.random.default_rng(seed)
+    labels = np.zeros((size, size), np.int32)
+    y, x = np.mgrid[:size, :size]
+    for number in range(1, objects + 1):
+        row, column = rng.uniform(8, size - 8, 2)
+        labels[(y - row) ** 2 + (x - column) ** 2 < rng.uniform(3, 6) ** 2] = number
+    labels[:, 0] = -1
+    return Picture((labels.clip(0) / 10).astype(np.float32)[None], labels)
+
+
+@given(seed=st.integers(0, 10**6))
+def test_pasted_objects_are_whole_and_hide_no_more_than_half(seed):
+    before, donors = scene(seed), [scene(seed + 1), scene(seed + 2)]
+    after = paste_objects(before, donors, rng=np.random.default_rng(seed))
+    old, new = before.labels, after.labels
+    pasted = np.unique(new[new > old.max()])
+    assert 1 <= len(pasted) <= 3
+    changed = np.isin(new, pasted)
+    np.testing.assert_array_equal(new[~changed], old[~changed])
+    for number in np.unique(old[old > 0]):
+        assert np.count_nonzero(new == number) >= 0.5**3 * np.count_nonzero(old == number)
+    shapes = {np.count_nonzero(d.labels == n) for d in donors for n in np.unique(d.labels)}
+    assert np.count_nonzero(new == pasted[-1]) in shapes  # the last one lies on top
+    far = ndimage.distance_transform_edt(~changed) >= 4  # also where hidden by a later one
+    assert len(pasted) > 1 or (after.pixels[0][far] == before.pixels[0][far]).all()
+    assert (before.labels == scene(seed).labels).all()
+
+
+def test_the_same_generator_pastes_the_same():
+    one, other = (paste_objects(scene(1), [scene(2)], rng=np.random.default_rng(3)) for _ in range(2))
+    np.testing.assert_array_equal(one.pixels, other.pixels)
+    np.testing.assert_array_equal(one.labels, other.labels)
+
+
+def test_an_object_in_the_middle_is_opaque_and_its_rim_is_soft():
+    ground, donor = Picture(np.zeros((1, 40, 40), np.float32), np.zeros((40, 40), np.int32)), scene(0, objects=1)
+    donor = donor._replace(pixels=np.ones_like(donor.pixels))
+    after = paste_objects(ground, [donor], rng=np.random.default_rng(0))
+    assert after.labels.max() == 1
+    assert (after.pixels[0][after.labels == 1] == 1).all()
+    outside = after.pixels[0][after.labels == 0]
+    assert 0 < outside.max() < 1
+    assert (outside == 0).mean() > 0.7
+
+
+@pytest.mark.parametrize(
+    "donor", [scene(0, objects=0), Picture(np.ones((1, 9, 9), np.float32), np.ones((9, 9), np.int32))]
+)
+def test_nothing_is_pasted_where_donors_have_nothing_whole(donor):
+    before = scene(5)
+    after = paste_objects(before, [donor], rng=np.random.default_rng(0))
+    np.testing.assert_array_equal(after.labels, before.labels)
+    np.testing.assert_array_equal(after.pixels, before.pixels)
+
+
+def test_volumes_are_pasted_into_as_well():
+    labels = np.zeros((8, 20, 20), np.int32)
+    labels[2:5, 5:9, 6:11] = 1
+    volume = Picture(labels[None].astype(np.float32), labels)
+    assert len(np.unique(paste_objects(volume, [volume], rng=np.random.default_rng(0)).labels)) == 3
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_grey_values_come_back_from_their_normalised_form(dtype):
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 20, 20)).astype(dtype)
+    affine = Normalization().fit(pixels)
+    np.testing.assert_allclose(affine.invert(affine.apply(pixels), pixels.dtype), pixels, atol=1e-3)
+    beyond = affine.invert(affine.apply(pixels) * 10, np.dtype(np.uint8))
+    assert (beyond.min(), beyond.max()) == (0, 255)
+    constant = np.full((1, 4, 4), 7, dtype)
+    flat = Normalization().fit(constant)
+    np.testing.assert_array_equal(flat.invert(flat.apply(constant), constant.dtype), constant)
