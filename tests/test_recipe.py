@@ -157,7 +157,7 @@ def test_the_task_can_be_told():
 
 def test_nothing_can_be_pasted_where_there_are_no_objects():
     with pytest.raises(
-        ValueError, match="samples.pasted must be 0 for task classes, got 1; only objects can be pasted"
+        ValueError, match=r"samples.pasted must be 0 for task classes, got 1; only objects can be pasted"
     ):
         derive(examples(), {"samples": {"pasted": 1}})
     assert derive([discs(20)], {"samples": {"pasted": 1}}).samples.pasted == 1
