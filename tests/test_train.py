@@ -347,3 +347,13 @@ def test_the_norms_of_the_model_are_measured_on_samples(folder, monkeypatch):
     tied = run(folder, "tied", network={"width": 8, "depth": 2, "symmetry": "square"}, steps=40)
     assert measured == [(2, False), (0, False), (5, True)]
     assert (tied.model.card.network.symmetry, tied.model.card.symmetry) == ("none", "square")  # folded, and it says so
+
+
+def test_decoding_is_chosen_on_images_with_pasted_objects_too(folder, monkeypatch):
+    seen = []
+    module = sys.modules["contractile.train.validation"]
+    monkeypatch.setattr(module, "choose_decoding", lambda maps, truths, **_: seen.append(len(maps)) or Decoding())
+    objects = {"task": "objects"}
+    for pasted in (0, 2):
+        run(folder, f"run-{pasted}", targets=objects, samples={**TINY["samples"], "pasted": pasted})
+    assert seen[1] == 3 * seen[0] > 0

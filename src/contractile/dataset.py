@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
 from contractile.augment import AugmentConfig, Picture, Sample, change_grey_values, paste_objects, warp
-from contractile.images import Affine, Normalization, Source, find, match_names, read, read_labels
+from contractile.images import Normalization, Source, find, match_names, read, read_labels
 from contractile.targets import Target, TargetConfig, class_balance, make_target, renumber, unannotated
 
 logger = logging.getLogger(__name__)
@@ -263,13 +263,17 @@ def _rarer_places(maps: Sequence[NDArray[np.int16]], n_classes: int) -> list[_Pl
     return [_Places.of_class(maps, int(value)) for value in np.flatnonzero(counts) if value != counts.argmax()]
 
 
-def _paste(examples: Sequence[Example], intensity: Sequence[Affine], *, copies: int, seed: int) -> list[Example]:
-    """`copies` times all examples, in their order, with objects of the others in grey values of their own range."""
-    if copies == 0:
+def pasted_copies(examples: Sequence[Example], config: SampleConfig, *, seed: int = 0) -> list[Example]:
+    """`config.pasted` times all examples, in their order, with objects of all of them pasted in (`paste_objects`).
+
+    What is pasted is brought to the range of grey values of the image that it is pasted into.
+    """
+    if config.pasted == 0:
         return []
+    intensity = [config.normalization.fit(example.pixels) for example in examples]
     pictures = [Picture(a.apply(e.pixels), e.labels) for e, a in zip(examples, intensity, strict=True)]
     pasted = []
-    for number in range(copies * len(examples)):
+    for number in range(config.pasted * len(examples)):
         which = number % len(examples)
         rng = np.random.default_rng([PASTE_SALT, seed, number])
         picture = paste_objects(pictures[which], pictures, rng=rng)
@@ -292,10 +296,10 @@ class Samples:
         self.config = config
         self.seed = seed
         intensity = [config.normalization.fit(example.pixels) for example in examples]
-        examples = [*examples, *_paste(examples, intensity, copies=config.pasted, seed=seed)]
+        self._intensity = intensity * (1 + config.pasted)
+        examples = [*examples, *pasted_copies(examples, config, seed=seed)]
         self._pixels = [example.pixels for example in examples]
         self._targets = _make_targets([example.labels for example in examples], targets)
-        self._intensity = intensity * (1 + config.pasted)
         maps = [target.classes for target in self._targets]
         if not any((one >= 0).any() for one in maps):
             raise ValueError(

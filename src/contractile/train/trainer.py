@@ -188,7 +188,7 @@ class Trainer:
         self._measure_norms(kept.network)
         predictor = validation.predictor(kept)
         maps = [predictor.probabilities(example.pixels) for example in validation.examples]
-        card = kept.card.model_copy(update={"decoding": validation.choose_decoding(maps)})
+        card = kept.card.model_copy(update={"decoding": validation.choose_decoding(predictor, maps)})
         predictor.card = card
         evaluation = validation.score(predictor, validation.examples, maps, resamples=EvaluateConfig().resamples)
         ranges = predictor.measure_ranges(example.pixels for example in self.calibration)

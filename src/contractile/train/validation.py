@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from contractile.dataset import Example
+from contractile.dataset import Example, pasted_copies
 from contractile.engine import EngineConfig
 from contractile.evaluate import EvaluateConfig, Evaluation, evaluate
 from contractile.instances import Decoding
@@ -65,13 +65,18 @@ class Validation:
             config=config,
         )
 
-    def choose_decoding(self, maps: Maps) -> Decoding:
-        """What does best on the images (of very many, some of them), of all of which `maps` are the probabilities."""
-        recipe = self.recipe
+    def choose_decoding(self, predictor: Predictor, maps: Maps) -> Decoding:
+        """What does best on the images (of very many, some of them), of all of which `maps` are the probabilities.
+
+        Where training pastes objects into images, so that they touch, it is done here, too.
+        """
+        recipe, examples = self.recipe, self.examples[self._decoded]
         if recipe.targets.task != "objects":
             return Decoding()
-        truths = [_scored_labels(example.labels, recipe.targets) for example in self.examples[self._decoded]]
-        return choose_decoding(maps[self._decoded], truths, score=recipe.score, dims=recipe.network.dims)
+        crowded = pasted_copies(examples, recipe.samples, seed=recipe.seed)
+        maps = [*maps[self._decoded], *(predictor.probabilities(example.pixels) for example in crowded)]
+        truths = [_scored_labels(example.labels, recipe.targets) for example in (*examples, *crowded)]
+        return choose_decoding(maps, truths, score=recipe.score, dims=recipe.network.dims)
 
     def measure_seconds(self, model: Model) -> float:
         """How long all validation of a run will take, from that of one image: what is done once, and for each image."""
@@ -87,8 +92,10 @@ class Validation:
         first, image, scoring = np.diff(times)
         looks = self.recipe.validations + 1  # the last of them at all images
         images = self.recipe.validations * len(self.some) + len(self.examples)
-        tried = TRIED * len(self.examples[self._decoded]) if self.recipe.targets.task == "objects" else 0
-        return float(looks * max(0.0, first - image) + images * (image + scoring) + tried * scoring)
+        decoded = len(self.examples[self._decoded]) if self.recipe.targets.task == "objects" else 0
+        pasted = decoded * self.recipe.samples.pasted
+        tried = TRIED * (decoded + pasted)
+        return float(looks * max(0.0, first - image) + images * (image + scoring) + pasted * image + tried * scoring)
 
 
 def defined_scores(evaluation: Evaluation) -> dict[str, float]:
