@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 
 .PHONY: demo test check bench clean
 
-demo: $(READY)  ## train on synthetic images, segment a large one, score it (about three minutes)
+demo: $(READY)  ## train on synthetic images, segment a large one, score it (about four minutes)
 	$(BIN)/contractile demo --out demo
 
 test: $(READY)  ## the whole test suite

@@ -8,7 +8,7 @@ import tifffile
 import torch
 
 from contractile.augment import AugmentConfig
-from contractile.dataset import Example, SampleConfig, Samples, find_task, load_examples, pair_up, split
+from contractile.dataset import Example, SampleConfig, Samples, find_task, load_examples, pair_up, pasted_copies, split
 from contractile.targets import TargetConfig
 
 
@@ -197,6 +197,14 @@ def test_copies_with_pasted_objects_are_learned_from_too():
     shares = [np.mean([samples[n].classes > 0 for n in range(60)]) for samples in (without, pasted)]
     assert shares[1] > shares[0]
     np.testing.assert_array_equal(pasted[3].image, again[3].image)
+
+
+def test_what_is_ignored_is_not_pasted():
+    ignored = TargetConfig(separation="none", w0=0, balance=False, ignore_label=9)
+    (copy,) = pasted_copies([blocks([9])], ignored, SampleConfig(tile=(8, 8), core=(8, 8), pasted=1))
+    assert set(np.unique(copy.labels)) == {-1, 0}
+    (copy,) = pasted_copies([blocks([9, 1])], ignored, SampleConfig(tile=(8, 8), core=(8, 8), pasted=1))
+    assert copy.labels.max() in (1, 2)
 
 
 def test_shapes_and_types_of_a_batch():

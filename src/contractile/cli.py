@@ -212,7 +212,7 @@ def info(what: Annotated[Path, typer.Argument(help="a model file, a run folder o
 
 @app.command()
 def demo(out: Annotated[Path, typer.Option(help="folder to make")] = Path("demo")) -> None:
-    """Train on synthetic images for a minute or two, segment a large one, score it. Needs no data and no network."""
+    """Train on synthetic images for two minutes, segment a large one, score it. Needs no data and no network."""
     from contractile.demo import run_demo
 
     with _bar("training") as bar:

@@ -263,7 +263,9 @@ def _rarer_places(maps: Sequence[NDArray[np.int16]], n_classes: int) -> list[_Pl
     return [_Places.of_class(maps, int(value)) for value in np.flatnonzero(counts) if value != counts.argmax()]
 
 
-def pasted_copies(examples: Sequence[Example], config: SampleConfig, *, seed: int = 0) -> list[Example]:
+def pasted_copies(
+    examples: Sequence[Example], targets: TargetConfig, config: SampleConfig, *, seed: int = 0
+) -> list[Example]:
     """`config.pasted` times all examples, in their order, with objects of all of them pasted in (`paste_objects`).
 
     What is pasted is brought to the range of grey values of the image that it is pasted into.
@@ -271,7 +273,8 @@ def pasted_copies(examples: Sequence[Example], config: SampleConfig, *, seed: in
     if config.pasted == 0:
         return []
     intensity = [config.normalization.fit(example.pixels) for example in examples]
-    pictures = [Picture(a.apply(e.pixels), e.labels) for e, a in zip(examples, intensity, strict=True)]
+    known = [np.where(e.labels == targets.ignore_label, -1, e.labels).astype(np.int32) for e in examples]
+    pictures = [Picture(a.apply(e.pixels), one) for e, a, one in zip(examples, intensity, known, strict=True)]
     pasted = []
     for number in range(config.pasted * len(examples)):
         which = number % len(examples)
@@ -297,7 +300,7 @@ class Samples:
         self.seed = seed
         intensity = [config.normalization.fit(example.pixels) for example in examples]
         self._intensity = intensity * (1 + config.pasted)
-        examples = [*examples, *pasted_copies(examples, config, seed=seed)]
+        examples = [*examples, *pasted_copies(examples, targets, config, seed=seed)]
         self._pixels = [example.pixels for example in examples]
         self._targets = _make_targets([example.labels for example in examples], targets)
         maps = [target.classes for target in self._targets]

@@ -73,7 +73,7 @@ class Validation:
         recipe, examples = self.recipe, self.examples[self._decoded]
         if recipe.targets.task != "objects":
             return Decoding()
-        crowded = pasted_copies(examples, recipe.samples, seed=recipe.seed)
+        crowded = pasted_copies(examples, recipe.targets, recipe.samples, seed=recipe.seed)
         maps = [*maps[self._decoded], *(predictor.probabilities(example.pixels) for example in crowded)]
         truths = [_scored_labels(example.labels, recipe.targets) for example in (*examples, *crowded)]
         return choose_decoding(maps, truths, score=recipe.score, dims=recipe.network.dims)
