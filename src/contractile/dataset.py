@@ -138,14 +138,15 @@ def split(
     """
     if not 0 < fraction < 1:
         raise ValueError(f"val_fraction must lie between 0 and 1, got {fraction}; use 0.1")
-    known = [~unannotated(example.labels, targets or TargetConfig()) for example in examples]
-    annotated = [number for number, mask in enumerate(known) if mask.any()]
+    targets = targets or TargetConfig()
+    annotated = [number for number, example in enumerate(examples) if not unannotated(example.labels, targets).all()]
     wanted = fraction * len(annotated)
     if wanted >= 1:
         held_out = annotated[-min(round(wanted), len(annotated) - 1) :]
         return [e for n, e in enumerate(examples) if n not in held_out], [examples[n] for n in held_out]
     last = annotated[-1]
-    first, second = _cut(examples[last], known[last], max(wanted, SMALLEST_PART))
+    known = ~unannotated(examples[last].labels, targets)
+    first, second = _cut(examples[last], known, max(wanted, SMALLEST_PART))
     return [*examples[:last], first, *examples[last + 1 :]], [second]
 
 

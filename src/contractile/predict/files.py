@@ -74,7 +74,7 @@ def predict_files(
     sources = _leave_out_results(find(images, dims=dims), Path(out))
     counts = {path: len(list(pages)) for path, pages in groupby(sources, key=lambda source: source.path)}
     _check_names(counts)
-    _check_targets([Path(out) / f"{stem(path)}_{product}.tif" for path in counts for product in products])
+    _check_not_drawn_by_hand([Path(out) / f"{stem(path)}_{product}.tif" for path in counts for product in products])
     images_read = ahead(lambda source: (source, read(source, dims=dims)), sources)
     with ThreadPoolExecutor(max_workers=1) as writer:
         writing: Future[Written] | None = None
@@ -168,7 +168,7 @@ def _check_names(paths: Iterable[Path]) -> None:
             raise ValueError(f"images must have different names, got {other} and {path}; predict them into two folders")
 
 
-def _check_targets(paths: Iterable[Path]) -> None:
+def _check_not_drawn_by_hand(paths: Iterable[Path]) -> None:
     for path in paths:
         if path.exists() and not is_ours(path):
             raise FileExistsError(
