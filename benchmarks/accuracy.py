@@ -25,18 +25,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import contractile  # noqa: F401  sets how threads wait, before PyTorch starts them
+import contractile
+
+contractile.prepare_process()  # before PyTorch starts its threads
 
 # isort: split
 from speed import describe_machine
 from splits import SPLITS, split_isbi2012
 
 from contractile.engine import find_device
-from contractile.evaluate import Evaluation, evaluate
+from contractile.evaluation import Evaluation, evaluate
 from contractile.model import ModelCard, load
-from contractile.predict import Predictor, predict_files
+from contractile.prediction import Predictor, predict_files
 from contractile.recipe import merge, read_recipe
-from contractile.train import Run, train
+from contractile.training import Run, train
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 HEADING = "## Accuracy (`python benchmarks/accuracy.py`)"

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from contractile.instances import Decoding, decode_objects
+from contractile.decode import Decoding, decode_objects
 from contractile.synthetic import SceneConfig, draw_scene
 from contractile.targets import TargetConfig, make_target
 

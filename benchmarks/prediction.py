@@ -17,7 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import contractile  # noqa: F401  sets how threads wait, before PyTorch starts them
+import contractile
+
+contractile.prepare_process()  # before PyTorch starts its threads
 
 # isort: split
 import numpy as np
@@ -25,7 +27,7 @@ import numpy as np
 from contractile.engine import EngineConfig
 from contractile.images import find, read, write_image
 from contractile.model import load
-from contractile.predict import Predictor
+from contractile.prediction import Predictor
 
 REPEATS = 3
 EXACT = EngineConfig(backend="torch", precision="float32", device="cpu")

@@ -14,7 +14,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import contractile  # noqa: F401  sets how threads wait, before PyTorch starts them
+import contractile
+
+contractile.prepare_process()  # before PyTorch starts its threads
 
 # isort: split
 import numpy as np
@@ -22,12 +24,12 @@ import torch
 from accuracy import SCORES, value
 from scipy import ndimage
 
-from contractile.evaluate import evaluate
+from contractile.evaluation import evaluate
 from contractile.images import find, read, read_labels
-from contractile.instances import typical_diameter
+from contractile.labels import typical_diameter
 from contractile.model import PRETRAINED_FOLDER, Model, load, save
-from contractile.predict import Predictor
-from contractile.predict.scaling import resample, scaled_shape
+from contractile.prediction import Predictor
+from contractile.prediction.scaling import resample, scaled_shape
 
 MAGNIFICATIONS = (0.5, 1.0, 2.0, 4.0)
 WAYS = ("as it is", "diameter known", "diameter estimated")

@@ -26,7 +26,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import contractile  # noqa: F401  sets how threads wait, before PyTorch starts them
+import contractile
+
+contractile.prepare_process()  # before PyTorch starts its threads
 
 # isort: split
 import numpy as np
@@ -36,10 +38,11 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from contractile.dataset import Example
-from contractile.engine import Engine, EngineConfig, find_device, keep_freed_memory, native_precision
+from contractile.engine import Engine, EngineConfig, find_device, native_precision
+from contractile.process import keep_freed_memory
 from contractile.recipe import derive
 from contractile.synthetic import SceneConfig, draw_scene
-from contractile.train.trainer import Trainer
+from contractile.training.trainer import Trainer
 from contractile.unet import UNet, UNetConfig
 
 SIDE = 512

@@ -21,7 +21,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import contractile  # noqa: F401  sets how threads wait, before PyTorch starts them
+import contractile
+
+contractile.prepare_process()  # before PyTorch starts its threads
 
 # isort: split
 
@@ -36,7 +38,7 @@ from contractile.dataset import Example
 from contractile.recipe import derive
 from contractile.synthetic import SceneConfig, draw_scene
 from contractile.targets import separate, separation_weight
-from contractile.train.trainer import Trainer
+from contractile.training.trainer import Trainer
 from contractile.unet.convolution import kernel_gradient, only_avx2
 
 LARGEST_SHARE = 0.1  # of a step that making its samples may take

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from contractile.augment import Picture, paste_objects
-from contractile.images import Normalization
+from contractile.intensity import Normalization
 
 
 def scene(seed, objects=6, size=60):

@@ -10,8 +10,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-import contractile.evaluate
-import contractile.train  # noqa: F401
+import contractile.evaluation
+import contractile.training  # noqa: F401
 from contractile import cli
 from contractile.model import Model, ModelCard, save
 from contractile.unet import UNet, UNetConfig
@@ -246,7 +246,7 @@ def test_unfinished_work_has_status_1(data, capsys, monkeypatch):
     def exhausted(*args, **kwargs):
         raise MemoryError("a batch does not fit")
 
-    monkeypatch.setattr(sys.modules["contractile.evaluate"], "evaluate", exhausted)
+    monkeypatch.setattr(sys.modules["contractile.evaluation"], "evaluate", exhausted)
     line = refused(capsys, "evaluate", data / "labels", data / "labels", status=1)
     assert "a batch does not fit" in line
 
@@ -255,7 +255,7 @@ def test_ctrl_c_says_how_to_go_on(data, capsys, monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys.modules["contractile.evaluate"], "evaluate", interrupted)
+    monkeypatch.setattr(sys.modules["contractile.evaluation"], "evaluate", interrupted)
     assert refused(capsys, "evaluate", data / "labels", data / "labels", status=130) == "contractile: stopped"
-    monkeypatch.setattr(sys.modules["contractile.train"], "train", interrupted)
+    monkeypatch.setattr(sys.modules["contractile.training"], "train", interrupted)
     assert "--resume" in refused(capsys, *train_words(data), status=130)

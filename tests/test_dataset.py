@@ -8,7 +8,7 @@ import tifffile
 import torch
 
 from contractile.augment import AugmentConfig
-from contractile.dataset import Example, SampleConfig, Samples, find_task, load_examples, pair_up, pasted_copies, split
+from contractile.dataset import Example, SampleConfig, Samples, load_examples, pair_up, pasted_copies, split
 from contractile.targets import TargetConfig
 
 
@@ -153,23 +153,6 @@ def blocks(values, size=6):
     for i, value in enumerate(values):
         labels[1:-1, i * (size + 2) + 1 : (i + 1) * (size + 2) - 1] = value
     return example(labels=labels, shape=labels.shape)
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ([[255, 255, 255]], ("classes", (0, 255))),
-        ([[1, 2, 3, 4, 5], [7, 9, 12, 13]], ("objects", ())),
-        ([[1, 2, 1, 2, 1, 2, 1], [2, 2, 1, 1]], ("classes", (0, 1, 2))),
-        ([list(range(1, 40))], ("objects", ())),
-    ],
-)
-def test_the_task_is_seen_from_the_labels(values, expected):
-    assert find_task([blocks(v) for v in values]) == expected
-
-
-def test_an_ignored_value_is_not_a_class():
-    assert find_task([blocks([1, 1, 9])], ignore_label=9) == ("classes", (0, 1))
 
 
 TARGETS = TargetConfig(task="classes", class_values=(0, 1), w0=0, balance=False)

@@ -16,7 +16,6 @@ from contractile.engine import (
     find_device,
     fit_tile,
     free_memory,
-    keep_freed_memory,
     measure_ranges,
     native_precision,
     run,
@@ -27,7 +26,7 @@ from contractile.engine.cache import cache_folder, prune
 from contractile.engine.int8 import Int8Backend
 from contractile.engine.openvino_backend import OpenVinoBackend
 from contractile.engine.torch_backend import TorchBackend
-from contractile.tiles import plan
+from contractile.grid import plan
 from contractile.unet import UNet, UNetConfig
 
 EXACT = EngineConfig(device="cpu", backend="torch", precision="float32")
@@ -253,15 +252,6 @@ def test_without_a_place_for_it_there_is_no_cache(monkeypatch, tmp_path):
     (tmp_path / "contractile").write_text("a file where the folder should be")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() is None
-
-
-def test_freed_memory_can_be_kept_or_not():
-    assert keep_freed_memory() == keep_freed_memory(False)
-
-
-def test_an_allocator_that_cannot_be_told(monkeypatch):
-    monkeypatch.setattr("ctypes.CDLL", lambda name: object())
-    assert keep_freed_memory() is False
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

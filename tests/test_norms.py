@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from contractile.train.norms import measure_statistics
+from contractile.training.norms import measure_statistics
 from contractile.unet import UNet, UNetConfig
 
 

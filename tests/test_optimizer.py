@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contractile.recipe import OptimizerConfig
-from contractile.train.optimizer import (
+from contractile.training.optimizer import (
     HEAD_RATE,
     KERNEL_RATE,
     Muon,

@@ -6,10 +6,10 @@ import tifffile
 from scipy import ndimage
 from test_cli import call
 
-from contractile.evaluate import evaluate
+from contractile.evaluation import evaluate
 from contractile.images import read_labels
 from contractile.model import PRETRAINED, load, read_card
-from contractile.predict import Predictor
+from contractile.prediction import Predictor
 
 
 def nuclei(diameter, *, seed=0):

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contractile.dataset import Example, SampleConfig
-from contractile.evaluate import Evaluation, ImageScores, Score
-from contractile.evaluate.keys import KEYS
+from contractile.evaluation import Evaluation, ImageScores, Score
+from contractile.evaluation.keys import KEYS
 from contractile.images.overlay import PREDICTED, TRUE
 from contractile.model import Model, ModelCard
 from contractile.recipe import Recipe
@@ -22,7 +22,7 @@ from contractile.report.curves import draw_curves, find_score, read_clock, smoot
 from contractile.report.pictures import LARGEST_SIDE, MOST_PICTURES, draw, make_legend
 from contractile.report.scores import NAMES, rank, summarise, tabulate_images
 from contractile.targets import TargetConfig
-from contractile.train import Run
+from contractile.training import Run
 from contractile.unet import UNet, UNetConfig
 
 NASTY = '"><img src=x onerror=alert(1)><script>alert(2)</script>.tif'

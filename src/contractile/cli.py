@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from contractile.errors import ContractileError
+from contractile.process import prepare_process
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from contractile.evaluate import Comparison, Evaluation
-    from contractile.train import Status
+    from contractile.evaluation import Comparison, Evaluation
+    from contractile.training import Status
 
 WRONG_CALL, NOT_FINISHED, INTERRUPTED = 2, 1, 130
 
@@ -49,12 +52,12 @@ def train(
     """Train on annotated images; writes RUN/model.safetensors and RUN/report.html."""
     from contractile.recipe import read_recipe
     from contractile.report import write_report
-    from contractile.train import train as train_run
+    from contractile.training import train as train_run
 
     if minutes is not None and steps is not None:
-        raise ValueError("--minutes and --steps exclude each other; give one of them")
+        raise ContractileError("--minutes and --steps exclude each other", "give one of them")
     if (val_images is None) != (val_labels is None):
-        raise ValueError("--val-images and --val-labels go together; give both or neither")
+        raise ContractileError("--val-images and --val-labels go together", "give both or neither")
     given = {"minutes": minutes, "steps": steps, "val_fraction": val_fraction, "seed": seed}
     changes = read_recipe(recipe)
     if minutes is not None:
@@ -96,7 +99,7 @@ def predict(
     """Segment images of any size; writes NAME_labels.tif for each."""
     from contractile.engine import EngineConfig
     from contractile.model import load
-    from contractile.predict import Predictor, predict_files
+    from contractile.prediction import Predictor, predict_files
 
     chosen = EngineConfig.model_validate({"device": device, "backend": engine, "precision": precision})
     predictor = Predictor(load(model), engine=chosen, tile=tile, diameter=_diameter(diameter))
@@ -130,8 +133,8 @@ def evaluate(
     ] = None,
 ) -> None:
     """Score predictions against the truth, as a set and, with --json, per image."""
-    from contractile.evaluate import EvaluateConfig, compare
-    from contractile.evaluate import evaluate as score
+    from contractile.evaluation import EvaluateConfig, compare
+    from contractile.evaluation import evaluate as score
     from contractile.images import replacing
 
     names = _words(scores) if scores else None
@@ -180,7 +183,7 @@ def check(
         typer.echo("nothing to complain about")
     if fix is not None:
         if labels is None:
-            raise ValueError("--fix corrects annotations; give LABELS, too")
+            raise ContractileError("--fix corrects annotations", "give LABELS, too")
         for line in fix_dataset(images, labels, fix):
             typer.echo(line)
     if any(finding.level == "error" for finding in findings) and fix is None:
@@ -223,6 +226,7 @@ def demo(out: Annotated[Path, typer.Option(help="folder to make")] = Path("demo"
 
 def main() -> None:
     """Run a command; a wrong call ends with one line and status 2, unfinished work with one line and status 1."""
+    prepare_process()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     for handler in logging.getLogger().handlers:
         handler.setLevel(logging.WARNING)
@@ -271,7 +275,9 @@ def _diameter(text: str | None) -> Any:
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"diameter must be a number of pixels or 'estimate', got {text!r}; use e.g. 30") from None
+        raise ContractileError(
+            f"diameter must be a number of pixels or 'estimate', got {text!r}", "use e.g. 30"
+        ) from None
 
 
 def _words(text: str) -> list[str]:
@@ -284,7 +290,7 @@ def print_scores(evaluation: Evaluation, title: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from contractile.evaluate import TITLES
+    from contractile.evaluation import TITLES
 
     table = Table("score", "", "value", "95 % interval", title=title, title_justify="left")
     for name, score in evaluation.summary.items():

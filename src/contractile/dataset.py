@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from scipy import ndimage
 
 from contractile.augment import AugmentConfig, Picture, Sample, change_grey_values, paste_objects, warp
-from contractile.images import Normalization, Source, find, match_names, read, read_labels
-from contractile.targets import Target, TargetConfig, class_balance, make_target, renumber, unannotated
+from contractile.errors import ContractileError
+from contractile.images import Source, find, match_names, read, read_labels
+from contractile.intensity import Normalization
+from contractile.targets import Target, TargetConfig, class_balance, make_target, unannotated
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,6 @@ PREFETCHED = 3
 SHOWN_NAMES = 3
 SMALLEST_PART = 0.2  # of an example that is cut for validation
 SAMPLE_SALT, PASTE_SALT = 1, 2
-MOST_CLASSES = 16  # labels of more values number objects
 
 
 @dataclass(frozen=True)
@@ -63,16 +63,19 @@ def pair_up(images: str | Path, labels: str | Path, *, dims: int = 2) -> list[Pa
     pictures, truths = find(images, dims=dims), find(_label_folder(labels), dims=dims)
     matched = _match(pictures, truths)
     if not matched:
-        raise ValueError(
-            f"no pairs found: {len(pictures)} image(s) in {images} ({_some(pictures)}) and {len(truths)} label "
-            f"file(s) in {labels} ({_some(truths)}) share no names; name each label file like its image"
+        raise ContractileError(
+            (
+                f"no pairs found: {len(pictures)} image(s) in {images} ({_some(pictures)}) and {len(truths)} "
+                f"label file(s) in {labels} ({_some(truths)}) share no names"
+            ),
+            "name each label file like its image",
         )
     taken = {pair.labels for pair in matched}
     orphans = [truth for truth in truths if truth not in taken]
     if orphans:
-        raise ValueError(
-            f"labels without an image in {images}: {_some(orphans)} ({len(orphans)} of {len(truths)}); "
-            f"add the images, or move these label files away"
+        raise ContractileError(
+            f"labels without an image in {images}: {_some(orphans)} ({len(orphans)} of {len(truths)})",
+            "add the images, or move these label files away",
         )
     if len(matched) < len(pictures):
         logger.warning("%d of %d images have no labels and are left out", len(pictures) - len(matched), len(pictures))
@@ -106,12 +109,17 @@ def load_examples(pairs: Sequence[Pair], *, dims: int = 2) -> list[Example]:
     channels = {example.pixels.shape[0]: example.name for example in examples}
     if len(channels) > 1:
         counts = ", ".join(f"{name}: {count}" for count, name in sorted(channels.items()))
-        raise ValueError(f"images must all have the same number of channels, got {counts}; convert them to one kind")
+        raise ContractileError(
+            f"images must all have the same number of channels, got {counts}", "convert them to one kind"
+        )
     values = sorted({int(v) for example in examples for v in np.unique(example.labels) if v >= 0})
     if len(values) < 2:
-        raise ValueError(
-            f"labels must hold at least two classes (or background and objects), got only the value "
-            f"{values[0] if values else 'ignored'} in all {len(examples)} file(s); check that these are the annotations"
+        raise ContractileError(
+            (
+                "labels must hold at least two classes (or background and objects), got only the "
+                f"value {(values[0] if values else 'ignored')} in all {len(examples)} file(s)"
+            ),
+            "check that these are the annotations",
         )
     return examples
 
@@ -120,9 +128,12 @@ def _load(pair: Pair, dims: int) -> Example:
     image = read(pair.image, dims=dims)
     labels = read_labels(pair.labels, dims=dims)
     if image.pixels.shape[1:] != labels.shape:
-        raise ValueError(
-            f"labels must have the size of their image, got image {pair.image.name} {image.pixels.shape[1:]} and "
-            f"labels {pair.labels.name} {labels.shape}; crop or resample one of them"
+        raise ContractileError(
+            (
+                f"labels must have the size of their image, got image {pair.image.name} {image.pixels.shape[1:]} "
+                f"and labels {pair.labels.name} {labels.shape}"
+            ),
+            "crop or resample one of them",
         )
     return Example(pair.name, image.pixels, labels, image.pixel_size_um)
 
@@ -137,7 +148,7 @@ def split(
     validating. `targets` say what is annotated (by default all labels >= 0). Raises ValueError unless 0 < fraction < 1.
     """
     if not 0 < fraction < 1:
-        raise ValueError(f"val_fraction must lie between 0 and 1, got {fraction}; use 0.1")
+        raise ContractileError(f"val_fraction must lie between 0 and 1, got {fraction}", "use 0.1")
     targets = targets or TargetConfig()
     annotated = [number for number, example in enumerate(examples) if not unannotated(example.labels, targets).all()]
     wanted = fraction * len(annotated)
@@ -163,38 +174,6 @@ def _cut(example: Example, known: NDArray[np.bool_], share: float) -> tuple[Exam
         return replace(example, pixels=np.ascontiguousarray(pixels), labels=np.ascontiguousarray(labels))
 
     return part(slice(0, at)), part(slice(at, None))
-
-
-def find_task(
-    examples: Sequence[Example], *, ignore_label: int | None = None, task: str | None = None
-) -> tuple[Literal["classes", "objects"], tuple[int, ...]]:
-    """What the labels mean, and the classes' values in order: ("objects", ()) or ("classes", values).
-
-    Objects carry a number each: nearly every value of an image is a single connected piece, and there are more than
-    two of them an image. All else is classes. `task` settles it where this guesses wrong, as with two objects an image
-    or three layers of tissue.
-    """
-    if task == "objects":
-        return "objects", ()
-    found = {int(v) for example in examples for v in np.unique(example.labels) if v >= 0}
-    values = sorted(found - {ignore_label})
-    if task == "classes":
-        return "classes", tuple(values)
-    pieces = [count for example in examples for count in _pieces(example.labels)]
-    whole = sum(count == 1 for count in pieces) / max(len(pieces), 1)
-    numbered = max(int(example.labels.max()) for example in examples) > 1
-    many = len(pieces) > 2 * len(examples) or len(values) > MOST_CLASSES
-    if numbered and many and whole > 0.8:
-        return "objects", ()
-    return "classes", tuple(values)
-
-
-def _pieces(labels: NDArray[np.int32]) -> Iterator[int]:
-    """Connected pieces of each value above 0."""
-    structure = np.ones((3,) * labels.ndim)
-    numbers = renumber(labels)
-    for number, region in enumerate(ndimage.find_objects(numbers), start=1):
-        yield ndimage.label(numbers[region] == number, structure)[1]
 
 
 def _make_targets(labels: Sequence[NDArray[np.int32]], config: TargetConfig) -> list[Target]:
@@ -306,9 +285,9 @@ class Samples:
         self._targets = _make_targets([example.labels for example in examples], targets)
         maps = [target.classes for target in self._targets]
         if not any((one >= 0).any() for one in maps):
-            raise ValueError(
-                f"labels of the {len(maps)} image(s) to learn from must hold annotated pixels, got only ignored ones; "
-                "name other images for validation, or annotate more"
+            raise ContractileError(
+                (f"labels of the {len(maps)} image(s) to learn from must hold annotated pixels, got only ignored ones"),
+                "name other images for validation, or annotate more",
             )
         self._everywhere = _Places.annotated(maps)
         self._rarer = _rarer_places(maps, targets.n_classes) if config.focus > 0 else []

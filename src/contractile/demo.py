@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from contractile.evaluate import Evaluation, evaluate
+from contractile.evaluation import Evaluation, evaluate
 from contractile.images import overlay, write_image, write_labels, write_picture
-from contractile.predict import Predictor
+from contractile.prediction import Predictor
 from contractile.report import write_report
 from contractile.synthetic import SceneConfig, draw_scene
-from contractile.train import Run, Status, train
+from contractile.training import Run, Status, train
 
 TRAINING_IMAGES = 12
 TRAINING_SIDE = 320

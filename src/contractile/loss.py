@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
+from contractile.errors import ContractileError, WrongType
+
 IGNORE = -1
 
 
@@ -25,9 +27,9 @@ class LossConfig(BaseModel):
     @model_validator(mode="after")
     def _some_term_counts(self) -> LossConfig:
         if self.cross_entropy == 0 and self.dice == 0:
-            raise ValueError(
-                "cross_entropy and dice must not both be 0, got 0 and 0; "
-                "use cross_entropy = 1 for the loss of the paper"
+            raise ContractileError(
+                "cross_entropy and dice must not both be 0, got 0 and 0",
+                "use cross_entropy = 1 for the loss of the paper",
             )
         return self
 
@@ -82,18 +84,19 @@ def _at_least_single(scores: Tensor) -> Tensor:
 
 def _check_shapes(scores: Tensor, classes: Tensor, weight: Tensor | None) -> None:
     if scores.ndim < 3 or scores.shape[1] < 2:
-        raise ValueError(
-            f"scores must be (B, K, *S) with at least 2 classes on axis 1, got {tuple(scores.shape)}; "
-            "give the network one output per class"
+        raise ContractileError(
+            f"scores must be (B, K, *S) with at least 2 classes on axis 1, got {tuple(scores.shape)}",
+            "give the network one output per class",
         )
     if classes.shape != (scores.shape[0], *scores.shape[2:]):
-        raise ValueError(
-            f"classes must be (B, *S) = {(scores.shape[0], *scores.shape[2:])} like scores, got "
-            f"{tuple(classes.shape)}; crop it to the output of the network"
+        raise ContractileError(
+            f"classes must be (B, *S) = {(scores.shape[0], *scores.shape[2:])} like scores, got {tuple(classes.shape)}",
+            "crop it to the output of the network",
         )
     if classes.dtype != torch.int64:
-        raise TypeError(f"classes must be int64, got {classes.dtype}; convert with .long()")
+        raise WrongType(f"classes must be int64, got {classes.dtype}", "convert with .long()")
     if weight is not None and weight.shape != classes.shape:
-        raise ValueError(
-            f"weight must have the shape of classes {tuple(classes.shape)}, got {tuple(weight.shape)}; crop both alike"
+        raise ContractileError(
+            f"weight must have the shape of classes {tuple(classes.shape)}, got {tuple(weight.shape)}",
+            "crop both alike",
         )

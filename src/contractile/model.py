@@ -14,8 +14,10 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors.torch import save_file
 
-from contractile.images import Normalization, replacing
-from contractile.instances import Decoding
+from contractile.decode import Decoding
+from contractile.errors import ContractileError, NotFound
+from contractile.images import replacing
+from contractile.intensity import Normalization
 from contractile.unet import UNet, UNetConfig
 
 METADATA_KEY = "contractile"
@@ -91,8 +93,8 @@ def load(path: str | Path) -> Model:
         network.load_state_dict(weights)
     except RuntimeError as error:
         reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise ValueError(
-            f"model file {path} does not hold the network on its card ({reason}); train it again"
+        raise ContractileError(
+            f"model file {path} does not hold the network on its card ({reason})", "train it again"
         ) from error
     return Model(network=network.eval(), card=card)
 
@@ -109,8 +111,8 @@ def _read(path: Path, *, weights: bool = False) -> tuple[ModelCard, dict[str, to
         path = path / "model.safetensors"
     if not path.is_file():
         others = "".join(f", or {name} (pretrained)" for name in PRETRAINED)
-        raise FileNotFoundError(
-            f"model file {path} does not exist; give RUN/model.safetensors of a finished training{others}"
+        raise NotFound(
+            f"model file {path} does not exist", f"give RUN/model.safetensors of a finished training{others}"
         )
     cure = "give the model.safetensors that `contractile train` wrote"
     try:
@@ -118,15 +120,15 @@ def _read(path: Path, *, weights: bool = False) -> tuple[ModelCard, dict[str, to
             card = (file.metadata() or {}).get(METADATA_KEY)
             tensors = {name: file.get_tensor(name) for name in file.keys()} if weights else {}  # noqa: SIM118
     except (safetensors.SafetensorError, OSError) as error:
-        raise ValueError(f"model file {path} cannot be read as safetensors ({error}); {cure}") from error
+        raise ContractileError(f"model file {path} cannot be read as safetensors ({error})", f"{cure}") from error
     if card is None:
-        raise ValueError(f"model file {path} has no contractile card in its metadata; {cure}")
+        raise ContractileError(f"model file {path} has no contractile card in its metadata", f"{cure}")
     try:
         return ModelCard.model_validate_json(card), tensors
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"])
-        raise ValueError(
-            f"model file {path} has a card this version cannot read ({where}: {problem['msg']}); "
-            f"use the version of contractile that wrote it, or train again"
+        raise ContractileError(
+            f"model file {path} has a card this version cannot read ({where}: {problem['msg']})",
+            "use the version of contractile that wrote it, or train again",
         ) from error

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from scipy.interpolate import CubicSpline
 
 from contractile.augment.resample import positions, warp_tile
+from contractile.errors import ContractileError, WrongType
 
 
 class WarpConfig(BaseModel):
@@ -43,9 +44,11 @@ class WarpConfig(BaseModel):
     def _ranges_make_sense(self) -> WarpConfig:
         low, high = self.scale
         if not 0 < low <= high < math.inf:
-            raise ValueError(f"scale must be (low, high) with 0 < low <= high, got {self.scale}; use (1, 1) for none")
+            raise ContractileError(
+                f"scale must be (low, high) with 0 < low <= high, got {self.scale}", "use (1, 1) for none"
+            )
         if not all(0 < s < math.inf for s in self.spacing):
-            raise ValueError(f"spacing must be positive, got {self.spacing}; use () for isotropic pixels")
+            raise ContractileError(f"spacing must be positive, got {self.spacing}", "use () for isotropic pixels")
         return self
 
 
@@ -103,14 +106,17 @@ def draw_warp(tile: tuple[int, ...], centre: tuple[int, ...], *, config: WarpCon
     """
     dims = len(tile)
     if dims not in (2, 3) or min(tile) < 1 or len(centre) != dims:
-        raise ValueError(
-            "tile and centre must have the same number of axes, 2 or 3, and tile at least 1 pixel on each, "
-            f"got tile {tuple(tile)} and centre {tuple(centre)}; give one number per axis of the image"
+        raise ContractileError(
+            (
+                "tile and centre must have the same number of axes, 2 or 3, and tile at least 1 pixel "
+                f"on each, got tile {tuple(tile)} and centre {tuple(centre)}"
+            ),
+            "give one number per axis of the image",
         )
     if config.spacing and len(config.spacing) != dims:
-        raise ValueError(
-            f"spacing must hold one number for each of the {dims} axes, got {config.spacing}; "
-            "use () for isotropic pixels"
+        raise ContractileError(
+            f"spacing must hold one number for each of the {dims} axes, got {config.spacing}",
+            "use () for isotropic pixels",
         )
     spacing = np.asarray(config.spacing or (1.0,) * dims)
     spacing = spacing / spacing.min()  # (D,) size of a pixel in units of the finest axis
@@ -251,14 +257,21 @@ def _check(tile: tuple[int, ...], whole: Sample, *, inner: tuple[int, ...]) -> N
     shape = whole.image.shape[1:]
     others = {array.shape for array in whole[1:] if array is not None}
     if len(shape) != len(tile) or others != {shape} or 0 in whole.image.shape:
-        raise ValueError(
-            f"image must be (C, *S), classes and weight (*S), with {len(tile)} axes in *S, got "
-            f"{whole.image.shape}, {whole.classes.shape} and {whole.weight.shape}; give all three the same *S"
+        raise ContractileError(
+            (
+                f"image must be (C, *S), classes and weight (*S), with {len(tile)} axes in *S, "
+                f"got {whole.image.shape}, {whole.classes.shape} "
+                f"and {whole.weight.shape}"
+            ),
+            "give all three the same *S",
         )
     if whole.classes.dtype.kind not in "iu":
-        raise TypeError(f"classes must be integers, got {whole.classes.dtype}; see targets.make_target")
+        raise WrongType(f"classes must be integers, got {whole.classes.dtype}", "see targets.make_target")
     if len(inner) != len(tile) or any(not 0 < n <= t or (t - n) % 2 for n, t in zip(inner, tile, strict=False)):
-        raise ValueError(
-            f"inner must be at most tile = {tile} and differ from it by an even number on every axis, got "
-            f"{tuple(inner)}; use the output size of the network"
+        raise ContractileError(
+            (
+                f"inner must be at most tile = {tile} and differ from it by an even number on every "
+                f"axis, got {tuple(inner)}"
+            ),
+            "use the output size of the network",
         )

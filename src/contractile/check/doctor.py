@@ -22,8 +22,10 @@ from contractile.check.repair import (
     remove_specks,
     separate_split,
 )
-from contractile.dataset import Example, Pair, find_task, pair_up
+from contractile.dataset import Pair, pair_up
+from contractile.errors import ContractileError
 from contractile.images import Source, describe, find, list_files, read, read_labels, write_labels
+from contractile.labels import find_meaning
 
 SATURATED = 0.01  # share of pixels at the upper limit from which it matters
 LIMITS = {2**bits - 1 for bits in (8, 10, 12, 14, 16)}  # of the cameras that are built
@@ -69,7 +71,7 @@ def fix_dataset(images: str | Path, labels: str | Path, out: str | Path, *, dims
     pairs = pair_up(images, labels, dims=dims)
     folder = Path(out)
     if any(folder.resolve() in pair.labels.path.resolve().parents for pair in pairs):
-        raise ValueError(f"out must not be the folder of the labels, got {out}; choose a new folder")
+        raise ContractileError(f"out must not be the folder of the labels, got {out}", "choose a new folder")
     loaded = [_read_repaired(pair.labels, dims) for pair in pairs]
     task = _task([(pair.name, labels) for pair, (labels, _) in zip(pairs, loaded, strict=True)])
     lines: list[str] = []
@@ -235,8 +237,8 @@ def _faults_of_objects(labels: NDArray[np.int32], where: str) -> Iterator[Spot]:
 
 def _task(labels: Sequence[tuple[str, NDArray[np.int32]]]) -> str:
     """objects, mask (two classes) or classes, by the rule that training uses."""
-    task, values = find_task([Example(name, array[None], array) for name, array in labels])
-    return "mask" if task == "classes" and len(values) == 2 else task
+    meaning = find_meaning(array for _, array in labels)
+    return "mask" if meaning.task == "classes" and len(meaning.class_values) == 2 else meaning.task
 
 
 def _read_repaired(source: Source, dims: int) -> tuple[NDArray[np.int32], list[str]]:
@@ -258,7 +260,7 @@ def _read_repaired(source: Source, dims: int) -> tuple[NDArray[np.int32], list[s
         return labels, done
     cut = cut_greys(values)
     if cut is None:
-        raise ValueError(f"{describe(source)}: grey values without two clear levels; draw the mask again")
+        raise ContractileError("grey values without two clear levels", "draw the mask again", where=describe(source))
     return cut, [*done, f"{len(np.unique(values))} grey values cut in two"]
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from contractile.engine.hardware import find_device as find_device
 from contractile.engine.hardware import free_memory as free_memory
-from contractile.engine.hardware import keep_freed_memory as keep_freed_memory
 from contractile.engine.hardware import native_precision as native_precision
 from contractile.engine.int8 import Ranges as Ranges
 from contractile.engine.int8 import measure_ranges as measure_ranges

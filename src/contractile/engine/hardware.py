@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 from typing import Literal
 
 import psutil
 import torch
 
-# Numbers of glibc's M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and M_MMAP_MAX -> what a process does by itself, once its
-# dynamic thresholds have grown; and what keeps memory.
-MALLOC_OPTIONS = {-1: (2**26, 2**31 - 1), -3: (2**25, 2**25), -4: (65536, 0)}
+from contractile.errors import ContractileError
 
 Precision = Literal["auto", "float32", "bfloat16", "int8"]
 
@@ -24,10 +21,10 @@ def find_device(device: str) -> torch.device:
     try:
         found = torch.device(device)
     except RuntimeError:
-        raise ValueError(f"device must be auto, cpu, cuda or mps, got {device!r}; use auto") from None
+        raise ContractileError(f"device must be auto, cpu, cuda or mps, got {device!r}", "use auto") from None
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not present.get(found.type, False):
-        raise ValueError(f"device must be one that this machine has, got {device!r}; use auto or cpu")
+        raise ContractileError(f"device must be one that this machine has, got {device!r}", "use auto or cpu")
     return found
 
 
@@ -49,23 +46,6 @@ def free_memory(device: torch.device) -> float:
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
     return float(psutil.virtual_memory().available)
-
-
-def keep_freed_memory(keep: bool = True) -> bool:
-    """Let the C library reuse what is freed instead of returning it to the system; False where it cannot be told.
-
-    Large tensors otherwise come from the system anew at every step, page by page, and a training step of the paper's
-    network takes a fifth longer. The process then stays as large as it was at its largest. `keep=False` restores
-    what a process does by itself, and returns what is free.
-    """
-    try:
-        library = ctypes.CDLL(None)
-        told = [library.mallopt(option, value[keep]) for option, value in MALLOC_OPTIONS.items()]
-        if not keep:
-            library.malloc_trim(0)
-    except (OSError, TypeError, AttributeError):  # not glibc
-        return False
-    return all(told)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

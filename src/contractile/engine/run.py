@@ -17,6 +17,7 @@ from contractile.engine.hardware import Precision, find_device, free_memory, is_
 from contractile.engine.int8 import Int8Backend, Ranges, measure_ranges
 from contractile.engine.openvino_backend import INSTALL, OpenVinoBackend
 from contractile.engine.torch_backend import TorchBackend
+from contractile.errors import ContractileError
 from contractile.unet import UNet, UNetConfig
 
 logger = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ class Engine:
         self.backend = _choose_backend(config.backend, self.device)
         self.precision = native_precision(self.device) if config.precision == "auto" else config.precision
         if self.precision == "int8" and self.backend != "openvino":
-            raise ValueError(f"precision int8 needs the OpenVINO engine, got engine {self.backend}; {INSTALL}")
+            raise ContractileError(f"precision int8 needs the OpenVINO engine, got engine {self.backend}", f"{INSTALL}")
         # What the user asked for and does not get is a warning; what the engine tried by itself is not.
         self._told = logging.INFO if config.precision == "auto" else logging.WARNING
         self.agreement: Agreement | None = None
@@ -144,10 +145,10 @@ def _choose_backend(backend: Backend, device: torch.device) -> Literal["torch", 
     installed = importlib.util.find_spec("openvino") is not None
     if backend == "openvino":
         if not installed:
-            raise ValueError(f"engine openvino is not installed; {INSTALL}")
+            raise ContractileError("engine openvino is not installed", f"{INSTALL}")
         if device.type != "cpu":
-            raise ValueError(
-                f"engine openvino runs on the processor, got device {device}; use device cpu or engine torch"
+            raise ContractileError(
+                f"engine openvino runs on the processor, got device {device}", "use device cpu or engine torch"
             )
     if backend == "auto":
         return "openvino" if installed and device.type == "cpu" else "torch"

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from contractile.engine.arrange import fold_norms, split_first_kernel, split_image
-from contractile.engine.hardware import keep_freed_memory
 from contractile.unet import UNet
 
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -29,14 +28,11 @@ class TorchBackend:
         arranged = split_first_kernel(folded) if precision == "bfloat16" else folded
         self._network = arranged.to(device=device, dtype=self._type, memory_format=self._format)  # type: ignore[call-overload]
         self._captured: tuple[torch.cuda.CUDAGraph, Tensor, Tensor] | None = None
-        if device.type == "cpu":
-            keep_freed_memory()
-        if device.type == "cuda":
-            torch.backends.cudnn.benchmark = True  # shapes repeat: the fastest kernel is worth a search
 
     def __call__(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         parts = split_image(batch) if self._type == torch.bfloat16 else torch.from_numpy(np.ascontiguousarray(batch))
-        with torch.inference_mode():
+        # shapes repeat: cuDNN's fastest kernel is worth a search
+        with torch.inference_mode(), torch.backends.cudnn.flags(benchmark=True):
             x = parts.to(device=self._device, dtype=self._type).contiguous(memory_format=self._format)
             scores = self._replay(x) if self._device.type == "cuda" else self._scores(x)
             values: NDArray[np.float32] = scores.cpu().numpy()

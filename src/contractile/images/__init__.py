@@ -1,12 +1,10 @@
 """Files <-> arrays: the only room that knows a path or the letters of an axis.
 
-find -> Source -> read, read_labels, read_probabilities, open_lazily -> (C, *S) -> Normalization.
+find -> Source -> read, read_labels, read_probabilities, open_lazily -> (C, *S).
 """
 
 from __future__ import annotations
 
-from contractile.images.intensity import Affine as Affine
-from contractile.images.intensity import Normalization as Normalization
 from contractile.images.names import match_names as match_names
 from contractile.images.overlay import overlay as overlay
 from contractile.images.reading import Image as Image

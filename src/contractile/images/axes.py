@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from contractile.errors import ContractileError
+
 Index = tuple[int | slice, ...]
 
 
@@ -64,12 +66,12 @@ def arrange(axes: str, lengths: tuple[int, ...], *, dims: int, file: str) -> Lay
         raise ValueError(f"dims must be 2 (images) or 3 (volumes), got {dims}")
     described = f"{file}: axes {axes} with lengths {lengths}"
     if axes.count("Y") != 1 or axes.count("X") != 1:
-        raise ValueError(f"{described} need one Y and one X to be an image; re-export it as TIFF or OME-TIFF")
+        raise ContractileError(f"{described} need one Y and one X to be an image", "re-export it as TIFF or OME-TIFF")
     if 0 in lengths:
-        raise ValueError(f"{described} hold no pixels; re-export the file or leave it out")
+        raise ContractileError(f"{described} hold no pixels", "re-export the file or leave it out")
     channels = [i for i, letter in enumerate(axes) if letter in "CS" and lengths[i] > 1]
     if len(channels) > 1:
-        raise ValueError(f"{described} mix channels with colour; save it with one axis of channels")
+        raise ContractileError(f"{described} mix channels with colour", "save it with one axis of channels")
     others = [i for i, letter in enumerate(axes) if letter not in "CSYX"]
     depth = [] if dims == 2 else [_depth_axis(axes, lengths, others, described)]
     return Layout(
@@ -87,7 +89,7 @@ def _depth_axis(axes: str, lengths: tuple[int, ...], others: list[int], describe
     candidates = [i for i in others if lengths[i] > 1] or others[-1:]
     if len(candidates) != 1:
         reason = "have no depth" if not candidates else "leave the depth open"
-        raise ValueError(f"{described} {reason}, but dims=3 needs a volume; use dims=2 or name an axis Z")
+        raise ContractileError(f"{described} {reason}, but dims=3 needs a volume", "use dims=2 or name an axis Z")
     return candidates[0]
 
 
@@ -107,4 +109,6 @@ def guess_axes(lengths: tuple[int, ...], *, dims: int, file: str) -> str:
         if extra == 1:
             return f"Q{space}"
     wanted = f"(C, {', '.join(space)})"
-    raise ValueError(f"{file}: an array of shape {lengths} is no image with dims={dims}; save it as {wanted}")
+    raise ContractileError(
+        f"an array of shape {lengths} is no image with dims={dims}", f"save it as {wanted}", where=file
+    )

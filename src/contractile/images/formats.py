@@ -20,6 +20,7 @@ import tifffile
 import zarr
 from PIL import Image as Pillow
 
+from contractile.errors import ContractileError, NotFound
 from contractile.images.axes import guess_axes
 from contractile.images.scale import ome_tiff_scale, ome_zarr_scale, tiff_scale
 
@@ -53,13 +54,13 @@ def open_rasters(path: Path, *, dims: int, indices: bool = False) -> Iterator[li
     instead of the colour.
     """
     if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file; check the spelling and the working folder")
+        raise NotFound("no such file", "check the spelling and the working folder", where=path)
     suffix = path.suffix.lower()
     with ExitStack() as stack:
         if is_zarr(path):
             rasters = _open_zarr(path, dims)
         elif path.is_dir():
-            raise ValueError(f"{path}: is a folder, not an image; use find() to list the images in it")
+            raise ContractileError("is a folder, not an image", "use find() to list the images in it", where=path)
         elif suffix in TIFF:
             rasters = _open_tiff(path, stack)
         elif suffix in PICTURES:
@@ -207,7 +208,9 @@ def _open_zarr(path: Path, dims: int) -> list[Raster]:
     ome = attributes.get("ome", attributes)
     if not isinstance(ome, dict) or not ome.get("multiscales"):
         inside = ", ".join(sorted(node.keys())[:3]) or "nothing"
-        raise ValueError(f"{path}: holds no OME-Zarr image but {inside}; give the folder of one image in it")
+        raise ContractileError(
+            f"holds no OME-Zarr image but {inside}", "give the folder of one image in it", where=path
+        )
     multiscale = ome["multiscales"][0]
     with one_clear_line(path):
         array = node[multiscale["datasets"][0]["path"]]

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from contractile.errors import ContractileError
+
 PREDICTED = (255, 140, 0)
 TRUE = (0, 190, 255)
 OBJECTS = np.array(
@@ -37,9 +39,9 @@ def overlay(pixels: NDArray[Any], predicted: NDArray[Any], *, truth: NDArray[Any
     """
     for name, labels in (("predicted", predicted), ("truth", truth)):
         if labels is not None and labels.shape != pixels.shape[1:]:
-            raise ValueError(
-                f"{name} must have the shape of the image {pixels.shape[1:]}, got {labels.shape}; "
-                "give labels of the same image"
+            raise ContractileError(
+                f"{name} must have the shape of the image {pixels.shape[1:]}, got {labels.shape}",
+                "give labels of the same image",
             )
     if pixels.ndim == 4:
         middle = pixels.shape[1] // 2

@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from contractile.errors import ContractileError
 from contractile.images.axes import Layout, arrange
 from contractile.images.formats import Raster, one_clear_line, open_rasters
 from contractile.images.sources import Source, stem
@@ -116,20 +117,21 @@ def read_labels(source: Source | str | Path, *, dims: int = 2) -> NDArray[np.int
     with LazyImage(source, dims=dims, indices=True) as image:
         where = describe(image.source)
         if image.shape[0] != 1:
-            raise ValueError(
-                f"{where}: labels must have one channel, got {image.shape[0]} (a colour picture?); "
-                "save the object numbers as a 16-bit grey TIFF or PNG"
+            raise ContractileError(
+                f"labels must have one channel, got {image.shape[0]} (a colour picture?)",
+                "save the object numbers as a 16-bit grey TIFF or PNG",
+                where=where,
             )
         values = image[0]
         _refuse_not_finite(values, image.source)
     if values.dtype.kind == "f" and not np.array_equal(values, np.rint(values)):
         share = float(np.mean(values != np.rint(values)))
-        raise ValueError(
-            f"{where}: labels must be whole numbers, {share:.1%} of the pixels are fractions; save integers"
+        raise ContractileError(
+            f"labels must be whole numbers, {share:.1%} of the pixels are fractions", "save integers", where=where
         )
     if values.size and (values.max() > INTEGRAL_UP_TO or values.min() < -INTEGRAL_UP_TO):
         extreme = max(abs(int(values.max())), abs(int(values.min())))
-        raise ValueError(f"{where}: labels must fit into 32 bits, got {extreme}; renumber the objects")
+        raise ContractileError(f"labels must fit into 32 bits, got {extreme}", "renumber the objects", where=where)
     return values.astype(np.int32)
 
 
@@ -143,9 +145,13 @@ def read_probabilities(source: Source | str | Path, *, dims: int = 2) -> NDArray
         return (values / np.float32(np.iinfo(values.dtype).max)).astype(np.float32)
     tolerance = 1e-4
     if values.dtype.kind != "f" or values.min() < -tolerance or values.max() > 1 + tolerance:
-        raise ValueError(
-            f"{where}: probabilities must be floats in [0, 1] or unsigned 8- or 16-bit maps, "
-            f"got {values.dtype} from {values.min()} to {values.max()}; save them after softmax or sigmoid"
+        raise ContractileError(
+            (
+                f"probabilities must be floats in [0, 1] or unsigned 8- or 16-bit maps, got {values.dtype} "
+                f"from {values.min()} to {values.max()}"
+            ),
+            "save them after softmax or sigmoid",
+            where=where,
         )
     inside: NDArray[np.float32] = np.clip(values, 0, 1).astype(np.float32)
     return inside
@@ -168,13 +174,15 @@ def _choose(rasters: list[Raster], source: Source, dims: int) -> tuple[Raster, L
     layouts = [arrange(one.axes, one.lengths, dims=dims, file=str(source.path)) for one in rasters]
     total = sum(layout.pages for layout in layouts)
     if source.page is None and total > 1:
-        raise ValueError(f"{source.path}: holds {total} pages, but one image was asked for; list them with find()")
+        raise ContractileError(
+            f"holds {total} pages, but one image was asked for", "list them with find()", where=source.path
+        )
     page = source.page or 0
     for raster, layout in zip(rasters, layouts, strict=True):
         if page < layout.pages:
             return raster, layout, page
         page -= layout.pages
-    raise ValueError(f"{source.path}: page must be below {total}, got {source.page}; list them with find()")
+    raise ContractileError(f"page must be below {total}, got {source.page}", "list them with find()", where=source.path)
 
 
 def _plain_dtype(dtype: np.dtype[Any], path: Path) -> np.dtype[Any]:
@@ -182,7 +190,7 @@ def _plain_dtype(dtype: np.dtype[Any], path: Path) -> np.dtype[Any]:
     if dtype.kind == "b":
         return np.dtype(np.uint8)
     if dtype.kind not in "uif":
-        raise ValueError(f"{path}: pixels must be integers or floats, got {dtype}; convert them first")
+        raise ContractileError(f"pixels must be integers or floats, got {dtype}", "convert them first", where=path)
     return np.dtype(dtype).newbyteorder("=")
 
 
@@ -197,9 +205,10 @@ def _refuse_not_finite(pixels: NDArray[Any], source: Source) -> None:
         return
     bad = int(pixels.size - np.isfinite(pixels).sum())
     if bad:
-        raise ValueError(
-            f"{describe(source)}: {bad} of {pixels.size} pixels are NaN or infinite; "
-            "replace them (by 0 or the median of their neighbours) and save again"
+        raise ContractileError(
+            f"{bad} of {pixels.size} pixels are NaN or infinite",
+            "replace them (by 0 or the median of their neighbours) and save again",
+            where=describe(source),
         )
 
 

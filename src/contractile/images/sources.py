@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from contractile.errors import ContractileError, NotFound
 from contractile.images.axes import arrange
 from contractile.images.formats import PICTURES, SUPPORTED, describe_unsupported, is_zarr, open_rasters
 
@@ -39,7 +40,7 @@ def list_files(where: str | Path | Sequence[str | Path]) -> list[Path]:
     """The files that `find` would look into, not yet opened. Errors as `find`, for the places alone."""
     places = [where] if isinstance(where, str | Path) else list(where)
     if not places:
-        raise ValueError("where must name at least one folder or file, got an empty list; name one")
+        raise ContractileError("where must name at least one folder or file, got an empty list", "name one")
     return [path for place in places for path in _files_at(place)]
 
 
@@ -61,10 +62,10 @@ def _files_at(place: str | Path) -> list[Path]:
     if path.exists():
         return [path]
     if not glob.has_magic(str(place)):
-        raise FileNotFoundError(f"{place}: nothing there; check the spelling and the working folder")
+        raise NotFound("nothing there", "check the spelling and the working folder", where=place)
     matches = [Path(match) for match in glob.glob(str(path), recursive=True)]
     if not matches:
-        raise FileNotFoundError(f"{place}: no file matches; check the pattern and the working folder")
+        raise NotFound("no file matches", "check the pattern and the working folder", where=place)
     readable = [match for match in matches if _is_readable(match)]
     if not readable:
         raise ValueError(f"{place}: {describe_unsupported(matches[0].suffix)}")
@@ -77,14 +78,14 @@ def _files_in(folder: Path) -> list[Path]:
     if readable:
         return sorted(readable, key=natural)
     if not entries:
-        raise ValueError(f"{folder}: the folder is empty; give the folder that holds the images")
+        raise ContractileError("the folder is empty", "give the folder that holds the images", where=folder)
     folders = sorted(entry.name for entry in entries if entry.is_dir())
     if folders:
         shown = ", ".join(folders[:3])
-        raise ValueError(f"{folder}: no image in it, only folders ({shown}); give one of those")
+        raise ContractileError(f"no image in it, only folders ({shown})", "give one of those", where=folder)
     [(suffix, count)] = Counter(entry.suffix for entry in entries).most_common(1)
     found = f"{count} files {suffix or 'without suffix'}"
-    raise ValueError(f"{folder}: no image in it but {found}; {describe_unsupported(suffix)}")
+    raise ContractileError(f"no image in it but {found}", f"{describe_unsupported(suffix)}", where=folder)
 
 
 def _is_readable(path: Path) -> bool:

@@ -14,6 +14,8 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from contractile.errors import ContractileError, WrongType
+
 IMAGEJ_TYPES = ("uint8", "uint16", "float32")
 IMAGEJ_BYTES = 2**31  # an ImageJ TIFF cannot be a BigTIFF
 SOFTWARE = "contractile"  # the TIFF tag that tells our files from those drawn by hand
@@ -24,9 +26,11 @@ def write_labels(path: str | Path, labels: NDArray[Any], *, pixel_size_um: tuple
     type that holds them (int32 where some are negative). Raises ValueError, TypeError, OSError."""
     labels = np.asarray(labels)
     if labels.dtype.kind not in "uib":
-        raise TypeError(f"labels must be integers, got {labels.dtype}; decode probabilities first")
+        raise WrongType(f"labels must be integers, got {labels.dtype}", "decode probabilities first")
     if not 2 <= labels.ndim <= 4:
-        raise ValueError(f"labels must be (Y, X), (Z, Y, X) or pages of them, got shape {labels.shape}; slice it")
+        raise ContractileError(
+            f"labels must be (Y, X), (Z, Y, X) or pages of them, got shape {labels.shape}", "slice it"
+        )
     axes = "TZYX"[-labels.ndim :]
     _write_tiff(Path(path), labels.astype(_smallest(labels), copy=False), axes, pixel_size_um)
 
@@ -42,9 +46,9 @@ def write_probabilities(
     Raises ValueError, OSError."""
     values = np.asarray(probabilities, dtype=np.float32)
     if values.ndim not in (dims + 1, dims + 2):
-        raise ValueError(
-            f"probabilities must be (K, *S) or (P, K, *S) with dims={dims} axes of space, got shape "
-            f"{values.shape}; give dims=2 or dims=3"
+        raise ContractileError(
+            (f"probabilities must be (K, *S) or (P, K, *S) with dims={dims} axes of space, got shape {values.shape}"),
+            "give dims=2 or dims=3",
         )
     axes = ("TC" + "ZYX"[-dims:])[-values.ndim :]
     _write_tiff(Path(path), values, axes, pixel_size_um)
@@ -55,7 +59,9 @@ def write_image(path: str | Path, pixels: NDArray[Any], *, pixel_size_um: tuple[
     `read` gives back. Raises ValueError, OSError."""
     pixels = np.asarray(pixels)
     if pixels.ndim not in (3, 4):
-        raise ValueError(f"pixels must be (C, Y, X) or (C, Z, Y, X), got shape {pixels.shape}; add the channels")
+        raise ContractileError(
+            f"pixels must be (C, Y, X) or (C, Z, Y, X), got shape {pixels.shape}", "add the channels"
+        )
     axes = "C" + "ZYX"[-(pixels.ndim - 1) :]
     if len(pixels) == 1:
         pixels, axes = pixels[0], axes[1:]
@@ -66,7 +72,7 @@ def write_picture(path: str | Path, rgb: NDArray[np.uint8]) -> None:
     """A colour picture (Y, X, 3) uint8, or a grey one (Y, X), as PNG. Raises ValueError, OSError."""
     rgb = np.asarray(rgb)
     if rgb.dtype != np.uint8 or rgb.ndim not in (2, 3) or (rgb.ndim == 3 and rgb.shape[-1] != 3):
-        raise ValueError(f"rgb must be (Y, X, 3) or (Y, X) uint8, got {rgb.dtype} {rgb.shape}; convert it")
+        raise ContractileError(f"rgb must be (Y, X, 3) or (Y, X) uint8, got {rgb.dtype} {rgb.shape}", "convert it")
     with replacing(Path(path)) as temporary:
         temporary.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(rgb)))
 
@@ -103,7 +109,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def _smallest(labels: NDArray[Any]) -> type[np.unsignedinteger[Any]] | type[np.signedinteger[Any]]:
     low, high = (int(labels.min()), int(labels.max())) if labels.size else (0, 0)
     if low < -(2**31) or high >= 2**32 or (low < 0 and high >= 2**31):
-        raise ValueError(f"labels must fit into 32 bits, got {low} to {high}; renumber the objects")
+        raise ContractileError(f"labels must fit into 32 bits, got {low} to {high}", "renumber the objects")
     if low < 0:
         return np.int32
     return np.uint8 if high < 2**8 else np.uint16 if high < 2**16 else np.uint32

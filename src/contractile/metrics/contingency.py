@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contractile.compiled import compiled
+from contractile.errors import ContractileError
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -82,15 +83,15 @@ def tabulate(predicted: NDArray[Any], truth: NDArray[Any]) -> Contingency:
     """
     pred, true = _as_labels(predicted, "predicted"), _as_labels(truth, "truth")
     if predicted.shape != truth.shape:
-        raise ValueError(
-            f"predicted and truth must have the same shape, got {predicted.shape} and {truth.shape}; "
-            "score the image that the truth was drawn on, at its size"
+        raise ContractileError(
+            f"predicted and truth must have the same shape, got {predicted.shape} and {truth.shape}",
+            "score the image that the truth was drawn on, at its size",
         )
     keys, counts, lowest = _count_pairs(pred, true)
     if lowest < 0:
-        raise ValueError(
-            f"predicted labels must be 0 (background) or above, got {lowest}; "
-            "only the truth may mark pixels to ignore with negative labels"
+        raise ContractileError(
+            f"predicted labels must be 0 (background) or above, got {lowest}",
+            "only the truth may mark pixels to ignore with negative labels",
         )
     order = np.argsort(keys)
     keys, counts = keys[order], counts[order]
@@ -123,16 +124,16 @@ def _sum_by(index: Ints, counts: Ints, size: int) -> Ints:
 def _as_labels(labels: NDArray[Any], argument: str) -> NDArray[np.int32]:
     """-> flat int32, C order."""
     if labels.dtype.kind not in "iub":
-        raise ValueError(
-            f"{argument} must hold integer labels, got {labels.dtype}; "
-            "turn probabilities into labels first (threshold, or argmax over classes)"
+        raise ContractileError(
+            f"{argument} must hold integer labels, got {labels.dtype}",
+            "turn probabilities into labels first (threshold, or argmax over classes)",
         )
     if labels.dtype.itemsize >= 4 and labels.dtype != np.int32 and labels.size:
         low, high = int(labels.min()), int(labels.max())
         if low < _INT32.min or high > _INT32.max:
-            raise ValueError(
-                f"{argument} must hold labels of at most 32 bits (signed), got {low} ... {high}; "
-                "renumber the objects from 1"
+            raise ContractileError(
+                f"{argument} must hold labels of at most 32 bits (signed), got {low} ... {high}",
+                "renumber the objects from 1",
             )
     return np.ascontiguousarray(labels, dtype=np.int32).reshape(-1)
 

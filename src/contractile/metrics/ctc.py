@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from contractile.errors import ContractileError
 from contractile.metrics.contingency import Floats, Ints, Objects
 
 # cost of one edit: split a vertex, add a missed one, delete an extra one; delete, add, relabel an edge
@@ -136,21 +137,21 @@ def parse_tracks(text: str) -> Ints:
         try:
             label, first, last, parent = (int(word) for word in line.split())
         except ValueError:
-            raise ValueError(
-                f"line {number} must be four whole numbers (label, first, last frame, parent), got {line!r}; "
-                "write one line per track"
+            raise ContractileError(
+                (f"line {number} must be four whole numbers (label, first, last frame, parent), got {line!r}"),
+                "write one line per track",
             ) from None
         if label in tracks or first > last or label < 1:
-            raise ValueError(
-                f"line {number} must be a new label above 0 with first frame <= last frame, got {line!r}; "
-                "give every track its own label"
+            raise ContractileError(
+                f"line {number} must be a new label above 0 with first frame <= last frame, got {line!r}",
+                "give every track its own label",
             )
         tracks[label] = (first, last, parent)
     for label, (first, _, parent) in tracks.items():
         if parent and (parent not in tracks or tracks[parent][1] >= first):
-            raise ValueError(
-                f"the parent of track {label} must be a track that ends before frame {first}, got {parent}; "
-                "correct it or write 0"
+            raise ContractileError(
+                f"the parent of track {label} must be a track that ends before frame {first}, got {parent}",
+                "correct it or write 0",
             )
     return np.array([(k, *v) for k, v in tracks.items()], np.int64).reshape(-1, 4)
 
@@ -165,9 +166,12 @@ def check_tracks(tracks: NDArray[Any], labels: Mapping[int, Sequence[int]]) -> N
         for label in found:
             first, last = spans.get(int(label), (0, -1))
             if not first <= frame <= last:
-                raise ValueError(
-                    f"frame {frame} holds label {label}, which must have a track over that frame, got "
-                    f"{f'frames {first} to {last}' if last >= 0 else 'none'}; add or lengthen the track"
+                raise ContractileError(
+                    (
+                        f"frame {frame} holds label {label}, which must have a track over that frame, "
+                        f"got {(f'frames {first} to {last}' if last >= 0 else 'none')}"
+                    ),
+                    "add or lengthen the track",
                 )
 
 
@@ -178,9 +182,9 @@ def clear_border(labels: NDArray[Any], border: int) -> NDArray[Any]:
     when the border leaves no field.
     """
     if border < 0 or 2 * border >= min(labels.shape[-2:]):
-        raise ValueError(
-            f"border must be at least 0 and leave a field inside {labels.shape[-2:]} pixels, got {border}; "
-            "use 0 for the whole image"
+        raise ContractileError(
+            f"border must be at least 0 and leave a field inside {labels.shape[-2:]} pixels, got {border}",
+            "use 0 for the whole image",
         )
     if border == 0:
         return labels

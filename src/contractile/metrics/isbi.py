@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from contractile.errors import ContractileError
 from contractile.metrics.contingency import Contingency, Floats, tabulate
 from contractile.metrics.thinning import label_components, thin
 from contractile.metrics.warping import count_topology_errors
@@ -38,14 +39,17 @@ def measure(predicted: NDArray[Any], truth: NDArray[Any], *, names: Sequence[str
     and for ignored pixels (negative truth), which these scores do not know.
     """
     if predicted.shape != truth.shape or truth.ndim != 2:
-        raise ValueError(
-            "predicted and truth must be two-dimensional slices of one shape for the ISBI scores, got "
-            f"{predicted.shape} and {truth.shape}; score a stack slice by slice"
+        raise ContractileError(
+            (
+                "predicted and truth must be two-dimensional slices of one shape for the ISBI scores, "
+                f"got {predicted.shape} and {truth.shape}"
+            ),
+            "score a stack slice by slice",
         )
     if truth.size and truth.min() < 0:
-        raise ValueError(
-            f"truth must not hold ignored pixels (negative labels) for the ISBI scores, got {truth.min()}; "
-            "leave the isbi scores out or complete the annotation"
+        raise ContractileError(
+            f"truth must not hold ignored pixels (negative labels) for the ISBI scores, got {truth.min()}",
+            "leave the isbi scores out or complete the annotation",
         )
     white = truth > 0
     maps = _threshold(predicted)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
+from contractile.errors import ContractileError
 from contractile.metrics.contingency import Floats, Objects
 
 # literal values: arange(0.5, 1, 0.05) would give 0.6000000000000001, which an IoU of 3/5 does not reach
@@ -93,7 +94,7 @@ def match(objects: Objects, levels: Sequence[float] = IOU_LEVELS) -> list[Matche
     """
     wrong = [level for level in levels if not 0 < level <= 1]
     if wrong:
-        raise ValueError(f"levels must lie in (0, 1], got {wrong[0]}; use for example 0.5")
+        raise ContractileError(f"levels must lie in (0, 1], got {wrong[0]}", "use for example 0.5")
     iou = objects.iou
     results = []
     for level in levels:

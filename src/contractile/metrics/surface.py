@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from contractile.errors import ContractileError
 from contractile.metrics.contingency import Floats, Ints
 
 Mask = NDArray[np.bool_]
@@ -68,15 +69,20 @@ def score_surfaces(
     """
     pred, true = predicted > 0, truth > 0
     if pred.shape != true.shape or pred.ndim not in (2, 3):
-        raise ValueError(
-            f"predicted and truth must be two- or three-dimensional and of one shape, got {pred.shape} and "
-            f"{true.shape}; score the image that the truth was drawn on"
+        raise ContractileError(
+            (
+                f"predicted and truth must be two- or three-dimensional and of one shape, got {pred.shape} "
+                f"and {true.shape}"
+            ),
+            "score the image that the truth was drawn on",
         )
     sizes = tuple(float(s) for s in spacing) if spacing is not None else (1.0,) * pred.ndim
     if len(sizes) != pred.ndim or not all(0 < s < np.inf for s in sizes):
-        raise ValueError(f"spacing must be {pred.ndim} sizes above 0, got {sizes}; give one per axis of the image")
+        raise ContractileError(
+            f"spacing must be {pred.ndim} sizes above 0, got {sizes}", "give one per axis of the image"
+        )
     if not tolerance >= 0:
-        raise ValueError(f"tolerance must be at least 0, got {tolerance}; use one pixel size if in doubt")
+        raise ContractileError(f"tolerance must be at least 0, got {tolerance}", "use one pixel size if in doubt")
     if not pred.any() or not true.any():
         return None
     pred, true = _crop(pred, true)

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from contractile.errors import ContractileError, NotFound
 from contractile.recipe.recipe import Recipe
 
 NAMES = ("default", "paper")
@@ -23,7 +24,9 @@ def read_recipe(source: str | Path | Mapping[str, Any] | None) -> dict[str, Any]
     changes = _read(source)
     for name, value in changes.items():
         if name in TABLES and not isinstance(value, Mapping):
-            raise ValueError(f"recipe field {name} must be a table of fields, got {value!r}; write [{name}] above them")
+            raise ContractileError(
+                f"recipe field {name} must be a table of fields, got {value!r}", f"write [{name}] above them"
+            )
     return changes
 
 
@@ -36,13 +39,15 @@ def _read(source: str | Path | Mapping[str, Any] | None) -> dict[str, Any]:
         return {"base": str(source)}
     path = Path(source)
     if path.suffix != ".toml":
-        raise ValueError(f"recipe must be one of {', '.join(NAMES)} or a .toml file, got {str(source)!r}; use default")
+        raise ContractileError(
+            f"recipe must be one of {', '.join(NAMES)} or a .toml file, got {str(source)!r}", "use default"
+        )
     if not path.is_file():
-        raise FileNotFoundError(f"recipe {path} does not exist; give one of {', '.join(NAMES)} or a .toml file")
+        raise NotFound(f"recipe {path} does not exist", f"give one of {', '.join(NAMES)} or a .toml file")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"recipe {path} is not valid TOML ({error}); correct that line") from None
+        raise ContractileError(f"recipe {path} is not valid TOML ({error})", "correct that line") from None
 
 
 def apply_changes(recipe: Recipe, *layers: Mapping[str, Any]) -> Recipe:
@@ -59,15 +64,15 @@ def apply_changes(recipe: Recipe, *layers: Mapping[str, Any]) -> Recipe:
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"])
-        raise ValueError(
-            f"recipe field {where}: {problem['msg']} (got {problem['input']!r}); "
-            "the recipe.toml of any run shows all fields"
+        raise ContractileError(
+            f"recipe field {where}: {problem['msg']} (got {problem['input']!r})",
+            "the recipe.toml of any run shows all fields",
         ) from None
     _check_tile(changed)
     _check_classes(changed)
     if changed.samples.pasted and changed.targets.task == "classes":
-        raise ValueError(
-            f"samples.pasted must be 0 for task classes, got {changed.samples.pasted}; only objects can be pasted"
+        raise ContractileError(
+            f"samples.pasted must be 0 for task classes, got {changed.samples.pasted}", "only objects can be pasted"
         )
     return changed
 
@@ -89,9 +94,9 @@ def check_same(recipe: Mapping[str, Any], changes: Mapping[str, Any], path: str 
         if isinstance(value, Mapping) and isinstance(held, Mapping):
             check_same(held, value, f"{name}.")
         elif name != "base" and (list(value) if isinstance(value, tuple) else value) != held:
-            raise ValueError(
-                f"a run is resumed with the recipe it began with, in which {name} is {held}, got {value}; "
-                "leave it out, or begin a run in another folder"
+            raise ContractileError(
+                f"a run is resumed with the recipe it began with, in which {name} is {held}, got {value}",
+                "leave it out, or begin a run in another folder",
             )
 
 
@@ -99,9 +104,12 @@ def _check_classes(recipe: Recipe) -> None:
     """The network must have an output for every class of the targets."""
     have, need = max(2, recipe.network.classes), recipe.targets.n_classes
     if have != need:
-        raise ValueError(
-            f"network.classes must be {need}, one for each class of task {recipe.targets.task} with separation "
-            f"{recipe.targets.separation}, got {recipe.network.classes}; leave it out of the recipe"
+        raise ContractileError(
+            (
+                f"network.classes must be {need}, one for each class of task {recipe.targets.task} "
+                f"with separation {recipe.targets.separation}, got {recipe.network.classes}"
+            ),
+            "leave it out of the recipe",
         )
 
 
@@ -109,12 +117,12 @@ def _check_tile(recipe: Recipe) -> None:
     """The tile must fit the network, and the core be what the network makes of it."""
     network, samples = recipe.network, recipe.samples
     if len(samples.tile) != network.dims:
-        raise ValueError(
-            f"samples.tile must have one size per axis, got {samples.tile} for a {network.dims}-D network; "
-            f"give {network.dims} numbers"
+        raise ContractileError(
+            (f"samples.tile must have one size per axis, got {samples.tile} for a {network.dims}-D network"),
+            f"give {network.dims} numbers",
         )
     core = tuple(network.output_size(size) for size in samples.tile)
     if samples.core != core:
-        raise ValueError(
-            f"samples.core must be what the network makes of the tile {samples.tile}, got {samples.core}; use {core}"
+        raise ContractileError(
+            f"samples.core must be what the network makes of the tile {samples.tile}, got {samples.core}", f"use {core}"
         )

@@ -15,6 +15,7 @@ import torch
 from contractile.augment import AugmentConfig
 from contractile.dataset import Example, SampleConfig
 from contractile.engine import find_device, native_precision
+from contractile.errors import ContractileError
 from contractile.recipe.changes import NAMES, apply_changes
 from contractile.recipe.recipe import OptimizerConfig, Recipe
 from contractile.recipe.survey import Survey, survey
@@ -47,7 +48,7 @@ def derive(examples: Sequence[Example], changes: Mapping[str, Any]) -> Recipe:
     """
     base = changes.get("base", "default")
     if base not in NAMES:
-        raise ValueError(f"recipe must be one of {', '.join(NAMES)} or a TOML file, got {base!r}; use default")
+        raise ContractileError(f"recipe must be one of {', '.join(NAMES)} or a TOML file, got {base!r}", "use default")
     asked = changes.get("targets", {})
     seen = survey(examples, **{key: asked.get(key) for key in ("task", "ignore_label", "known_around")})
     dims: Literal[2, 3] = 2 if len(seen.shape) == 2 else 3

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from contractile.augment import AugmentConfig
 from contractile.dataset import SampleConfig
-from contractile.images import Normalization
+from contractile.intensity import Normalization
 from contractile.loss import LossConfig
 from contractile.targets import TargetConfig
 from contractile.unet import UNetConfig

@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from contractile.dataset import Example, find_task
-from contractile.instances import diameters
+from contractile.dataset import Example
+from contractile.labels import diameters, find_meaning
 from contractile.targets import TargetConfig, unannotated
 
-DOUBTFUL = 5  # values above 0, or fewer, may be classes or numbers of objects
 LOOKED_AT = 16  # images, evenly spaced: enough to know sizes
 
 
@@ -50,11 +49,12 @@ def survey(
     ignore_label: int | None = None,
     known_around: float | None = None,
 ) -> Survey:
-    """Measure a dataset; `task` settles what the labels mean where `find_task` would guess wrong.
+    """Measure a dataset; `task` settles what the labels mean where `find_meaning` would guess wrong.
 
     `ignore_label` and `known_around` say which pixels nobody annotated, as in `TargetConfig`.
     """
-    found, values = find_task(examples, ignore_label=ignore_label, task=task)
+    meaning = find_meaning((e.labels for e in examples), ignore_label=ignore_label, task=task)
+    found, values = meaning.task, meaning.class_values
     some = examples[:: math.ceil(len(examples) / LOOKED_AT)]
     known = TargetConfig(ignore_label=ignore_label, known_around=known_around)
     ignored = [unannotated(e.labels, known) for e in some]
@@ -69,7 +69,6 @@ def survey(
         _, structure, largest = diameters(objects)
     else:
         structure = largest = _class_size(kinds)
-    numbers = {int(v) for e in some for v in np.unique(e.labels) if v > 0} - {ignore_label}
     return Survey(
         images=len(examples),
         shape=tuple(int(n) for n in np.median([e.labels.shape for e in examples], axis=0)),
@@ -81,7 +80,7 @@ def survey(
         largest=largest,
         rarest=float(np.min(counts) / max(1, np.sum(counts))),
         labelled=labelled,
-        guessed=task is None and 1 < len(numbers) <= DOUBTFUL,
+        guessed=meaning.guessed,
     )
 
 

@@ -11,6 +11,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
+from contractile.errors import ContractileError
 from contractile.images import overlay
 from contractile.images.overlay import OBJECTS, PREDICTED, TRUE, as_picture
 from contractile.report.scores import format_shape
@@ -73,9 +74,9 @@ def draw(
     """
     for kind, array in (("labels", labels), ("truth", truth)):
         if array is not None and array.shape != pixels.shape[1:]:
-            raise ValueError(
-                f"{kind} of {name} must have the shape of the image {pixels.shape[1:]}, got {array.shape}; "
-                "give labels of the same image"
+            raise ContractileError(
+                f"{kind} of {name} must have the shape of the image {pixels.shape[1:]}, got {array.shape}",
+                "give labels of the same image",
             )
     notes = [f"{format_shape(labels.shape)} pixels"]
     if labels.ndim == 3:

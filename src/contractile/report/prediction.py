@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contractile.evaluate import Evaluation
+from contractile.errors import ContractileError
+from contractile.evaluation import Evaluation
 from contractile.model import ModelCard
 from contractile.report.card import describe_card
 from contractile.report.page import Command, Page, Text, write_page
@@ -58,7 +59,7 @@ def write_prediction_report(
     gallery = _Gallery(evaluation, steering)
     found = [_measure(segmentation, values) for segmentation in gallery.watch(segmentations)]
     if not found:
-        raise ValueError("segmentations must hold at least one image, got none; predict some images first")
+        raise ContractileError("segmentations must hold at least one image, got none", "predict some images first")
     page = Page(
         kind="Prediction",
         title=Path(path).stem if len(found) > 1 else found[0].name,

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from contractile.engine import EngineConfig
-from contractile.predict import Predictor
+from contractile.errors import ContractileError
+from contractile.prediction import Predictor
 from contractile.report.card import describe_card
 from contractile.report.curves import draw_curves, read_clock
 from contractile.report.page import Command, Page, Text, write_page
@@ -25,7 +26,7 @@ from contractile.report.scores import (
 )
 
 if TYPE_CHECKING:
-    from contractile.train import Run
+    from contractile.training import Run
 
 REPORT_FILE = "report.html"
 PLACEHOLDERS = ("IMAGES", "LABELS")
@@ -38,7 +39,7 @@ def write_report(run: Run, *, path: str | Path | None = None, data: Sequence[str
     those two as well; they go into the command that repeats the run. Raises ValueError for any other
     number of them, OSError when the page cannot be written.
     """
-    from contractile.train import steering_score
+    from contractile.training import steering_score
 
     steering = pick_steering(run.evaluation, steering_score(run.recipe))
     recipe, card = run.recipe, run.model.card
@@ -101,7 +102,7 @@ def _duration(minutes: float) -> str:
 
 
 def _validation_note(run: Run) -> str:
-    from contractile.train import VALIDATED_IMAGES
+    from contractile.training import VALIDATED_IMAGES
 
     total = len(run.validation)
     return f"Scored on some of the {total} images." if total > VALIDATED_IMAGES else ""
@@ -119,10 +120,10 @@ def _count_steps(run: Run) -> int:
 def _command(run: Run, data: Sequence[str | Path]) -> Command:
     """What repeats the run: the recipe file holds every choice, steps and seed stand out."""
     if len(data) not in (2, 4):
-        raise ValueError(
-            f"data must name images and labels, and may name those of validation, got {len(data)}; use 2 or 4"
+        raise ContractileError(
+            f"data must name images and labels, and may name those of validation, got {len(data)}", "use 2 or 4"
         )
-    from contractile.train import RECIPE_FILE
+    from contractile.training import RECIPE_FILE
 
     repeated = {
         "--out": f"{run.folder}-again",

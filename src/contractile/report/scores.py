@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from contractile.evaluate import Evaluation, ImageScores, Score
-from contractile.evaluate.keys import KEYS
+from contractile.evaluation import Evaluation, ImageScores, Score
+from contractile.evaluation.keys import KEYS
 
 # key -> (short name, what it says)
 NAMES = {

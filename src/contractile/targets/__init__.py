@@ -7,7 +7,7 @@ nobody annotated. Lengths are in pixels, of the finest axis where axes differ.
 
 from __future__ import annotations
 
-from contractile.targets.separation import connected, find_cores, renumber, separate, separation_weight
+from contractile.targets.separation import find_cores, separate, separation_weight
 from contractile.targets.target import IGNORE, Target, TargetConfig, class_balance, make_target, unannotated
 
 __all__ = [
@@ -15,10 +15,8 @@ __all__ = [
     "Target",
     "TargetConfig",
     "class_balance",
-    "connected",
     "find_cores",
     "make_target",
-    "renumber",
     "separate",
     "separation_weight",
     "unannotated",

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from contractile.compiled import compiled
+from contractile.errors import ContractileError
+from contractile.labels import check_labels, connected, renumber
 
 _NEGLIGIBLE = 1e-5  # separation weights below this are given as 0
 
@@ -80,19 +81,6 @@ def neighbours(shape: tuple[int, ...], step: tuple[int, ...]) -> tuple[tuple[sli
     return here, there
 
 
-def renumber(labels: NDArray[Any]) -> NDArray[np.int32]:
-    """Labels (*S) with ids 1..N without gaps, in the order of the old ones, which may be large and few; else 0."""
-    found, place = np.unique(labels, return_inverse=True)
-    numbers: NDArray[np.int32] = np.where(found > 0, np.cumsum(found > 0), 0).astype(np.int32)
-    return numbers[place].reshape(labels.shape)
-
-
-def connected(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Number the parts of `mask` (*S) that hang together through faces: 4 neighbours in 2-D, 6 in 3-D."""
-    parts: NDArray[np.int32] = ndimage.label(mask)[0]
-    return parts.astype(np.int32, copy=False)
-
-
 def separation_weight(
     labels: NDArray[Any], *, w0: float, sigma: float, spacing: Sequence[float] = ()
 ) -> NDArray[np.float32]:
@@ -108,9 +96,9 @@ def separation_weight(
     check_labels(labels)
     steps = tuple(spacing) or (1.0,) * labels.ndim
     if len(steps) != labels.ndim or min(steps) <= 0:
-        raise ValueError(
-            f"spacing must hold one positive number for each of the {labels.ndim} axes, "
-            f"got {tuple(spacing)}; leave it empty for isotropic pixels"
+        raise ContractileError(
+            f"spacing must hold one positive number for each of the {labels.ndim} axes, got {tuple(spacing)}",
+            "leave it empty for isotropic pixels",
         )
     weight = np.zeros(labels.shape, np.float32)
     if w0 <= _NEGLIGIBLE or labels.size == 0:
@@ -212,11 +200,3 @@ def _search(state: Any, pixel: Any, step: Any, reach: Any, last: Any) -> Any:
                 found = _insert(found, nearest[i, m, k], first[i, m, k] + square)
                 found = _insert(found, other[i, m, k], second[i, m, k] + square)
     return found
-
-
-def check_labels(labels: NDArray[Any]) -> None:
-    """Raise TypeError or ValueError for what cannot be labels."""
-    if labels.dtype.kind not in "iu":
-        raise TypeError(f"labels must be integers, got {labels.dtype}; round them and convert, e.g. to int32")
-    if labels.ndim not in (2, 3):
-        raise ValueError(f"labels must be (Y, X) or (Z, Y, X), got shape {labels.shape}; drop or add axes")

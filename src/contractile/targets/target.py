@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from scipy import ndimage
 
-from contractile.targets.separation import check_labels, connected, find_cores, separate, separation_weight
+from contractile.errors import ContractileError
+from contractile.labels import check_labels, connected
+from contractile.targets.separation import find_cores, separate, separation_weight
 
 IGNORE = -1
 BETWEEN = {"gap": 0, "contact": 2, "none": 1}  # class of the pixels that keep touching objects apart
@@ -48,24 +50,24 @@ class TargetConfig(BaseModel):
     def _values_fit_task(self) -> TargetConfig:
         values = self.class_values
         if self.task == "classes" and (len(values) < 2 or len(set(values)) < len(values)):
-            raise ValueError(
-                f"class_values must name at least two different label values for task 'classes', "
-                f"got {values}; list the numbers of the label files in class order, e.g. (0, 255)"
+            raise ContractileError(
+                (f"class_values must name at least two different label values for task 'classes', got {values}"),
+                "list the numbers of the label files in class order, e.g. (0, 255)",
             )
         if self.task == "objects" and values:
-            raise ValueError(
-                f"class_values must be empty for task 'objects', got {values}; drop it or use task 'classes'"
+            raise ContractileError(
+                f"class_values must be empty for task 'objects', got {values}", "drop it or use task 'classes'"
             )
         if not all(0 < size < math.inf for size in self.spacing):
-            raise ValueError(f"spacing must be positive, got {self.spacing}; use () for isotropic pixels")
+            raise ContractileError(f"spacing must be positive, got {self.spacing}", "use () for isotropic pixels")
         if self.known_around is not None and self.task == "classes":
-            raise ValueError(
-                f"known_around must be left out for task 'classes', got {self.known_around}; "
-                "mark what is not annotated by a negative number or by ignore_label"
+            raise ContractileError(
+                f"known_around must be left out for task 'classes', got {self.known_around}",
+                "mark what is not annotated by a negative number or by ignore_label",
             )
         if self.ignore_label is not None and self.ignore_label in values:
-            raise ValueError(
-                f"ignore_label must not be one of class_values {values}, got {self.ignore_label}; drop one of them"
+            raise ContractileError(
+                f"ignore_label must not be one of class_values {values}, got {self.ignore_label}", "drop one of them"
             )
         return self
 
@@ -143,8 +145,8 @@ def _steps(config: TargetConfig, dims: int) -> tuple[float, ...]:
     """The size of a pixel along each axis, in pixels of the finest; () where all are the same."""
     sizes = config.spacing
     if sizes and len(sizes) != dims:
-        raise ValueError(
-            f"spacing must hold one number for each of the {dims} axes, got {sizes}; use () for isotropic pixels"
+        raise ContractileError(
+            f"spacing must hold one number for each of the {dims} axes, got {sizes}", "use () for isotropic pixels"
         )
     return tuple(size / min(sizes) for size in sizes)
 
@@ -174,9 +176,9 @@ def _class_indices(labels: NDArray[Any], ignored: NDArray[np.bool_], *, values: 
     unknown = (np.asarray(values)[classes] != labels) & ~ignored
     if unknown.any():
         found = np.unique(labels[unknown])[:5].tolist()
-        raise ValueError(
-            f"labels must hold only the class_values {values} or negative numbers, got also {found}; "
-            "add them to class_values, or set ignore_label"
+        raise ContractileError(
+            f"labels must hold only the class_values {values} or negative numbers, got also {found}",
+            "add them to class_values, or set ignore_label",
         )
     return classes
 
@@ -184,8 +186,8 @@ def _class_indices(labels: NDArray[Any], ignored: NDArray[np.bool_], *, values: 
 def _check_class_weights(class_weights: Sequence[float], *, n: int) -> NDArray[np.float32]:
     weights = np.asarray(class_weights, np.float32)
     if weights.shape != (n,) or not (np.isfinite(weights) & (weights >= 0)).all():
-        raise ValueError(
-            f"class_weights must hold {n} finite numbers >= 0, one per class, got {tuple(class_weights)}; "
-            "see class_balance"
+        raise ContractileError(
+            f"class_weights must hold {n} finite numbers >= 0, one per class, got {tuple(class_weights)}",
+            "see class_balance",
         )
     return weights

@@ -16,6 +16,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from contractile.errors import ContractileError
 from contractile.unet.convolution import Conv2d
 from contractile.unet.symmetry import ORBIT, share_statistics, tie
 
@@ -45,14 +46,17 @@ class UNetConfig(BaseModel):
 
     def model_post_init(self, _context: object) -> None:
         if self.sigmoid != (self.classes == 1):
-            raise ValueError(
-                f"sigmoid must be true exactly when classes is 1, got sigmoid={self.sigmoid} with "
-                f"classes={self.classes}; use classes=2 for a soft-max, or sigmoid=True for one channel"
+            raise ContractileError(
+                (
+                    f"sigmoid must be true exactly when classes is 1, got sigmoid={self.sigmoid} with "
+                    f"classes={self.classes}"
+                ),
+                "use classes=2 for a soft-max, or sigmoid=True for one channel",
             )
         if self.symmetry == "square" and self.width % ORBIT:
-            raise ValueError(
-                f"symmetry square needs a width that is a multiple of {ORBIT}, got width {self.width}; "
-                f"use width {max(1, self.width // ORBIT) * ORBIT}"
+            raise ContractileError(
+                f"symmetry square needs a width that is a multiple of {ORBIT}, got width {self.width}",
+                f"use width {max(1, self.width // ORBIT) * ORBIT}",
             )
 
     @classmethod
@@ -126,9 +130,12 @@ class UNetConfig(BaseModel):
             below = [n for n in range(max(1, size - self.stride), size) if self._walk(n) is not None]
             above = next(n for n in count(size + 1) if self._walk(n) is not None)
             near = [str(n) for n in (*below[-1:], above)]
-            raise ValueError(
-                f"input size must keep every map even before a pooling ({self.padding} convolutions, "
-                f"depth {self.depth}), got {size}; use {' or '.join(near)}"
+            raise ContractileError(
+                (
+                    f"input size must keep every map even before a pooling ({self.padding} "
+                    f"convolutions, depth {self.depth}), got {size}"
+                ),
+                f"use {' or '.join(near)}",
             )
         return sizes
 
@@ -241,9 +248,9 @@ class UNet(nn.Module):
         config = self.config
         if x.ndim != config.dims + 2 or x.shape[1] != config.channels:
             space = ("Z", "Y", "X")[-config.dims :]
-            raise ValueError(
-                f"x must have shape (B, {config.channels}, {', '.join(space)}), got {tuple(x.shape)}; "
-                f"put the batch first, then {config.channels} channel(s)"
+            raise ContractileError(
+                f"x must have shape (B, {config.channels}, {', '.join(space)}), got {tuple(x.shape)}",
+                f"put the batch first, then {config.channels} channel(s)",
             )
         for size in x.shape[2:]:
             config.feature_sizes(int(size))

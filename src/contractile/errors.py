@@ -1,0 +1,77 @@
+"""What can go wrong that the person at the keyboard can mend: one short tree of exceptions.
+
+    ContractileError (a ValueError)    an argument or a file that cannot be used
+    +-- WrongType     (a TypeError)            an argument of the wrong type
+    +-- NotFound      (a FileNotFoundError)    a file or folder that is not there
+    +-- AlreadyThere  (a FileExistsError)      a file that would be replaced, and is not ours to replace
+    +-- NotWritable   (a PermissionError)      a folder that may not be written to
+    +-- NotFinished   (a RuntimeError)         work that was begun and could not be finished
+        +-- NotWritten   (an OSError)          ... because a file could not be written
+        +-- OutOfMemory  (a MemoryError)       ... because memory ran out
+
+Every other exception is a fault of this package. The command line tells the two apart: it prints one line for a
+`ContractileError`, and a traceback for anything else.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+
+class ContractileError(ValueError):
+    """An argument or a file that cannot be used, as three fields; `str()` joins them to one line.
+
+    `problem` names the argument, the rule and the value received. `cure` says what to do. `where` is the file,
+    folder or image that it is about; empty where the problem names the argument.
+    """
+
+    def __init__(self, problem: str, cure: str, *, where: object = "") -> None:
+        self.where, self.problem, self.cure = str(where), problem, cure
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.problem}; {self.cure}" if self.where else f"{self.problem}; {self.cure}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), self.problem, self.cure, where=self.where), ()
+
+    def at(self, where: object) -> ContractileError:
+        """The same error, about the file or image `where`."""
+        return type(self)(self.problem, self.cure, where=where)
+
+
+class WrongType(ContractileError, TypeError):
+    """An argument of the wrong type."""
+
+
+class NotFound(ContractileError, FileNotFoundError):
+    """A file or folder that is not there."""
+
+
+class AlreadyThere(ContractileError, FileExistsError):
+    """A file that would be replaced, and is not ours to replace."""
+
+
+class NotWritable(ContractileError, PermissionError):
+    """A folder that may not be written to."""
+
+
+class NotFinished(ContractileError, RuntimeError):
+    """Work that was begun and could not be finished."""
+
+
+class NotWritten(NotFinished, OSError):
+    """Work that could not be finished because a file could not be written."""
+
+
+class OutOfMemory(NotFinished, MemoryError):
+    """Work that could not be finished because memory ran out."""
+
+
+def describe_invalid(error: Any) -> tuple[str, str]:
+    """(field, problem) of the first complaint of a pydantic `ValidationError`; nested fields are joined by dots."""
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    return field, f"{message}, got {first['input']!r}" if field else message

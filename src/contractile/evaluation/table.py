@@ -1,0 +1,268 @@
+"""The evaluation itself: measure every image once, add up, reduce, resample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from contractile.errors import ContractileError
+from contractile.evaluation import challenge, uncertainty
+from contractile.evaluation.keys import KEYS
+from contractile.evaluation.measures import GROUPS, Case, EvaluateConfig, Floats, Measured, Task, measure
+from contractile.evaluation.pairs import Labels, Pair, Prediction, pair_up
+from contractile.evaluation.result import Comparison, Difference, Evaluation, ImageScores, Score
+from contractile.labels import find_meaning
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What was measured: terms of every image by name, and of the whole set where a score has no images."""
+
+    images: dict[str, Measured]
+    whole: Measured
+
+    def of(self, key: str) -> list[Floats | str]:
+        """Terms that make up the set's score."""
+        return [self.whole[key]] if key in self.whole else [m[key] for m in self.images.values()]
+
+
+def evaluate(
+    predicted: Any,
+    truth: Any,
+    *,
+    scores: Sequence[str] | None = None,
+    config: EvaluateConfig | None = None,
+    names: Sequence[str] | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Score predictions against truths, image by image and as a set.
+
+    Both are paths (folder, glob, file, stack; or a Cell Tracking Challenge result folder against NN_GT)
+    or arrays / lists of arrays: labels (*S) of integers or probabilities (K, *S) / (*S) of floats
+    against labels (*S), negative where the truth is to be ignored. `scores` names groups (`isbi`,
+    `overlap`, `ap`, `ctc`, `surface`) or single keys; by default those that make sense for the truth.
+    `progress(done, all)` is called after each image.
+
+    Raises ValueError, in one line naming the image, for pairs that cannot be scored, and
+    FileNotFoundError; scores that are merely undefined are None with a reason.
+    """
+    config = config or EvaluateConfig()
+    return _summarise(_measure(predicted, truth, scores, config, names, progress), config)
+
+
+def compare(
+    predicted: Any,
+    other: Any,
+    truth: Any,
+    *,
+    scores: Sequence[str] | None = None,
+    config: EvaluateConfig | None = None,
+    names: Sequence[str] | None = None,
+) -> Comparison:
+    """Score two predictions of the same images and test their difference, image by image paired.
+
+    The test is a paired permutation test of the set's own score (see `uncertainty.permutation_test`).
+    Arguments and errors as for `evaluate`; images on which either score is undefined are left out.
+    """
+    config = config or EvaluateConfig()
+    first, second = (_measure(p, truth, scores, config, names, None) for p in (predicted, other))
+    if list(first.images) != list(second.images):
+        raise ContractileError(
+            "predicted and other must predict the same images, got different names", "predict all with both"
+        )
+    shared = [key for key in _keys(first) if key in _keys(second)]
+    differences = {key: _difference(key, first, second, config) for key in shared}
+    return Comparison(first=_summarise(first, config), second=_summarise(second, config), differences=differences)
+
+
+def find_task(pairs: Sequence[Pair], config: EvaluateConfig) -> Task:
+    """Two-valued truth, objects, or classes: said by the configuration, otherwise seen from the truth.
+
+    The rule is `labels.find_meaning`, that of training.
+    """
+    if config.classes is not None:
+        return Task("classes", config.classes)
+    if config.objects:
+        return Task("objects")
+    meaning = find_meaning(pair.load_truth() for pair in pairs)
+    values = meaning.class_values
+    if meaning.task == "objects":
+        return Task("objects")
+    positive = len(set(values) - {0})
+    if positive == 1 or (not positive and pairs[0].load_prediction().labels is None):
+        return Task("binary", values)
+    return Task("classes", values) if positive else Task("objects")
+
+
+def _measure(
+    predicted: Any,
+    truth: Any,
+    scores: Sequence[str] | None,
+    config: EvaluateConfig,
+    names: Sequence[str] | None,
+    progress: Progress | None,
+) -> Terms:
+    _check_scores(scores)
+    if challenge.is_challenge(truth):
+        return _measure_challenge(predicted, truth, scores, config, progress)
+    pairs = _with_ignored(pair_up(predicted, truth, names=names, dims=config.dims), config)
+    return Terms(_measure_pairs(pairs, find_task(pairs, config), scores, config, progress), {})
+
+
+def _with_ignored(pairs: Sequence[Pair], config: EvaluateConfig) -> list[Pair]:
+    """The same pairs with the pixels of `ignore_label` turned negative in the truth."""
+    if config.ignore_label is None:
+        return list(pairs)
+
+    def mark(load: Callable[[], Labels]) -> Labels:
+        truth = load()
+        return np.where(truth == config.ignore_label, -1, truth.astype(np.int64))
+
+    return [replace(pair, load_truth=partial(mark, pair.load_truth)) for pair in pairs]
+
+
+def _measure_challenge(
+    predicted: Any,
+    truth: Any,
+    scores: Sequence[str] | None,
+    config: EvaluateConfig,
+    progress: Progress | None,
+) -> Terms:
+    """SEG and any other group on the frames of SEG, DET and TRA on those of TRA."""
+    sequence = challenge.open_sequence(predicted, truth, config.dims)
+    pairs = challenge.list_pairs(sequence, config.dims)
+    images = _measure_pairs(pairs, Task("objects"), scores or ("ctc",), config, progress)
+    keys = list(next(iter(images.values())))
+    if not sequence.tra:
+        return Terms(images, {})
+    if not sequence.seg and "seg" in keys:
+        images = {name: m | {"seg": "needs the folder SEG in the truth"} for name, m in images.items()}
+    if not {"det", "tra"} & set(keys):
+        return Terms(images, {})
+    frames, graph = challenge.measure_frames(sequence, config)
+    merged: dict[str, Measured] = {}
+    for name in sorted({*images, *frames}, key=challenge.frame_order):
+        measured: Measured = dict.fromkeys(keys, "this frame is not in the folder SEG of the truth")
+        measured |= {
+            "det": "this frame is not in the folder TRA of the truth",
+            "tra": "a score of whole sequences",
+        }
+        measured |= {k: v for k, v in images.get(name, {}).items() if k not in ("det", "tra")}
+        measured |= frames.get(name, {})
+        merged[name] = {key: measured[key] for key in keys}
+    return Terms(merged, {"tra": graph} if "tra" in keys else {})
+
+
+def _measure_pairs(
+    pairs: Sequence[Pair],
+    task: Task,
+    scores: Sequence[str] | None,
+    config: EvaluateConfig,
+    progress: Progress | None,
+) -> dict[str, Measured]:
+    measured: dict[str, Measured] = {}
+    for i, pair in enumerate(pairs):
+        measured[pair.name] = _measure_pair(pair, task, config, scores)
+        if progress:
+            progress(i + 1, len(pairs))
+    keys = dict.fromkeys(key for m in measured.values() for key in m)
+    missing = "needs object labels, and the prediction of this image holds probabilities"
+    return {name: {key: m.get(key, missing) for key in keys} for name, m in measured.items()}
+
+
+def _measure_pair(pair: Pair, task: Task, config: EvaluateConfig, scores: Sequence[str] | None) -> Measured:
+    truth, prediction = pair.load_truth(), pair.load_prediction()
+    challenge.check_shapes(prediction.shape, truth.shape, pair.where, pair.truth_where)
+    case = Case(prediction, truth, task, config, pair.load_pixel_size)
+    measured: Measured = {}
+    try:
+        for group, keys in _choose(scores, task, prediction).items():
+            measured |= measure(group, case, keys)
+    except ValueError as error:
+        raise ValueError(f"{pair.where}: {error}") from None
+    return measured
+
+
+def _check_scores(scores: Sequence[str] | None) -> None:
+    known = [*GROUPS, *KEYS]
+    unknown = [s for s in scores or () if s not in known]
+    if unknown or (scores is not None and not scores):
+        raise ContractileError(
+            f"scores must be among {', '.join(known)}, got {', '.join(unknown) or 'none'}", "correct the name"
+        )
+
+
+def _choose(scores: Sequence[str] | None, task: Task, prediction: Prediction) -> dict[str, list[str]]:
+    """-> group -> keys: those asked for, or those that make sense for truth and prediction."""
+    if scores is None:
+        by_kind = {
+            "binary": ["overlap", "isbi"],
+            "objects": ["overlap", "ap", "seg", "det"],
+            "classes": ["overlap"],
+        }
+        scores = by_kind[task.kind] if prediction.labels is not None or task.kind != "objects" else ["overlap"]
+    elif prediction.labels is None and task.kind != "binary":
+        wanting = [s for s in scores if s in ("ap", "ctc", *GROUPS["ap"], *GROUPS["ctc"])]
+        if wanting:
+            raise ContractileError(
+                f"{', '.join(wanting)} need object labels, got probabilities", "predict with --save labels"
+            )
+    wanted = {key for s in scores for key in GROUPS.get(s, ())} | set(scores)
+    chosen = {group: [k for k in keys if k in wanted] for group, keys in GROUPS.items()}
+    return {group: keys for group, keys in chosen.items() if keys}
+
+
+def _keys(terms: Terms) -> list[str]:
+    return list(next(iter(terms.images.values())))
+
+
+def _summarise(terms: Terms, config: EvaluateConfig) -> Evaluation:
+    images = [
+        ImageScores(name=name, scores={key: _score(key, [value], None) for key, value in measured.items()})
+        for name, measured in terms.images.items()
+    ]
+    return Evaluation(summary={key: _score(key, terms.of(key), config) for key in _keys(terms)}, images=images)
+
+
+def _score(key: str, terms: Sequence[Floats | str], config: EvaluateConfig | None) -> Score:
+    """Score of the images whose `terms` these are; with a configuration, also its interval."""
+    arrays = [t for t in terms if not isinstance(t, str)]
+    if not arrays:
+        return Score(value=None, reason=str(terms[0]))
+    sums = np.stack(arrays)
+    value = float(KEYS[key].reduce(sums.sum(axis=0)))
+    if not np.isfinite(value):
+        return Score(value=None, reason=KEYS[key].undefined)
+    interval = None
+    if config is not None and config.resamples:
+        interval = uncertainty.bootstrap(sums, KEYS[key].reduce, config.resamples, np.random.default_rng(config.seed))
+    low, high = interval or (None, None)
+    return Score(value=value, low=low, high=high, detail=KEYS[key].explain(sums.sum(axis=0)))
+
+
+def _difference(key: str, first: Terms, second: Terms, config: EvaluateConfig) -> Difference:
+    reduce = KEYS[key].reduce
+    both = [
+        (a, b)
+        for a, b in zip(first.of(key), second.of(key), strict=True)
+        if not isinstance(a, str) and not isinstance(b, str)
+    ]
+    if not both:
+        return Difference(first=None, second=None, value=None, reason="no image on which both are defined")
+    one, two = (np.stack(side) for side in zip(*both, strict=True))
+    values = [float(reduce(side.sum(axis=0))) for side in (one, two)]
+    if not np.isfinite(values).all():
+        return Difference(first=None, second=None, value=None, reason=KEYS[key].undefined)
+    rng = np.random.default_rng(config.seed)
+    low, high = uncertainty.bootstrap_difference(one, two, reduce, config.resamples, rng) or (None, None)
+    gap = values[0] - values[1]
+    ahead = "first" if (gap < 0) == KEYS[key].lower_is_better else "second"
+    p_value = uncertainty.permutation_test(one, two, reduce, config.resamples, rng)
+    better = ahead if gap else None
+    return Difference(first=values[0], second=values[1], value=gap, low=low, high=high, p_value=p_value, better=better)

@@ -1,0 +1,162 @@
+"""Probabilities -> objects, and the way back: targets decoded are the labels they were made of."""
+
+import numpy as np
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import ndimage
+
+from contractile.decode import Decoding, decode_objects
+from contractile.metrics import contingency, matching
+from contractile.synthetic import SceneConfig, draw_scene
+from contractile.targets import TargetConfig, make_target
+from contractile.training.decoding import choose_decoding
+
+masks = hnp.arrays(bool, st.one_of(hnp.array_shapes(min_dims=2, max_dims=3, max_side=12)))
+
+
+def as_probabilities(mask):
+    return np.stack([1.0 - mask, mask]).astype(np.float32)
+
+
+@given(masks, st.integers(0, 5))
+def test_objects_are_the_large_enough_parts_numbered_without_gaps(mask, min_size):
+    labels = decode_objects(as_probabilities(mask), Decoding(min_size=min_size))
+    sizes = np.bincount(labels.ravel())[1:]
+    assert labels.dtype == np.int32
+    assert (sizes >= max(min_size, 1)).all()
+    assert not labels[~mask].any()
+    if min_size <= 1:
+        assert (labels[mask] > 0).all()
+
+
+def test_diagonal_neighbours_are_two_objects():
+    labels = decode_objects(as_probabilities(np.eye(2, dtype=bool)), Decoding())
+    np.testing.assert_array_equal(labels, [[1, 0], [0, 2]])
+
+
+def test_the_threshold_is_strict():
+    probabilities = np.array([[[0.5, 0.4]], [[0.5, 0.6]]], np.float32)
+    np.testing.assert_array_equal(decode_objects(probabilities, Decoding(threshold=0.5)), [[0, 1]])
+
+
+# targets and objects are inverses
+
+BY_CONTACT = TargetConfig(separation="contact", w0=0, balance=False)
+
+
+def perfect(labels, config=BY_CONTACT):
+    """The probabilities of a network that has learned its targets perfectly."""
+    classes = make_target(labels, config).classes
+    return np.stack([classes == value for value in range(config.n_classes)]).astype(np.float32)
+
+
+def ap90(labels, found):
+    objects = contingency.select_objects(contingency.tabulate(found, labels))
+    return matching.match(objects, levels=(0.9,))[0].ap
+
+
+@settings(deadline=None, max_examples=15, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+@given(
+    seed=st.integers(0, 2**16),
+    radius=st.floats(8, 15),
+    crowding=st.floats(0, 0.35),
+    elongation=st.floats(1, 2.5),
+    ruggedness=st.floats(0, 0.3),
+)
+def test_targets_of_crowded_scenes_decode_to_their_labels(seed, radius, crowding, elongation, ruggedness):
+    config = SceneConfig(
+        shape=(192, 208),  # some 100 objects, a third of them cut by the border
+        radius=radius,
+        coverage=0.7,
+        crowding=crowding,
+        elongation=elongation,
+        ruggedness=ruggedness,
+    )
+    labels = in_one_piece(draw_scene(config, np.random.default_rng(seed))[1])
+    assert ap90(labels, decode_objects(perfect(labels), Decoding())) >= 0.98
+
+
+def in_one_piece(labels):
+    """Labels with the largest connected part of each object: that two parts belong together nobody can see."""
+    out = np.zeros_like(labels)
+    for value in np.unique(labels[labels > 0]):
+        parts = ndimage.label(labels == value)[0]
+        out[parts == np.bincount(parts[parts > 0]).argmax()] = value
+    return out
+
+
+def rectangle(labels, number, top, left, bottom, right):
+    labels[top:bottom, left:right] = number
+
+
+def hand_drawn():
+    """Scenes with what is hard: name -> labels."""
+    thin = np.zeros((40, 60), np.int32)
+    rectangle(thin, 1, 3, 2, 6, 58)  # 3 pixels wide, and two that touch along all their length
+    rectangle(thin, 2, 10, 2, 13, 58)
+    rectangle(thin, 3, 13, 2, 16, 58)
+    rectangle(thin, 4, 20, 5, 21, 55)  # a line
+    concave = np.zeros((40, 60), np.int32)
+    rectangle(concave, 1, 2, 2, 38, 40)
+    rectangle(concave, 0, 8, 8, 32, 40)  # a C, with another object in its mouth
+    rectangle(concave, 2, 10, 8, 30, 30)
+    dumbbell = np.zeros((40, 60), np.int32)
+    rectangle(dumbbell, 1, 5, 5, 25, 25)
+    rectangle(dumbbell, 1, 14, 25, 16, 35)
+    rectangle(dumbbell, 1, 5, 35, 25, 55)
+    rectangle(dumbbell, 2, 25, 5, 40, 55)
+    contacts = np.zeros((41, 41), np.int32)
+    for number in range(16):  # discs that touch in one pixel
+        y, x = np.ogrid[:41, :41]
+        contacts[(y - 5 - 10 * (number // 4)) ** 2 + (x - 5 - 10 * (number % 4)) ** 2 <= 25] = number + 1
+    cut = np.zeros((30, 30), np.int32)
+    rectangle(cut, 1, 0, 0, 30, 12)
+    rectangle(cut, 2, 0, 12, 4, 30)
+    rectangle(cut, 3, 4, 12, 30, 30)
+    alone = np.ones((12, 12), np.int32)
+    return {"thin": thin, "concave": concave, "dumbbell": dumbbell, "contacts": contacts, "cut": cut, "alone": alone}
+
+
+@pytest.mark.parametrize("name", hand_drawn())
+def test_targets_of_hand_drawn_scenes_decode_to_their_labels(name):
+    labels = hand_drawn()[name]
+    assert ap90(labels, decode_objects(perfect(labels), Decoding())) == 1
+
+
+def test_the_gap_loses_thin_objects_and_contact_does_not():
+    labels = hand_drawn()["thin"]
+    gap = decode_objects(perfect(labels, TargetConfig(separation="gap", w0=0, balance=False)), Decoding())
+    assert ap90(labels, gap) < 1
+
+
+def test_two_objects_with_a_bridge_are_flooded_from_their_cores():
+    inside = np.array([[0.1, 0.6, 0.9, 0.9, 0.6, 0.55, 0.6, 0.9, 0.9, 0.6, 0.1]], np.float32)
+    maps = np.stack([1 - inside, inside])
+    assert decode_objects(maps, Decoding()).max() == 1
+    labels = decode_objects(maps, Decoding(core=0.8))
+    np.testing.assert_array_equal(labels[0, [0, 1, 4, 6, 9, 10]], [0, 1, 1, 2, 2, 0])
+
+
+def test_cores_that_noise_makes_are_smoothed_away():
+    y, x = np.mgrid[:60, :120]
+    truth = np.where(np.hypot(y - 30, x - 30) < 25, 1, np.where(np.hypot(y - 30, x - 90) < 25, 2, 0)).astype(np.int32)
+    noise = np.random.default_rng(0).uniform(0, 0.7, truth.shape) * (truth > 0)
+    core = ((truth > 0) - noise).astype(np.float32)
+    probabilities = np.stack([1 - (truth > 0), noise, core]).astype(np.float32)
+    assert decode_objects(probabilities, Decoding()).max() > 10
+    np.testing.assert_array_equal(decode_objects(probabilities, Decoding(smooth=2)), truth)
+    assert choose_decoding([probabilities], [truth], score="pq").smooth > 0
+
+
+def test_a_part_without_a_core_is_an_object_all_the_same():
+    probabilities = np.zeros((3, 4, 9), np.float32)
+    probabilities[0] = 1
+    probabilities[:, 1:3, 1:4] = np.array([0.1, 0.6, 0.3])[:, None, None]
+    probabilities[:, 1:3, 5:8] = np.array([0.1, 0.3, 0.6])[:, None, None]
+    labels = decode_objects(probabilities, Decoding())
+    assert labels.max() == 2
+    assert (labels > 0).sum() == 12
+    assert decode_objects(probabilities, Decoding(core=0.8)).max() == 2
+    assert decode_objects(probabilities, Decoding(min_size=7)).max() == 0

@@ -1,0 +1,120 @@
+import numpy as np
+import pytest
+import tifffile
+from references import cells, nuclei
+
+from contractile.evaluation import EvaluateConfig, evaluate
+from contractile.images import write_labels, write_probabilities
+
+QUICK = EvaluateConfig(resamples=50)
+
+
+def values(evaluation):
+    return {key: score.value for key, score in evaluation.summary.items()}
+
+
+def write_set(folder, arrays_by_name):
+    for name, array in arrays_by_name.items():
+        write_labels(folder / f"{name}.tif", array)
+
+
+def test_folders_pair_by_name(tmp_path):
+    mild, strong, true = nuclei("mild", "strong", "true")
+    write_set(tmp_path / "truth", {"img_1_mask": true, "img_2_mask": true})
+    write_set(tmp_path / "predicted", {"img_2_labels": strong, "img_1_labels": mild})
+    found = evaluate(tmp_path / "predicted", str(tmp_path / "truth"))
+    assert [image.name for image in found.images] == ["img_1", "img_2"]
+    assert values(found) == pytest.approx(values(evaluate([mild, strong], [true, true])))
+    files = evaluate([tmp_path / "predicted" / "img_1_labels.tif"], [tmp_path / "truth" / "img_1_mask.tif"])
+    assert values(files) == pytest.approx(values(evaluate(mild, true)))
+
+
+@pytest.mark.parametrize("names", [("t001", "t002"), ("a001", "a002_x")])
+def test_folders_pair_by_number(tmp_path, names):
+    one, two = nuclei("mild", "true")
+    write_set(tmp_path / "truth", {"man_seg001": one, "man_seg002": two})
+    write_set(
+        tmp_path / "predicted",
+        {f"{name}_labels": array for name, array in zip(names, (one, two), strict=True)},
+    )
+    assert evaluate(tmp_path / "predicted", tmp_path / "truth", scores=["ap"]).summary["ap"].value == 1
+
+
+def test_labels_and_probabilities_of_one_image_are_both_used(tmp_path):
+    truth, white = cells(np.random.default_rng(0))
+    write_labels(tmp_path / "out" / "em_labels.tif", (white > 0.7).astype(np.uint8))
+    write_probabilities(tmp_path / "out" / "em_probabilities.tif", np.stack([1 - white, white]))
+    tifffile.imwrite(tmp_path / "out" / "em_overlay.tif", np.zeros((24, 24, 3), np.uint8))
+    write_labels(tmp_path / "truth.tif", truth)
+    found = values(evaluate(tmp_path / "out", tmp_path / "truth.tif"))
+    assert found["v_rand"] == pytest.approx(evaluate(white, truth).summary["v_rand"].value)
+    assert found["dice"] == pytest.approx(evaluate((white > 0.7) * 1, truth).summary["dice"].value)
+
+
+def test_stacks_pair_by_page(tmp_path):
+    rng = np.random.default_rng(0)
+    truth, white = (np.stack(side) for side in zip(*[cells(rng) for _ in range(3)], strict=True))
+    write_labels(tmp_path / "train-labels.tif", truth)
+    for name, stack in (("2x_map.tif", white), ("2x_bytes.tif", np.rint(white * 255).astype(np.uint8))):
+        tifffile.imwrite(tmp_path / name, stack, photometric="minisblack", metadata={"axes": "ZYX"})
+        found = evaluate(tmp_path / name, tmp_path / "train-labels.tif", config=QUICK)
+        assert len(found.images) == 3
+        assert values(found) == pytest.approx(values(evaluate(list(white), list(truth))), abs=0.02)
+    write_probabilities(tmp_path / "p_probabilities.tif", np.stack([1 - white, white], axis=1))
+    found = evaluate(tmp_path / "p_probabilities.tif", tmp_path / "train-labels.tif", config=QUICK)
+    assert values(found) == pytest.approx(values(evaluate(list(white), list(truth))))
+
+
+def test_pixel_size_comes_from_the_file(tmp_path):
+    true, pred = np.zeros((30, 30), int), np.zeros((30, 30), int)
+    true[5:15, 5:15], pred[8:18, 5:15] = 1, 1
+    write_labels(tmp_path / "t.tif", true, pixel_size_um=(0.5, 0.5))
+    write_labels(tmp_path / "p.tif", pred)
+    found = evaluate(tmp_path / "p.tif", tmp_path / "t.tif", scores=["hausdorff"]).summary
+    assert found["hausdorff"].value == pytest.approx(1.5)
+
+
+def test_missing_and_extra_files_are_named(tmp_path):
+    one = np.ones((4, 4), int)
+    write_set(tmp_path / "truth", {name: one for name in "abcde"})
+    write_set(tmp_path / "predicted", {name: one for name in "abf"})
+    with pytest.raises(ValueError, match=r"predicted: no prediction for c, d, e of .*truth; predict these images too"):
+        evaluate(tmp_path / "predicted", tmp_path / "truth")
+    write_set(tmp_path / "predicted", {name: one for name in "cde"})
+    with pytest.raises(ValueError, match=r"truth: no truth for f of .*predicted; move these predictions away"):
+        evaluate(tmp_path / "predicted", tmp_path / "truth")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        evaluate(tmp_path / "nowhere", tmp_path / "truth")
+
+
+def test_two_predictions_of_one_image_are_refused(tmp_path):
+    one = np.ones((4, 4), int)
+    write_set(tmp_path / "predicted", {"a": one, "a_labels": one})
+    write_set(tmp_path / "truth", {"a": one})
+    with pytest.raises(ValueError, match=r"a second prediction of one image beside .*; move one away"):
+        evaluate(tmp_path / "predicted", tmp_path / "truth")
+
+
+def test_labels_and_probabilities_of_different_size_are_refused(tmp_path):
+    write_labels(tmp_path / "out" / "a_labels.tif", np.ones((4, 4), int))
+    write_probabilities(tmp_path / "out" / "a_probabilities.tif", np.ones((2, 5, 5)) / 2)
+    write_labels(tmp_path / "a.tif", np.ones((4, 4), int))
+    with pytest.raises(ValueError, match=r"must have the same size, got \(4, 4\) and \(5, 5\); predict both again"):
+        evaluate(tmp_path / "out", tmp_path / "a.tif")
+
+
+def test_files_that_are_no_labels_are_named(tmp_path):
+    tifffile.imwrite(tmp_path / "map.tif", np.random.default_rng(0).random((8, 8), np.float32))
+    write_labels(tmp_path / "labels.tif", np.arange(64).reshape(8, 8))
+    with pytest.raises(ValueError, match=r"map.tif.* whole numbers"):
+        evaluate(tmp_path / "labels.tif", tmp_path / "map.tif")
+    with pytest.raises(ValueError, match=r"map.tif: ap need object labels, got probabilities"):
+        evaluate(tmp_path / "map.tif", tmp_path / "labels.tif", scores=["ap"])
+
+
+def test_label_files_of_any_kind_are_taken(tmp_path):
+    truth = nuclei("true")[0]
+    write_labels(tmp_path / "t.tif", truth)
+    for dtype in (np.uint8, np.uint16, np.float32):
+        tifffile.imwrite(tmp_path / "p.tif", truth.astype(dtype))
+        assert evaluate(tmp_path / "p.tif", tmp_path / "t.tif", scores=["ap"]).summary["ap"].value == 1

@@ -1,0 +1,74 @@
+import json
+
+import numpy as np
+import pytest
+from references import cells
+
+from contractile.evaluation import compare, evaluate
+from contractile.images import write_labels
+
+
+def test_interval_holds_the_score_and_is_repeatable():
+    rng = np.random.default_rng(1)
+    pairs = [cells(rng) for _ in range(8)]
+    predicted, truth = [p for _, p in pairs], [t for t, _ in pairs]
+    one, two = (evaluate(predicted, truth, scores=["dice", "v_rand", "pixel_error"]) for _ in range(2))
+    assert one == two
+    for score in one.summary.values():
+        assert score.low <= score.value <= score.high
+        assert score.low < score.high
+    assert one.images[0].scores["dice"].low is None
+    alone = evaluate(predicted[:1], truth[:1], scores=["dice"]).summary["dice"]
+    assert (alone.low, alone.high) == (None, None)
+
+
+def test_comparison_finds_the_better_of_two():
+    rng = np.random.default_rng(1)
+    truth = [cells(rng)[0] for _ in range(12)]
+    good = [np.clip(t / 255 * 0.8 + rng.normal(0.1, 0.1, t.shape), 0, 1) for t in truth]
+    poor = [np.clip(t / 255 * 0.5 + rng.normal(0.25, 0.3, t.shape), 0, 1) for t in truth]
+    found = compare(good, poor, truth, scores=["pixel_error", "dice"])
+    for difference in found.differences.values():
+        assert difference.better == "first"
+        assert difference.p_value < 0.01
+        assert difference.low <= difference.value <= difference.high
+    assert found.differences["dice"].value > 0 > found.differences["pixel_error"].value
+    assert found.first.summary["dice"].value == found.differences["dice"].first
+    back = compare(poor, good, truth, scores=["dice"]).differences["dice"]
+    assert (back.better, back.value) == ("second", pytest.approx(-found.differences["dice"].value))
+    json.loads(found.to_json(), parse_constant=pytest.fail)
+
+
+def test_comparison_of_equals_finds_nothing():
+    rng = np.random.default_rng(2)
+    truth = [cells(rng)[0] for _ in range(10)]
+    one, two = ([np.clip(t / 255 + rng.normal(0, 0.3, t.shape), 0, 1) for t in truth] for _ in range(2))
+    difference = compare(one, two, truth, scores=["dice"]).differences["dice"]
+    assert difference.p_value > 0.05
+    same = compare(one, one, truth, scores=["dice"]).differences["dice"]
+    assert (same.value, same.p_value, same.better) == (0, 1, None)
+
+
+def test_exact_p_value_of_few_images():
+    truth = np.zeros((4, 10, 10), int)
+    truth[:, 2:8, 2:8] = 1
+    poor = np.roll(truth, 1, axis=1)
+    # all four images favour one side: 2 of the 2**4 ways to swap them are as extreme
+    difference = compare(list(truth), list(poor), list(truth), scores=["dice"]).differences["dice"]
+    assert difference.p_value == pytest.approx(2 / 16)
+
+
+def test_comparison_needs_a_score_on_both_sides():
+    empty = np.zeros((3, 3), np.uint8)
+    one = np.ones((3, 3), np.uint8)
+    differences = compare(one, empty, empty, scores=["dice", "v_rand", "tra"]).differences
+    assert differences["v_rand"].reason == "the truth has no white pixel"
+    assert differences["tra"].reason == "no image on which both are defined"
+
+
+def test_comparison_refuses_other_images(tmp_path):
+    for folder, name in (("a", "x"), ("b", "y")):
+        write_labels(tmp_path / folder / f"{name}.tif", np.ones((4, 4), int))
+    write_labels(tmp_path / "t" / "x.tif", np.ones((4, 4), int))
+    with pytest.raises(ValueError, match="must predict the same images, got different names; predict all with both"):
+        compare(tmp_path / "a", tmp_path / "b", tmp_path / "t")

@@ -1,0 +1,95 @@
+"""What a label image is: pieces, numbers, sizes, and whether numbers are objects or classes."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from contractile.errors import ContractileError, WrongType
+from contractile.labels import boxes, check_labels, connected, drop_small, find_meaning, renumber
+
+label_images = hnp.arrays(np.int32, hnp.array_shapes(min_dims=2, max_dims=3, max_side=8), elements=st.integers(-2, 9))
+
+
+def squares(values, size=6):
+    """Squares in a row, one per value, with background between."""
+    labels = np.zeros((size + 2, len(values) * (size + 2)), np.int32)
+    for i, value in enumerate(values):
+        labels[1:-1, i * (size + 2) + 1 : (i + 1) * (size + 2) - 1] = value
+    return labels
+
+
+def layers(values, size=6):
+    return np.repeat(np.array(values, np.int32), size)[:, None] * np.ones((1, 3 * size), np.int32)
+
+
+@pytest.mark.parametrize(
+    ("images", "task", "values", "guessed"),
+    [
+        ([squares([255, 255, 255])], "classes", (0, 255), False),
+        ([squares([1, 2, 3, 4, 5]), squares([7, 9, 12, 13])], "objects", (), False),
+        ([squares([1, 2, 1, 2, 1, 2, 1]), squares([2, 2, 1, 1])], "classes", (0, 1, 2), True),
+        ([squares([1, 2, 1, 2])], "classes", (0, 1, 2), True),
+        ([squares(list(range(1, 40)))], "objects", (), False),
+        ([squares(list(range(1, 21)) * 2)], "classes", tuple(range(21)), False),
+        ([squares([1, 2])], "objects", (), True),
+        ([squares([1, 2]), squares([1, 2])], "classes", (0, 1, 2), True),
+        ([layers([0, 1, 2])], "classes", (0, 1, 2), True),
+        ([np.zeros((4, 4), np.int32)], "classes", (0,), False),
+    ],
+)
+def test_objects_or_classes(images, task, values, guessed):
+    found = find_meaning(images)
+    assert (found.task, found.class_values, found.guessed) == (task, values, guessed)
+
+
+def test_the_caller_settles_what_labels_mean():
+    assert find_meaning([squares([1, 2, 1, 2])], task="objects").task == "objects"
+    assert find_meaning([squares([1, 2, 3, 4])], task="classes").class_values == (0, 1, 2, 3, 4)
+    assert not find_meaning([squares([1, 2])], task="classes").guessed
+
+
+def test_an_ignored_value_is_neither():
+    assert find_meaning([squares([1, 1, 9])], ignore_label=9).class_values == (0, 1)
+
+
+@given(label_images)
+def test_numbers_without_gaps_in_the_same_order(labels):
+    numbers = renumber(labels)
+    assert set(np.unique(numbers)) - {0} == set(range(1, numbers.max(initial=0) + 1))
+    assert ((numbers == 0) == (labels <= 0)).all()
+    assert (np.sign(np.diff(numbers[labels > 0])) == np.sign(np.diff(labels[labels > 0]))).all()
+
+
+@given(label_images)
+def test_boxes_are_tight(labels):
+    for number, box in enumerate(boxes(renumber(labels)), start=1):
+        inside = renumber(labels)[box] == number
+        assert inside.sum() == (renumber(labels) == number).sum()
+        for axis in range(labels.ndim):
+            others = tuple(a for a in range(labels.ndim) if a != axis)
+            assert inside.any(axis=others)[[0, -1]].all()
+
+
+def test_pieces_connect_by_sides_or_by_corners_too():
+    diagonal = np.eye(3, dtype=bool)
+    assert connected(diagonal).max() == 3
+    assert connected(diagonal, diagonal=True).max() == 1
+
+
+@given(label_images, st.integers(0, 6))
+def test_small_objects_are_dropped(labels, least):
+    kept = drop_small(np.maximum(labels, 0), least)
+    sizes = np.bincount(labels[labels > 0].ravel(), minlength=10)
+    assert kept.max(initial=0) == (sizes[1:] >= max(least, 1)).sum()
+    assert (kept[(labels > 0) & (sizes[np.maximum(labels, 0)] >= least)] > 0).all()
+
+
+def test_what_cannot_be_labels():
+    with pytest.raises(WrongType, match="labels must be integers, got float64; round them"):
+        check_labels(np.zeros((2, 2)))
+    with pytest.raises(
+        ContractileError, match=r"labels must be \(Y, X\) or \(Z, Y, X\), got shape \(2,\); drop or add"
+    ):
+        check_labels(np.zeros(2, int))

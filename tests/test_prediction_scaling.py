@@ -1,0 +1,138 @@
+"""Objects of another size than the model's: images are resampled, results come back on the image's own grid."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_predict import EXACT, make_model
+
+from contractile.decode import Decoding
+from contractile.labels import connected, diameters, typical_diameter
+from contractile.prediction import Predictor
+from contractile.prediction.scaling import estimate_diameter, resample, scaled_shape
+from contractile.unet import UNetConfig
+
+CONFIG = UNetConfig(width=2, depth=2)
+OBJECTS = {"task": "objects", "class_values": (), "diameter": 20.0}
+
+
+def discs(side, diameter):
+    """Bright discs on a grid, and their labels."""
+    step = round(1.6 * diameter)
+    y, x = np.mgrid[:side, :side]
+    near = np.hypot(y % step - step / 2, x % step - step / 2) < diameter / 2
+    return np.where(near, y // step * (side // step + 1) + x // step + 1, 0)
+
+
+@given(diameter=st.floats(6, 90))
+def test_the_typical_diameter_of_discs(diameter):
+    assert typical_diameter([discs(300, diameter)]) == pytest.approx(diameter, rel=0.12)
+
+
+def test_the_diameter_of_large_objects():
+    labels = [discs(300, 10), discs(300, 10), discs(300, 60)]
+    assert typical_diameter(labels) == pytest.approx(10, rel=0.12)
+    assert diameters(labels)[2] == pytest.approx(60, rel=0.12)
+
+
+def test_no_objects_have_no_diameter():
+    assert typical_diameter([np.zeros((9, 9), int), np.full((9, 9), -1)]) == 0
+
+
+def bright_parts(image):
+    """A stand-in for a network that finds bright things of any size, surely."""
+    return connected(image[0] > 0.5), image[0]
+
+
+@settings(max_examples=15)
+@given(diameter=st.floats(5, 100))
+def test_the_diameter_is_estimated(diameter):
+    image = (discs(500, diameter) > 0)[None].astype(np.float32)
+    assert estimate_diameter(image, (25.0, 25.0, 25.0), bright_parts) == pytest.approx(diameter, rel=0.2)
+
+
+def test_where_nothing_is_found_the_image_stays_as_it_is():
+    assert estimate_diameter(np.zeros((1, 50, 60), np.float32), (20.0, 25.0, 30.0), bright_parts) == 25
+
+
+@given(rows=st.integers(1, 40), columns=st.integers(1, 40), factor=st.floats(0.2, 4))
+def test_resampling_keeps_what_is_flat_and_the_range(rows, columns, factor):
+    shape = scaled_shape((rows, columns), factor)
+    flat = resample(np.full((2, rows, columns), 3, np.uint8), shape)
+    assert flat.shape == (2, *shape)
+    np.testing.assert_allclose(flat, 3, rtol=1e-5)
+    noise = np.random.default_rng(0).random((1, rows, columns), np.float32)
+    there = resample(noise, shape)
+    assert there.min() >= noise.min() - 1e-5
+    assert there.max() <= noise.max() + 1e-5
+
+
+def test_the_network_sees_the_resampled_image_and_results_come_back():
+    image = np.random.default_rng(1).random((1, 61, 90), np.float32)
+    model = make_model(CONFIG, **OBJECTS)
+    plain, given_40 = Predictor(model, engine=EXACT), Predictor(model, engine=EXACT, diameter=40)
+    assert plain.scale(image) == 1
+    assert given_40.scale(image) == 0.5
+    assert Predictor(model, engine=EXACT, diameter=22).scale(image) == 1  # as good as the same
+    seen = plain.probabilities(resample(image, (30, 45)))
+    np.testing.assert_array_equal(given_40.probabilities(image, scale=0.5), resample(seen, (61, 90)))
+    assert given_40.segment(image).shape == (61, 90)
+
+
+def test_an_image_of_objects_that_the_model_has_seen_stays_as_it_is():
+    image = np.random.default_rng(1).random((1, 61, 90), np.float32)
+    model = make_model(CONFIG, **OBJECTS, diameters=(10.0, 50.0))
+    assert [Predictor(model, engine=EXACT, diameter=d).scale(image) for d in (9, 30, 60)] == [1, 1, 1]
+    assert Predictor(model, engine=EXACT, diameter=5).scale(image) == 4
+    assert Predictor(model, engine=EXACT, diameter=80).scale(image) == 0.25
+
+
+@settings(max_examples=10)
+@given(diameter=st.floats(12, 45))
+def test_the_estimate_for_a_model_of_many_sizes(diameter):
+    image = (discs(500, diameter) > 0)[None].astype(np.float32)
+    assert estimate_diameter(image, (10.0, 25.0, 50.0), bright_parts) == pytest.approx(diameter, rel=0.2)
+
+
+def test_specks_are_measured_at_the_scale_of_the_model():
+    maps = np.zeros((2, 40, 40), np.float32)
+    maps[1, 4:10, 4:10] = 1  # 36 pixels: 9 of the model's where the image is shrunk by half
+    maps[1, 20:30, 20:30] = 1
+    model = make_model(CONFIG, **OBJECTS, decoding=Decoding(min_size=10))
+    predictor = Predictor(model, engine=EXACT)
+    assert predictor.decode(maps).max() == 2
+    assert predictor.decode(maps, scale=0.5).max() == 1
+
+
+def test_a_model_for_any_size_estimates_unless_told():
+    image = np.random.default_rng(2).random((1, 64, 64), np.float32)
+    model = make_model(CONFIG, **OBJECTS, any_size=True)
+    assert Predictor(model, engine=EXACT).diameter == "estimate"
+    assert Predictor(model, engine=EXACT).scale(image) > 0
+    assert Predictor(model, engine=EXACT, diameter=80).scale(image) == 0.25
+
+
+@pytest.mark.parametrize("diameter", [0, -3, float("nan"), float("inf")])
+def test_a_diameter_is_a_positive_number(diameter):
+    with pytest.raises(ValueError, match="diameter must be a positive number of pixels or 'estimate', got"):
+        Predictor(make_model(CONFIG, **OBJECTS), diameter=diameter)
+
+
+@pytest.mark.parametrize("diameter", [1, 200])
+def test_a_diameter_is_not_out_of_all_proportion(diameter):
+    with pytest.raises(ValueError, match=r"at most 8 times smaller or larger than the model's own, 2.5 to 160 pixels"):
+        Predictor(make_model(CONFIG, **OBJECTS), diameter=diameter)
+
+
+def test_specks_and_floods_are_no_estimate():
+    speck = np.zeros((1, 400, 400), np.float32)
+    speck[0, 200, 200] = 1
+    assert estimate_diameter(speck, (40.0, 40.0, 40.0), bright_parts) == 40
+    assert estimate_diameter(np.ones((1, 2000, 2000), np.float32), (10.0, 10.0, 10.0), bright_parts) == 10
+
+
+def test_a_model_without_objects_takes_no_diameter():
+    with pytest.raises(ValueError, match="diameter must be left out for a model of 2-D images and task classes"):
+        Predictor(make_model(CONFIG), diameter=30)
+    with pytest.raises(ValueError, match="for a model of 3-D images and task objects"):
+        Predictor(make_model(UNetConfig(dims=3, width=2, depth=1), **OBJECTS), diameter="estimate")

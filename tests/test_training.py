@@ -1,0 +1,359 @@
+"""The loop: it learns, it can be repeated and resumed, and it refuses before it writes."""
+
+import csv
+import math
+import sys
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+
+from contractile.dataset import Example
+from contractile.decode import Decoding, decode_objects
+from contractile.engine import EngineConfig
+from contractile.model import load
+from contractile.prediction import Predictor
+from contractile.recipe import derive
+from contractile.training import fit, train
+from contractile.training.decoding import choose_decoding
+from contractile.training.trainer import Trainer
+
+TINY = {
+    "steps": 12,
+    "validations": 2,
+    "device": "cpu",
+    "network": {"width": 2, "depth": 2, "symmetry": "none"},
+    "samples": {"tile": [32, 32], "core": [32, 32], "batch": 2},
+}
+
+
+def bright_discs(name, seed):
+    """Discs that are brighter than their surroundings: learned within a few steps."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:48, :48]
+    labels = np.zeros((48, 48), np.int32)
+    for number, (cy, cx) in enumerate(rng.integers(6, 42, (4, 2)), start=1):
+        labels[(y - cy) ** 2 + (x - cx) ** 2 < 25] = number
+    pixels = (100 * (labels > 0) + rng.normal(60, 8, labels.shape)).clip(0, 255).astype(np.uint8)
+    return Example(name, pixels[None], (labels > 0).astype(np.int32) * 255)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for number in range(4):
+        one = bright_discs(str(number), number)
+        for kind, array in (("images", one.pixels[0]), ("labels", one.labels.astype(np.uint8))):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            tifffile.imwrite(tmp_path / kind / f"{number}.tif", array)
+    return tmp_path
+
+
+def run(folder, out="run", **changes):
+    return train(folder / "images", folder / "labels", out=folder / out, recipe={**TINY, **changes})
+
+
+def test_a_run_folder_holds_everything(folder):
+    result = run(folder)
+    names = {path.name for path in (folder / "run").iterdir()}
+    assert {"model.safetensors", "state.ckpt", "history.csv", "recipe.toml", "tensorboard"} <= names
+    card = load(folder / "run").card
+    assert card.class_values == (0, 255)
+    assert card.scores["iou"] == pytest.approx(result.evaluation.summary["iou"].value)
+    assert card.provenance["seed"] == 0
+    assert len(card.provenance["data_sha256"]) == 64
+    low, high = card.activation_ranges[0]
+    assert low < 0.5 < high  # of normalised images
+    assert len(card.activation_ranges) == 2 * (card.network.depth + 1) + 3 * card.network.depth + 1
+    with (folder / "run" / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["step"]) for row in rows if row["val_iou"]] == [6, 12]
+
+
+def test_the_network_learns(folder):
+    result = run(folder, steps=120, network={"width": 8, "depth": 2})
+    losses = [row["loss"] for row in result.history if "loss" in row]
+    assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:5])
+    assert result.evaluation.summary["iou"].value > 0.6
+
+
+def test_a_run_can_be_repeated_exactly(folder):
+    first, second = run(folder, "a"), run(folder, "b")
+    for one, other in zip(first.model.network.parameters(), second.model.network.parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert [row.get("loss") for row in first.history] == [row.get("loss") for row in second.history]
+
+
+def test_an_interrupted_run_ends_where_it_would_have(folder):
+    whole = run(folder, "whole", network={"width": 8, "depth": 2, "dropout": 0.3})
+
+    class StopError(Exception):
+        pass
+
+    def interrupt(status):
+        if status.step == 8:
+            raise StopError
+
+    recipe = {**TINY, "network": {"width": 8, "depth": 2, "dropout": 0.3}}
+    with pytest.raises(StopError):
+        train(folder / "images", folder / "labels", out=folder / "part", recipe=recipe, progress=interrupt)
+    for changed, name in (
+        ({"minutes": 30}, "minutes is None, got 30"),
+        ({"loss": {"dice": 1}}, "loss.dice is 0.0, got"),
+    ):
+        with pytest.raises(ValueError, match=f"resumed with the recipe it began with, in which {name}.*leave it out"):
+            train(folder / "images", folder / "labels", out=folder / "part", recipe={**recipe, **changed}, resume=True)
+    resumed = train(folder / "images", folder / "labels", out=folder / "part", recipe=recipe, resume=True)
+    for one, other in zip(whole.model.network.parameters(), resumed.model.network.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_run_stopped_before_its_first_validation_can_be_resumed(folder):
+    class StopError(Exception):
+        pass
+
+    def interrupt(status):
+        raise StopError
+
+    with pytest.raises(StopError):
+        train(folder / "images", folder / "labels", out=folder / "part", recipe=TINY, progress=interrupt)
+    resumed = train(folder / "images", folder / "labels", out=folder / "part", resume=True)
+    whole = run(folder, "whole")
+    for one, other in zip(whole.model.network.parameters(), resumed.model.network.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_channels_must_be_those_of_the_recipe(folder):
+    with pytest.raises(ValueError, match=r"image 0 must have the 3 channel\(s\) of the recipe's network, got 1"):
+        run(folder, network={"width": 8, "depth": 2, "channels": 3})
+    assert not (folder / "run").exists()
+
+
+def test_two_classes_of_any_values_beside_ignored_pixels(folder):
+    for path in (folder / "labels").iterdir():
+        labels = np.where(tifffile.imread(path) > 0, 2, 1).astype(np.uint8)
+        labels[:4] = 0  # nobody looked here
+        tifffile.imwrite(path, labels)
+    result = run(folder, steps=120, targets={"ignore_label": 0}, network={"width": 8, "depth": 2})
+    assert result.recipe.targets.class_values == (1, 2)
+    (one,) = result.validation
+    predicted = Predictor(result.model, engine=EngineConfig(device="cpu", precision="float32")).segment(one.pixels)
+    white, true, seen = predicted == 2, one.labels == 2, one.labels > 0
+    expected = (white & true).sum() / ((white | true) & seen).sum()
+    assert result.evaluation.summary["iou"].value == pytest.approx(expected)
+    assert expected > 0.6
+
+
+def test_minutes_become_steps_and_are_written_down(folder):
+    changes = {key: value for key, value in TINY.items() if key != "steps"}
+    result = train(folder / "images", folder / "labels", out=folder / "run", recipe={**changes, "minutes": 0.05})
+    assert result.recipe.steps >= 1
+    assert result.recipe.minutes == 0.05
+    assert f"steps = {result.recipe.steps}" in (folder / "run" / "recipe.toml").read_text()
+    repeated = train(folder / "images", folder / "labels", out=folder / "again", recipe=folder / "run" / "recipe.toml")
+    for one, other in zip(result.model.network.parameters(), repeated.model.network.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_the_paper_recipe_takes_steps(folder):
+    result = run(
+        folder,
+        base="paper",
+        steps=3,
+        network={"width": 2},
+        samples={"tile": [188, 188], "core": [4, 4], "batch": 1},
+    )
+    assert result.recipe.optimizer.momentum == 0.99
+    assert all(math.isfinite(row["loss"]) for row in result.history if "loss" in row)
+
+
+def test_validation_images_of_ones_own(folder):
+    result = train(
+        folder / "images", folder / "labels", out=folder / "run", recipe=TINY,
+        validation=(folder / "images" / "3.tif", folder / "labels" / "3.tif"),
+    )  # fmt: skip
+    assert [one.name for one in result.validation] == ["3"]
+
+
+def touching(name, seed):
+    """Bright squares in touching pairs, a darker line between them."""
+    rng = np.random.default_rng(seed)
+    labels = np.zeros((48, 48), np.int32)
+    for number in range(8):
+        top, left = 2 + 24 * (number // 4), 1 + 12 * (number % 4)
+        labels[top : top + 18, left : left + 11] = 2 * number + 1
+        labels[top + 9 : top + 18, left : left + 11] = 2 * number + 2
+    pixels = np.where(labels > 0, 180.0, 40.0)
+    pixels[10:12] = pixels[34:36] = 90
+    return Example(name, (pixels + rng.normal(0, 5, labels.shape)).clip(0, 255).astype(np.uint8)[None], labels)
+
+
+def test_objects_that_touch_come_out_apart(tmp_path):
+    examples = [touching(str(seed), seed) for seed in range(3)]
+    recipe = derive(
+        examples,
+        {
+            **TINY,
+            "steps": 60,
+            "network": {"width": 8, "depth": 2, "symmetry": "none"},
+            "optimizer": {"learning_rate": 0.01},
+            "targets": {"task": "objects"},
+        },
+    )
+    assert (recipe.targets.separation, recipe.network.classes) == ("contact", 3)
+    result = fit(examples[:2], examples[2:], recipe, folder=tmp_path)
+    assert result.evaluation.summary["pq"].value > 0.8
+    card = load(tmp_path).card
+    assert card.decoding == result.model.card.decoding
+    assert Predictor(load(tmp_path)).segment(examples[2].pixels).max() == 16
+
+
+@pytest.mark.parametrize(
+    ("scores", "kept"),
+    [((0.5, 0.9, 0.91, 0.905), 4), ((0.5, 0.9, 0.895, 0.885), 3), ((0.9, 0.895, 0.89, 0.885), 3), ((0.1, 0, 0, 0), 1)],
+)
+def test_a_later_network_is_kept_unless_it_is_clearly_worse(folder, monkeypatch, scores, kept):
+    found = iter([{"iou": score} for score in scores])
+    module = sys.modules[Trainer.__module__]  # `contractile.training` is the function, not the room
+    monkeypatch.setattr(module, "defined_scores", lambda _: next(found, {}))
+    result = run(folder, steps=4, validations=4)
+    assert load(folder / "run").card.provenance["step"] == result.model.card.provenance["step"] == kept
+
+
+def test_the_decoding_is_the_one_that_scores_best():
+    truth = np.zeros((20, 40), np.int32)
+    truth[2:18, 2:18], truth[2:18, 22:38] = 1, 2
+    probabilities = np.zeros((3, 20, 40), np.float32)
+    probabilities[2] = 0.35 * (truth > 0)  # less sure than the default asks for
+    probabilities[2, 8:12, 18:22] = 0.1
+    probabilities[2, 0, 39] = 0.9  # a speck
+    probabilities[0] = 1 - probabilities[2]
+    chosen = choose_decoding([probabilities], [truth], score="pq")
+    assert 0.1 < chosen.threshold < 0.35
+    assert chosen.min_size > 1
+    np.testing.assert_array_equal(decode_objects(probabilities, chosen), truth)
+    far = np.where(truth > 0, truth + 80, 0)  # ids need not begin at 1
+    assert choose_decoding([probabilities], [far], score="pq") == chosen
+    for score in ("seg", "pq"):
+        assert choose_decoding([probabilities], [np.zeros_like(truth)], score=score) == Decoding()
+
+
+def test_specks_that_the_score_does_not_mind_are_dropped_all_the_same():
+    truth = np.zeros((20, 40), np.int32)
+    truth[2:18, 2:18] = 1
+    inside = 0.9 * (truth > 0).astype(np.float32)
+    inside[5, 30] = inside[10, 35] = 0.9
+    maps = np.stack([1 - inside, inside])
+    assert choose_decoding([maps], [truth], score="seg").min_size > 1
+
+
+def test_objects_in_pieces_are_still_objects():
+    truth = np.zeros((20, 20), np.int32)
+    truth[2:18, 2:18] = truth[19, 0] = truth[19, 19] = 1  # more than two pieces, which elsewhere hints at a class
+    inside = np.where(truth > 0, 0.4, 0.1).astype(np.float32)
+    maps = np.stack([1 - inside, inside])
+    assert choose_decoding([maps], [truth], score="seg").threshold < 0.4
+
+
+def test_three_classes_and_three_dimensions(tmp_path):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, (16, 24, 24)).astype(np.int32)
+    one = Example("a", (80 * labels)[None].astype(np.uint8), labels)
+    recipe = derive(
+        [one],
+        {"steps": 2, "validations": 1, "network": {"width": 2, "depth": 1, "symmetry": "none"},
+         "samples": {"tile": [8, 8, 8], "core": [8, 8, 8], "batch": 1}},
+    )  # fmt: skip
+    (tmp_path / "run").mkdir()
+    result = fit([one], [one], recipe, folder=tmp_path / "run")
+    assert result.evaluation.summary["iou"].value is not None
+
+
+def test_a_recipe_says_how_long(tmp_path):
+    one = bright_discs("a", 0)
+    recipe = derive([one], {**TINY, "steps": 1}).model_copy(update={"steps": None, "minutes": None})
+    with pytest.raises(ValueError, match="recipe must say how long to train, got neither steps nor minutes"):
+        fit([one], [one], recipe, folder=tmp_path)
+
+
+def test_a_budget_that_validation_eats_up_is_named(folder, caplog):
+    changes = {key: value for key, value in TINY.items() if key != "steps"}
+    result = train(folder / "images", folder / "labels", out=folder / "run", recipe={**changes, "minutes": 1e-6})
+    assert result.recipe.steps == 1
+    assert "holds 1 step(s), since validation will take" in caplog.text
+
+
+def test_a_loss_that_explodes_stops_the_run(folder):
+    with pytest.raises(FloatingPointError, match=r"loss must stay a number, got .* lower optimizer.learning_rate"):
+        run(
+            folder,
+            steps=50,
+            optimizer={"kind": "sgd", "learning_rate": 1e30},
+            network={"width": 2, "depth": 2, "norm": "none", "symmetry": "none"},
+        )
+
+
+def test_a_folder_that_holds_a_run_is_not_overwritten(folder):
+    run(folder, steps=1, validations=1)
+    with pytest.raises(FileExistsError, match=r"run already holds a run; resume it with --resume"):
+        run(folder)
+
+
+def test_nothing_to_resume(folder):
+    with pytest.raises(FileNotFoundError, match=r"holds no state.ckpt to resume from; leave out --resume"):
+        train(folder / "images", folder / "labels", out=folder / "run", resume=True)
+
+
+def test_wrong_data_leaves_nothing_behind(folder):
+    with pytest.raises(FileNotFoundError, match="nothing there"):
+        train(folder / "nowhere", folder / "labels", out=folder / "run")
+    assert not (folder / "run").exists()
+
+
+def test_a_folder_that_cannot_be_written(folder):
+    (folder / "file").write_text("in the way")
+    with pytest.raises(PermissionError, match=r"out .*run cannot be made: .*file is not a folder you may write to"):
+        run(folder, "file/run")
+
+
+def test_a_recipe_without_steps_cannot_be_resumed(folder):
+    run(folder, steps=1, validations=1)
+    text = (folder / "run" / "recipe.toml").read_text()
+    (folder / "run" / "recipe.toml").write_text(text.replace("steps = 1\n", ""))
+    with pytest.raises(ValueError, match="must name its steps to be resumed"):
+        train(folder / "images", folder / "labels", out=folder / "run", resume=True)
+
+
+def test_a_run_goes_on_with_the_data_it_began_with(folder):
+    run(folder, steps=1, validations=1)
+    path = next((folder / "labels").iterdir())
+    labels = tifffile.imread(path)
+    tifffile.imwrite(path, labels[::-1].copy())
+    with pytest.raises(
+        ValueError, match=r"must be those that the run began with \(SHA-256 .*\), got others .*; give the"
+    ):
+        train(folder / "images", folder / "labels", out=folder / "run", resume=True)
+
+
+def test_the_norms_of_the_model_are_measured_on_samples(folder, monkeypatch):
+    measured = []
+    monkeypatch.setattr(
+        sys.modules["contractile.training.trainer"],
+        "measure_statistics",
+        lambda network, images, *, shared: measured.append((len(list(images)), shared)),
+    )
+    run(folder)
+    run(folder, "without", network={**TINY["network"], "norm": "none"})
+    tied = run(folder, "tied", network={"width": 8, "depth": 2, "symmetry": "square"}, steps=40)
+    assert measured == [(2, False), (0, False), (5, True)]
+    assert (tied.model.card.network.symmetry, tied.model.card.symmetry) == ("none", "square")  # folded, and it says so
+
+
+def test_decoding_is_chosen_on_images_with_pasted_objects_too(folder, monkeypatch):
+    seen = []
+    module = sys.modules["contractile.training.validation"]
+    monkeypatch.setattr(module, "choose_decoding", lambda maps, truths, **_: seen.append(len(maps)) or Decoding())
+    objects = {"task": "objects"}
+    for pasted in (0, 2):
+        run(folder, f"run-{pasted}", targets=objects, samples={**TINY["samples"], "pasted": pasted})
+    assert seen[1] == 3 * seen[0] > 0
