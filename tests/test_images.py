@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from contractile.images import find, open_lazily, read, read_labels
+from contractile.images import Image, find, open_image, read, read_labels
 from contractile.images.axes import arrange
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -98,9 +98,9 @@ def test_colour_tiff_loses_its_alpha(tmp_path: Path, dims: int) -> None:
     tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=["unassalpha"])
     image = read(tmp_path / "a.tif", dims=dims)
     np.testing.assert_array_equal(image.pixels, np.moveaxis(pixels[..., :3], -1, 0))
-    with open_lazily(tmp_path / "a.tif", dims=dims) as lazy:
-        assert lazy.shape == image.pixels.shape
-        np.testing.assert_array_equal(lazy[-1], image.pixels[-1])
+    with open_image(tmp_path / "a.tif", dims=dims) as stored:
+        assert stored.shape == image.pixels.shape
+        np.testing.assert_array_equal(stored[-1], image.pixels[-1])
 
 
 def test_pages_of_different_sizes(tmp_path: Path) -> None:
@@ -183,8 +183,8 @@ def test_ome_zarr(tmp_path: Path, version: str) -> None:
     image = read(sources[1], dims=3)
     np.testing.assert_array_equal(image.pixels, pixels[1])
     assert image.pixel_size_um == (0.5, 0.25, 0.25)
-    with open_lazily(sources[0], dims=3) as lazy:
-        np.testing.assert_array_equal(lazy[1, 1:3, ::2, -2:], pixels[0, 1, 1:3, ::2, -2:])
+    with open_image(sources[0], dims=3) as stored:
+        np.testing.assert_array_equal(stored[1, 1:3, ::2, -2:], pixels[0, 1, 1:3, ::2, -2:])
 
 
 def test_zarr_without_image(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_pixel_size(tmp_path: Path, form: dict[str, Any], expected: tuple[float,
     assert read(tmp_path / "a.tif").pixel_size_um == pytest.approx(expected)
 
 
-# lazily ---------------------------------------------------------------------------------------
+# on disk --------------------------------------------------------------------------------------
 
 bounds = st.one_of(
     st.integers(-6, 5), st.builds(slice, *[st.none() | st.integers(-8, 8)] * 2, st.sampled_from([None, 1, 2]))
@@ -227,24 +227,46 @@ bounds = st.one_of(
 def test_slices_from_disk_equal_slices_of_the_array(
     tmp_path_factory: pytest.TempPathFactory, key: Any, ellipsis: bool
 ) -> None:
-    path = tmp_path_factory.getbasetemp() / "lazy.tif"
+    path = tmp_path_factory.getbasetemp() / "stored.tif"
     pixels = numbered(6, 6, 6)
     if not path.exists():
         tifffile.imwrite(path, pixels, metadata={"axes": "CYX"}, tile=(16, 16), compression="zlib")
     key = (..., *key) if ellipsis else key
-    with open_lazily(path) as lazy:
-        np.testing.assert_array_equal(lazy[key], pixels[key])
-        assert lazy.ndim == 3
-        np.testing.assert_array_equal(np.asarray(lazy), pixels)
+    with open_image(path) as stored:
+        np.testing.assert_array_equal(stored[key], pixels[key])
+        assert stored.ndim == 3
+        np.testing.assert_array_equal(np.asarray(stored), pixels)
 
 
 def test_indices_that_no_file_can_serve(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", numbered(6, 5))
-    with open_lazily(tmp_path / "a.npy") as lazy:
+    with open_image(tmp_path / "a.npy") as stored:
         with pytest.raises(IndexError, match="takes at most 3 indices, got 4"):
-            lazy[0, 0, 0, 0]
+            stored[0, 0, 0, 0]
         with pytest.raises(IndexError, match="steps of at least 1, got -1"):
-            lazy[:, ::-1]
+            stored[:, ::-1]
+
+
+def test_an_image_in_memory_and_on_disk_is_used_alike(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", numbered(6, 5))
+    held = read(tmp_path / "a.npy")
+    assert held.pixels is held.pixels
+    with held, open_image(tmp_path / "a.npy") as stored:
+        for image in (held, stored):
+            assert (image.name, image.shape, image.ndim, image.dtype) == ("a", (1, 6, 5), 3, np.uint16)
+            assert image.pixel_size_um is None
+            np.testing.assert_array_equal(image.pixels, numbered(6, 5)[None])
+            np.testing.assert_array_equal(image[0, 2:4], numbered(6, 5)[2:4])
+            assert np.asarray(image, dtype=float).dtype == float
+
+
+def test_an_image_made_of_an_array() -> None:
+    pixels = numbered(2, 6, 5)
+    image = Image("mine", pixels, (0.5, 0.5))
+    assert image.pixels is pixels
+    assert np.asarray(image) is pixels
+    assert np.array(image) is not pixels
+    assert (image.name, image.pixel_size_um) == ("mine", (0.5, 0.5))
 
 
 # real files -----------------------------------------------------------------------------------

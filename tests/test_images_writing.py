@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import imagecodecs
 import numpy as np
@@ -13,9 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
+from PIL import Image as Pillow
 
+from contractile.errors import ContractileError, NotWritable, NotWritten
 from contractile.images import (
+    TiffSink,
     find,
+    is_ours,
     overlay,
     read,
     read_labels,
@@ -123,7 +127,7 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
 
 def test_a_place_where_nothing_can_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match=r"labels\.tif: cannot be written \(.+\); choose a folder you may write to"):
+    with pytest.raises(NotWritten, match=r"labels\.tif: cannot be written \(.+\); choose a folder you may write to"):
         write_labels(tmp_path / "file" / "labels.tif", np.zeros((4, 4), int))
 
 
@@ -141,6 +145,72 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
         write_labels(path, np.zeros((4, 4), int))
     assert path.read_bytes() == old
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_may_not_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(tifffile, "imwrite", refuse)
+    with pytest.raises(NotWritable, match=r"cannot be written \(Permission denied\); choose a folder") as caught:
+        write_labels(tmp_path / "a.tif", np.zeros((4, 4), int))
+    assert caught.value.where == str(tmp_path / "a.tif")
+
+
+def test_which_files_this_package_wrote(tmp_path: Path) -> None:
+    picture = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
+    write_picture(tmp_path / "ours.png", picture)
+    write_labels(tmp_path / "ours.tif", picture[..., 0])
+    (tmp_path / "theirs.png").write_bytes(imagecodecs.png_encode(picture))
+    tifffile.imwrite(tmp_path / "theirs.tif", picture[..., 0])
+    (tmp_path / "theirs.csv").write_text("a,b")
+    (tmp_path / "empty.png").touch()
+    assert sorted(path.name for path in tmp_path.iterdir() if is_ours(path)) == ["ours.png", "ours.tif"]
+    assert not is_ours(tmp_path / "absent.png")
+    with Pillow.open(tmp_path / "ours.png") as file:
+        assert file.info["Software"] == "contractile"
+        np.testing.assert_array_equal(np.asarray(file), picture)
+
+
+# sinks ----------------------------------------------------------------------------------------
+
+
+@given(order=st.permutations(range(6)), kind=st.sampled_from(["labels", "probabilities"]))
+def test_a_sink_takes_regions_in_any_order(
+    tmp_path_factory: pytest.TempPathFactory, order: list[int], kind: Literal["labels", "probabilities"]
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    values = np.random.default_rng(0).integers(0, 2, (2, 3, 4, 6))
+    write = write_labels if kind == "labels" else write_probabilities
+    write(folder / "whole.tif", values)
+    with TiffSink(folder / "parts.tif", values.shape, kind=kind) as sink:
+        for page, part in (divmod(number, 3) for number in order):
+            region = (page, slice(None), slice(None), slice(2 * part, 2 * part + 2))
+            sink[region] = values[region]
+            sink.finished(part)
+    assert (folder / "parts.tif").read_bytes() == (folder / "whole.tif").read_bytes()
+
+
+def test_a_sink_keeps_the_pixel_size(tmp_path: Path) -> None:
+    sink = TiffSink(tmp_path / "a.tif", (4, 5), pixel_size_um=(0.5, 0.25))
+    sink[1:3, :] = 7
+    assert not list(tmp_path.iterdir())
+    sink.close()
+    assert read_labels(tmp_path / "a.tif")[:, 0].tolist() == [0, 7, 7, 0]
+    assert read(tmp_path / "a.tif").pixel_size_um == pytest.approx((0.5, 0.25))
+
+
+def test_an_error_leaves_no_file_of_a_sink(tmp_path: Path) -> None:
+    with pytest.raises(IndexError), TiffSink(tmp_path / "a.tif", (4, 5)) as sink:
+        sink[9] = 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_sink_refuses_a_shape_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ContractileError, match=r"labels must be \(Y, X\).*got shape \(4,\); slice it"):
+        TiffSink(tmp_path / "a.tif", (4,))
+    with pytest.raises(ContractileError, match=r"probabilities must be .*dims=3.*got shape \(2, 4, 5\)"):
+        TiffSink(tmp_path / "a.tif", (2, 4, 5), kind="probabilities", dims=3)
 
 
 # overlay --------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from contractile.images import LazyImage, open_lazily
+from contractile.images import open_image
 from contractile.intensity import Normalization
 
 floats = {"allow_nan": False, "allow_infinity": False, "width": 32}
@@ -70,9 +70,8 @@ def test_statistics_of_a_large_image_from_a_part_of_it(tmp_path: Path) -> None:
     affine = Normalization().fit(pixels)
     np.testing.assert_allclose(affine.offset, np.percentile(pixels, 1), atol=2)
     np.save(tmp_path / "a.npy", pixels)
-    with open_lazily(tmp_path / "a.npy") as lazy:
-        assert isinstance(lazy, LazyImage)
-        from_disk = Normalization().fit(lazy)
+    with open_image(tmp_path / "a.npy") as stored:
+        from_disk = Normalization().fit(stored)
     assert (from_disk.offset, from_disk.scale) == (affine.offset, affine.scale)
 
 

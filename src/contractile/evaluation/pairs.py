@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contractile.errors import ContractileError
-from contractile.images import Source, find, match_names, open_lazily, read, read_labels, read_probabilities
+from contractile.images import Source, find, match_names, open_image, read, read_labels, read_probabilities
 
 Labels = NDArray[np.integer[Any]]
 Probabilities = NDArray[np.floating[Any]]
@@ -201,7 +201,7 @@ def _describe(source: Source) -> str:
 
 
 def _read_pixel_size(source: Source, dims: int) -> tuple[float, ...] | None:
-    with open_lazily(source, dims=dims) as image:
+    with open_image(source, dims=dims) as image:
         return image.pixel_size_um
 
 

@@ -1,19 +1,19 @@
 """Files <-> arrays: the only room that knows a path or the letters of an axis.
 
-find -> Source -> read, read_labels, read_probabilities, open_lazily -> (C, *S).
+find -> Source -> read, read_labels, read_probabilities, open_image -> (C, *S).
 """
 
 from __future__ import annotations
 
+from contractile.images.image import Image as Image
 from contractile.images.names import match_names as match_names
 from contractile.images.overlay import overlay as overlay
-from contractile.images.reading import Image as Image
-from contractile.images.reading import LazyImage as LazyImage
 from contractile.images.reading import describe as describe
-from contractile.images.reading import open_lazily as open_lazily
+from contractile.images.reading import open_image as open_image
 from contractile.images.reading import read as read
 from contractile.images.reading import read_labels as read_labels
 from contractile.images.reading import read_probabilities as read_probabilities
+from contractile.images.sinks import TiffSink as TiffSink
 from contractile.images.sources import Source as Source
 from contractile.images.sources import find as find
 from contractile.images.sources import list_files as list_files

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from types import EllipsisType, TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,86 +12,53 @@ from numpy.typing import NDArray
 from contractile.errors import ContractileError
 from contractile.images.axes import Layout, arrange
 from contractile.images.formats import Raster, one_clear_line, open_rasters
+from contractile.images.image import Image, Region, as_slices
 from contractile.images.sources import Source, stem
 
-Key = int | slice | EllipsisType
 INTEGRAL_UP_TO = 2**31 - 1  # labels are int32
 
 
-@dataclass(frozen=True)
-class Image:
-    """Pixels (C, *S) in the file's own type and range; `pixel_size_um` per axis of *S, None where
-    the file does not tell it."""
+class _Stored:
+    """The pixels (C, *S) of one image on disk: slicing reads them."""
 
-    name: str
-    pixels: NDArray[Any]
-    pixel_size_um: tuple[float, ...] | None
+    def __init__(self, raster: Raster, layout: Layout, page: int, path: Path) -> None:
+        self._layout, self._page, self._path = layout, page, path
+        with one_clear_line(path):
+            self._array = raster.load()
+        self.dtype = _plain_dtype(raster.dtype, path)
+        channels, *space = layout.shape
+        if raster.alpha and channels > raster.alpha:
+            channels -= raster.alpha
+        self.shape = (channels, *space)
 
-
-class LazyImage:
-    """An image (C, *S) that stays on disk; slices of it are read when they are asked for.
-
-    Close it after use, or use it in a `with` statement. `np.asarray` reads all of it.
-    """
-
-    def __init__(self, source: Source | str | Path, *, dims: int = 2, indices: bool = False) -> None:
-        self.source = _as_source(source)
-        self.name = self.source.name
-        self._files = ExitStack()
-        path = self.source.path
-        try:
-            rasters = self._files.enter_context(open_rasters(path, dims=dims, indices=indices))
-            self._raster, self._layout, self._page = _choose(rasters, self.source, dims)
-            with one_clear_line(path):
-                self._array = self._raster.load()
-        except BaseException:
-            self._files.close()
-            raise
-        self.dtype = _plain_dtype(self._raster.dtype, path)
-        channels, *space = self._layout.shape
-        if self._raster.alpha and channels > self._raster.alpha:
-            channels -= self._raster.alpha
-        self.shape: tuple[int, ...] = (channels, *space)
-        self.pixel_size_um = _pixel_size(self._raster, dims)
-
-    @property
-    def ndim(self) -> int:
-        return len(self.shape)
-
-    def __getitem__(self, key: Key | tuple[Key, ...]) -> NDArray[Any]:
-        parts, taken = _as_slices(key, self.shape)
+    def __getitem__(self, region: Region) -> NDArray[Any]:
+        parts, taken = as_slices(region, self.shape)
         # absolute bounds: transparent channels behind the last one must stay out of reach
         bounded = [slice(*part.indices(length)) for part, length in zip(parts, self.shape, strict=True)]
         index = self._layout.index(self._page, bounded[0], tuple(bounded[1:]))
-        with one_clear_line(self.source.path):
+        with one_clear_line(self._path):
             block = np.array(self._array[index]).transpose(self._layout.order())
         if self._layout.channel_axis is None:
             block = block[None][bounded[0]]  # (*S) -> (C, *S)
         return np.ascontiguousarray(block, dtype=self.dtype)[taken]
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return self[...].astype(dtype or self.dtype, copy=False)
 
-    def close(self) -> None:
-        self._files.close()
+def open_image(source: Source | str | Path, *, dims: int = 2) -> Image:
+    """The image of a source with its pixels left on disk: for images larger than memory. Use it in a `with` statement.
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-def open_lazily(source: Source | str | Path, *, dims: int = 2) -> LazyImage:
-    """The image of a source, left on disk: for images larger than memory.
-
-    Uncompressed TIFF and .npy are mapped into memory, tiled and compressed TIFF and OME-Zarr are read
-    chunk by chunk (a compressed strip, tile or plane is the least that can be read); pictures (PNG,
-    JPEG) are decoded whole. Errors as in `read`, but pixels are not searched for NaN.
+    Uncompressed TIFF and .npy are mapped into memory; tiled and compressed TIFF and OME-Zarr are read
+    chunk by chunk (one compressed strip, tile or plane is the least that can be read); pictures (PNG,
+    JPEG) are decoded whole. Raises what `read` raises, but does not look for NaN.
     """
-    return LazyImage(source, dims=dims)
+    return _open(_as_source(source), dims)
+
+
+def _open(source: Source, dims: int, *, indices: bool = False) -> Image:
+    with ExitStack() as files:
+        rasters = files.enter_context(open_rasters(source.path, dims=dims, indices=indices))
+        raster, layout, page = _choose(rasters, source, dims)
+        pixels = _Stored(raster, layout, page, source.path)
+        return Image(source.name, pixels, _pixel_size(raster, dims), files=files.pop_all())
 
 
 def read(source: Source | str | Path, *, dims: int = 2) -> Image:
@@ -102,10 +67,11 @@ def read(source: Source | str | Path, *, dims: int = 2) -> Image:
     Raises FileNotFoundError; ValueError where the file is unreadable or truncated, holds several
     pages and none was chosen, has axes that make no image of `dims` dimensions, or NaN pixels.
     """
-    with open_lazily(source, dims=dims) as image:
-        pixels = image[...]
-        _refuse_not_finite(pixels, image.source)
-        return Image(image.name, pixels, image.pixel_size_um)
+    source = _as_source(source)
+    with _open(source, dims) as image:
+        pixels = image.pixels
+    _refuse_not_finite(pixels, source)
+    return Image(image.name, pixels, image.pixel_size_um)
 
 
 def read_labels(source: Source | str | Path, *, dims: int = 2) -> NDArray[np.int32]:
@@ -114,8 +80,9 @@ def read_labels(source: Source | str | Path, *, dims: int = 2) -> NDArray[np.int
     Floating-point files are taken where every value is a whole number. Raises ValueError for colour,
     fractions, numbers beyond int32, and as `read`.
     """
-    with LazyImage(source, dims=dims, indices=True) as image:
-        where = describe(image.source)
+    source = _as_source(source)
+    where = describe(source)
+    with _open(source, dims, indices=True) as image:
         if image.shape[0] != 1:
             raise ContractileError(
                 f"labels must have one channel, got {image.shape[0]} (a colour picture?)",
@@ -123,7 +90,7 @@ def read_labels(source: Source | str | Path, *, dims: int = 2) -> NDArray[np.int
                 where=where,
             )
         values = image[0]
-        _refuse_not_finite(values, image.source)
+    _refuse_not_finite(values, source)
     if values.dtype.kind == "f" and not np.array_equal(values, np.rint(values)):
         share = float(np.mean(values != np.rint(values)))
         raise ContractileError(
@@ -210,27 +177,3 @@ def _refuse_not_finite(pixels: NDArray[Any], source: Source) -> None:
             "replace them (by 0 or the median of their neighbours) and save again",
             where=describe(source),
         )
-
-
-def _as_slices(key: Key | tuple[Key, ...], shape: tuple[int, ...]) -> tuple[list[slice], tuple[int | slice, ...]]:
-    """An index -> a slice for every axis, and what then removes the axes indexed by a number."""
-    keys = list(key) if isinstance(key, tuple) else [key]
-    if Ellipsis in keys:
-        at = keys.index(Ellipsis)
-        keys[at : at + 1] = [slice(None)] * (len(shape) - len(keys) + 1)
-    keys += [slice(None)] * (len(shape) - len(keys))
-    if len(keys) != len(shape):
-        raise IndexError(f"an image of shape {shape} takes at most {len(shape)} indices, got {len(keys)}")
-    slices: list[slice] = []
-    taken: list[int | slice] = []
-    for one, length in zip(keys, shape, strict=True):
-        if isinstance(one, slice):
-            if one.step is not None and one.step < 1:
-                raise IndexError(f"an image on disk is read in steps of at least 1, got {one.step}")
-            slices.append(one)
-            taken.append(slice(None))
-            continue
-        place = range(length)[one]  # type: ignore[index]
-        slices.append(slice(place, place + 1))
-        taken.append(0)
-    return slices, tuple(taken)

@@ -4,6 +4,8 @@ written under a temporary name beside its target and then renamed."""
 from __future__ import annotations
 
 import os
+import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,25 +16,29 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from contractile.errors import ContractileError, WrongType
+from contractile.errors import ContractileError, NotWritable, NotWritten, WrongType
 
 IMAGEJ_TYPES = ("uint8", "uint16", "float32")
 IMAGEJ_BYTES = 2**31  # an ImageJ TIFF cannot be a BigTIFF
-SOFTWARE = "contractile"  # the TIFF tag that tells our files from those drawn by hand
+SOFTWARE = "contractile"  # the mark that tells our files from those drawn by hand
+PNG_HEAD = 33  # bytes of the signature and the first chunk, behind which others may stand
 
 
 def write_labels(path: str | Path, labels: NDArray[Any], *, pixel_size_um: tuple[float, ...] | None = None) -> None:
-    """Integer labels (*S), or pages of them (P, *S), as a compressed TIFF of the smallest unsigned
-    type that holds them (int32 where some are negative). Raises ValueError, TypeError, OSError."""
+    """Integer labels (*S), or pages of them (P, *S), as a compressed TIFF of the smallest unsigned type that holds
+    them (int32 where some are negative). Raises WrongType, ContractileError, NotWritten, NotWritable."""
     labels = np.asarray(labels)
     if labels.dtype.kind not in "uib":
         raise WrongType(f"labels must be integers, got {labels.dtype}", "decode probabilities first")
-    if not 2 <= labels.ndim <= 4:
-        raise ContractileError(
-            f"labels must be (Y, X), (Z, Y, X) or pages of them, got shape {labels.shape}", "slice it"
-        )
-    axes = "TZYX"[-labels.ndim :]
+    axes = label_axes(labels.shape)
     _write_tiff(Path(path), labels.astype(_smallest(labels), copy=False), axes, pixel_size_um)
+
+
+def label_axes(shape: tuple[int, ...]) -> str:
+    """The axes of labels (*S) or (P, *S) in a file. Raises ContractileError where they cannot be labels."""
+    if not 2 <= len(shape) <= 4:
+        raise ContractileError(f"labels must be (Y, X), (Z, Y, X) or pages of them, got shape {shape}", "slice it")
+    return "TZYX"[-len(shape) :]
 
 
 def write_probabilities(
@@ -43,15 +49,19 @@ def write_probabilities(
     pixel_size_um: tuple[float, ...] | None = None,
 ) -> None:
     """Probabilities (K, *S), or pages of them (P, K, *S), as a float32 TIFF; `dims` axes are space.
-    Raises ValueError, OSError."""
+    Raises ContractileError, NotWritten, NotWritable."""
     values = np.asarray(probabilities, dtype=np.float32)
-    if values.ndim not in (dims + 1, dims + 2):
+    _write_tiff(Path(path), values, probability_axes(values.shape, dims), pixel_size_um)
+
+
+def probability_axes(shape: tuple[int, ...], dims: int) -> str:
+    """The axes of probabilities (K, *S) or (P, K, *S) in a file. Raises ContractileError where they cannot be such."""
+    if len(shape) not in (dims + 1, dims + 2):
         raise ContractileError(
-            (f"probabilities must be (K, *S) or (P, K, *S) with dims={dims} axes of space, got shape {values.shape}"),
+            f"probabilities must be (K, *S) or (P, K, *S) with dims={dims} axes of space, got shape {shape}",
             "give dims=2 or dims=3",
         )
-    axes = ("TC" + "ZYX"[-dims:])[-values.ndim :]
-    _write_tiff(Path(path), values, axes, pixel_size_um)
+    return ("TC" + "ZYX"[-dims:])[-len(shape) :]
 
 
 def write_image(path: str | Path, pixels: NDArray[Any], *, pixel_size_um: tuple[float, ...] | None = None) -> None:
@@ -69,19 +79,31 @@ def write_image(path: str | Path, pixels: NDArray[Any], *, pixel_size_um: tuple[
 
 
 def write_picture(path: str | Path, rgb: NDArray[np.uint8]) -> None:
-    """A colour picture (Y, X, 3) uint8, or a grey one (Y, X), as PNG. Raises ValueError, OSError."""
+    """A colour picture (Y, X, 3) uint8, or a grey one (Y, X), as PNG. Raises ContractileError, NotWritten,
+    NotWritable."""
     rgb = np.asarray(rgb)
     if rgb.dtype != np.uint8 or rgb.ndim not in (2, 3) or (rgb.ndim == 3 and rgb.shape[-1] != 3):
         raise ContractileError(f"rgb must be (Y, X, 3) or (Y, X) uint8, got {rgb.dtype} {rgb.shape}", "convert it")
+    data = imagecodecs.png_encode(np.ascontiguousarray(rgb))
     with replacing(Path(path)) as temporary:
-        temporary.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(rgb)))
+        temporary.write_bytes(data[:PNG_HEAD] + _png_mark() + data[PNG_HEAD:])
+
+
+def _png_mark() -> bytes:
+    """A chunk of text that names this package as the software that wrote the file."""
+    chunk = b"tEXtSoftware\0" + SOFTWARE.encode()
+    return struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
 
 
 def is_ours(path: str | Path) -> bool:
-    """Whether a file is a TIFF that this package wrote, so that nothing drawn by hand is lost with it."""
+    """Whether a file is a TIFF or PNG that this package wrote: any other may have been made by hand."""
     try:
-        with tifffile.TiffFile(path) as file:
-            return bool(file.pages.first.software == SOFTWARE)
+        with Path(path).open("rb") as file:
+            head = file.read(PNG_HEAD + len(_png_mark()))
+        if head.startswith(b"\x89PNG"):
+            return head.endswith(_png_mark())
+        with tifffile.TiffFile(path) as tiff:
+            return bool(tiff.pages.first.software == SOFTWARE)
     except (OSError, tifffile.TiffFileError):
         return False
 
@@ -90,7 +112,7 @@ def is_ours(path: str | Path) -> bool:
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary name beside `path` to write to; renamed to `path` at the end, removed on error.
 
-    Makes the folder. An OSError becomes one line that names the file and the cure.
+    Makes the folder. An OSError becomes NotWritten, or NotWritable where permission was refused.
     """
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
@@ -98,9 +120,9 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        reason = error.strerror or str(error)
-        line = f"{path}: cannot be written ({reason}); choose a folder you may write to"
-        raise type(error)(line) from error
+        problem = f"cannot be written ({error.strerror or error})"
+        kind = NotWritable if isinstance(error, PermissionError) else NotWritten
+        raise kind(problem, "choose a folder you may write to, on a disk with free space", where=path) from error
     finally:
         if temporary.is_file():
             temporary.unlink()
