@@ -1,8 +1,7 @@
-"""Overlap tiles (paper, Fig. 2): integer geometry that cuts an image up and puts the parts together.
+"""Overlap tiles (paper, Fig. 2): integer geometry that cuts an image into tiles and puts their results together.
 
-Every output pixel has exactly one owner. True neighbours surround each tile; only beyond the image's
-own border is context extrapolated, by mirroring. Knows no network: a margin, a stride and a tile size
-are all it is told, lengths in pixels.
+Every output pixel has exactly one owner. Around each tile lie its true neighbours; only beyond the border of the image
+itself are pixels mirrored. This room knows no network: it is given margins, strides and tile sizes, in pixels per axis.
 """
 
 from __future__ import annotations
@@ -18,17 +17,19 @@ from numpy.typing import NDArray
 
 from contractile.errors import ContractileError
 
+Interval = tuple[int, int]  # start, stop
+
 
 @dataclass(frozen=True)
 class Block:
-    """Where a tile reads and what it owns, as (start, stop) per axis in image coordinates.
+    """What one tile reads and what it writes: (start, stop) per axis in coordinates of the image.
 
-    `read` may reach beyond the image (mirrored there); `write` never does, and lies in `read` with at
-    least the margin around it.
+    `read` may reach beyond the image, where pixels are mirrored. `write` never does; it lies inside `read`, at least
+    the margin away from its ends.
     """
 
-    read: tuple[tuple[int, int], ...]
-    write: tuple[tuple[int, int], ...]
+    read: tuple[Interval, ...]
+    write: tuple[Interval, ...]
 
     @property
     def owned(self) -> tuple[slice, ...]:
@@ -36,35 +37,38 @@ class Block:
         return tuple(slice(start, stop) for start, stop in self.write)
 
 
-def plan(shape: Sequence[int], tile: Sequence[int], *, margin: int, stride: int = 1) -> list[Block]:
-    """Cover an image of `shape` (*S) by tiles that read `tile` pixels (*S) each, in scan order.
+def plan(shape: Sequence[int], tile: Sequence[int], *, margin: Sequence[int], stride: Sequence[int]) -> list[Block]:
+    """Cover an image of `shape` (*S) with blocks that read `tile` (*S) pixels each, in scan order.
 
-    Block origins differ by multiples of `stride`, so that poolings fall on the same pixels in every tile.
-    Raises ValueError when a tile leaves no room for output, or the axes do not agree.
+    `margin` and `stride` are one number per axis, as a `UNetConfig` gives them. The origins of all blocks differ by
+    multiples of `stride`, so that poolings meet the same groups of pixels in every tile.
+    Raises ContractileError where a tile leaves no room for output, or where the numbers of axes differ.
     """
-    if len(shape) != len(tile):
+    if not len(shape) == len(tile) == len(margin) == len(stride):
         raise ContractileError(
-            f"tile must have one size per axis of the image {tuple(shape)}, got {tuple(tile)}",
-            f"give {len(shape)} numbers",
+            f"tile, margin and stride must have one number per axis of the image {tuple(shape)}, got {tuple(tile)}, "
+            f"{tuple(margin)} and {tuple(stride)}",
+            f"give {len(shape)} numbers for each",
         )
     if any(size < 1 for size in shape):
         raise ContractileError(
-            f"shape must be at least 1 pixel on every axis, got {tuple(shape)}", "the image is empty"
+            f"shape must be at least 1 pixel on every axis, got {tuple(shape)}", "leave the empty image out"
         )
-    if any(size - 2 * margin < 1 for size in tile):
-        least = tuple(max(size, 2 * margin + stride) for size in tile)
+    least = [2 * rim + step for rim, step in zip(margin, stride, strict=True)]
+    if any(size <= 2 * rim for size, rim in zip(tile, margin, strict=True)):
         raise ContractileError(
-            f"tile must exceed 2 x margin = {2 * margin} on every axis, got {tuple(tile)}", f"use at least {least}"
+            f"tile must exceed 2 x margin = {tuple(2 * rim for rim in margin)} on every axis, got {tuple(tile)}",
+            f"use at least {tuple(map(max, tile, least))}",
         )
-    axes = [list(_spans(n, size, margin, stride)) for n, size in zip(shape, tile, strict=True)]
+    axes = [list(_intervals(*axis)) for axis in zip(shape, tile, margin, stride, strict=True)]
     return [
-        Block(read=tuple(read for read, _ in spans), write=tuple(write for _, write in spans))
-        for spans in itertools.product(*axes)
+        Block(read=tuple(read for read, _ in pairs), write=tuple(write for _, write in pairs))
+        for pairs in itertools.product(*axes)
     ]
 
 
-def _spans(n: int, size: int, margin: int, stride: int) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
-    """(read, write) intervals along one axis of n pixels."""
+def _intervals(n: int, size: int, margin: int, stride: int) -> Iterator[tuple[Interval, Interval]]:
+    """(read, write) of each block along one axis of n pixels."""
     core = size - 2 * margin
     if n <= core:
         yield (-margin, size - margin), (0, n)
@@ -75,7 +79,7 @@ def _spans(n: int, size: int, margin: int, stride: int) -> Iterator[tuple[tuple[
             f"tile must leave at least one stride = {stride} inside its margins, got {size}",
             f"use at least {2 * margin + stride}",
         )
-    # The last tile keeps its whole core, which may be longer than a step (388 = 384 + 4 in the paper).
+    # The last block keeps its whole core, which may be longer than a step (388 = 384 + 4 in the paper).
     count = 1 + math.ceil((n - core) / step)
     for index in range(count):
         start = index * step
@@ -83,15 +87,14 @@ def _spans(n: int, size: int, margin: int, stride: int) -> Iterator[tuple[tuple[
         yield (start - margin, start - margin + size), (start, stop)
 
 
-def cut(image: Any, tile: Block) -> NDArray[Any]:
-    """The pixels a tile reads: image (C, *S) -> (C, *tile), mirrored beyond the border.
+def cut(image: Any, block: Block) -> NDArray[Any]:
+    """The pixels that a block reads: image (C, *S) -> (C, *tile), mirrored beyond the border.
 
-    `image` may be anything that slices into arrays (numpy, memory map, zarr): only the tile's own
-    region is read. Mirroring does not repeat the edge pixel and goes to and fro in images narrower
-    than the margin.
+    `image` may be anything that slices into arrays (numpy, memory map, zarr); only the region of the block is read.
+    Mirroring does not repeat the edge pixel. Where the margin is longer than the image, pixels are mirrored repeatedly.
     """
     indices = [
-        mirror(np.arange(start, stop), size) for (start, stop), size in zip(tile.read, image.shape[1:], strict=True)
+        mirror(np.arange(start, stop), size) for (start, stop), size in zip(block.read, image.shape[1:], strict=True)
     ]
     region = tuple(slice(int(index.min()), int(index.max()) + 1) for index in indices)
     part = np.asarray(image[(slice(None), *region)])
@@ -101,18 +104,18 @@ def cut(image: Any, tile: Block) -> NDArray[Any]:
     return part
 
 
-def paste(out: Any, tile: Block, values: NDArray[Any]) -> None:
-    """Write the part of `values` (K, *core) that the tile owns into `out` (K, *S), in place.
+def paste(out: Any, block: Block, values: NDArray[Any]) -> None:
+    """Write the part of `values` (K, *core) that the block owns into `out` (K, *S), in place.
 
-    `values` starts at the first pixel of the tile's core, that is at `tile.write`'s start. `out` may be
-    anything that takes slices (numpy, memory map, zarr).
+    The first pixel of `values` belongs at the start of `block.write`; `values` may be longer than the block.
+    `out` may be anything that takes slices (numpy, memory map, zarr).
     """
-    part = tuple(slice(0, stop - start) for start, stop in tile.write)
-    out[(slice(None), *tile.owned)] = values[(slice(None), *part)]
+    part = tuple(slice(0, stop - start) for start, stop in block.write)
+    out[(slice(None), *block.owned)] = values[(slice(None), *part)]
 
 
 def mirror(index: NDArray[np.intp], size: int) -> NDArray[np.intp]:
-    """Fold any integer coordinates into [0, size) by reflection about the edge pixels (numpy's "reflect")."""
+    """Map any integer coordinates into [0, size) by reflection about the edge pixels (numpy's "reflect")."""
     if size == 1:
         return np.zeros_like(index)
     period = 2 * (size - 1)
