@@ -9,11 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contractile.engine import EngineConfig
+from contractile.engine import EngineConfig, Placed
+from contractile.errors import AlreadyThere, ContractileError, OutOfMemory
 from contractile.images import read_labels, read_probabilities
 from contractile.intensity import Normalization
 from contractile.model import Model, ModelCard, save
-from contractile.prediction import Predictor, load, predict_files, probabilities, segment
+from contractile.prediction import Field, Predictor, load, predict_files
 from contractile.prediction.objects import tabulate_objects
 from contractile.unet import UNet, UNetConfig
 
@@ -24,6 +25,7 @@ NETWORKS = {
     "compact": UNetConfig.compact().model_copy(update={"width": 2}),
     "valid 3-D": UNetConfig(dims=3, width=2, depth=2, padding="valid", norm="none"),
     "padded 3-D": UNetConfig(dims=3, width=2, depth=1),
+    "padded 3-D, coarse in Z": UNetConfig(dims=3, width=2, depth=2, flat_levels=(1, 0, 0)),
     "two channels, three classes": UNetConfig(width=2, depth=2, channels=2, classes=3),
 }
 
@@ -52,9 +54,9 @@ def test_tiled_equals_untiled(name, data):
     shape = tuple(data.draw(st.integers(1, longest)) for _ in range(config.dims))
     image = np.random.default_rng(0).random((config.channels, *shape), np.float32)
     model = make_model(config)
-    whole = predictor(model, tile=4096).probabilities(image)
-    smallest = config.input_size(config.stride) + (0 if config.padding == "valid" else 2 * config.margin)
-    tiled = predictor(model, tile=smallest + data.draw(st.integers(0, 2)) * config.stride).probabilities(image)
+    whole = np.asarray(predictor(model, tile=4096).probabilities(image))
+    smallest = config.input_size(max(config.stride)) + (0 if config.padding == "valid" else 2 * max(config.margin))
+    tiled = predictor(model, tile=smallest + data.draw(st.integers(0, 2)) * max(config.stride)).probabilities(image)
     assert whole.shape == (max(2, config.classes), *shape)
     np.testing.assert_allclose(tiled, whole, atol=1e-5)
 
@@ -81,18 +83,18 @@ def test_the_border_is_mirrored_context():
 def test_test_time_averaging_commutes_with_the_symmetries():
     model = make_model(NETWORKS["default"])
     image = np.random.default_rng(0).random((1, 32, 48), np.float32)
-    average = predictor(model).probabilities(image, tta=True)
-    turned = predictor(model).probabilities(np.rot90(image, 1, (1, 2))[:, :, ::-1], tta=True)
+    average = np.asarray(predictor(model).probabilities(image, tta=True))
+    turned = np.asarray(predictor(model).probabilities(np.rot90(image, 1, (1, 2))[:, :, ::-1], tta=True))
     np.testing.assert_allclose(np.rot90(turned[:, :, ::-1], -1, (1, 2)), average, atol=1e-5)
-    assert np.abs(average - predictor(model).probabilities(image)).max() > 1e-4
+    assert np.abs(average - np.asarray(predictor(model).probabilities(image))).max() > 1e-4
 
 
 def test_labels_are_the_files_class_values():
     model = make_model(NETWORKS["default"], class_values=(0, 255))
-    labels = segment(model, np.random.default_rng(0).random((40, 40), np.float32))
+    labels = Predictor(model).segment(np.random.default_rng(0).random((40, 40), np.float32))
     assert labels.shape == (40, 40)
     assert set(np.unique(labels)) <= {0, 255}
-    assert probabilities(model, np.zeros((40, 40), np.float32)).shape == (2, 40, 40)
+    assert Predictor(model).probabilities(np.zeros((40, 40), np.float32)).shape == (2, 40, 40)
 
 
 def test_objects_are_numbered():
@@ -102,44 +104,60 @@ def test_objects_are_numbered():
     labels = predictor(model).decode(maps)
     assert labels[2, 2] == 1
     assert labels[6, 3] == 2
-    assert segment(model, np.zeros((20, 20))).dtype == np.int32
+    assert Predictor(model).segment(np.zeros((20, 20))).dtype == np.int32
 
 
 def test_progress_counts_tiles_and_views():
     model, calls = make_model(NETWORKS["default"]), []
-    predictor(model, tile=240).probabilities(
-        np.zeros((1, 90, 50)), progress=lambda done, total: calls.append((done, total))
-    )
+
+    def note(done, total):
+        calls.append((done, total))
+
+    predictor(model, tile=240).segment(np.zeros((1, 90, 50)), progress=note)
     assert calls == [(n, 4) for n in (1, 2, 3, 4)]
     calls.clear()
-    predictor(model).probabilities(
-        np.zeros((1, 9, 9)), tta=True, progress=lambda done, total: calls.append((done, total))
-    )
+    predictor(model).segment(np.zeros((1, 9, 9)), tta=True, progress=note)
     assert calls == [(n, 8) for n in range(1, 9)]
 
 
-def test_tiles_are_halved_when_memory_runs_out(monkeypatch, caplog):
-    model = make_model(NETWORKS["default"])
-    one = predictor(model)
+def test_nothing_is_computed_before_the_field_is_sliced():
+    calls = []
+    field = predictor(make_model(NETWORKS["default"]), tile=240).probabilities(
+        np.zeros((1, 900, 900)), progress=lambda done, total: calls.append(total)
+    )
+    assert isinstance(field, Field)
+    assert not calls
+    assert field[1, 400:410, 500:520].shape == (10, 20)
+    assert calls == [1]
+
+
+@pytest.fixture
+def small_memory(monkeypatch):
+    """Lets only batches of so many pixels pass through a network."""
+
+    def limit(pixels):
+        run = Placed.__call__
+
+        def guarded(placed, batch):
+            if batch.size > pixels:
+                raise OutOfMemory("too large", "use a smaller tile")
+            return run(placed, batch)
+
+        monkeypatch.setattr(Placed, "__call__", guarded)
+
+    return limit
+
+
+def test_tiles_are_halved_when_memory_runs_out(small_memory, caplog):
+    one = predictor(make_model(NETWORKS["default"]))
     image = np.random.default_rng(0).random((1, 400, 400), np.float32)
-    whole = one.probabilities(image)
-    run = type(one.engine).__call__
-
-    def small_memory(engine, batch):
-        if batch.size > 300**2:
-            raise MemoryError("too large")
-        return run(engine, batch)
-
-    monkeypatch.setattr(type(one.engine), "__call__", small_memory)
+    whole = np.asarray(one.probabilities(image))
+    small_memory(300**2)
     np.testing.assert_allclose(one.probabilities(image), whole, atol=1e-5)
     assert "out of memory with tiles of" in caplog.text
-
-    def no_memory(engine, batch):
-        raise MemoryError("too large")
-
-    monkeypatch.setattr(type(one.engine), "__call__", no_memory)
+    small_memory(0)
     with pytest.raises(MemoryError, match="too large"):
-        one.probabilities(image)
+        np.asarray(one.probabilities(image))
 
 
 @pytest.mark.parametrize("shape", [(2, 40, 40), (40,), (1, 1, 40, 40)])
@@ -211,6 +229,35 @@ def test_labels_drawn_by_hand_are_not_replaced(files):
     (files / "one_labels.tif").write_bytes(b"not a picture")
     with pytest.raises(FileExistsError, match="choose another folder"):
         list(predict_files(one, files / "one.tif", out=files))
+
+
+@pytest.mark.parametrize("name", ["one_overlay.png", "one_objects.csv", "one_probabilities.tif"])
+def test_no_file_from_elsewhere_is_replaced(files, name):
+    one = predictor(make_model(NETWORKS["default"], task="objects", class_values=()))
+    everything = ("labels", "probabilities", "overlay", "objects")
+    for _ in range(2):  # our own may be replaced
+        list(predict_files(one, files / "one.tif", out=files / "out", products=everything))
+    (files / "out" / name).write_bytes(b"mine")
+    with pytest.raises(AlreadyThere, match=rf"{name}, which may have been drawn by hand; choose another folder"):
+        list(predict_files(one, files / "one.tif", out=files / "out", products=everything))
+    assert (files / "out" / name).read_bytes() == b"mine"
+
+
+def test_a_file_that_would_not_be_written_stays_and_does_not_matter(files):
+    one = load(files / "model.safetensors", engine=EXACT)
+    (files / "out").mkdir()
+    (files / "out" / "one_overlay.tif").write_bytes(b"mine")
+    list(predict_files(one, files / "one.tif", out=files / "out", products=("labels", "overlay")))
+    assert (files / "out" / "one_overlay.tif").read_bytes() == b"mine"
+
+
+def test_pages_of_one_stack_have_one_size(files):
+    with tifffile.TiffWriter(files / "mixed.tif") as writer:
+        for side in (20, 24):
+            writer.write(np.zeros((side, side), np.uint8), photometric="minisblack")
+    one = load(files / "model.safetensors", engine=EXACT)
+    with pytest.raises(ContractileError, match=r"mixed.tif: pages of one stack must have the same size .*; split the"):
+        list(predict_files(one, files / "mixed.tif", out=files / "out"))
 
 
 def two_boxes():

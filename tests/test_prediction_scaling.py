@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_predict import EXACT, make_model
+from test_prediction import EXACT, make_model
 
 from contractile.decode import Decoding
 from contractile.labels import connected, diameters, typical_diameter
 from contractile.prediction import Predictor
-from contractile.prediction.scaling import estimate_diameter, resample, scaled_shape
+from contractile.prediction.field import Held
+from contractile.prediction.scaling import Resampled, estimate_diameter, scaled_shape
 from contractile.unet import UNetConfig
 
 CONFIG = UNetConfig(width=2, depth=2)
@@ -40,7 +41,7 @@ def test_no_objects_have_no_diameter():
 
 
 def bright_parts(image):
-    """A stand-in for a network that finds bright things of any size, surely."""
+    """Like a network that is sure of bright things of any size."""
     return connected(image[0] > 0.5), image[0]
 
 
@@ -58,11 +59,11 @@ def test_where_nothing_is_found_the_image_stays_as_it_is():
 @given(rows=st.integers(1, 40), columns=st.integers(1, 40), factor=st.floats(0.2, 4))
 def test_resampling_keeps_what_is_flat_and_the_range(rows, columns, factor):
     shape = scaled_shape((rows, columns), factor)
-    flat = resample(np.full((2, rows, columns), 3, np.uint8), shape)
+    flat = Resampled(np.full((2, rows, columns), 3, np.uint8), shape)[...]
     assert flat.shape == (2, *shape)
     np.testing.assert_allclose(flat, 3, rtol=1e-5)
     noise = np.random.default_rng(0).random((1, rows, columns), np.float32)
-    there = resample(noise, shape)
+    there = Resampled(noise, shape)[...]
     assert there.min() >= noise.min() - 1e-5
     assert there.max() <= noise.max() + 1e-5
 
@@ -71,20 +72,20 @@ def test_the_network_sees_the_resampled_image_and_results_come_back():
     image = np.random.default_rng(1).random((1, 61, 90), np.float32)
     model = make_model(CONFIG, **OBJECTS)
     plain, given_40 = Predictor(model, engine=EXACT), Predictor(model, engine=EXACT, diameter=40)
-    assert plain.scale(image) == 1
-    assert given_40.scale(image) == 0.5
-    assert Predictor(model, engine=EXACT, diameter=22).scale(image) == 1  # as good as the same
-    seen = plain.probabilities(resample(image, (30, 45)))
-    np.testing.assert_array_equal(given_40.probabilities(image, scale=0.5), resample(seen, (61, 90)))
+    assert plain.probabilities(image).scale == 1
+    assert given_40.probabilities(image).scale == 0.5
+    assert Predictor(model, engine=EXACT, diameter=22).probabilities(image).scale == 1  # as good as the same
+    seen = plain.probabilities(Resampled(image, (30, 45)))
+    np.testing.assert_array_equal(given_40.probabilities(image), Resampled(seen, (61, 90)))
     assert given_40.segment(image).shape == (61, 90)
 
 
 def test_an_image_of_objects_that_the_model_has_seen_stays_as_it_is():
     image = np.random.default_rng(1).random((1, 61, 90), np.float32)
     model = make_model(CONFIG, **OBJECTS, diameters=(10.0, 50.0))
-    assert [Predictor(model, engine=EXACT, diameter=d).scale(image) for d in (9, 30, 60)] == [1, 1, 1]
-    assert Predictor(model, engine=EXACT, diameter=5).scale(image) == 4
-    assert Predictor(model, engine=EXACT, diameter=80).scale(image) == 0.25
+    assert [Predictor(model, engine=EXACT, diameter=d).probabilities(image).scale for d in (9, 30, 60)] == [1, 1, 1]
+    assert Predictor(model, engine=EXACT, diameter=5).probabilities(image).scale == 4
+    assert Predictor(model, engine=EXACT, diameter=80).probabilities(image).scale == 0.25
 
 
 @settings(max_examples=10)
@@ -101,15 +102,15 @@ def test_specks_are_measured_at_the_scale_of_the_model():
     model = make_model(CONFIG, **OBJECTS, decoding=Decoding(min_size=10))
     predictor = Predictor(model, engine=EXACT)
     assert predictor.decode(maps).max() == 2
-    assert predictor.decode(maps, scale=0.5).max() == 1
+    assert predictor.decode(Held(maps, scale=0.5)).max() == 1
 
 
 def test_a_model_for_any_size_estimates_unless_told():
     image = np.random.default_rng(2).random((1, 64, 64), np.float32)
     model = make_model(CONFIG, **OBJECTS, any_size=True)
     assert Predictor(model, engine=EXACT).diameter == "estimate"
-    assert Predictor(model, engine=EXACT).scale(image) > 0
-    assert Predictor(model, engine=EXACT, diameter=80).scale(image) == 0.25
+    assert Predictor(model, engine=EXACT).probabilities(image).scale > 0
+    assert Predictor(model, engine=EXACT, diameter=80).probabilities(image).scale == 0.25
 
 
 @pytest.mark.parametrize("diameter", [0, -3, float("nan"), float("inf")])

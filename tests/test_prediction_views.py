@@ -9,6 +9,7 @@ from scipy import ndimage
 from contractile.engine import EngineConfig
 from contractile.model import Model, ModelCard
 from contractile.prediction import Predictor
+from contractile.prediction.field import Held
 from contractile.prediction.views import views
 from contractile.unet import UNet, UNetConfig, fold
 
@@ -19,7 +20,8 @@ EXACT = EngineConfig(device="cpu", precision="float32")
 def test_the_mean_over_turned_views_commutes_with_the_symmetries(shape, turns):
     def average(image):
         each = views(image.shape[1:], "square")
-        return sum(view.restore(ndimage.gaussian_filter(view.see(image), (0, 1, 1))) for view in each) / len(each)
+        blurred = [Held(ndimage.gaussian_filter(np.asarray(view.see(image)), (0, 1, 1))) for view in each]
+        return sum(np.asarray(view.restore(one)) for view, one in zip(each, blurred, strict=True)) / len(each)
 
     image = np.random.default_rng(0).random((2, *shape), np.float32)
     turned = average(np.rot90(image, turns, (1, 2))[:, :, ::-1])
@@ -30,7 +32,7 @@ def test_turned_views_hold_the_whole_image_and_come_back_to_their_place():
     image = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(2, 47, 90)), (0, 4, 4)).astype(np.float32)
     image /= image.std()  # half a pixel beside its place it differs by 0.07 on average
     for view in views((47, 90), "square"):
-        assert np.abs(view.restore(view.see(image)) - image).mean() < 0.015
+        assert np.abs(np.asarray(view.restore(view.see(image))) - image).mean() < 0.015
 
 
 def test_turned_views_differ_where_kernels_are_tied():
@@ -38,9 +40,9 @@ def test_turned_views_differ_where_kernels_are_tied():
     tied = fold(UNet(UNetConfig(width=8, depth=2, symmetry="square")).eval())
     card = ModelCard(network=tied.config, class_values=(0, 1))
     image = np.random.default_rng(0).random((1, 40, 40), np.float32)
-    plain = Predictor(Model(tied, card), engine=EXACT).probabilities(image)
+    plain = np.asarray(Predictor(Model(tied, card), engine=EXACT).probabilities(image))
     eight = Predictor(Model(tied, card), engine=EXACT).probabilities(image, tta=True)
     told = Model(tied, card.model_copy(update={"symmetry": "square"}))
-    between = Predictor(told, engine=EXACT).probabilities(image, tta=True)
+    between = np.asarray(Predictor(told, engine=EXACT).probabilities(image, tta=True))
     np.testing.assert_allclose(eight, plain, atol=1e-5)
     assert np.abs(between - plain).max() > 1e-4

@@ -17,22 +17,22 @@ from contractile.errors import AlreadyThere, ContractileError
 from contractile.images import (
     Image,
     Source,
+    TiffSink,
     describe,
     find,
     is_ours,
     overlay,
     read,
     stem,
-    write_labels,
     write_picture,
-    write_probabilities,
 )
-from contractile.prediction.objects import tabulate_objects, write_objects
-from contractile.prediction.predictor import Predictor, Progress, ahead
+from contractile.prediction.field import Field, Progress, ahead
+from contractile.prediction.objects import is_table, tabulate_objects, write_objects
+from contractile.prediction.predictor import Predictor
 
 logger = logging.getLogger(__name__)
 
-PRODUCTS = ("labels", "probabilities", "overlay", "objects")
+PRODUCTS = {"labels": ".tif", "probabilities": ".tif", "overlay": ".png", "objects": ".csv"}
 FileProgress = Callable[[str, int, int], None]
 
 
@@ -57,11 +57,11 @@ def predict_files(
     """Segment files into the folder `out`, one input at a time, as they are asked for.
 
     For NAME.tif: `NAME_labels.tif`, and on request `NAME_probabilities.tif` (float32, classes first),
-    `NAME_overlay.png` (one per page, of a stack) and `NAME_objects.csv` (a row per object). A stack of P pages gives
+    `NAME_overlay.png` (one per page of a stack) and `NAME_objects.csv` (a row per object). A stack of P pages gives
     stacks: labels (P, Y, X), probabilities (P, K, Y, X), and a column `page`. `progress(name, done, total)` counts
-    tiles. Raises ValueError for an unknown product, a table of objects of a model that has none, two inputs that
-    would write the same file, or an image that does not fit the model, naming it; FileExistsError where a TIFF that
-    was not written by this package would be replaced; FileNotFoundError where there are no images.
+    tiles. Raises ContractileError for an unknown product, a table of objects of a model that has none, two inputs that
+    would write the same file, or an image that does not fit the model, naming it; AlreadyThere where a file that was
+    not written by this package would be replaced; NotFound where there are no images.
     """
     unknown = [product for product in products if product not in PRODUCTS]
     if unknown or not products:
@@ -75,84 +75,86 @@ def predict_files(
         )
     dims = predictor.card.network.dims
     sources = _leave_out_results(find(images, dims=dims), Path(out))
-    counts = {path: len(list(pages)) for path, pages in groupby(sources, key=lambda source: source.path)}
-    _check_names(counts)
-    _check_not_drawn_by_hand([Path(out) / f"{stem(path)}_{product}.tif" for path in counts for product in products])
+    files = {
+        path: _Outputs(path, list(pages), Path(out), tuple(products), dims)
+        for path, pages in groupby(sources, key=lambda source: source.path)
+    }
+    _check_names(files)
+    _check_ours(file for outputs in files.values() for file in outputs.files)
     images_read = ahead(lambda source: (source, read(source, dims=dims)), sources)
     with ThreadPoolExecutor(max_workers=1) as writer:
         writing: Future[Written] | None = None
         for path, pages in groupby(images_read, key=lambda pair: pair[0].path):
-            results = _File(path, counts[path], Path(out), tuple(products), dims)
+            outputs = files.pop(path)
             for page, (source, image) in enumerate(pages):
-                tick = None if progress is None else _page_progress(progress, path.name, page, counts[path])
-                results.add(source, image, *_predict_page(predictor, source, image, tta, tick))
+                tick = None if progress is None else _page_progress(progress, path.name, page, outputs.pages)
+                outputs.add(page, image, *_predict_page(predictor, source, image, tta, tick))
             if writing is not None:
                 yield writing.result()
-            writing = writer.submit(results.write)
+            writing = writer.submit(outputs.close)
         if writing is not None:
             yield writing.result()
 
 
-class _File:
-    """What was predicted from one input file, until it is written."""
+class _Outputs:
+    """The files made from one input file; they are written when all its pages are predicted."""
 
-    def __init__(self, path: Path, count: int, out: Path, products: tuple[str, ...], dims: int) -> None:
-        self.path, self.count, self.out, self.products, self.dims = path, count, out, products, dims
-        self.names: list[str] = []
-        self.images: list[NDArray[Any]] = []  # for overlays alone
-        self.pixel_size_um: tuple[float, ...] | None = None
-        self.labels: list[NDArray[np.int32]] = []
-        self.maps: list[NDArray[np.float32]] = []
-        self.tables: list[dict[str, NDArray[Any]]] = []
+    def __init__(self, path: Path, sources: Sequence[Source], out: Path, products: tuple[str, ...], dims: int) -> None:
+        self.path, self.products, self.dims = path, products, dims
+        self.pages, self._sizes = len(sources), set[tuple[int, ...]]()
+        named = {product: [out / f"{stem(path)}_{product}{PRODUCTS[product]}"] for product in products}
+        if "overlay" in products and len(sources) > 1:
+            named["overlay"] = [out / f"{source.name}_overlay.png" for source in sources]
+        self._named = named
+        self.files = tuple(file for product in PRODUCTS for file in named.get(product, ()))
+        self._sinks: dict[str, TiffSink] = {}
+        self._pictures: list[NDArray[np.uint8]] = []
+        self._tables: list[dict[str, NDArray[Any]]] = []
 
-    def add(self, source: Source, image: Image, labels: NDArray[np.int32], maps: NDArray[np.float32]) -> None:
-        self.names.append(source.name)
-        self.pixel_size_um = image.pixel_size_um
+    def add(self, page: int, image: Image, labels: NDArray[np.int32], field: Field) -> None:
+        """Take the results of one page. Raises ContractileError when its size is not that of the pages before."""
+        self._sizes.add(labels.shape)
+        if len(self._sizes) > 1:
+            raise ContractileError(
+                "pages of one stack must have the same size to give a stack", "split the file", where=self.path
+            )
+        for product, values in (("labels", labels), ("probabilities", field)):
+            if product in self.products:
+                self._sink(product, values.shape, image)[page if self.pages > 1 else ...] = np.asarray(values)
         if "overlay" in self.products:
-            self.images.append(image.pixels)
-        self.labels.append(labels)
-        if "probabilities" in self.products:
-            self.maps.append(maps)
+            self._pictures.append(overlay(image.pixels, labels))
         if "objects" in self.products:
-            self.tables.append(tabulate_objects(labels, image.pixels, maps, pixel_size_um=image.pixel_size_um))
+            maps = np.asarray(field)
+            self._tables.append(tabulate_objects(labels, image.pixels, maps, pixel_size_um=image.pixel_size_um))
 
-    def write(self) -> Written:
-        files: list[Path] = []
-        name, size = stem(self.path), self.pixel_size_um
-        if "labels" in self.products:
-            files.append(self.out / f"{name}_labels.tif")
-            write_labels(files[-1], _stack(self.labels, self.path), pixel_size_um=size)
-        if self.maps:
-            files.append(self.out / f"{name}_probabilities.tif")
-            write_probabilities(files[-1], _stack(self.maps, self.path), dims=self.dims, pixel_size_um=size)
-        if self.tables:
-            files.append(self.out / f"{name}_objects.csv")
-            write_objects(files[-1], self.tables)
-        if "overlay" in self.products:
-            for page, pixels, labels in zip(self.names, self.images, self.labels, strict=True):
-                files.append(self.out / f"{name if self.count == 1 else page}_overlay.png")
-                write_picture(files[-1], overlay(pixels, labels))
-        return Written(self.path, self.count, tuple(files))
+    def _sink(self, product: str, shape: tuple[int, ...], image: Image) -> TiffSink:
+        if product not in self._sinks:
+            shape = (self.pages, *shape) if self.pages > 1 else shape
+            (file,) = self._named[product]
+            self._sinks[product] = TiffSink(
+                file, shape, kind=product, dims=self.dims, pixel_size_um=image.pixel_size_um
+            )
+        return self._sinks[product]
+
+    def close(self) -> Written:
+        """Write the files."""
+        for sink in self._sinks.values():
+            sink.close()
+        if "objects" in self.products:
+            write_objects(self._named["objects"][0], self._tables)
+        for file, picture in zip(self._named.get("overlay", ()), self._pictures, strict=True):
+            write_picture(file, picture)
+        return Written(self.path, self.pages, self.files)
 
 
 def _predict_page(
     predictor: Predictor, source: Source, image: Image, tta: bool, progress: Progress | None
-) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+) -> tuple[NDArray[np.int32], Field]:
     try:
-        scale = predictor.scale(image.pixels)
-        maps = predictor.probabilities(image.pixels, tta=tta, progress=progress, scale=scale)
-    except ValueError as error:
-        raise ValueError(f"{describe(source)}: {error}") from None
-    return predictor.decode(maps, scale=scale), maps
-
-
-def _stack(pages: Sequence[NDArray[Any]], path: Path) -> NDArray[Any]:
-    """One page as it is; several as (P, ...). Raises ValueError when pages differ in size."""
-    if len({page.shape for page in pages}) > 1:
-        raise ContractileError(
-            "pages of one stack must have the same size to give a stack", "split the file", where=path
-        )
-    return pages[0] if len(pages) == 1 else np.stack(pages)
+        field = predictor.probabilities(image.pixels, tta=tta, progress=progress).hold()
+    except ContractileError as error:
+        raise error.at(describe(source)) from None
+    return predictor.decode(field), field
 
 
 def _leave_out_results(sources: Sequence[Source], out: Path) -> list[Source]:
@@ -175,14 +177,13 @@ def _check_names(paths: Iterable[Path]) -> None:
             )
 
 
-def _check_not_drawn_by_hand(paths: Iterable[Path]) -> None:
-    for path in paths:
-        if path.exists() and not is_ours(path):
+def _check_ours(files: Iterable[Path]) -> None:
+    """Refuse to replace what somebody else made, before any work is done."""
+    for file in files:
+        if file.exists() and not (is_table(file) if file.suffix == ".csv" else is_ours(file)):
             raise AlreadyThere(
-                (
-                    f"out must not hold files of the same names from elsewhere, got {path}, which may "
-                    "have been drawn by hand"
-                ),
+                f"out must not hold files of the same names from elsewhere, got {file}, which may have been drawn by "
+                "hand",
                 "choose another folder",
             )
 

@@ -58,6 +58,12 @@ def tabulate_objects(
     return columns
 
 
+def is_table(path: Path) -> bool:
+    """Whether a file looks like a table that `write_objects` wrote."""
+    with path.open("rb") as file:
+        return file.readline(100).startswith((b"id,", b"page,id,"))
+
+
 def write_objects(path: Path, pages: Sequence[dict[str, NDArray[Any]]]) -> None:
     """Write a page's columns, or those of several with `page` (from 0) in front, as CSV: numbers with six digits."""
     with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:

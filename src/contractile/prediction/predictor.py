@@ -1,53 +1,42 @@
-"""The journey forward: image -> tiles -> network -> stitched probabilities -> labels.
-
-Tiled and untiled prediction agree to rounding: context is real pixels, mirrored only at the image's border.
-"""
+"""The journey forward: image -> field of probabilities -> labels."""
 
 from __future__ import annotations
 
-import logging
 import math
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contractile.decode import decode_objects, inside_probability
-from contractile.engine import Engine, EngineConfig, Ranges, fit_tile, measure_ranges
+from contractile.engine import EngineConfig, Placed, example_shape, place
 from contractile.errors import ContractileError
-from contractile.grid import Block, cut, paste, plan
+from contractile.grid import Block, cut
 from contractile.intensity import Affine
 from contractile.model import Model, ModelCard
 from contractile.model import load as load_model
-from contractile.prediction.scaling import LARGEST_SCALE, SAME_SIZE, estimate_diameter, resample, scaled_shape
-from contractile.prediction.views import views
+from contractile.prediction.field import Field, Mean, NetworkField, Progress
+from contractile.prediction.scaling import LARGEST_SCALE, SAME_SIZE, Resampled, estimate_diameter, scaled_shape
+from contractile.prediction.views import UNCHANGED, views
 
-logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
-U = TypeVar("U")
-Progress = Callable[[int, int], None]
-Probabilities = NDArray[np.float32]
-CALIBRATION_TILES = 8
-CALIBRATION_SIDE = {2: 512, 3: 64}
+Diameter = float | Literal["estimate"] | None
 
 
 class Predictor:
     """A model placed on a device: `segment(image)` and `probabilities(image)` for images of any size.
 
-    `tile` limits the side of a tile, in pixels (default: the largest that fits in memory). When memory
-    runs out, tiles are halved and the image is begun again.
+    `tile` limits the side of a tile in pixels (default: the largest that fits in memory). When memory runs out, tiles
+    are halved.
 
-    `diameter`, in pixels, is that of the objects in the images: each image is resampled until they have the size that
-    the model learned from, and its probabilities are resampled back. "estimate" finds it for every image, which
-    is what models made for images of any size do unless told; others leave images as they are.
+    `diameter` is that of the objects in the images, in pixels: each image is resampled until they have the size that
+    the model learned from, and its probabilities are resampled back. "estimate" finds the diameter for every image;
+    models made for images of any size do this by default. Other models leave images as they are.
 
-    Raises ValueError for a tile under one pixel, and a diameter that the model cannot use or be resampled to.
+    The first image decides which engine is used: a fast one must give the labels of float32 PyTorch on a part of it.
+
+    Raises ContractileError for a tile under one pixel, a diameter that the model cannot use or be resampled to, and an
+    engine that this machine does not have.
     """
 
     def __init__(
@@ -56,96 +45,90 @@ class Predictor:
         *,
         engine: EngineConfig | None = None,
         tile: int | None = None,
-        diameter: float | Literal["estimate"] | None = None,
+        diameter: Diameter = None,
     ) -> None:
-        self.card: ModelCard = model.card
-        self.engine = Engine(model.network, engine, ranges=model.card.activation_ranges)
         if tile is not None and tile < 1:
             raise ContractileError(f"tile must be at least 1 pixel, got {tile}", "use 512, or leave it out")
+        self.card: ModelCard = model.card
+        self.network, self.engine = model.network, engine or EngineConfig()
         self.tile = tile
         self.diameter = _check_diameter(diameter, model.card) or ("estimate" if model.card.any_size else None)
+        self.placed: Placed | None = None
 
     def segment(self, image: Any, *, tta: bool = False, progress: Progress | None = None) -> NDArray[np.int32]:
         """Labels (*S) of an image (C, *S) or, with one channel, (*S); arguments and errors as of `probabilities`.
 
-        Task "objects": 0 background, 1..N the objects. Task "classes": the classes' values in the label
-        files that the model learned from.
+        Task "objects": 0 background, 1..N the objects. Task "classes": the values that the classes had in the label
+        files.
         """
-        scale = self.scale(image)
-        return self.decode(self.probabilities(image, tta=tta, progress=progress, scale=scale), scale=scale)
+        return self.decode(self.probabilities(image, tta=tta, progress=progress))
 
-    def scale(self, image: Any) -> float:
-        """By how much an image (C, *S) is resampled for the network: model's diameter / diameter of its objects.
+    def probabilities(self, image: Any, *, tta: bool = False, progress: Progress | None = None) -> Field:
+        """The field of class probabilities (K, *S) of an image (C, *S) or, with one channel, (*S), of any size.
 
-        1 without a diameter, and for one that the network has seen, or so near to it that it does not mind.
+        Nothing is computed until the field is sliced: `field[:, 0:512, 0:512]`, or `np.asarray(field)` for all of it.
+        The image is anything that can be sliced: an array, an image on disk, a Zarr array.
+        `tta` averages over mirrored and turned copies, eight in 2-D; networks whose kernels are tied under these
+        symmetries would give eight times the same, so for them over copies turned by 0, 30 and 60 degrees.
+        `progress(done, total)` is called after each tile.
+        Raises ContractileError when channels or axes do not fit the model, or pixels are not finite.
+        """
+        image = self._canonical(image)
+        scale = self._scale(image)
+        seen = image if scale == 1 else Resampled(image, scaled_shape(image.shape[1:], scale))
+        field = self._field(seen, tta=tta, progress=progress)
+        return field if scale == 1 else Resampled(field, image.shape[1:], scale=scale)
+
+    def decode(self, probabilities: Any) -> NDArray[np.int32]:
+        """Probabilities (K, *S), a field or an array, -> labels (*S), as `segment` gives them."""
+        field = probabilities.hold() if isinstance(probabilities, Field) else probabilities
+        maps, scale = np.asarray(field), getattr(field, "scale", 1.0)
+        if self.card.task == "objects":
+            return decode_objects(maps, self.card.decoding.scaled(1 / scale, maps.ndim - 1))
+        values = np.asarray(self.card.class_values, np.int32)
+        labels: NDArray[np.int32] = values[maps.argmax(axis=0)]
+        return labels
+
+    def _field(self, image: Any, *, tta: bool = False, progress: Progress | None = None) -> Field:
+        """What the network says about an image (C, *S) as it is, or the mean over its views."""
+        intensity = self.card.normalization.fit(image)
+        placed = self.placed = self.placed or self._place(image, intensity)
+        seen = views(image.shape[1:], self.card.symmetry) if tta else [UNCHANGED]
+        fields = []
+        for number, view in enumerate(seen):
+            shared = _share(progress, number, len(seen))
+            field = NetworkField(view.see(image), placed, intensity, tile=self.tile, progress=shared)
+            fields.append(view.restore(field))
+        return Mean(fields) if tta else fields[0]
+
+    def _place(self, image: Any, intensity: Affine) -> Placed:
+        """The network on its device; the middle of this image is the example that a fast engine is checked on."""
+        sides = zip(image.shape[1:], example_shape(self.card.network), strict=True)
+        read = tuple(((size - side) // 2, (size - side) // 2 + side) for size, side in sides)
+        example = intensity.apply(cut(image, Block(read=read, write=read)))[None]
+        return place(self.network, self.engine, example=example)
+
+    def _scale(self, image: Any) -> float:
+        """By how much an image (C, *S) is enlarged for the network: the model's diameter / that of its objects.
+
+        1 without a diameter, and for one that the network has seen, or so near to it that it makes no difference.
         """
         own, diameter = self.card.diameter, self.diameter
         if own is None or diameter is None:
             return 1.0
         small, large = self.card.diameters or (own, own)
         if diameter == "estimate":
-            diameter = estimate_diameter(self._canonical(image), (small, own, large), self._find_objects)
+            diameter = estimate_diameter(image, (small, own, large), self._find_objects)
             diameter = own * 2 ** (round(4 * math.log2(diameter / own)) / 4)  # so that images share shapes
         return 1.0 if small / SAME_SIZE < diameter < large * SAME_SIZE else own / diameter
 
-    def _find_objects(self, pixels: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    def _find_objects(self, image: Any) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """An image (C, Y, X) at the model's own scale -> labels and probability of being inside, (Y, X) each."""
-        maps = self._stitched(pixels, None)
+        maps = np.asarray(self._field(image))
         return self.decode(maps), inside_probability(maps)
 
-    def decode(self, probabilities: Probabilities, *, scale: float = 1.0) -> NDArray[np.int32]:
-        """Probabilities (K, *S) of an image that was resampled by `scale` -> labels (*S), as `segment` does."""
-        if self.card.task == "objects":
-            decoding = self.card.decoding
-            smallest = round(decoding.min_size / scale ** (probabilities.ndim - 1))
-            here = {"min_size": smallest, "smooth": decoding.smooth / scale}
-            return decode_objects(probabilities, decoding.model_copy(update=here))
-        values = np.asarray(self.card.class_values, np.int32)
-        labels: NDArray[np.int32] = values[probabilities.argmax(axis=0)]
-        return labels
-
-    def probabilities(
-        self, image: Any, *, tta: bool = False, progress: Progress | None = None, scale: float | None = None
-    ) -> Probabilities:
-        """Class probabilities (K, *S) of an image (C, *S) or, with one channel, (*S), of any size.
-
-        `tta` averages over mirrored and turned copies, eight in 2-D; for kernels tied under these symmetries, which
-        would give eight times the same, over copies turned by 0, 30 and 60 degrees (the paper averaged seven
-        rotations). `progress(done, total)` is called after each tile. The network sees the image resampled by `scale`,
-        that of `scale(image)` unless given. Resampled and turned images are held in memory as a whole. Raises
-        ValueError when channels or axes do not fit the model.
-        """
-        pixels = self._canonical(image)
-        scale = self.scale(pixels) if scale is None else scale
-        if scale == 1:
-            return self._averaged(pixels, tta, progress)
-        scaled = resample(pixels, scaled_shape(pixels.shape[1:], scale))
-        return resample(self._averaged(scaled, tta, progress), pixels.shape[1:])
-
-    def _averaged(self, pixels: Any, tta: bool, progress: Progress | None) -> Probabilities:
-        """Probabilities of an image as it is, or the mean over its views."""
-        if not tta:
-            return self._stitched(pixels, progress)
-        seen = views(pixels.shape[1:], self.card.symmetry)
-        intensity = self.card.normalization.fit(pixels)
-        total: Probabilities = np.zeros((max(2, self.card.network.classes), *pixels.shape[1:]), np.float32)
-        for index, view in enumerate(seen):
-            maps = self._stitched(view.see(pixels), _share(progress, index, len(seen)), intensity)
-            total += view.restore(maps)
-        return total / np.float32(len(seen))
-
-    def measure_ranges(self, images: Iterable[Any]) -> Ranges:
-        """Range of every convolution's input on a tile from the middle of each image (C, *S): what int8 needs."""
-        return measure_ranges(self.engine.network, (self._middle_tile(self._canonical(image)) for image in images))
-
-    def _middle_tile(self, pixels: Any) -> NDArray[np.float32]:
-        config = self.card.network
-        tile = fit_tile(config, pixels.shape[1:], min(CALIBRATION_SIDE[config.dims], self.engine.largest_tile()))
-        tiles = plan(pixels.shape[1:], tile, margin=config.margin, stride=config.stride)
-        return _prepare(pixels, tiles[len(tiles) // 2], self.card.normalization.fit(pixels))[1]
-
     def _canonical(self, image: Any) -> Any:
-        """(*S) -> (1, *S); an array that fits the model's axes and channels passes."""
+        """(*S) -> (1, *S); an image that fits the model's axes and channels stays as it is."""
         config = self.card.network
         if image.ndim == config.dims:
             image = np.asarray(image)[None]
@@ -157,54 +140,14 @@ class Predictor:
             )
         return image
 
-    def _stitched(self, pixels: Any, progress: Progress | None, intensity: Affine | None = None) -> Probabilities:
-        """Probabilities of an image whose grey values are brought to scale by `intensity`, its own unless given."""
-        intensity = intensity or self.card.normalization.fit(pixels)
-        limit = self.tile or self.engine.largest_tile()
-        while True:
-            tile = fit_tile(self.card.network, pixels.shape[1:], limit)
-            try:
-                return self._run_tiles(pixels, tile, intensity, progress)
-            except MemoryError:
-                smaller = max(tile) // 2
-                if fit_tile(self.card.network, pixels.shape[1:], smaller) == tile:
-                    raise
-                logger.warning("out of memory with tiles of %s pixels; trying %d", tile, smaller)
-                limit = smaller
 
-    def _run_tiles(
-        self, pixels: Any, tile: tuple[int, ...], intensity: Affine, progress: Progress | None
-    ) -> Probabilities:
-        config = self.card.network
-        tiles = plan(pixels.shape[1:], tile, margin=config.margin, stride=config.stride)
-        prepare = partial(_prepare, pixels, intensity=intensity)
-        # A padded network returns the whole tile: its rim saw the padding's zeros and is dropped.
-        rim = config.margin if config.padding == "same" else 0
-        core = (slice(None), *(slice(rim, size - rim) for size in tile))
-        out: Probabilities = np.empty((max(2, config.classes), *pixels.shape[1:]), np.float32)
-
-        if self.engine.needs_calibration:
-            some = tiles[:: -(-len(tiles) // CALIBRATION_TILES)]
-            self.engine.calibrate(prepare(part)[1] for part in some)
-        for done, (part, batch) in enumerate(ahead(prepare, tiles), start=1):
-            values = self.engine(batch)[0]  # (K, *S')
-            paste(out, part, values[core] if rim else values)
-            if progress is not None:
-                progress(done, len(tiles))
-        return out
-
-
-def _check_diameter(
-    diameter: float | Literal["estimate"] | None, card: ModelCard
-) -> float | Literal["estimate"] | None:
+def _check_diameter(diameter: Diameter, card: ModelCard) -> Diameter:
     if diameter is None:
         return None
     if card.diameter is None or card.network.dims != 2:
         raise ContractileError(
-            (
-                f"diameter must be left out for a model of {card.network.dims}-D images and task {card.task} "
-                f"that knows no diameter of its own, got {diameter}"
-            ),
+            f"diameter must be left out for a model of {card.network.dims}-D images and task {card.task} that "
+            f"knows no diameter of its own, got {diameter}",
             "resample the images to the model's pixel size instead",
         )
     if diameter != "estimate" and not 0 < diameter < math.inf:
@@ -214,35 +157,19 @@ def _check_diameter(
     low, high = card.diameter / LARGEST_SCALE, card.diameter * LARGEST_SCALE
     if diameter != "estimate" and not low <= diameter <= high:
         raise ContractileError(
-            (
-                f"diameter must be at most {LARGEST_SCALE:g} times smaller or larger than the model's "
-                f"own, {low:.3g} to {high:.3g} pixels, got {diameter}"
-            ),
+            f"diameter must be at most {LARGEST_SCALE:g} times smaller or larger than the model's own, {low:.3g} to "
+            f"{high:.3g} pixels, got {diameter}",
             "resample the images first, or train on objects of this size",
         )
     return diameter
 
 
-def _prepare(pixels: Any, part: Block, intensity: Affine) -> tuple[Block, NDArray[np.float32]]:
-    return part, intensity.apply(cut(pixels, part))[None]  # (1, C, *tile)
-
-
 def load(path: str | Path, *, engine: EngineConfig | None = None) -> Predictor:
     """Read a model file, a run folder or a pretrained model by name, and place it on a device.
 
-    Raises FileNotFoundError where there is none, ValueError for a file that holds no model of ours.
+    Raises NotFound where there is none, ContractileError for a file that holds no model of ours.
     """
     return Predictor(load_model(path), engine=engine)
-
-
-def probabilities(model: Model, image: Any) -> Probabilities:
-    """Class probabilities (K, *S) of one image; see `Predictor.probabilities`."""
-    return Predictor(model).probabilities(image)
-
-
-def segment(model: Model, image: Any) -> NDArray[np.int32]:
-    """Labels (*S) of one image; see `Predictor.segment`."""
-    return Predictor(model).segment(image)
 
 
 def _share(progress: Progress | None, index: int, views: int) -> Progress | None:
@@ -250,15 +177,3 @@ def _share(progress: Progress | None, index: int, views: int) -> Progress | None
     if progress is None:
         return None
     return lambda done, total: progress(index * total + done, views * total)
-
-
-def ahead(make: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
-    """`make(item)` for each item, in order; the next one is already being made in the background."""
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        waiting: deque[Future[U]] = deque()
-        for item in items:
-            waiting.append(pool.submit(make, item))
-            if len(waiting) > 1:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()

@@ -1,4 +1,4 @@
-"""Objects of another size than a model learned from: the image is resampled until they have the model's size."""
+"""Objects of another size than the model learned from: the image is resampled until they have the model's size."""
 
 from __future__ import annotations
 
@@ -7,27 +7,57 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from scipy import sparse
 
 from contractile.labels import typical_diameter
+from contractile.prediction.field import Field, Region
 
 MOST_OFF = 1.0  # octaves between the size that is found and that of the model
-FACTORS = (1.0, 0.5, 2.0, 0.25, 4.0)  # tried in turn when the size of the objects is to be estimated
+FACTORS = (1.0, 0.5, 2.0, 0.25, 4.0)  # tried in turn when the size of the objects is estimated
 LOOKED_AT = 512  # pixels per axis that the network sees of an image while sizes are estimated
 LARGEST_SCALE = 8.0  # of an image, up or down
-SAME_SIZE = 1.25  # sizes closer than this are the same: what augmentation by scale makes a network stand anyway
+SAME_SIZE = 1.25  # sizes closer than this are the same: augmentation by scale makes a network stand that much
 
 
-def resample(channels: NDArray[Any], shape: Sequence[int]) -> NDArray[np.float32]:
-    """(C, Y, X) -> (C, *shape) float32, linear; what becomes smaller is averaged, not picked."""
-    if channels.shape[1:] == tuple(shape):
-        return channels.astype(np.float32, copy=False)
-    batch = torch.from_numpy(np.ascontiguousarray(channels, np.float32))[None]
-    resampled: NDArray[np.float32] = torch.nn.functional.interpolate(
-        batch, size=tuple(shape), mode="bilinear", align_corners=False, antialias=True
-    )[0].numpy()
-    return resampled
+class Resampled(Field):
+    """Values (C, *S) brought to (C, *shape), linearly; where they become smaller they are averaged, not picked.
+
+    An output pixel i covers the input around (i + 0.5) * in / out - 0.5, weighted by a triangle as wide as the larger
+    of the two pixels (as torch.nn.functional.interpolate with antialias=True and align_corners=False).
+    """
+
+    def __init__(self, source: Any, shape: Sequence[int], *, scale: float = 1.0) -> None:
+        self.source, self.shape, self.scale = source, (source.shape[0], *shape), scale
+
+    def compute(self, region: Region) -> NDArray[np.float32]:
+        mixes = [
+            _mix(part, have, want)
+            for part, have, want in zip(region, self.source.shape[1:], self.shape[1:], strict=True)
+        ]
+        values = np.asarray(self.source[(slice(None), *(read for read, _ in mixes))], np.float32)
+        for axis, (_, weights) in enumerate(mixes, start=1):
+            moved = np.moveaxis(values, axis, 0)  # (in, ...)
+            mixed = weights @ moved.reshape(len(moved), -1)
+            values = np.moveaxis(mixed.reshape(-1, *moved.shape[1:]), 0, axis)
+        return np.ascontiguousarray(values)
+
+
+def _mix(part: slice, have: int, want: int) -> tuple[slice, sparse.csr_array]:
+    """Along one axis: the input pixels that output pixels `part` of `want` need, and their weights (out, in)."""
+    ratio = have / want
+    reach = max(1.0, ratio)
+    centres = (np.arange(part.start, part.stop) + 0.5) * ratio
+    first = np.maximum((centres - reach + 0.5).astype(int), 0)
+    last = np.minimum((centres + reach + 0.5).astype(int), have)
+    taps = first[:, None] + np.arange((last - first).max())  # (out, most)
+    weights = np.maximum(1 - np.abs(taps - centres[:, None] + 0.5) / reach, 0) * (taps < last[:, None])
+    weights /= weights.sum(axis=1, keepdims=True)
+    read = slice(int(first.min()), int(last.max()))
+    rows = np.repeat(np.arange(len(taps)), taps.shape[1])
+    columns = np.minimum(taps, read.stop - 1).ravel() - read.start
+    shape = (len(taps), read.stop - read.start)
+    return read, sparse.csr_array((weights.ravel().astype(np.float32), (rows, columns)), shape=shape)
 
 
 def scaled_shape(shape: Sequence[int], factor: float) -> tuple[int, ...]:
@@ -36,21 +66,21 @@ def scaled_shape(shape: Sequence[int], factor: float) -> tuple[int, ...]:
 
 
 def estimate_diameter(
-    pixels: NDArray[Any],
+    pixels: Any,
     seen: tuple[float, float, float],
-    find_objects: Callable[[NDArray[np.float32]], tuple[NDArray[np.int32], NDArray[np.float32]]],
+    find_objects: Callable[[Any], tuple[NDArray[np.int32], NDArray[np.float32]]],
 ) -> float:
-    """Diameter of the objects in an image (C, Y, X), in its pixels; `seen` are the model's small, own and large ones.
+    """Diameter in pixels of the objects in an image (C, Y, X); `seen` are the model's small, typical and large ones.
 
     The middle of the image is segmented at five magnifications by `find_objects` (image -> labels, probability of
-    being inside). At the right one, objects are found that are surely objects, and of a size that the model knows.
-    Where nothing is found at any, the model's own diameter is returned, so that the image stays as it is.
+    being inside an object). The right magnification gives objects of a size that the model knows, with a high
+    probability. Where none gives any object, the model's own diameter is returned, so that the image stays as it is.
     """
     small, own, large = seen
     best, found = 0.0, own
     for factor in FACTORS:
         part = _middle(pixels, LOOKED_AT / factor)
-        labels, inside = find_objects(resample(part, scaled_shape(part.shape[1:], factor)))
+        labels, inside = find_objects(Resampled(part, scaled_shape(part.shape[1:], factor)))
         size = typical_diameter([labels])
         off = max(0.0, math.log2(small / size), math.log2(size / large)) if size else math.inf
         fit = _certainty(labels, inside) * math.exp(-(off**2)) if off < MOST_OFF else 0.0
@@ -60,11 +90,11 @@ def estimate_diameter(
 
 
 def _certainty(labels: NDArray[np.int32], inside: NDArray[np.float32]) -> float:
-    """Mean probability inside what was found, as far above a half as it is: 0 to 1."""
+    """Mean probability inside the objects found, as far above a half as it is: 0 to 1."""
     return max(0.0, 2 * float(inside[labels > 0].mean()) - 1)
 
 
-def _middle(pixels: NDArray[Any], side: float) -> NDArray[Any]:
+def _middle(pixels: Any, side: float) -> NDArray[Any]:
     """The middle of an image (C, *S), at most `side` pixels along each axis."""
     starts = [max(0, round((size - side) / 2)) for size in pixels.shape[1:]]
     cut = tuple(slice(start, start + round(side)) for start in starts)
