@@ -38,8 +38,8 @@ from contractile.dataset import Example
 from contractile.recipe import derive
 from contractile.synthetic import SceneConfig, draw_scene
 from contractile.targets import separate, separation_weight
+from contractile.training.convolution import kernel_gradient, only_avx2
 from contractile.training.trainer import Trainer
-from contractile.unet.convolution import kernel_gradient, only_avx2
 
 LARGEST_SHARE = 0.1  # of a step that making its samples may take
 

@@ -4,9 +4,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn.utils import parametrize
 
-from contractile.unet import UNet, UNetConfig, convolution
-from contractile.unet.convolution import Conv2d, kernel_gradient
+from contractile.training import convolution
+from contractile.training.convolution import Conv2d, kernel_gradient, use_quick_gradients
+from contractile.unet import UNet, UNetConfig
 
 
 def reference(x, gradient, padding):
@@ -44,27 +46,52 @@ def test_a_row_longer_than_what_is_taken_together(columns):
     )
 
 
-def gradients(config, quick, monkeypatch):
-    monkeypatch.setattr(convolution, "only_avx2", lambda: quick)
+def gradients(config, *, quick):
+    """Gradients of all parameters of a network, and how many of them `kernel_gradient` computed."""
     torch.manual_seed(0)
     network = UNet(config)
     size = config.input_size(20)
-    network.class_scores(torch.randn(2, 1, size, size)).square().mean().backward()
-    return [parameter.grad for parameter in network.parameters()]
+    with pytest.MonkeyPatch.context() as patch:
+        calls = []
+        patch.setattr(convolution, "only_avx2", lambda: True)
+        patch.setattr(convolution, "kernel_gradient", lambda *given: calls.append(1) or kernel_gradient(*given))
+        if quick:
+            use_quick_gradients(network)
+        network.class_scores(torch.randn(2, 1, size, size)).square().mean().backward()
+    return [parameter.grad for parameter in network.parameters()], len(calls)
 
 
 @pytest.mark.parametrize(
-    "config",
+    ("config", "by_us"),
     [
-        UNetConfig(width=8, depth=2, symmetry="square"),
-        UNetConfig.paper().model_copy(update={"width": 4, "depth": 2, "dropout": 0.0}),
-        UNetConfig(width=3, depth=1),  # not a multiple of four: PyTorch's own
+        (UNetConfig(width=8, depth=2, symmetry="square"), 10),
+        (UNetConfig.paper().model_copy(update={"width": 4, "depth": 2, "dropout": 0.0}), 10),
+        (UNetConfig(width=4, depth=2, flat_levels=(1, 1)), 6),  # only 3x3 kernels
+        (UNetConfig(width=3, depth=1), 0),  # not a multiple of four: PyTorch's own
+        (UNetConfig(width=4, depth=1, head_kernel=3, classes=4), 7),
     ],
 )
-def test_a_network_learns_the_same(config, monkeypatch):
-    pairs = zip(gradients(config, True, monkeypatch), gradients(config, False, monkeypatch), strict=True)
-    for ours, theirs in pairs:
-        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-3)
+def test_a_network_learns_the_same(config, by_us):
+    (ours, calls), (theirs, none) = gradients(config, quick=True), gradients(config, quick=False)
+    assert (calls, none) == (by_us, 0)
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-3)
+
+
+@pytest.mark.parametrize("symmetry", ["none", "square"])
+def test_only_the_given_network_changes_and_keeps_its_weights(symmetry):
+    network, other = (UNet(UNetConfig(width=8, depth=1, symmetry=symmetry)) for _ in range(2))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    for _ in range(2):  # again changes nothing
+        use_quick_gradients(network)
+    assert isinstance(network.contract[0][0], Conv2d)
+    assert not isinstance(other.contract[0][0], Conv2d)
+    assert before.keys() == network.state_dict().keys()
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+    if symmetry == "square":
+        parametrize.remove_parametrizations(network.contract[0][0], "weight")
+        parametrize.remove_parametrizations(network.contract[0][0], "bias")
+        assert type(network.contract[0][0]) is Conv2d
 
 
 def test_without_gradients_it_is_the_ordinary_layer(monkeypatch):

@@ -1,4 +1,4 @@
-"""The sums behind the gradient of a 3x3 kernel, compiled."""
+"""The gradient of a 3x3 kernel: its sums, as compiled loops."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 
 from contractile.compiled import compiled
 
-quick = partial(compiled, fastmath=True)  # sums may be taken in any order, eight numbers at a time
+quick = partial(compiled, fastmath=True)  # terms of a sum may be reordered, so that eight are added at a time
 
 
 @quick
 def _add_products(outer: Any, line: Any, total: Any) -> None:
-    """Add to `total` (4, 3) the products of four lines (4, n) with one line (n + 2), at its three shifts.
+    """Add to `total` (4, 3) the scalar products of four lines (4, n) with the three windows of n in one line (n + 2).
 
-    Written out, because twelve sums are what a processor's sixteen registers can hold beside what they add.
+    Written without inner loops, so that the twelve sums stay in registers; a processor with AVX2 has sixteen.
     """
     a0 = a1 = a2 = b0 = b1 = b2 = c0 = c1 = c2 = d0 = d1 = d2 = np.float32(0)
     a, b, c, d = outer[0], outer[1], outer[2], outer[3]
@@ -50,9 +50,9 @@ def _add_products(outer: Any, line: Any, total: Any) -> None:
 
 @quick
 def _lay_out(image: Any, first: int, left: int, lines: Any, shape: Any) -> None:
-    """Rows of an image (Y, X, C) from `first` on, as one line for each channel: (C, rows * columns).
+    """Write rows of an image (Y, X, C) from row `first` on into `lines` (C, rows * columns), one line per channel.
 
-    Before its columns lie `left` zeros, behind them as many as fill the row, and rows that are not there are zeros.
+    Each row begins with `left` zeros and is filled up with zeros. Rows outside the image are zeros.
     """
     rows, columns = shape
     lines[:] = 0
@@ -67,10 +67,11 @@ def _lay_out(image: Any, first: int, left: int, lines: Any, shape: Any) -> None:
 
 @quick
 def add_blocks(pixels: Any, outer: Any, blocks: Any, layout: Any, total: Any) -> None:
-    """Add to `total` (O, I, 3, 3) what some blocks of rows give: `outer` (B, Y', X', O) times `pixels` (B, Y, X, I).
+    """Add to `total` (O, I, 3, 3) the sums over some blocks of rows of `outer` (B, Y', X', O) * `pixels` (B, Y, X, I).
 
-    `blocks` (n, 2) names image and first row, `layout` the rows of a block and the padding. Both arrays are laid out as
-    lines of equally long rows, two zeros behind those of `outer`, so that a tap of the kernel is a shift of the line.
+    `blocks` (n, 2) holds image and first row of each, `layout` the rows of a block and the padding. Rows of both arrays
+    are written one after another into lines; those of `outer` end with two zeros. So rows are equally long, and each
+    offset of the kernel is a shift along the line.
     """
     together, padding = layout
     columns = outer.shape[2] + 2

@@ -1,7 +1,7 @@
-"""3x3 convolutions whose kernels learn quickly on a processor with AVX2 and nothing wider.
+"""3x3 convolutions with a quick gradient of the kernel, for processors with AVX2 but not AVX-512.
 
-There PyTorch's gradient of a kernel, of images in channels-last order, runs at a third to a half of the speed of the
-convolution itself. Here it runs nearly at that speed; `benchmarks/training.py` measures both.
+On those, PyTorch's gradient of a kernel, for images in channels-last order, runs at a third to a half of the speed of
+the convolution itself. The one here runs nearly at that speed; `benchmarks/training.py` measures both.
 """
 
 from __future__ import annotations
@@ -17,10 +17,26 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn.utils import parametrize
 
-OUTS = 4  # output channels taken together: with the three columns of a kernel twelve sums, one register each
-LINE = 1024  # values of a channel taken together: what stays in the nearest cache
+OUTS = 4  # output channels per step: times three columns of a kernel, this makes twelve sums, one register each
+LINE = 1024  # values of a channel per step: they stay in the level-1 cache
 TAPS = 3
+
+
+def use_quick_gradients(network: nn.Module) -> None:
+    """Let the 3x3 `nn.Conv2d` layers of a network compute the gradients of their kernels here, in place.
+
+    Weights, outputs and state_dict stay the same. Meant for training; an export wants PyTorch's own layers.
+    """
+    for layer in network.modules():
+        own = type(layer)
+        if not isinstance(layer, nn.Conv2d) or layer.kernel_size != (TAPS, TAPS):
+            continue
+        if own is nn.Conv2d:
+            layer.__class__ = Conv2d
+        elif parametrize.is_parametrized(layer) and own.__bases__ == (nn.Conv2d,):
+            own.__bases__ = (Conv2d,)  # parametrization gave the layer a class of its own, derived from nn.Conv2d
 
 
 class Conv2d(nn.Conv2d):
@@ -47,12 +63,12 @@ def _helps(x: Tensor, weight: Tensor) -> bool:
 
 @cache
 def only_avx2() -> bool:
-    """Whether the processor's vectors hold eight numbers; with AVX-512 oneDNN has quicker gradients of its own."""
+    """Whether the processor has AVX2 and nothing wider; with AVX-512, oneDNN has quicker gradients of its own."""
     return torch.backends.cpu.get_cpu_capability() == "AVX2"
 
 
 class _Convolve(torch.autograd.Function):
-    """A convolution as PyTorch's, but for the gradient of its kernel."""
+    """The convolution of PyTorch, except for the gradient of its kernel."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
@@ -74,12 +90,13 @@ class _Convolve(torch.autograd.Function):
 
 
 def kernel_gradient(x: Tensor, gradient: Tensor, padding: int) -> Tensor:
-    """Gradient (O, I, 3, 3) of a kernel through which x (B, I, Y, X) gave what has `gradient` (B, O, Y', X').
+    """Gradient (O, I, 3, 3) of the kernel of a convolution, from its input and the gradient of its output.
 
-    dW[o, i, ky, kx] is the sum over images and pixels of gradient[o, y, x] times x[i, y + ky - padding, x + kx -
-    padding]. Float32 on the CPU; O is a multiple of four. The sum is in the same order every time, for as many threads.
+    x is (B, I, Y, X) and `gradient` (B, O, Y', X'), both float32 on the CPU; O is a multiple of four.
+    dW[o, i, ky, kx] is the sum over images and pixels of gradient[o, y, x] * x[i, y + ky - padding, x + kx - padding].
+    For a given number of threads the order of the sum is always the same.
     """
-    from contractile.unet.gradient import add_blocks  # numba is slow to load, and only training needs it here
+    from contractile.training.gradient import add_blocks  # numba is slow to load
 
     pixels, outer = (t.permute(0, 2, 3, 1).contiguous().numpy() for t in (x.detach(), gradient))  # (B, Y, X, C)
     images, rows, columns, outs = outer.shape
