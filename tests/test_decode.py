@@ -8,7 +8,8 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from contractile.decode import Decoding, decode_objects
-from contractile.metrics import contingency, matching
+from contractile.decode.flood import LEVELS, flood
+from contractile.labels import connected, drop_small, renumber
 from contractile.synthetic import SceneConfig, draw_scene
 from contractile.targets import TargetConfig, make_target
 from contractile.training.decoding import choose_decoding
@@ -53,8 +54,12 @@ def perfect(labels, config=BY_CONTACT):
 
 
 def ap90(labels, found):
-    objects = contingency.select_objects(contingency.tabulate(found, labels))
-    return matching.match(objects, levels=(0.9,))[0].ap
+    """Average precision at an overlap (IoU) of 0.9: matched / (matched + missed + invented)."""
+    pairs, shared = np.unique(np.stack([labels, found]).reshape(2, -1), axis=1, return_counts=True)
+    sizes = [np.bincount(one.ravel()) for one in (labels, found)]
+    union = sizes[0][pairs[0]] + sizes[1][pairs[1]] - shared
+    matched = ((pairs > 0).all(axis=0) & (shared >= 0.9 * union)).sum()
+    return matched / (len(np.unique(labels[labels > 0])) + len(np.unique(found[found > 0])) - matched)
 
 
 @settings(deadline=None, max_examples=15, phases=(Phase.explicit, Phase.reuse, Phase.generate))
@@ -160,3 +165,86 @@ def test_a_part_without_a_core_is_an_object_all_the_same():
     assert (labels > 0).sum() == 12
     assert decode_objects(probabilities, Decoding(core=0.8)).max() == 2
     assert decode_objects(probabilities, Decoding(min_size=7)).max() == 0
+
+
+# one connected part at a time
+
+
+def decode_whole(probabilities, decoding):
+    """The definition: smooth, seed and flood the whole image at once."""
+    parts = connected(probabilities[1:].sum(axis=0) > decoding.threshold)
+    core = ndimage.gaussian_filter(probabilities[1], decoding.smooth)
+    seeds = connected((parts > 0) & (core > decoding.core))
+    without = parts * ~np.isin(parts, parts[seeds > 0])
+    seeds = np.where(without > 0, renumber(without) + seeds.max(initial=0), seeds)
+    levels = np.where(parts > 0, (LEVELS * (1 - core)).clip(0, LEVELS), -1).astype(np.int16)
+    planes = (1,) * (3 - levels.ndim)
+    flood(levels.reshape(planes + levels.shape), seeds.reshape(planes + levels.shape))
+    return drop_small(seeds, decoding.min_size)
+
+
+@st.composite
+def smooth_maps(draw):
+    """Probabilities (K, *S) of blobs or of a random field."""
+    shape = draw(st.one_of(st.tuples(*[st.integers(1, 45)] * 2), st.tuples(*[st.integers(1, 16)] * 3)))
+    classes, blur = draw(st.integers(2, 3)), draw(st.floats(0.5, 3))
+    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
+    noise = rng.normal(size=(classes, *shape)) if draw(st.booleans()) else 20 * (rng.random((classes, *shape)) > 0.97)
+    scores = np.stack([ndimage.gaussian_filter(one, blur) for one in noise.astype(np.float32)])
+    scores *= draw(st.floats(1, 8)) / max(scores.std(), 1e-6)
+    scores[0] += draw(st.floats(-1, 3))
+    values = np.exp(scores - scores.max(axis=0))
+    return (values / values.sum(axis=0)).astype(np.float32)
+
+
+decodings = st.builds(
+    Decoding,
+    threshold=st.floats(0.2, 0.8),
+    core=st.floats(0.2, 0.9),
+    smooth=st.one_of(st.just(0.0), st.floats(0.3, 9)),
+    min_size=st.integers(0, 12),
+)
+
+
+@settings(max_examples=200)
+@given(smooth_maps(), decodings, st.sampled_from((1, 50, 400)))
+def test_decoded_part_by_part_equals_decoded_at_once(probabilities, decoding, together):
+    expected = decode_whole(probabilities, decoding)
+    np.testing.assert_array_equal(decode_objects(probabilities, decoding), expected)
+    labels = decode_objects(probabilities, decoding, together=together)
+    assert labels.dtype == np.int32
+    assert set(np.unique(labels)) - {0} == set(range(1, expected.max(initial=0) + 1))
+    pairs = np.unique(np.stack([labels, expected]).reshape(2, -1), axis=1)
+    assert pairs.shape[1] == len(np.unique(labels)) == len(np.unique(expected))
+
+
+def test_of_a_field_only_the_boxes_of_parts_are_read_again():
+    probabilities = np.zeros((3, 60, 60), np.float32)
+    probabilities[1, 5:9, 5:9] = probabilities[1, 50:55, 20:28] = 1
+    read = []
+
+    class Recorded:
+        shape = probabilities.shape
+
+        def __getitem__(self, region):
+            read.append(probabilities[region].size)
+            return probabilities[region]
+
+    labels = decode_objects(Recorded(), Decoding(core=0.6, smooth=1), together=600)
+    assert labels.max() == 2
+    assert sum(read) == probabilities.size + 12 * 12 + 13 * 16  # 4 pixels around each part
+
+
+def test_labels_are_written_where_they_are_wanted():
+    probabilities = as_probabilities(np.eye(3, dtype=bool))
+    out = np.full((3, 3), 7, np.uint16)
+    labels = decode_objects(probabilities, Decoding(), out=out)
+    np.testing.assert_array_equal(out, [[1, 0, 0], [0, 2, 0], [0, 0, 3]])
+    np.testing.assert_array_equal(labels, out)
+
+
+def test_the_same_decoding_for_an_image_of_another_size():
+    decoding = Decoding(core=0.7, smooth=6, min_size=100)
+    assert decoding.scaled(2, 2) == decoding.model_copy(update={"smooth": 12.0, "min_size": 400})
+    assert decoding.scaled(0.5, 3) == Decoding(core=0.7, smooth=3, min_size=12)
+    assert decoding.scaled(1, 2) == decoding

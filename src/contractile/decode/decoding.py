@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
-from contractile.labels import connected, drop_small
+from contractile.labels import Box, boxes, connected, drop_small
+
+TOGETHER = 2**22  # pixels of the box in which several parts are decoded at once
 
 
 class Decoding(BaseModel):
@@ -17,45 +21,120 @@ class Decoding(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    threshold: float = Field(default=0.5, ge=0, lt=1, description="inside where its probability exceeds this")
-    core: float = Field(default=0.5, ge=0, lt=1, description="core where its probability exceeds this")
-    smooth: float = Field(default=0, ge=0, le=9, description="sigma in pixels that it is blurred by before")
+    threshold: float = Field(
+        default=0.5, ge=0, lt=1, description="a pixel is inside where its probability exceeds this"
+    )
+    core: float = Field(default=0.5, ge=0, lt=1, description="a pixel is core where its probability exceeds this")
+    smooth: float = Field(default=0, ge=0, le=9, description="sigma in pixels of the blur of the core probability")
     min_size: int = Field(default=0, ge=0, description="objects of fewer pixels are dropped")
 
+    def scaled(self, factor: float, dims: int) -> Decoding:
+        """The same decoding for an image with `factor` times as many pixels along each of its `dims` axes.
 
-def decode_objects(probabilities: NDArray[np.floating[Any]], decoding: Decoding) -> NDArray[np.int32]:
+        The result is not validated: `smooth` may exceed the largest value that a recipe can set.
+        """
+        size = round(self.min_size * factor**dims)
+        return self.model_copy(update={"smooth": self.smooth * factor, "min_size": size})
+
+
+def decode_objects(
+    probabilities: Any, decoding: Decoding, *, out: Any = None, together: int = TOGETHER
+) -> NDArray[np.int32]:
     """Probabilities (K, *S) -> labels (*S), numbered 1..N without gaps.
 
-    Inside is all but class 0, the core class 1. Cores are numbered, and the inside is flooded from them, most certain
-    pixels first; a part without a core is one object. With two classes and `core` no higher than `threshold`, objects
-    are the connected parts. Pixels connect along axes only (4 neighbours in 2-D, 6 in 3-D).
-    """
-    parts = connected(inside_probability(probabilities) > decoding.threshold)
-    core = np.asarray(probabilities[1])
-    if len(probabilities) == 2 and decoding.core <= decoding.threshold and decoding.smooth == 0:
-        return drop_small(parts, decoding.min_size)
-    if decoding.smooth > 0:
-        core = ndimage.gaussian_filter(core, decoding.smooth)
-    seeds = connected((parts > 0) & (core > decoding.core))
-    seeds = _seed_the_rest(seeds, parts)
-    from contractile.decode.flood import LEVELS, flood  # numba is slow to load, and not every model floods
+    Class 0 is outside, every other class inside; class 1 is the core. Connected cores are numbered, and each grows
+    over the inside around it, the most certain pixels first. A connected part of the inside without a core is one
+    object. With two classes, no smoothing and `core` no higher than `threshold`, the parts are the objects. Pixels
+    connect along axes only (4 neighbours in 2-D, 6 in 3-D).
 
-    levels = np.where(parts > 0, (LEVELS * (1 - core)).clip(0, LEVELS), -1).astype(np.int16)
-    planes = (1,) * (3 - levels.ndim)  # a 2-D image is one plane
-    flood(levels.reshape(planes + levels.shape), seeds.reshape(planes + levels.shape))
-    return drop_small(seeds, decoding.min_size)
+    `probabilities` is anything that slices into arrays. All of it is read once to find the inside, and the boxes of
+    the parts once more: a field that computes what is sliced should be written to an array or a file first.
+    `out` is anything that takes slices; the labels are written there, too.
+
+    Parts do not influence each other, so each is decoded in its own box, enlarged by the reach of the smoothing.
+    Consecutive parts (in scan order) are decoded at once while their common box has at most `together` pixels; the
+    objects are the same for every value of it.
+    """
+    parts = connected(_find_inside(probabilities, decoding.threshold, together))
+    if probabilities.shape[0] == 2 and decoding.core <= decoding.threshold and decoding.smooth == 0:
+        labels = parts
+    else:
+        labels, count = np.zeros(parts.shape, np.int32), 0
+        for first, last, box in _group(parts, decoding.smooth, together):
+            here = parts[box] - np.int32(first - 1)
+            here[here.view(np.uint32) > last - first + 1] = 0  # parts of other groups: negative ones are large, too
+            core = np.asarray(probabilities[(slice(1, 2), *box)])[0]
+            objects = _grow_cores(core, here, decoding, count)
+            labels[box] += objects
+            count = max(count, int(objects.max(initial=0)))
+    del parts
+    labels = drop_small(labels, decoding.min_size)
+    if out is not None:
+        out[tuple(slice(0, size) for size in labels.shape)] = labels
+    return labels
 
 
 def inside_probability(probabilities: NDArray[Any]) -> NDArray[Any]:
-    """(K, *S) -> (*S): that a pixel belongs to some object, whatever part of it."""
+    """(K, *S) -> (*S): the probability that a pixel belongs to an object, in its core or not."""
     inside: NDArray[Any] = probabilities[1:].sum(axis=0)
     return inside
 
 
-def _seed_the_rest(seeds: NDArray[np.int32], parts: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Seeds, and a further one for each part that has none: all of it."""
-    seeded = np.zeros(parts.max(initial=0) + 1, bool)
-    seeded[parts[seeds > 0]] = True
-    seeded[0] = True
-    number = np.where(seeded, 0, seeds.max(initial=0) + np.cumsum(~seeded)).astype(np.int32)
-    return np.where(seeds > 0, seeds, number[parts])
+def _find_inside(probabilities: Any, threshold: float, together: int) -> NDArray[np.bool_]:
+    """Where (*S) the inside is, read in slabs of about `together` pixels."""
+    inside = np.empty(probabilities.shape[1:], bool)
+    thickness = max(1, together // max(1, math.prod(inside.shape[1:])))
+    for start in range(0, len(inside), thickness):
+        slab = slice(start, min(start + thickness, len(inside)))
+        np.greater(inside_probability(np.asarray(probabilities[:, slab])), threshold, out=inside[slab])
+    return inside
+
+
+def _group(parts: NDArray[np.int32], smooth: float, together: int) -> Iterator[tuple[int, int, Box]]:
+    """(first number, last number, box) of consecutive parts, at least one, in a box of at most `together` pixels.
+
+    Each box lies in the image and reaches as far beyond the parts as `scipy.ndimage.gaussian_filter` looks.
+    """
+    if parts.size <= together:
+        yield 1, int(parts.max(initial=0)), tuple(slice(0, size) for size in parts.shape)
+        return
+    reach = int(4 * smooth + 0.5)
+    first, common = 1, None
+    for number, part in enumerate(boxes(parts), start=1):
+        assert part is not None  # parts are numbered without gaps
+        grown = [slice(max(0, s.start - reach), min(n, s.stop + reach)) for s, n in zip(part, parts.shape, strict=True)]
+        box = tuple(grown)
+        joined = box if common is None else _join(common, box)
+        if common is not None and math.prod(side.stop - side.start for side in joined) > together:
+            yield first, number - 1, common
+            first, joined = number, box
+        common = joined
+    if common is not None:
+        yield first, number, common
+
+
+def _join(one: Box, other: Box) -> Box:
+    return tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(one, other, strict=True))
+
+
+def _grow_cores(core: NDArray[Any], parts: NDArray[np.int32], decoding: Decoding, count: int) -> NDArray[np.int32]:
+    """Objects (*S), numbered from `count` + 1, in parts (*S) 1..N, from the core probability (*S) there and around."""
+    if decoding.smooth > 0:
+        core = ndimage.gaussian_filter(core, decoding.smooth)
+    objects = _number_seeds(connected((parts > 0) & (core > decoding.core)), parts, count)
+    from contractile.decode.flood import LEVELS, flood  # numba is slow to load, and not every model floods
+
+    levels = (LEVELS * (1 - core)).astype(np.int16).clip(0, LEVELS)
+    levels[parts == 0] = -1
+    planes = (1,) * (3 - levels.ndim)  # a 2-D image is one plane
+    flood(levels.reshape(planes + levels.shape), objects.reshape(planes + levels.shape))
+    return objects
+
+
+def _number_seeds(cores: NDArray[np.int32], parts: NDArray[np.int32], count: int) -> NDArray[np.int32]:
+    """Seeds (*S), numbered from `count` + 1: the cores (*S), then each part (*S) without a core as a whole."""
+    without = np.ones(parts.max(initial=0) + 1, bool)
+    without[parts[cores > 0]] = False
+    without[0] = False
+    number = np.where(without, count + cores.max(initial=0) + np.cumsum(without), 0).astype(np.int32)
+    return np.where(cores > 0, cores + np.int32(count), number[parts])
