@@ -36,6 +36,8 @@ def layers(values, size=6):
         ([squares([1, 2])], "objects", (), True),
         ([squares([1, 2]), squares([1, 2])], "classes", (0, 1, 2), True),
         ([layers([0, 1, 2])], "classes", (0, 1, 2), True),
+        ([np.stack(4 * [layers([0, 1, 2])])], "classes", (0, 1, 2), True),
+        ([np.stack(4 * [squares([1, 2])])], "objects", (), True),
         ([np.zeros((4, 4), np.int32)], "classes", (0,), False),
     ],
 )

@@ -116,7 +116,8 @@ def find_meaning(
     An object has a number of its own, so nearly every number of an image is one connected piece (pixels connect by
     corners, too). That is also true of a few large classes, such as layers of a tissue. Numbers are therefore objects
     when there are more than two to an image or more than 32 in all, and also when a single image has one or two
-    compact pieces that do not reach from one side of the image to the opposite one. All else is classes.
+    compact pieces: a layer, by contrast, reaches from one side of the image to the opposite one (of a volume, along two
+    axes). All else is classes.
     `task` ("objects" or "classes") settles it where this guesses wrong.
     """
     values: set[int] = set()
@@ -127,7 +128,8 @@ def find_meaning(
         if task is None:
             for count, box in _pieces(np.where(one == ignore_label, 0, one)):
                 pieces.append(count)
-                layers += any(side.stop - side.start == size for side, size in zip(box, one.shape, strict=True))
+                spanned = sum(side.stop - side.start == size for side, size in zip(box, one.shape, strict=True))
+                layers += spanned >= one.ndim - 1
     values.discard(-1 if ignore_label is None else ignore_label)
     positive = [value for value in values if value > 0]
     guessed = task is None and 1 < len(positive) <= FEW
