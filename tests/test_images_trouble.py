@@ -15,6 +15,7 @@ import zarr
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
+from contractile.errors import ContractileError, OutOfMemory
 from contractile.images import Source, find, read, read_labels, read_probabilities
 
 
@@ -57,8 +58,11 @@ def test_find_where_nothing_is(tmp_path: Path) -> None:
 def test_formats_nobody_reads(tmp_path: Path) -> None:
     (tmp_path / "a.czi").write_text("")
     for where in (tmp_path, tmp_path / "a.czi", tmp_path / "a.*"):
-        with pytest.raises(ValueError, match=r"\.czi is a microscope maker's format; export it as OME-TIFF"):
+        with pytest.raises(
+            ContractileError, match=r"\.czi is a microscope maker's format; export it as OME-TIFF"
+        ) as caught:
             find(where)
+        assert caught.value.where == str(where)
     (tmp_path / "a").write_text("")
     with pytest.raises(ValueError, match=r"unknown format \(no suffix\); the formats read are \.tif"):
         read(tmp_path / "a")
@@ -75,10 +79,22 @@ def test_truncated_tiff_is_one_line(tmp_path: Path, form: dict[str, Any], kept: 
     tifffile.imwrite(path, rough, photometric="minisblack", **form)
     path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
     line = r"a\.tif: unreadable or truncated \(.+\); copy [^\n]*$"
-    with caplog.at_level(logging.DEBUG), pytest.raises(ValueError, match=line):
+    with caplog.at_level(logging.DEBUG), pytest.raises(ContractileError, match=line) as caught:
         _ = [read(page) for page in find(path)]
+    assert caught.value.where == str(path)
+    assert caught.value.cure == "copy the file again or re-export it"
     assert not caplog.records
     assert not logging.getLogger("tifffile").filters
+
+
+def test_a_file_that_memory_cannot_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def allocate(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    tifffile.imwrite(tmp_path / "a.tif", numbered(4, 5))
+    monkeypatch.setattr(tifffile, "TiffFile", allocate)
+    with pytest.raises(OutOfMemory, match=r"a\.tif: memory ran out while it was read; close other programs"):
+        read(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "npy"])
@@ -116,7 +132,7 @@ def test_zarr_whose_axes_do_not_fit(tmp_path: Path) -> None:
     group = zarr.open_group(tmp_path / "a.zarr", mode="w")
     group.create_array("0", data=numbered(4, 5))
     group.attrs["ome"] = {"multiscales": [{"axes": [{"name": "x"}], "datasets": [{"path": "0"}]}]}
-    with pytest.raises(ValueError, match=r"unreadable or truncated \(1 axes named for 2\)"):
+    with pytest.raises(ValueError, match=r"a\.zarr: its metadata must name 2 axes,.* got X; correct"):
         read(tmp_path / "a.zarr")
 
 

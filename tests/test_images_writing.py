@@ -118,7 +118,7 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
         write_labels(path, np.array([[0, 2**32]]))
     with pytest.raises(ValueError, match=r"probabilities must be \(K, \*S\).*dims=2.*got shape \(4, 4\)"):
         write_probabilities(path, np.zeros((4, 4)))
-    with pytest.raises(ValueError, match=r"pixels must be \(C, Y, X\).*got shape \(4, 4\); add the channels"):
+    with pytest.raises(ValueError, match=r"pixels must be \(C, Y, X\).*got shape \(4, 4\); drop or add axes"):
         write_image(path, np.zeros((4, 4)))
     with pytest.raises(ValueError, match=r"rgb must be \(Y, X, 3\) or \(Y, X\) uint8, got float64"):
         write_picture(path, np.zeros((4, 4, 3)))
@@ -165,6 +165,7 @@ def test_which_files_this_package_wrote(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "theirs.tif", picture[..., 0])
     (tmp_path / "theirs.csv").write_text("a,b")
     (tmp_path / "empty.png").touch()
+    (tmp_path / "broken.tif").write_bytes((tmp_path / "ours.tif").read_bytes()[:100])
     assert sorted(path.name for path in tmp_path.iterdir() if is_ours(path)) == ["ours.png", "ours.tif"]
     assert not is_ours(tmp_path / "absent.png")
     with Pillow.open(tmp_path / "ours.png") as file:
@@ -207,7 +208,7 @@ def test_an_error_leaves_no_file_of_a_sink(tmp_path: Path) -> None:
 
 
 def test_a_sink_refuses_a_shape_at_once(tmp_path: Path) -> None:
-    with pytest.raises(ContractileError, match=r"labels must be \(Y, X\).*got shape \(4,\); slice it"):
+    with pytest.raises(ContractileError, match=r"labels must be \(Y, X\).*got shape \(4,\); drop or add axes"):
         TiffSink(tmp_path / "a.tif", (4,))
     with pytest.raises(ContractileError, match=r"probabilities must be .*dims=3.*got shape \(2, 4, 5\)"):
         TiffSink(tmp_path / "a.tif", (2, 4, 5), kind="probabilities", dims=3)

@@ -1,6 +1,6 @@
-"""Files <-> arrays: the only room that knows a path or the letters of an axis.
+"""Files <-> images: the only room that knows file formats and the letters of axes.
 
-find -> Source -> read, read_labels, read_probabilities, open_image -> (C, *S).
+find -> Source -> read, open_image, read_labels, read_probabilities -> arrays -> write_labels, TiffSink ... -> files.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from contractile.images.reading import open_image as open_image
 from contractile.images.reading import read as read
 from contractile.images.reading import read_labels as read_labels
 from contractile.images.reading import read_probabilities as read_probabilities
-from contractile.images.sinks import TiffSink as TiffSink
 from contractile.images.sources import Source as Source
 from contractile.images.sources import find as find
 from contractile.images.sources import list_files as list_files
 from contractile.images.sources import stem as stem
+from contractile.images.writing import TiffSink as TiffSink
 from contractile.images.writing import is_ours as is_ours
 from contractile.images.writing import replacing as replacing
 from contractile.images.writing import write_image as write_image

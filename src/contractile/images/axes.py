@@ -1,8 +1,8 @@
 """Axis letters of a file -> the canonical order (C, *S), one page at a time.
 
-The letters are those of tifffile, OME and ImageJ: Y X Z are space, C and S (samples of a colour
-pixel) are channels, every other letter (T, Q, I, P, R ...) counts pages. With two spatial
-dimensions Z counts pages as well, so that each plane of a stack is an image of its own.
+The letters are those of tifffile, OME and ImageJ. Y, X and Z are space. C and S (the samples of a colour pixel) are
+channels. Every other letter (T, Q, I, P, R ...) counts pages. With two spatial dimensions Z counts pages, too: each
+plane of a stack is one image.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ Index = tuple[int | slice, ...]
 
 @dataclass(frozen=True)
 class Layout:
-    """Which axes of an array count pages, which one holds the channels (None: there is one channel
-    without an axis), and which ones are space, in the order of `*S`."""
+    """The role of each axis of an array.
+
+    `page_axes` count pages, `space_axes` are *S in order. `channel_axis` is None for an array with a single channel
+    and no axis for it.
+    """
 
     lengths: tuple[int, ...]
     page_axes: tuple[int, ...]
@@ -39,63 +42,57 @@ class Layout:
 
     def index(self, page: int, channels: slice, space: tuple[slice, ...]) -> Index:
         """The index into the file's array that cuts this region out of this page."""
-        index: list[int | slice] = [0] * len(self.lengths)  # every other axis has length 1
-        if self.page_axes:
-            places = np.unravel_index(page, [self.lengths[axis] for axis in self.page_axes])
-            for axis, place in zip(self.page_axes, places, strict=True):
-                index[axis] = int(place)
+        places = np.unravel_index(page, [self.lengths[axis] for axis in self.page_axes])
+        index: dict[int, int | slice] = dict(zip(self.space_axes, space, strict=True))
+        index |= {axis: int(place) for axis, place in zip(self.page_axes, places, strict=True)}
         if self.channel_axis is not None:
             index[self.channel_axis] = channels
-        for axis, part in zip(self.space_axes, space, strict=True):
-            index[axis] = part
-        return tuple(index)
+        return tuple(index.get(axis, 0) for axis in range(len(self.lengths)))  # axes without a role have length 1
 
     def order(self) -> tuple[int, ...]:
-        """How to transpose what `index` cuts out, so that it becomes ([C], *S)."""
+        """How to transpose what `index` cuts out, so that it becomes (C, *S), or (*S) without an axis of channels."""
         wanted = (*(() if self.channel_axis is None else (self.channel_axis,)), *self.space_axes)
-        remaining = sorted(wanted)
-        return tuple(remaining.index(axis) for axis in wanted)
+        return tuple(sorted(wanted).index(axis) for axis in wanted)
 
 
 def arrange(axes: str, lengths: tuple[int, ...], *, dims: int, file: str) -> Layout:
-    """Give every axis of a file its role. `dims` is 2 or 3, the number of spatial dimensions wanted.
+    """Give every axis of an array in `file` its role. `dims` is the number of spatial dimensions wanted, 2 or 3.
 
-    Raises ValueError where the axes cannot be read as images of `dims` dimensions; `file` is named.
+    Raises ContractileError where the axes cannot be read as images of `dims` dimensions.
     """
     if dims not in (2, 3):
-        raise ValueError(f"dims must be 2 (images) or 3 (volumes), got {dims}")
-    described = f"{file}: axes {axes} with lengths {lengths}"
+        raise ContractileError(f"dims must be 2 (images) or 3 (volumes), got {dims}", "use 2 or 3")
+    found = f"axes {axes} with lengths {lengths}"
     if axes.count("Y") != 1 or axes.count("X") != 1:
-        raise ContractileError(f"{described} need one Y and one X to be an image", "re-export it as TIFF or OME-TIFF")
+        raise ContractileError(f"{found} need one Y and one X", "export the image again as OME-TIFF", where=file)
     if 0 in lengths:
-        raise ContractileError(f"{described} hold no pixels", "re-export the file or leave it out")
+        raise ContractileError(f"{found} hold no pixels", "export the file again or leave it out", where=file)
     channels = [i for i, letter in enumerate(axes) if letter in "CS" and lengths[i] > 1]
     if len(channels) > 1:
-        raise ContractileError(f"{described} mix channels with colour", "save it with one axis of channels")
+        raise ContractileError(f"{found} mix channels with colour", "save the channels along one axis", where=file)
     others = [i for i, letter in enumerate(axes) if letter not in "CSYX"]
-    depth = [] if dims == 2 else [_depth_axis(axes, lengths, others, described)]
-    return Layout(
-        lengths=lengths,
-        page_axes=tuple(i for i in others if i not in depth),
-        channel_axis=channels[0] if channels else None,
-        space_axes=(*depth, axes.index("Y"), axes.index("X")),
-    )
+    depth = [] if dims == 2 else [_depth_axis(axes, lengths, others, file)]
+    pages = tuple(i for i in others if i not in depth)
+    return Layout(lengths, pages, channels[0] if channels else None, (*depth, axes.index("Y"), axes.index("X")))
 
 
-def _depth_axis(axes: str, lengths: tuple[int, ...], others: list[int], described: str) -> int:
-    """Z, or in a file that has no Z the only axis of pages."""
+def _depth_axis(axes: str, lengths: tuple[int, ...], others: list[int], file: str) -> int:
+    """Z. Where there is no Z, the only axis that counts pages."""
     if "Z" in axes:
         return axes.index("Z")
     candidates = [i for i in others if lengths[i] > 1] or others[-1:]
     if len(candidates) != 1:
-        reason = "have no depth" if not candidates else "leave the depth open"
-        raise ContractileError(f"{described} {reason}, but dims=3 needs a volume", "use dims=2 or name an axis Z")
+        reason = "leave the depth open" if candidates else "have no depth"
+        problem = f"axes {axes} with lengths {lengths} {reason}, but dims=3 needs a volume"
+        raise ContractileError(problem, "use dims=2, or save the file with an axis named Z", where=file)
     return candidates[0]
 
 
 def guess_axes(lengths: tuple[int, ...], *, dims: int, file: str) -> str:
-    """Axes of a bare array (.npy, Zarr without metadata): an axis of at most 4 is channels, in
-    front of space or behind it; any further axis in front counts pages."""
+    """The axes of an array that does not name them (.npy, Zarr without metadata).
+
+    An axis of at most 4 just before or behind the axes of space is channels. Any other axis in front counts pages.
+    """
     space = "YX" if dims == 2 else "ZYX"
     extra = len(lengths) - dims
     if extra == 0:
@@ -108,7 +105,5 @@ def guess_axes(lengths: tuple[int, ...], *, dims: int, file: str) -> str:
             return f"{pages}C{space}"
         if extra == 1:
             return f"Q{space}"
-    wanted = f"(C, {', '.join(space)})"
-    raise ContractileError(
-        f"an array of shape {lengths} is no image with dims={dims}", f"save it as {wanted}", where=file
-    )
+    problem = f"an array of shape {lengths} is no image with dims={dims}"
+    raise ContractileError(problem, f"save it as (C, {', '.join(space)})", where=file)

@@ -1,7 +1,4 @@
-"""File formats -> rasters: arrays on disk with named axes, not yet read.
-
-Knows no canonical order and no labels; that is for `axes` and `reading`.
-"""
+"""File formats -> rasters: arrays on disk with named axes, in the order of the file. Only slicing reads pixels."""
 
 from __future__ import annotations
 
@@ -11,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ import tifffile
 import zarr
 from PIL import Image as Pillow
 
-from contractile.errors import ContractileError, NotFound
+from contractile.errors import ContractileError, NotFound, OutOfMemory
 from contractile.images.axes import guess_axes
 from contractile.images.scale import ome_tiff_scale, ome_zarr_scale, tiff_scale
 
@@ -32,10 +30,10 @@ MICROSCOPE = (".czi", ".nd2", ".lif", ".oib", ".oif", ".lsm", ".vsi", ".ims", ".
 
 @dataclass(frozen=True)
 class Raster:
-    """One array of a file. `load` gives something that can be sliced and is read where it is sliced.
+    """One array of a file. `load()` gives something that reads from disk only the region it is sliced with.
 
-    The last `alpha` elements of axis S are transparency, not signal. `scale` is micrometres per
-    pixel by axis letter, for the axes of which the file tells it.
+    The last `alpha` elements of axis S are transparency, not signal. `scale` holds micrometres per pixel by axis
+    letter, for the axes whose scale the file gives.
     """
 
     axes: str
@@ -48,10 +46,9 @@ class Raster:
 
 @contextmanager
 def open_rasters(path: Path, *, dims: int, indices: bool = False) -> Iterator[list[Raster]]:
-    """The rasters of a file, usable until the context closes.
+    """The rasters of a file. They can be used until the `with` block ends.
 
-    With `indices` a picture with a palette gives the index of each colour (what labels need)
-    instead of the colour.
+    With `indices` a picture with a palette gives the number of each colour (labels need it), not the colour.
     """
     if not path.exists():
         raise NotFound("no such file", "check the spelling and the working folder", where=path)
@@ -68,15 +65,17 @@ def open_rasters(path: Path, *, dims: int, indices: bool = False) -> Iterator[li
         elif suffix == ".npy":
             rasters = [_open_npy(path, dims)]
         else:
-            raise ValueError(f"{path}: {describe_unsupported(suffix)}")
+            raise unsupported(suffix, where=path)
         yield rasters
 
 
-def describe_unsupported(suffix: str) -> str:
-    """What to do with a file of this suffix."""
+def unsupported(suffix: str, *, where: object) -> ContractileError:
+    """The error for a file with a suffix that is not read."""
     if suffix.lower() in MICROSCOPE:
-        return f"{suffix} is a microscope maker's format; export it as OME-TIFF (Fiji: Bio-Formats Exporter)"
-    return f"unknown format {suffix or '(no suffix)'}; the formats read are {' '.join(SUPPORTED)}"
+        cure = "export it as OME-TIFF (Fiji: Bio-Formats Exporter)"
+        return ContractileError(f"{suffix} is a microscope maker's format", cure, where=where)
+    problem = f"unknown format {suffix or '(no suffix)'}"
+    return ContractileError(problem, f"the formats read are {' '.join(SUPPORTED)}: convert it", where=where)
 
 
 def is_zarr(path: Path) -> bool:
@@ -85,35 +84,35 @@ def is_zarr(path: Path) -> bool:
 
 @contextmanager
 def one_clear_line(path: Path) -> Iterator[None]:
-    """Turn whatever a decoder raises, or tifffile merely logs, into one ValueError naming the file."""
+    """Turn anything that a decoder raises, and damage that tifffile only logs, into one ContractileError."""
     logger = logging.getLogger("tifffile")
     complaints: list[str] = []
     thread = threading.get_ident()
 
     def catch(record: logging.LogRecord) -> bool:
-        if record.thread != thread:
-            return True
-        if record.levelno >= logging.ERROR:
+        mine = record.thread == thread
+        if mine and record.levelno >= logging.ERROR:
             complaints.append(record.getMessage())
-        return False
+        return not mine
 
     logger.addFilter(catch)
     try:
         yield
-    except MemoryError:
-        raise
+    except MemoryError as error:
+        raise OutOfMemory("memory ran out while it was read", "close other programs or crop it", where=path) from error
     except Exception as error:
-        raise ValueError(_unreadable(path, f"{error}")) from error
+        raise _unreadable(path, str(error)) from error
     finally:
         logger.removeFilter(catch)
     serious = [text for text in complaints if re.search("page|corrupt|reshape|circular", text)]
     if serious:
-        raise ValueError(_unreadable(path, serious[0]))
+        raise _unreadable(path, serious[0])
 
 
-def _unreadable(path: Path, reason: str) -> str:
+def _unreadable(path: Path, reason: str) -> ContractileError:
     line = re.sub(r"<[^<>]*>:?\s*", "", " ".join(reason.split())) or "empty file"
-    return f"{path}: unreadable or truncated ({line:.120}); copy the file again or re-export it"
+    problem = f"unreadable or truncated ({line:.120})"
+    return ContractileError(problem, "copy the file again or re-export it", where=path)
 
 
 def _open_tiff(path: Path, stack: ExitStack) -> list[Raster]:
@@ -125,7 +124,7 @@ def _open_tiff(path: Path, stack: ExitStack) -> list[Raster]:
 
 
 def _main_series(tiff: tifffile.TiffFile) -> list[tifffile.TiffPageSeries]:
-    """All images of the file, without the thumbnails and overviews of slide scanners."""
+    """All images of the file, without the thumbnails and overviews that slide scanners add."""
     series = list(tiff.series)
     if series and series[0].kind not in ("generic", "uniform", "shaped", "ome", "imagej"):
         return series[:1]
@@ -140,51 +139,49 @@ def _tiff_raster(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, stack
     scale = ome_tiff_scale(tiff.ome_metadata) if tiff.is_ome else tiff_scale(tiff)
     dtype = np.dtype(tiff.byteorder + series.dtype.char)
 
-    def load() -> Any:
-        if series.dataoffset is not None:
-            return np.memmap(tiff.filehandle.path, dtype, "r", series.dataoffset, series.shape)
+    @cache
+    def chunked() -> Any:
         if 1 in series.shape[-2:]:  # tifffile chunks an image one pixel wide in a way it cannot read
             return series.asarray(level=0)
-        store = stack.enter_context(series.aszarr(level=0))
-        return zarr.open_array(store, mode="r")
+        return zarr.open_array(stack.enter_context(series.aszarr(level=0)), mode="r")
+
+    def load() -> Any:
+        if series.dataoffset is None:
+            return chunked()
+        return np.memmap(tiff.filehandle.path, dtype, "r", series.dataoffset, series.shape)
 
     return Raster(series.axes, tuple(series.shape), series.dtype, load, alpha, scale)
 
 
 def _check_length(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
-    """The directory of a TIFF can outlive its pixels: a copy that broke off, a full disk."""
+    """Raise EOFError where the file ends before its pixels do: after a copy that broke off, or on a full disk."""
     size = tiff.filehandle.size
-    end = 0
     if series.dataoffset is not None:
-        end = series.dataoffset + series.nbytes
+        ends = [series.dataoffset + series.nbytes]
     else:
-        for page in (series.pages[0], series.pages[-1]):
-            if page is not None and page.parent is tiff:
-                end = max([end, *(sum(s) for s in zip(page.dataoffsets, page.databytecounts, strict=False))])
-    if end > size:
-        raise EOFError(f"{size} bytes of at least {end}")
+        pages = [page for page in (series.pages[0], series.pages[-1]) if page is not None and page.parent is tiff]
+        ends = [sum(part) for page in pages for part in zip(page.dataoffsets, page.databytecounts, strict=False)]
+    if max(ends, default=0) > size:
+        raise EOFError(f"{size} bytes of at least {max(ends)}")
 
 
 def _open_picture(path: Path, indices: bool) -> Raster:
     with one_clear_line(path):
         pixels = _decode_picture(path, indices)
-    if pixels.ndim == 2:
-        return Raster("YX", pixels.shape, pixels.dtype, lambda: pixels)
-    alpha = 1 if pixels.shape[-1] in (2, 4) else 0
-    return Raster("YXS", pixels.shape, pixels.dtype, lambda: pixels, alpha)
+    alpha = 1 if pixels.ndim == 3 and pixels.shape[-1] in (2, 4) else 0
+    return Raster("YXS"[: pixels.ndim], pixels.shape, pixels.dtype, lambda: pixels, alpha)
 
 
 def _decode_picture(path: Path, indices: bool) -> np.ndarray[Any, Any]:
     suffix = path.suffix.lower()
     data = path.read_bytes()
     if suffix in (".jpg", ".jpeg"):
-        if b"\xff\xd9" not in data[-4096:]:  # the decoder would fill what is missing with grey
+        if b"\xff\xd9" not in data[-4096:]:  # the decoder would fill the missing part with grey
             raise EOFError("no end marker")
         return np.asarray(imagecodecs.jpeg8_decode(data))
-    if suffix == ".png":  # Pillow would reduce 16-bit colour to 8 bits
-        has_palette = data[25:26] == b"\x03"
-        if not (has_palette and indices):
-            return np.asarray(imagecodecs.png_decode(data))
+    has_palette = data[25:26] == b"\x03"
+    if suffix == ".png" and not (has_palette and indices):  # Pillow would reduce 16-bit colour to 8 bits
+        return np.asarray(imagecodecs.png_decode(data))
     with Pillow.open(path) as picture:
         if picture.mode == "P" and not indices:
             return np.asarray(picture.convert("RGB"))
@@ -192,31 +189,32 @@ def _decode_picture(path: Path, indices: bool) -> np.ndarray[Any, Any]:
 
 
 def _open_npy(path: Path, dims: int) -> Raster:
+    load = partial(np.load, path, mmap_mode="r", allow_pickle=False)
     with one_clear_line(path):
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    return Raster(guess_axes(array.shape, dims=dims, file=str(path)), array.shape, array.dtype, lambda: array)
+        array = load()
+    return Raster(guess_axes(array.shape, dims=dims, file=str(path)), array.shape, array.dtype, load)
 
 
 def _open_zarr(path: Path, dims: int) -> list[Raster]:
-    """OME-Zarr 0.4 (Zarr 2) and 0.5 (Zarr 3): the full resolution of the image; or a bare array."""
+    """The full resolution of an OME-Zarr image, version 0.4 (Zarr 2) or 0.5 (Zarr 3), or a Zarr array without names."""
     with one_clear_line(path):
         node = zarr.open(path, mode="r")
     if isinstance(node, zarr.Array):
         axes = guess_axes(node.shape, dims=dims, file=str(path))
         return [Raster(axes, node.shape, node.dtype, lambda: node)]
-    attributes = dict(node.attrs)
-    ome = attributes.get("ome", attributes)
+    ome = node.attrs.get("ome", dict(node.attrs))
     if not isinstance(ome, dict) or not ome.get("multiscales"):
         inside = ", ".join(sorted(node.keys())[:3]) or "nothing"
-        raise ContractileError(
-            f"holds no OME-Zarr image but {inside}", "give the folder of one image in it", where=path
-        )
+        problem = f"holds no OME-Zarr image but {inside}"
+        raise ContractileError(problem, "give the folder of one image in it", where=path)
     multiscale = ome["multiscales"][0]
     with one_clear_line(path):
         array = node[multiscale["datasets"][0]["path"]]
         names = multiscale.get("axes") or list("tczyx"[-array.ndim :])
         axes = "".join((axis if isinstance(axis, str) else axis["name"])[0].upper() for axis in names)
-        if len(axes) != array.ndim:
-            raise ValueError(f"{len(axes)} axes named for {array.ndim}")
+    if len(axes) != array.ndim:
+        problem = f"its metadata must name {array.ndim} axes, one per axis of the array, got {axes}"
+        raise ContractileError(problem, "correct the metadata or export the image again", where=path)
+    with one_clear_line(path):
         scale = ome_zarr_scale(multiscale, axes)
     return [Raster(axes, array.shape, array.dtype, lambda: array, 0, scale)]

@@ -1,4 +1,4 @@
-"""Which file belongs to which: names matched whole, without words such as mask, or by their numbers."""
+"""Which label file belongs to which image: by the whole name, the name without words such as mask, or its numbers."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ ROLE = re.compile(
 
 
 def match_names(names: Sequence[str], others: Sequence[str]) -> dict[str, str]:
-    """Name -> its partner among `others`, in the order of `names`.
+    """Name -> its partner among `others`, in the order of `names`. Names without a partner are left out.
 
-    One name and one other always match. Otherwise the first of three readings that pairs all of `others`
-    is taken, or the one that pairs most: the whole name, the name without the words for images and labels
-    ("a_img", "a_mask"), its numbers ("t007", "man_seg007"). Names that a reading does not tell apart stay alone.
+    One name and one other always match. Otherwise names are compared in three ways: whole; without the words for
+    images and labels ("a_img", "a_mask"); by their numbers ("t007", "man_seg007"). The first way that finds a partner
+    for all of `others` is taken, else the way that finds most. Names that look the same in one way get no partner
+    that way.
     """
     if len(names) == len(others) == 1:
         return {names[0]: others[0]}

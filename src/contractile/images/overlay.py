@@ -1,5 +1,7 @@
-"""An image with contours drawn over it, for the eye. Colours after Okabe and Ito (2008), which
-colour-blind people can tell apart: https://jfly.uni-koeln.de/color/"""
+"""A picture of an image with contours drawn over it.
+
+The colours follow Okabe and Ito (2008): colour-blind people can tell them apart. https://jfly.uni-koeln.de/color/
+"""
 
 from __future__ import annotations
 
@@ -14,15 +16,7 @@ from contractile.errors import ContractileError
 PREDICTED = (255, 140, 0)
 TRUE = (0, 190, 255)
 OBJECTS = np.array(
-    [
-        (255, 170, 0),
-        (80, 190, 255),
-        (0, 210, 150),
-        (255, 235, 60),
-        (60, 120, 255),
-        (255, 90, 30),
-        (255, 120, 210),
-    ],
+    [(255, 170, 0), (80, 190, 255), (0, 210, 150), (255, 235, 60), (60, 120, 255), (255, 90, 30), (255, 120, 210)],
     np.uint8,
 )
 FILL = 0.22  # opacity of an object's colour inside its contour
@@ -30,23 +24,20 @@ WIDE_FROM = 400  # pixels on the shorter side from which contours are two pixels
 
 
 def overlay(pixels: NDArray[Any], predicted: NDArray[Any], *, truth: NDArray[Any] | None = None) -> NDArray[np.uint8]:
-    """Pixels (C, *S) as a grey or colour picture (Y, X, 3) with the contours of labels (*S).
+    """Pixels (C, *S) as a grey or colour picture (Y, X, 3) uint8 with the contours of labels (*S).
 
-    Without truth every object gets its own colour. With truth, the predicted contour is orange and
-    the true one blue, with the predicted one on top: a blue line that stands alone was missed, an
-    orange one was invented. Labels <= 0 are not drawn. Of a volume the middle slice is shown.
-    Raises ValueError where the shapes differ.
+    Without truth, the colour of an object follows from its number. With truth, true contours are blue and predicted
+    ones orange, drawn on top: a blue contour alone is an object that was missed, an orange one alone is an object
+    that is not there. Labels <= 0 are not drawn. For a volume the middle slice is shown.
+    Raises ContractileError where the shapes differ.
     """
     for name, labels in (("predicted", predicted), ("truth", truth)):
         if labels is not None and labels.shape != pixels.shape[1:]:
-            raise ContractileError(
-                f"{name} must have the shape of the image {pixels.shape[1:]}, got {labels.shape}",
-                "give labels of the same image",
-            )
+            problem = f"{name} must have the shape of the image {pixels.shape[1:]}, got {labels.shape}"
+            raise ContractileError(problem, "give labels of the same image")
     if pixels.ndim == 4:
         middle = pixels.shape[1] // 2
-        cut = None if truth is None else truth[middle]
-        return overlay(pixels[:, middle], predicted[middle], truth=cut)
+        return overlay(pixels[:, middle], predicted[middle], truth=None if truth is None else truth[middle])
     picture = as_picture(pixels)
     width = 2 if min(picture.shape[:2]) >= WIDE_FROM else 1
     if truth is None:
@@ -58,8 +49,10 @@ def overlay(pixels: NDArray[Any], predicted: NDArray[Any], *, truth: NDArray[Any
 
 
 def as_picture(pixels: NDArray[Any]) -> NDArray[np.uint8]:
-    """Pixels (C, Y, X) -> (Y, X, 3), percentiles 0.5 and 99.5 of each channel at black and white.
-    Three channels are taken as red, green, blue; of any other number the first is shown in grey."""
+    """Pixels (C, Y, X) -> (Y, X, 3) uint8. Percentiles 0.5 and 99.5 of each channel become black and white.
+
+    Three channels are red, green and blue. With any other number the first channel is shown in grey.
+    """
     shown = pixels if pixels.shape[0] == 3 else pixels[:1]
     low, high = np.percentile(shown, (0.5, 99.5), axis=(1, 2), keepdims=True)
     spread = np.where(high > low, high - low, 1)
@@ -77,7 +70,7 @@ def _colour_objects(picture: NDArray[np.uint8], labels: NDArray[Any], width: int
 
 def _contours(labels: NDArray[Any], width: int) -> NDArray[np.bool_]:
     """The outermost `width` pixels of every object."""
-    from skimage.segmentation import find_boundaries  # slow to load, and not every prediction is drawn
+    from skimage.segmentation import find_boundaries  # here because it is slow to load and not always needed
 
     objects = np.maximum(labels, 0)
     lines: NDArray[np.bool_] = find_boundaries(objects, mode="inner")

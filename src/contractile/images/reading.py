@@ -1,4 +1,4 @@
-"""A Source -> its pixels, labels or probabilities, in the canonical order."""
+"""A source -> its pixels, labels or probabilities, in the canonical order of axes."""
 
 from __future__ import annotations
 
@@ -12,43 +12,41 @@ from numpy.typing import NDArray
 from contractile.errors import ContractileError
 from contractile.images.axes import Layout, arrange
 from contractile.images.formats import Raster, one_clear_line, open_rasters
-from contractile.images.image import Image, Region, as_slices
+from contractile.images.image import Image, Region, Size, as_slices
 from contractile.images.sources import Source, stem
 
-INTEGRAL_UP_TO = 2**31 - 1  # labels are int32
+LARGEST = 2**31 - 1  # labels are int32
+ROUNDING = 1e-4  # by which probabilities may miss [0, 1]
 
 
 class _Stored:
-    """The pixels (C, *S) of one image on disk: slicing reads them."""
+    """The pixels (C, *S) of one image on disk. Slicing reads them."""
 
     def __init__(self, raster: Raster, layout: Layout, page: int, path: Path) -> None:
-        self._layout, self._page, self._path = layout, page, path
+        self._layout, self._page, self._path, self._load = layout, page, path, raster.load
         with one_clear_line(path):
-            self._array = raster.load()
+            self._load()
         self.dtype = _plain_dtype(raster.dtype, path)
         channels, *space = layout.shape
-        if raster.alpha and channels > raster.alpha:
-            channels -= raster.alpha
-        self.shape = (channels, *space)
+        self.shape = (channels - raster.alpha if channels > raster.alpha else channels, *space)
 
     def __getitem__(self, region: Region) -> NDArray[Any]:
         parts, taken = as_slices(region, self.shape)
-        # absolute bounds: transparent channels behind the last one must stay out of reach
-        bounded = [slice(*part.indices(length)) for part, length in zip(parts, self.shape, strict=True)]
-        index = self._layout.index(self._page, bounded[0], tuple(bounded[1:]))
+        index = self._layout.index(self._page, parts[0], tuple(parts[1:]))
         with one_clear_line(self._path):
-            block = np.array(self._array[index]).transpose(self._layout.order())
+            # a file is mapped anew for each region: what was read of a mapping counts as used memory while it lasts
+            part = self._load()[index].transpose(self._layout.order())
+            block = np.array(part, self.dtype, order="C", copy=True if isinstance(part, np.memmap) else None)
         if self._layout.channel_axis is None:
-            block = block[None][bounded[0]]  # (*S) -> (C, *S)
-        return np.ascontiguousarray(block, dtype=self.dtype)[taken]
+            block = block[None][parts[0]]  # (*S) -> (C, *S)
+        return block[taken]
 
 
 def open_image(source: Source | str | Path, *, dims: int = 2) -> Image:
-    """The image of a source with its pixels left on disk: for images larger than memory. Use it in a `with` statement.
+    """The image of a source, with its pixels left on disk: for images larger than memory. Use it in a `with` statement.
 
-    Uncompressed TIFF and .npy are mapped into memory; tiled and compressed TIFF and OME-Zarr are read
-    chunk by chunk (one compressed strip, tile or plane is the least that can be read); pictures (PNG,
-    JPEG) are decoded whole. Raises what `read` raises, but does not look for NaN.
+    Uncompressed TIFF and .npy are mapped into memory. Compressed TIFF and OME-Zarr are read chunk by chunk: a strip,
+    a tile or a plane. Pictures (PNG, JPEG) are decoded whole. Raises what `read` raises, but does not look for NaN.
     """
     return _open(_as_source(source), dims)
 
@@ -58,14 +56,14 @@ def _open(source: Source, dims: int, *, indices: bool = False) -> Image:
         rasters = files.enter_context(open_rasters(source.path, dims=dims, indices=indices))
         raster, layout, page = _choose(rasters, source, dims)
         pixels = _Stored(raster, layout, page, source.path)
-        return Image(source.name, pixels, _pixel_size(raster, dims), files=files.pop_all())
+        return Image(source.name, pixels, _pixel_size(raster, dims), file=files.pop_all())
 
 
 def read(source: Source | str | Path, *, dims: int = 2) -> Image:
-    """The whole image, colour as 3 channels (transparency is dropped).
+    """The whole image, in memory. Colour becomes 3 channels; transparency is dropped.
 
-    Raises FileNotFoundError; ValueError where the file is unreadable or truncated, holds several
-    pages and none was chosen, has axes that make no image of `dims` dimensions, or NaN pixels.
+    Raises NotFound, and ContractileError where the file is unreadable or truncated, holds several pages and none was
+    chosen, has axes that make no image of `dims` dimensions, or holds pixels that are NaN or infinite.
     """
     source = _as_source(source)
     with _open(source, dims) as image:
@@ -75,57 +73,48 @@ def read(source: Source | str | Path, *, dims: int = 2) -> Image:
 
 
 def read_labels(source: Source | str | Path, *, dims: int = 2) -> NDArray[np.int32]:
-    """Labels (*S): 0 background, negative where the pixel is to be ignored.
+    """Labels (*S): 0 is background, negative values are pixels to ignore.
 
-    Floating-point files are taken where every value is a whole number. Raises ValueError for colour,
-    fractions, numbers beyond int32, and as `read`.
+    A file of floats is read where every value is a whole number. Raises ContractileError for colour, fractions and
+    numbers beyond int32, and what `read` raises.
     """
     source = _as_source(source)
     where = describe(source)
     with _open(source, dims, indices=True) as image:
         if image.shape[0] != 1:
-            raise ContractileError(
-                f"labels must have one channel, got {image.shape[0]} (a colour picture?)",
-                "save the object numbers as a 16-bit grey TIFF or PNG",
-                where=where,
-            )
+            problem = f"labels must have one channel, got {image.shape[0]} (a colour picture?)"
+            raise ContractileError(problem, "save the object numbers as a 16-bit grey TIFF or PNG", where=where)
         values = image[0]
     _refuse_not_finite(values, source)
     if values.dtype.kind == "f" and not np.array_equal(values, np.rint(values)):
         share = float(np.mean(values != np.rint(values)))
-        raise ContractileError(
-            f"labels must be whole numbers, {share:.1%} of the pixels are fractions", "save integers", where=where
-        )
-    if values.size and (values.max() > INTEGRAL_UP_TO or values.min() < -INTEGRAL_UP_TO):
+        problem = f"labels must be whole numbers, {share:.1%} of the pixels are fractions"
+        raise ContractileError(problem, "save integers", where=where)
+    if values.size and (values.max() > LARGEST or values.min() < -LARGEST):
         extreme = max(abs(int(values.max())), abs(int(values.min())))
         raise ContractileError(f"labels must fit into 32 bits, got {extreme}", "renumber the objects", where=where)
     return values.astype(np.int32)
 
 
 def read_probabilities(source: Source | str | Path, *, dims: int = 2) -> NDArray[np.float32]:
-    """Probabilities (K, *S) in [0, 1], as `write_probabilities` wrote them; 8- and 16-bit maps are
-    divided by 255 and 65535. Raises ValueError for values outside [0, 1], and as `read`."""
-    image = read(source, dims=dims)
-    where = describe(_as_source(source))
-    values = image.pixels
+    """Probabilities (K, *S) in [0, 1], as `write_probabilities` wrote them.
+
+    8- and 16-bit maps are divided by 255 and 65535. Raises ContractileError for values outside [0, 1], and what `read`
+    raises.
+    """
+    values = read(source, dims=dims).pixels
     if values.dtype in (np.uint8, np.uint16):
         return (values / np.float32(np.iinfo(values.dtype).max)).astype(np.float32)
-    tolerance = 1e-4
-    if values.dtype.kind != "f" or values.min() < -tolerance or values.max() > 1 + tolerance:
-        raise ContractileError(
-            (
-                f"probabilities must be floats in [0, 1] or unsigned 8- or 16-bit maps, got {values.dtype} "
-                f"from {values.min()} to {values.max()}"
-            ),
-            "save them after softmax or sigmoid",
-            where=where,
-        )
+    if values.dtype.kind != "f" or values.min() < -ROUNDING or values.max() > 1 + ROUNDING:
+        rule = "probabilities must be floats in [0, 1] or unsigned 8- or 16-bit maps"
+        problem = f"{rule}, got {values.dtype} from {values.min()} to {values.max()}"
+        raise ContractileError(problem, "save them after softmax or sigmoid", where=describe(_as_source(source)))
     inside: NDArray[np.float32] = np.clip(values, 0, 1).astype(np.float32)
     return inside
 
 
 def describe(source: Source) -> str:
-    """The source for a message: its path, and its page where it has one."""
+    """The source in a message: its path, and its page where it has one."""
     return f"{source.path}" if source.page is None else f"{source.path} (page {source.page})"
 
 
@@ -137,13 +126,12 @@ def _as_source(source: Source | str | Path) -> Source:
 
 
 def _choose(rasters: list[Raster], source: Source, dims: int) -> tuple[Raster, Layout, int]:
-    """The raster, its layout, and the page within it, that a source means."""
+    """The raster of a source, its layout, and the page within it."""
     layouts = [arrange(one.axes, one.lengths, dims=dims, file=str(source.path)) for one in rasters]
     total = sum(layout.pages for layout in layouts)
     if source.page is None and total > 1:
-        raise ContractileError(
-            f"holds {total} pages, but one image was asked for", "list them with find()", where=source.path
-        )
+        problem = f"holds {total} pages, but one image was asked for"
+        raise ContractileError(problem, "list them with find()", where=source.path)
     page = source.page or 0
     for raster, layout in zip(rasters, layouts, strict=True):
         if page < layout.pages:
@@ -153,27 +141,22 @@ def _choose(rasters: list[Raster], source: Source, dims: int) -> tuple[Raster, L
 
 
 def _plain_dtype(dtype: np.dtype[Any], path: Path) -> np.dtype[Any]:
-    """The machine's own byte order; yes/no pixels count as 0 and 1."""
+    """The type in the machine's byte order. Booleans become 0 and 1."""
     if dtype.kind == "b":
         return np.dtype(np.uint8)
     if dtype.kind not in "uif":
-        raise ContractileError(f"pixels must be integers or floats, got {dtype}", "convert them first", where=path)
+        raise ContractileError(f"pixels must be integers or floats, got {dtype}", "convert them", where=path)
     return np.dtype(dtype).newbyteorder("=")
 
 
-def _pixel_size(raster: Raster, dims: int) -> tuple[float, ...] | None:
-    sizes = tuple(raster.scale.get(axis) for axis in "ZYX"[-dims:])
-    known = tuple(size for size in sizes if size is not None)
-    return known if len(known) == len(sizes) else None
+def _pixel_size(raster: Raster, dims: int) -> Size:
+    axes = "ZYX"[-dims:]
+    return tuple(raster.scale[axis] for axis in axes) if set(axes) <= raster.scale.keys() else None
 
 
 def _refuse_not_finite(pixels: NDArray[Any], source: Source) -> None:
-    if pixels.dtype.kind != "f":
-        return
-    bad = int(pixels.size - np.isfinite(pixels).sum())
+    bad = int(pixels.size - np.isfinite(pixels).sum()) if pixels.dtype.kind == "f" else 0
     if bad:
-        raise ContractileError(
-            f"{bad} of {pixels.size} pixels are NaN or infinite",
-            "replace them (by 0 or the median of their neighbours) and save again",
-            where=describe(source),
-        )
+        problem = f"{bad} of {pixels.size} pixels are NaN or infinite"
+        cure = "replace them (by 0 or the median of their neighbours) and save again"
+        raise ContractileError(problem, cure, where=describe(source))

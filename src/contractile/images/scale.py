@@ -1,4 +1,4 @@
-"""The physical size of a pixel, from the many ways in which files tell it, in micrometres."""
+"""The physical size of a pixel in micrometres, in the many ways in which files give it."""
 
 from __future__ import annotations
 
@@ -8,35 +8,22 @@ from xml.etree import ElementTree
 
 import tifffile
 
-MICROMETRES = {
-    "m": 1e6,
-    "meter": 1e6,
-    "metre": 1e6,
-    "dm": 1e5,
-    "cm": 1e4,
-    "centimeter": 1e4,
-    "mm": 1e3,
-    "millimeter": 1e3,
-    "um": 1.0,
-    "\u00b5m": 1.0,  # micro sign
-    "\u03bcm": 1.0,  # Greek letter mu
-    "micron": 1.0,
-    "microns": 1.0,
-    "micrometer": 1.0,
-    "micrometre": 1.0,
-    "nm": 1e-3,
-    "nanometer": 1e-3,
-    "nanometre": 1e-3,
-    "å": 1e-4,
-    "angstrom": 1e-4,
-    "pm": 1e-6,
-    "inch": 25400.0,
-    "in": 25400.0,
+SPELLINGS = {  # of a unit, by its size in micrometres; the two kinds of \u00b5m are the micro sign and the Greek letter
+    1e6: "m meter metre",
+    1e5: "dm",
+    1e4: "cm centimeter",
+    1e3: "mm millimeter",
+    1.0: "um \u00b5m \u03bcm micron microns micrometer micrometre",
+    1e-3: "nm nanometer nanometre",
+    1e-4: "å angstrom",
+    1e-6: "pm",
+    25400.0: "inch in",
 }
+MICROMETRES = {name: size for size, names in SPELLINGS.items() for name in names.split()}
 
 
 def in_micrometres(value: Any, unit: Any) -> float | None:
-    """`value` in micrometres; None where value or unit says nothing."""
+    """`value` in micrometres; None where it is no size or the unit is unknown."""
     factor = MICROMETRES.get(str(unit).replace("\\u00B5", "u").strip().lower())
     try:
         size = float(value) * (factor or 0.0)
@@ -50,9 +37,9 @@ def _known(**sizes: float | None) -> dict[str, float]:
 
 
 def tiff_scale(tiff: tifffile.TiffFile) -> dict[str, float]:
-    """ImageJ's unit, or a resolution in pixels per centimetre.
+    """From ImageJ's unit, or from a resolution in pixels per centimetre.
 
-    A resolution per inch is left alone: it is nearly always a printer's 72 or 300 dpi.
+    A resolution per inch is not used: it is nearly always the 72 or 300 dpi of a printer.
     """
     tags = tiff.pages.first.tags
     resolutions = [tags.valueof(f"{axis}Resolution") for axis in "XY"]
@@ -70,7 +57,7 @@ def tiff_scale(tiff: tifffile.TiffFile) -> dict[str, float]:
 
 
 def ome_tiff_scale(xml: str | None) -> dict[str, float]:
-    """PhysicalSizeX, Y and Z of the first image; the unit is micrometres where none is given."""
+    """From PhysicalSizeX, Y and Z of the first image, in micrometres where no unit is given."""
     try:
         root = ElementTree.fromstring(xml or "")
     except ElementTree.ParseError:
@@ -86,7 +73,7 @@ def ome_tiff_scale(xml: str | None) -> dict[str, float]:
 
 
 def ome_zarr_scale(multiscale: dict[str, Any], axes: str) -> dict[str, float]:
-    """The scale of the full resolution, times the one given for all resolutions."""
+    """From the scale of the full resolution times the scale of all resolutions."""
     sizes = [1.0] * len(axes)
     steps = [
         *multiscale["datasets"][0].get("coordinateTransformations", []),

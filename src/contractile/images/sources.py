@@ -1,4 +1,4 @@
-"""Where images lie: a folder, a glob, a file, a stack of pages -> one Source per image."""
+"""Places where images are (a folder, a glob, a file, a stack of pages) -> one Source per image."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from pathlib import Path
 
 from contractile.errors import ContractileError, NotFound
 from contractile.images.axes import arrange
-from contractile.images.formats import PICTURES, SUPPORTED, describe_unsupported, is_zarr, open_rasters
+from contractile.images.formats import PICTURES, SUPPORTED, is_zarr, open_rasters, unsupported
 
 
 @dataclass(frozen=True)
 class Source:
-    """One image on disk. `page` counts the images of a file from 0 and is None where it holds only
-    one; `name` is the file's stem, with the page behind it: `stack_0007`."""
+    """One image on disk.
+
+    `page` counts the images in a file from 0; it is None for a file with a single image. `name` is the stem of the
+    file, followed by the page where there is one: `stack_0007`.
+    """
 
     name: str
     path: Path
@@ -27,20 +30,20 @@ class Source:
 def find(where: str | Path | Sequence[str | Path], *, dims: int = 2) -> list[Source]:
     """The images at a folder, glob, file, or list of those, in natural order (t2 before t10).
 
-    With `dims` 2 each plane of a stack is an image; with 3 each volume is. TIFFs are opened to count
-    their pages; that their pixels are complete is only looked at where it is cheap: `read` proves it.
+    With `dims` 2 each plane of a stack is an image; with 3 each volume is one. TIFFs are opened to count their pages.
+    A truncated one is found here only where that costs nothing; `read` finds all.
 
-    Raises FileNotFoundError where nothing is there, ValueError for an empty folder, a format that
-    cannot be read, a truncated file, or axes that do not make an image of `dims` dimensions.
+    Raises NotFound where nothing is there, and ContractileError for an empty folder, a format that is not read, a
+    truncated file, or axes that make no image of `dims` dimensions.
     """
     return [source for path in list_files(where) for source in _sources_in(path, dims)]
 
 
 def list_files(where: str | Path | Sequence[str | Path]) -> list[Path]:
-    """The files that `find` would look into, not yet opened. Errors as `find`, for the places alone."""
+    """The files that `find` looks into, not opened. Raises as `find` does for places, not for what files hold."""
     places = [where] if isinstance(where, str | Path) else list(where)
     if not places:
-        raise ContractileError("where must name at least one folder or file, got an empty list", "name one")
+        raise ContractileError("where must name at least one folder or file, got an empty list", "give one")
     return [path for place in places for path in _files_at(place)]
 
 
@@ -50,7 +53,7 @@ def stem(path: Path) -> str:
 
 
 def natural(path: Path) -> list[tuple[int, int, str]]:
-    """A sorting key that takes digits as numbers."""
+    """A key that sorts digits as numbers."""
     parts = re.split(r"(\d+)", str(path))
     return [(1, int(part), "") if part.isdecimal() else (0, 0, part.lower()) for part in parts]
 
@@ -68,7 +71,7 @@ def _files_at(place: str | Path) -> list[Path]:
         raise NotFound("no file matches", "check the pattern and the working folder", where=place)
     readable = [match for match in matches if _is_readable(match)]
     if not readable:
-        raise ValueError(f"{place}: {describe_unsupported(matches[0].suffix)}")
+        raise unsupported(matches[0].suffix, where=place)
     return sorted(readable, key=natural)
 
 
@@ -84,8 +87,8 @@ def _files_in(folder: Path) -> list[Path]:
         shown = ", ".join(folders[:3])
         raise ContractileError(f"no image in it, only folders ({shown})", "give one of those", where=folder)
     [(suffix, count)] = Counter(entry.suffix for entry in entries).most_common(1)
-    found = f"{count} files {suffix or 'without suffix'}"
-    raise ContractileError(f"no image in it but {found}", f"{describe_unsupported(suffix)}", where=folder)
+    error = unsupported(suffix, where=folder)
+    raise ContractileError(f"no image in it, only {count} file(s) {suffix}: {error.problem}", error.cure, where=folder)
 
 
 def _is_readable(path: Path) -> bool:
@@ -94,7 +97,7 @@ def _is_readable(path: Path) -> bool:
 
 def _sources_in(path: Path, dims: int) -> list[Source]:
     name = stem(path)
-    if path.suffix.lower() in PICTURES:  # these have one page
+    if path.suffix.lower() in PICTURES:  # one page each
         return [Source(name, path)]
     with open_rasters(path, dims=dims) as rasters:
         pages = sum(arrange(one.axes, one.lengths, dims=dims, file=str(path)).pages for one in rasters)

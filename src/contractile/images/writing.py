@@ -1,5 +1,7 @@
-"""Labels, probabilities and pictures -> files. Nothing is ever left half-written: each file is
-written under a temporary name beside its target and then renamed."""
+"""Labels, probabilities and pictures -> files.
+
+No file is left half-written: each is written under a temporary name beside its target and then renamed.
+"""
 
 from __future__ import annotations
 
@@ -8,103 +10,123 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
 import imagecodecs
 import numpy as np
 import tifffile
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from contractile.errors import ContractileError, NotWritable, NotWritten, WrongType
+from contractile.images.formats import one_clear_line
+from contractile.images.image import Region, Shape, Size
 
+Kind = Literal["labels", "probabilities"]
 IMAGEJ_TYPES = ("uint8", "uint16", "float32")
 IMAGEJ_BYTES = 2**31  # an ImageJ TIFF cannot be a BigTIFF
-SOFTWARE = "contractile"  # the mark that tells our files from those drawn by hand
-PNG_HEAD = 33  # bytes of the signature and the first chunk, behind which others may stand
+SOFTWARE = "contractile"  # the mark by which files of this package are known from others
+_TEXT = b"tEXtSoftware\0" + SOFTWARE.encode()
+PNG_MARK = struct.pack(">I", len(_TEXT) - 4) + _TEXT + struct.pack(">I", zlib.crc32(_TEXT))  # a chunk of text
+PNG_HEAD = 33  # bytes of a PNG in front of its second chunk
 
 
-def write_labels(path: str | Path, labels: NDArray[Any], *, pixel_size_um: tuple[float, ...] | None = None) -> None:
-    """Integer labels (*S), or pages of them (P, *S), as a compressed TIFF of the smallest unsigned type that holds
-    them (int32 where some are negative). Raises WrongType, ContractileError, NotWritten, NotWritable."""
+def write_labels(path: str | Path, labels: NDArray[Any], *, pixel_size_um: Size = None) -> None:
+    """Write integer labels (*S), or pages of them (P, *S), as a compressed TIFF.
+
+    Its type is the smallest unsigned one that holds them, or int32 where some are negative. Raises WrongType,
+    ContractileError, NotWritten, NotWritable.
+    """
     labels = np.asarray(labels)
     if labels.dtype.kind not in "uib":
         raise WrongType(f"labels must be integers, got {labels.dtype}", "decode probabilities first")
-    axes = label_axes(labels.shape)
+    axes = _label_axes(labels.shape)
     _write_tiff(Path(path), labels.astype(_smallest(labels), copy=False), axes, pixel_size_um)
 
 
-def label_axes(shape: tuple[int, ...]) -> str:
-    """The axes of labels (*S) or (P, *S) in a file. Raises ContractileError where they cannot be labels."""
-    if not 2 <= len(shape) <= 4:
-        raise ContractileError(f"labels must be (Y, X), (Z, Y, X) or pages of them, got shape {shape}", "slice it")
-    return "TZYX"[-len(shape) :]
-
-
 def write_probabilities(
-    path: str | Path,
-    probabilities: NDArray[Any],
-    *,
-    dims: int = 2,
-    pixel_size_um: tuple[float, ...] | None = None,
+    path: str | Path, probabilities: NDArray[Any], *, dims: int = 2, pixel_size_um: Size = None
 ) -> None:
-    """Probabilities (K, *S), or pages of them (P, K, *S), as a float32 TIFF; `dims` axes are space.
-    Raises ContractileError, NotWritten, NotWritable."""
+    """Write probabilities (K, *S), or pages of them (P, K, *S), as a float32 TIFF; `dims` axes are space.
+
+    Raises ContractileError, NotWritten, NotWritable.
+    """
     values = np.asarray(probabilities, dtype=np.float32)
-    _write_tiff(Path(path), values, probability_axes(values.shape, dims), pixel_size_um)
+    _write_tiff(Path(path), values, _probability_axes(values.shape, dims), pixel_size_um)
 
 
-def probability_axes(shape: tuple[int, ...], dims: int) -> str:
-    """The axes of probabilities (K, *S) or (P, K, *S) in a file. Raises ContractileError where they cannot be such."""
-    if len(shape) not in (dims + 1, dims + 2):
-        raise ContractileError(
-            f"probabilities must be (K, *S) or (P, K, *S) with dims={dims} axes of space, got shape {shape}",
-            "give dims=2 or dims=3",
-        )
-    return ("TC" + "ZYX"[-dims:])[-len(shape) :]
+class TiffSink:
+    """A TIFF of labels (*S) or (P, *S), or of probabilities (K, *S) or (P, K, *S), written region by region.
+
+    `sink[region] = values` in any order; what is not written stays 0. `close` writes the file. So does the end of a
+    `with` block, unless an exception ends it. All values are in memory until then.
+    Raises ContractileError at once for a shape that such a file cannot have.
+    """
+
+    def __init__(
+        self, path: str | Path, shape: Shape, *, kind: Kind = "labels", dims: int = 2, pixel_size_um: Size = None
+    ) -> None:
+        _label_axes(shape) if kind == "labels" else _probability_axes(shape, dims)
+        self.shape = shape
+        self._values: NDArray[Any] = np.zeros(shape, np.int32 if kind == "labels" else np.float32)
+        write = write_labels if kind == "labels" else partial(write_probabilities, dims=dims)
+        self._write = partial(write, path, self._values, pixel_size_um=pixel_size_um)
+
+    def __setitem__(self, region: Region, values: ArrayLike) -> None:
+        self._values[region] = values
+
+    def finished(self, block: object) -> None:
+        """Mark a block as done. This sink keeps no record: the file does not exist before all of it is done."""
+
+    def close(self) -> None:
+        """Write the file. Raises what `write_labels` and `write_probabilities` raise."""
+        self._write()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
 
 
-def write_image(path: str | Path, pixels: NDArray[Any], *, pixel_size_um: tuple[float, ...] | None = None) -> None:
-    """Pixels (C, *S) in their own type (8- or 16-bit integers, float32 ...), as a compressed TIFF that
-    `read` gives back. Raises ValueError, OSError."""
+def write_image(path: str | Path, pixels: NDArray[Any], *, pixel_size_um: Size = None) -> None:
+    """Write pixels (C, *S) as a compressed TIFF of the same type (8- or 16-bit integers, float32 ...).
+
+    `read` gives them back. Raises ContractileError, NotWritten, NotWritable.
+    """
     pixels = np.asarray(pixels)
-    if pixels.ndim not in (3, 4):
-        raise ContractileError(
-            f"pixels must be (C, Y, X) or (C, Z, Y, X), got shape {pixels.shape}", "add the channels"
-        )
-    axes = "C" + "ZYX"[-(pixels.ndim - 1) :]
+    axes = _axes(pixels.shape, "CYX" if pixels.ndim < 4 else "CZYX", 3, "pixels must be (C, Y, X) or (C, Z, Y, X)")
     if len(pixels) == 1:
         pixels, axes = pixels[0], axes[1:]
     _write_tiff(Path(path), pixels, axes, pixel_size_um)
 
 
 def write_picture(path: str | Path, rgb: NDArray[np.uint8]) -> None:
-    """A colour picture (Y, X, 3) uint8, or a grey one (Y, X), as PNG. Raises ContractileError, NotWritten,
-    NotWritable."""
+    """Write a colour picture (Y, X, 3) uint8, or a grey one (Y, X), as PNG.
+
+    Raises ContractileError, NotWritten, NotWritable.
+    """
     rgb = np.asarray(rgb)
     if rgb.dtype != np.uint8 or rgb.ndim not in (2, 3) or (rgb.ndim == 3 and rgb.shape[-1] != 3):
         raise ContractileError(f"rgb must be (Y, X, 3) or (Y, X) uint8, got {rgb.dtype} {rgb.shape}", "convert it")
     data = imagecodecs.png_encode(np.ascontiguousarray(rgb))
     with replacing(Path(path)) as temporary:
-        temporary.write_bytes(data[:PNG_HEAD] + _png_mark() + data[PNG_HEAD:])
-
-
-def _png_mark() -> bytes:
-    """A chunk of text that names this package as the software that wrote the file."""
-    chunk = b"tEXtSoftware\0" + SOFTWARE.encode()
-    return struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        temporary.write_bytes(data[:PNG_HEAD] + PNG_MARK + data[PNG_HEAD:])
 
 
 def is_ours(path: str | Path) -> bool:
-    """Whether a file is a TIFF or PNG that this package wrote: any other may have been made by hand."""
+    """Whether this package wrote the file, a TIFF or PNG. Any other file may have been made by hand."""
     try:
-        with Path(path).open("rb") as file:
-            head = file.read(PNG_HEAD + len(_png_mark()))
-        if head.startswith(b"\x89PNG"):
-            return head.endswith(_png_mark())
-        with tifffile.TiffFile(path) as tiff:
-            return bool(tiff.pages.first.software == SOFTWARE)
-    except (OSError, tifffile.TiffFileError):
+        with one_clear_line(Path(path)):
+            with Path(path).open("rb") as file:
+                head = file.read(PNG_HEAD + len(PNG_MARK))
+            if head.startswith(b"\x89PNG"):
+                return head.endswith(PNG_MARK)
+            with tifffile.TiffFile(path) as tiff:
+                return bool(tiff.pages.first.software == SOFTWARE)
+    except ContractileError:
         return False
 
 
@@ -128,6 +150,22 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def _label_axes(shape: Shape) -> str:
+    return _axes(shape, "TZYX", 2, "labels must be (Y, X), (Z, Y, X) or pages of them")
+
+
+def _probability_axes(shape: Shape, dims: int) -> str:
+    rule = f"probabilities must be (K, *S) or (P, K, *S) with dims={dims} axes of space"
+    return _axes(shape, "TC" + "ZYX"[-dims:], dims + 1, rule)
+
+
+def _axes(shape: Shape, letters: str, at_least: int, rule: str) -> str:
+    """The last of `letters`, one per axis of `shape`. Raises ContractileError for fewer than `at_least` or too many."""
+    if not at_least <= len(shape) <= len(letters):
+        raise ContractileError(f"{rule}, got shape {shape}", "drop or add axes")
+    return letters[-len(shape) :]
+
+
 def _smallest(labels: NDArray[Any]) -> type[np.unsignedinteger[Any]] | type[np.signedinteger[Any]]:
     low, high = (int(labels.min()), int(labels.max())) if labels.size else (0, 0)
     if low < -(2**31) or high >= 2**32 or (low < 0 and high >= 2**31):
@@ -137,11 +175,15 @@ def _smallest(labels: NDArray[Any]) -> type[np.unsignedinteger[Any]] | type[np.s
     return np.uint8 if high < 2**8 else np.uint16 if high < 2**16 else np.uint32
 
 
-def _write_tiff(path: Path, array: NDArray[Any], axes: str, pixel_size_um: tuple[float, ...] | None) -> None:
-    """As ImageJ TIFF where ImageJ knows the type and the order of axes, else as OME-TIFF; both keep
-    the pixel size. Axes of length 1 survive in neither of them, only in tifffile's own form."""
-    z, y, x = (None, None, None, *(pixel_size_um or (None, None)))[-3:]
-    form: dict[str, Any] = {"ome": True, "metadata": {"axes": axes, **_ome_size(z, y, x)}}
+def _write_tiff(path: Path, array: NDArray[Any], axes: str, pixel_size_um: Size) -> None:
+    """Write an ImageJ TIFF where ImageJ knows the type and the order of axes, else an OME-TIFF.
+
+    Both keep the pixel size, but drop axes of length 1. With such an axis the form is tifffile's own, which keeps it.
+    """
+    sizes = (None, None, None, *(pixel_size_um or (None, None)))[-3:]
+    z, y, x = sizes
+    known = {f"PhysicalSize{axis}": size for axis, size in zip("ZYX", sizes, strict=True) if size}
+    form: dict[str, Any] = {"ome": True, "metadata": {"axes": axes, **known}}
     if str(array.dtype) in IMAGEJ_TYPES and "CZ" not in axes and array.nbytes < IMAGEJ_BYTES:
         unit = {"unit": "um", **({"spacing": z} if z else {})} if x else {}
         form = {"imagej": True, "metadata": {"axes": axes, **unit}}
@@ -153,7 +195,3 @@ def _write_tiff(path: Path, array: NDArray[Any], axes: str, pixel_size_um: tuple
             form |= {"resolution": (1e4 / x, 1e4 / y), "resolutionunit": "CENTIMETER"}
     with replacing(path) as temporary:
         tifffile.imwrite(temporary, array, photometric="minisblack", compression="zlib", software=SOFTWARE, **form)
-
-
-def _ome_size(z: float | None, y: float | None, x: float | None) -> dict[str, float]:
-    return {f"PhysicalSize{axis}": size for axis, size in zip("ZYX", (z, y, x), strict=True) if size}
