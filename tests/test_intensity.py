@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+from contractile import intensity
 from contractile.images import open_image
 from contractile.intensity import Normalization
 
@@ -75,13 +78,44 @@ def test_statistics_of_a_large_image_from_a_part_of_it(tmp_path: Path) -> None:
     assert (from_disk.offset, from_disk.scale) == (affine.offset, affine.scale)
 
 
+@given(
+    hnp.array_shapes(min_dims=2, max_dims=3, min_side=1, max_side=40), st.integers(1, 2), st.sampled_from([8, 50, 300])
+)
+def test_the_sample_is_every_kth_pixel_in_order(shape: tuple[int, ...], channels: int, sample: int) -> None:
+    pixels = np.random.default_rng(0).normal(size=(channels, *shape))
+    step = max(1, int(np.ceil((np.prod(shape) / sample) ** (1 / len(shape)))))
+    taken = pixels[(slice(None), *(slice(None, None, step),) * len(shape))].reshape(channels, -1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(intensity, "SAMPLE", sample)
+        patch.setattr(intensity, "AT_ONCE", 3 * sample)
+        affine = Normalization(kind="standard").fit(pixels)
+    np.testing.assert_array_equal(affine.offset, taken.mean(axis=1))
+
+
+def test_memory_follows_the_sample_and_not_the_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intensity, "SAMPLE", 2**16)
+    pixels = np.zeros((1024, 1024), np.float32)
+    pixels[::4, ::4] = np.arange(256)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, tile=(64, 64), compression="zlib")
+    with open_image(tmp_path / "a.tif") as stored:
+        Normalization().fit(stored[:, :8, :8])  # what is imported at first use is not counted
+        tracemalloc.start()
+        try:
+            affine = Normalization(low=0, high=100).fit(stored)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert affine.scale == 1 / 255
+    assert peak < pixels.nbytes / 2
+
+
 def test_what_cannot_be_normalised() -> None:
-    with pytest.raises(ValueError, match="low must be below high, got 60"):
+    with pytest.raises(ValueError, match=r"low must be below high, got 60\.0 and 40\.0; use 1"):
         Normalization(low=60, high=40)
     with pytest.raises(ValueError, match="Extra inputs are not permitted"):
         Normalization(mode="percentile")  # type: ignore[call-arg]
     with pytest.raises(ValueError, match="pixels must be finite numbers, got NaN or infinity; replace them"):
         Normalization().fit(np.full((1, 4, 4), np.nan))
     affine = Normalization().fit(np.zeros((2, 4, 4)))
-    with pytest.raises(ValueError, match=r"pixels must have 2 channels as at the fit, got \(1, 4, 4\); fit again"):
+    with pytest.raises(ValueError, match=r"pixels must have 2 channels, as at the fit, got \(1, 4, 4\); fit again"):
         affine.apply(np.zeros((1, 4, 4)))
