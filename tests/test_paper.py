@@ -14,13 +14,18 @@ def test_figure_1_sizes():
     assert config.feature_sizes(572) == [568, 280, 136, 64, 28, 52, 100, 196, 388]
     assert config.output_size(572) == 388
     assert config.widths == (64, 128, 256, 512, 1024)
-    assert config.margin == 92
+    assert config.margin == (92, 92)
+    assert config.stride == (16, 16)
 
 
 def test_tile_sizes_are_16_k_plus_60():
     config = UNetConfig.paper()
-    fitting = [n for n in range(1, 800) if config._walk(n) is not None]
-    assert fitting == list(range(188, 800, 16))
+    fitting = {config.input_size(n): n for n in range(1, 613)}
+    assert list(fitting) == list(range(188, 800, 16))
+    assert all(config.output_size(size) == n for size, n in fitting.items())
+    for n in set(range(1, 800)) - set(fitting):
+        with pytest.raises(ValueError, match=f"got {n}; use"):
+            config.output_size(n)
     assert config.input_size(512) == 700
 
 

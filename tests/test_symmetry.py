@@ -7,13 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contractile.unet import UNet, UNetConfig, fold
-from contractile.unet.symmetry import ORBIT, transform
+from contractile.unet.symmetry import ORBIT, TiedKernel, transform
 
 CONFIGS = {
     "padded": UNetConfig(width=8, depth=2, symmetry="square"),
     "valid": UNetConfig(width=8, depth=1, padding="valid", norm="none", symmetry="square"),
     "two channels": UNetConfig(width=8, depth=1, channels=2, classes=3, activate_up=True, symmetry="square"),
     "3-D": UNetConfig(dims=3, width=8, depth=1, symmetry="square"),
+    "coarse Z": UNetConfig(dims=3, width=8, depth=2, flat_levels=(1, 0, 0), head_kernel=3, symmetry="square"),
+    "coarse Z, valid": UNetConfig(
+        dims=3, width=8, depth=1, flat_levels=(1, 0, 0), padding="valid", norm="none", symmetry="square"
+    ),
     "wide head": UNetConfig(width=16, depth=1, classes=3, head_kernel=3, symmetry="square"),
     "wide head, 3-D": UNetConfig(dims=3, width=8, depth=1, head_kernel=3, symmetry="square"),
 }
@@ -77,12 +81,15 @@ def test_without_statistics_training_and_folded_networks_agree():
         torch.testing.assert_close(network.eval()(x), fold(network)(x), atol=1e-5, rtol=1e-5)
 
 
-def test_gradients_are_those_of_the_expansion():
-    from contractile.unet.symmetry import _Expand, _poses
-
-    poses, inverse = _poses((3, 3), True)
-    free = torch.randn(2, 3, ORBIT * 9, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda w: _Expand.apply(w, poses, inverse), (free,))
+@pytest.mark.parametrize("kernel", [(3, 3), (1, 3, 3)])
+@pytest.mark.parametrize("members", [1, ORBIT])
+def test_gradients_are_those_of_the_expansion(kernel, members):
+    expanded = torch.randn(2 * ORBIT, 3 * members, *kernel, dtype=torch.float64)
+    tied = TiedKernel(expanded, orbits_in=members == ORBIT, transposed=False)
+    free = tied.right_inverse(expanded).requires_grad_()
+    assert free.shape == (2, 3, members, *kernel)
+    assert tied(free).shape == expanded.shape
+    assert torch.autograd.gradcheck(tied, (free,))
 
 
 def test_initial_weights_keep_their_variance():

@@ -1,4 +1,4 @@
-"""Overlap tiles (paper, Fig. 2): integer geometry that cuts an image into tiles and puts their results together.
+"""Overlap tiles (paper, Fig. 2): integer geometry that cuts an image into tiles and says which pixels each one writes.
 
 Every output pixel has exactly one owner. Around each tile lie its true neighbours; only beyond the border of the image
 itself are pixels mirrored. This room knows no network: it is given margins, strides and tile sizes, in pixels per axis.
@@ -102,16 +102,6 @@ def cut(image: Any, block: Block) -> NDArray[Any]:
         if part.shape[axis] != index.size or index[0] != span.start or index[-1] != span.stop - 1:
             part = np.take(part, index - span.start, axis=axis)
     return part
-
-
-def paste(out: Any, block: Block, values: NDArray[Any]) -> None:
-    """Write the part of `values` (K, *core) that the block owns into `out` (K, *S), in place.
-
-    The first pixel of `values` belongs at the start of `block.write`; `values` may be longer than the block.
-    `out` may be anything that takes slices (numpy, memory map, zarr).
-    """
-    part = tuple(slice(0, stop - start) for start, stop in block.write)
-    out[(slice(None), *block.owned)] = values[(slice(None), *part)]
 
 
 def mirror(index: NDArray[np.intp], size: int) -> NDArray[np.intp]:

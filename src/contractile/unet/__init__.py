@@ -1,4 +1,4 @@
-"""The U-Net: its configuration, its arithmetic, the network, and symmetry built into its kernels."""
+"""The U-Net: its configuration and sizes, the network, and the symmetry of its kernels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The kernels of a network as matrices: what an optimiser needs that looks at a kernel as a whole."""
+"""The kernels of a network as matrices, for an optimiser that updates each kernel as a whole."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from contractile.unet.symmetry import CONVOLUTIONS, ORBIT, TRANSPOSED, TiedKerne
 
 @dataclass(frozen=True)
 class Kernel:
-    """The parameter of a layer's kernel, and how its values form a matrix: outputs N x (inputs, offsets) M.
+    """The parameter of a layer's kernel, and how its values form a matrix (N, M): N outputs, M (inputs x offsets).
 
-    A tied kernel's matrix is that of its expansion. Its rows come in orbits, of which the first, R = N / 8 rows, say
-    all; so do those of any product that keeps the symmetry. A free kernel's rows all count: R = N.
+    The matrix of a tied kernel is that of its expansion. Its rows come in orbits of eight, and the first row of each
+    orbit determines the others: R = N / 8 rows determine the matrix. The same holds for any product that keeps the
+    symmetry. For a kernel without ties, R = N.
     """
 
     parameter: nn.Parameter
@@ -37,21 +38,21 @@ class Kernel:
         return rows if self.tied is None else self.tied.expand(rows.reshape(self.parameter.shape)).flatten(1)
 
     def square(self, rows: Tensor) -> Tensor:
-        """(R, N) -> (N, N): of a map from outputs to outputs."""
+        """(R, N) -> (N, N), for a matrix from outputs to outputs."""
         return rows if self.tied is None else self.tied.expand_square(rows)
 
     @property
     def orbit(self) -> int:
-        """Rows of the matrix that one row says: N / R."""
+        """Rows of the matrix that one row determines: N / R."""
         return 1 if self.tied is None else ORBIT
 
     def _outputs_first(self, values: Tensor) -> Tensor:
-        """Free kernels of transposed convolutions keep their input channels first; the same swap leads back."""
+        """Transposed convolutions without ties have input channels first: swap them. The same swap leads back."""
         return values.transpose(0, 1) if self.transposed and self.tied is None else values
 
 
 def find_kernels(network: UNet) -> list[Kernel]:
-    """Those of all convolutions but the last, whose rows are classes: they are to differ, not to be orthogonal."""
+    """The kernels of all convolutions except the head, whose rows are classes and need not be orthogonal."""
     return [
         _kernel_of(layer)
         for layer in network.modules()

@@ -6,6 +6,7 @@ Shapes: B batch, C channels in, K classes out, *S space: (Y, X) or (Z, Y, X). Kn
 from __future__ import annotations
 
 import math
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -58,11 +59,10 @@ class UNet(nn.Module):
 
     def _scores(self, x: Tensor) -> Tensor:
         self._check(x)
-        lowest = self.config.depth
         skips: list[Tensor] = []
         for level, contract in enumerate(self.contract):
-            x = contract(x if level == 0 else self.pools[level - 1](x))  # (B, width * 2**level, *S / 2**level)
-            if level >= lowest - 1:
+            x = contract(x if level == 0 else self.pools[level - 1](x))  # (B, width * 2**level, *S of the level)
+            if level >= self.config.depth - 1:
                 x = self.drop(x)  # "at the end of the contracting path" (sec. 3.1)
             skips.append(x)
         x = skips.pop()
@@ -80,20 +80,14 @@ class UNet(nn.Module):
                 f"x must have shape (B, {config.channels}, {', '.join(space)}), got {tuple(x.shape)}",
                 f"put the batch first, then {config.channels} channel(s)",
             )
-        if exporting():  # an exported network is for every size: looking at this one would fix it
-            return
-        for axis, size in enumerate(x.shape[2:]):
-            config.feature_sizes(int(size), axis)
+        for axis in range(0 if exporting() else config.dims):  # a look at the size would fix it in the export
+            config.feature_sizes(int(x.shape[axis + 2]), axis)
 
 
 def fold(network: UNet) -> UNet:
-    """An ordinary network with the same output in evaluation: the tie of its kernels folded into plain weights."""
+    """An ordinary network, in evaluation mode, with the same output: tied kernels are written out as plain weights."""
     plain = UNet(network.config.model_copy(update={"symmetry": "none"}))
-    state = {}
-    for key in plain.state_dict():
-        path, name = key.rsplit(".", 1)
-        state[key] = getattr(network.get_submodule(path), name).detach()
-    plain.load_state_dict(state)
+    plain.load_state_dict({key: attrgetter(key)(network).detach() for key in plain.state_dict()})
     if network.config.symmetry == "square":
         share_statistics(plain)
     return plain.eval()
@@ -121,7 +115,7 @@ def _block(config: UNetConfig, level: int, channels: int) -> nn.Sequential:
 
 
 def _up_convolution(config: UNetConfig, level: int) -> nn.Sequential:
-    """The "up-convolution" to a level from the one below: undoes the size of the pooling and halves the channels."""
+    """The "up-convolution" from the level below: restores the size before the pooling and halves the channels."""
     factors, narrow, wide = config.poolings[level], config.widths[level], config.widths[level + 1]
     transposed: Any = TRANSPOSED[config.dims - 2]
     layers: list[nn.Module] = [transposed(wide, narrow, factors, stride=factors)]
@@ -131,7 +125,7 @@ def _up_convolution(config: UNetConfig, level: int) -> nn.Sequential:
 
 
 def _centre_crop(skip: Tensor, like: Tensor) -> Tensor:
-    """The middle of `skip`, as large as `like`. As a padding, since the gradient of slices loses its memory format."""
+    """The middle of `skip`, as large as `like`. By negative padding: gradients of slices lose the memory format."""
     surplus = [have - want for have, want in zip(skip.shape[2:], like.shape[2:], strict=True)]
     if not any(surplus):
         return skip
@@ -140,7 +134,7 @@ def _centre_crop(skip: Tensor, like: Tensor) -> Tensor:
 
 
 def _initialise(layer: nn.Module) -> None:
-    """Gaussian of standard deviation sqrt(2 / N), N the incoming nodes of one neuron (sec. 3; He et al. 2015).
+    """Normal weights of standard deviation sqrt(2 / N), N the incoming nodes of one neuron (sec. 3; He et al. 2015).
 
     The kernel of an up-convolution is as large as its stride, so each output sees one pixel: N is its input channels.
     """
@@ -150,5 +144,4 @@ def _initialise(layer: nn.Module) -> None:
     if isinstance(layer, CONVOLUTIONS):
         incoming *= math.prod(layer.kernel_size)
     nn.init.normal_(layer.weight, std=math.sqrt(2 / incoming))
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]  # every layer here has one

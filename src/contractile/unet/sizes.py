@@ -17,7 +17,6 @@ from contractile.errors import ContractileError
 from contractile.unet.symmetry import ORBIT
 
 KERNEL = 3
-POOL = 2
 CONVOLUTIONS_PER_LEVEL = 2
 
 
@@ -96,7 +95,7 @@ class UNetConfig(BaseModel):
     @property
     def poolings(self) -> tuple[tuple[int, ...], ...]:
         """Factor per axis from each level to the one below, finest first: 2, or 1 along an axis that is flat there."""
-        return tuple(self._unless_flat(POOL, level) for level in range(self.depth))
+        return tuple(self._unless_flat(2, level) for level in range(self.depth))
 
     @property
     def head(self) -> tuple[int, ...]:
@@ -144,23 +143,15 @@ class UNetConfig(BaseModel):
 
         Raises ContractileError with the nearest sizes that fit where a pooling would meet an odd map, or none is left.
         """
-        stride, least = self.stride[axis], self.input_size(1, axis)
         fitting = self.input_size(size - self._lost(axis)[1], axis)
         if size != fitting:
-            near = [str(n) for n in (fitting - stride, fitting) if n >= least]
+            near = [str(n) for n in (fitting - self.stride[axis], fitting) if n >= self.input_size(1, axis)]
             raise ContractileError(
-                f"input size must keep every map even before a pooling ({self.padding} convolutions, depth "
-                f"{self.depth}), got {size}",
+                f"input size must keep every map even before a pooling and leave some output ({self.padding} "
+                f"convolutions, depth {self.depth}), got {size}",
                 f"use {' or '.join(near)}",
             )
-        eaten = [CONVOLUTIONS_PER_LEVEL * self._eaten(sizes[axis]) for sizes in self.kernels]
-        pools = [factors[axis] for factors in self.poolings]
-        sizes = [size - eaten[0]]
-        for less, pool in zip(eaten[1:], pools, strict=True):
-            sizes.append(sizes[-1] // pool - less)
-        for less, pool in zip(eaten[-2::-1], pools[::-1], strict=True):
-            sizes.append(sizes[-1] * pool - less)
-        return sizes
+        return self._maps(size, axis)
 
     def output_size(self, size: int, axis: int = -1) -> int:
         """Output pixels for `size` input pixels. Raises ContractileError for a size that does not fit."""
@@ -189,6 +180,15 @@ class UNetConfig(BaseModel):
         """Pixels by which one convolution makes a map smaller."""
         return kernel - 1 if self.padding == "valid" else 0
 
+    def _maps(self, size: int, axis: int, level: int = 0) -> list[int]:
+        """Map size after each pair of convolutions, from a level with an input of `size` down and up again."""
+        eaten = CONVOLUTIONS_PER_LEVEL * self._eaten(self.kernels[level][axis])
+        if level == self.depth:
+            return [size - eaten]
+        pool = self.poolings[level][axis]
+        below = self._maps((size - eaten) // pool, axis, level + 1)
+        return [size - eaten, *below, pool * below[-1] - eaten]
+
     def _lost(self, axis: int) -> tuple[int, int]:
         """Input pixels that the convolutions on the way down take away, and those that all convolutions do."""
         scales = accumulate((factors[axis] for factors in self.poolings), mul, initial=1)
@@ -196,14 +196,13 @@ class UNetConfig(BaseModel):
         down = [CONVOLUTIONS_PER_LEVEL * scale * self._eaten(sizes[axis]) for scale, sizes in convolutions]
         return sum(down), 2 * sum(down) - down[-1] + self._eaten(self.head[axis])
 
-    def _support(self, low: int, high: int, axis: int) -> tuple[int, int]:
-        """First and last input pixel that the output pixels low..high of a padded network depend on."""
-        reach = [CONVOLUTIONS_PER_LEVEL * (sizes[axis] // 2) for sizes in self.kernels]
-        pools = [factors[axis] for factors in self.poolings]
-        low, high = low - self.head[axis] // 2, high + self.head[axis] // 2
-        for more, pool in zip(reach[:-1], pools, strict=True):
-            low, high = (low - more) // pool, (high + more) // pool
-        low, high = low - reach[-1], high + reach[-1]
-        for more, pool in zip(reach[-2::-1], pools[::-1], strict=True):
-            low, high = pool * low - more, pool * (high + 1) - 1 + more
-        return low, high
+    def _support(self, low: int, high: int, axis: int, level: int = 0) -> tuple[int, int]:
+        """First and last pixel of the input of a level that pixels low..high of its output depend on, if padded."""
+        reach = CONVOLUTIONS_PER_LEVEL * (self.kernels[level][axis] // 2)
+        head = self.head[axis] // 2 if level == 0 else 0
+        low, high = low - reach - head, high + reach + head
+        if level == self.depth:
+            return low, high
+        pool = self.poolings[level][axis]
+        low, high = self._support(low // pool, high // pool, axis, level + 1)
+        return pool * low - reach, pool * (high + 1) - 1 + reach

@@ -1,13 +1,14 @@
 """Kernels tied under the eight symmetries of the square: quarter turns and mirrors of the last two axes.
 
-Channels come in orbits of eight, one for each symmetry (Cohen and Welling 2016, arXiv:1602.07576). A kernel from
-orbits to orbits is one free kernel per pair, seen in eight poses: with g, h symmetries and d an offset,
+Channels come in orbits of eight, one channel per symmetry (Cohen and Welling 2016, arXiv:1602.07576). Each pair of an
+output orbit o and an input orbit i has one free kernel, used in eight poses. With symmetries g, h and an offset d,
 
     expanded[(o, g), (i, h)](d) = free[o, i, g^-1 h](g^-1 d)
 
-so that turning or mirroring the input turns or mirrors every map and permutes its orbit. The class scores simply turn
-along: their kernel is the mean of a free one's poses, which for one pixel weighs the members of an orbit alike. The
-expansion is a parametrization of ordinary layers: folded away, an ordinary `UNet` remains.
+so that turning or mirroring the input turns or mirrors every map and permutes the channels inside each orbit. Class
+scores have no orbits; they only turn with the image. Their kernel is the sum of all poses of a free one, so that a 1x1
+kernel gives the same weight to all channels of an orbit. The expansion is a parametrization of ordinary layers;
+`unet.fold` replaces it by plain weights, which gives an ordinary `UNet`.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 ORBIT = 8
-CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
+CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)  # for 2-D and 3-D
 TRANSPOSED = (nn.ConvTranspose2d, nn.ConvTranspose3d)
 NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def transform(array: NDArray[Any], symmetry: int) -> NDArray[Any]:
-    """An array (..., Y, X) under symmetry 0..7: a mirror for 4 and above, then `symmetry % 4` quarter turns."""
+    """An array (..., Y, X) under symmetry 0..7: mirrored for 4 and above, then turned by `symmetry % 4` quarters."""
     mirrored = array[..., ::-1] if symmetry >= 4 else array
     return np.rot90(mirrored, symmetry % 4, axes=(-2, -1))
 
@@ -47,7 +48,7 @@ def _divide() -> NDArray[np.intp]:
 
 @functools.cache
 def _poses(kernel: tuple[int, ...], orbits_in: bool) -> tuple[Tensor, Tensor]:
-    """For each symmetry g, where entry (h, d) of a kernel comes from; and the inverse permutations. (8, n) each."""
+    """For each symmetry g, which entry of a free kernel becomes entry (h, d); and the inverses. (8, h x d) each."""
     members = ORBIT if orbits_in else 1
     index = np.arange(members * int(np.prod(kernel))).reshape(members, *kernel)
     rows = []
@@ -59,7 +60,7 @@ def _poses(kernel: tuple[int, ...], orbits_in: bool) -> tuple[Tensor, Tensor]:
 
 
 class _Expand(torch.autograd.Function):
-    """Free kernels (O, I, n) -> their poses (O, 8, I, n). Both directions gather; none scatters."""
+    """Free kernels (O, I, n) -> their poses (O, 8, I, n). The gradient gathers, which is faster than scattering."""
 
     @staticmethod
     def forward(ctx: Any, free: Tensor, poses: Tensor, inverse: Tensor) -> Tensor:
@@ -76,7 +77,7 @@ class _Expand(torch.autograd.Function):
 
 
 class TiedKernel(nn.Module):
-    """Weight of a convolution: free (O, I, h, *k) <-> expanded (8 O, 8 I, *k); I has no orbits at the image."""
+    """Weight of a convolution: free (O, I, h, *k) -> expanded (8 O, h I, *k); h is 8, but 1 for the image as input."""
 
     _members: Tensor
 
@@ -94,7 +95,7 @@ class TiedKernel(nn.Module):
         return expanded.contiguous(memory_format=torch.channels_last) if expanded.ndim == 4 else expanded
 
     def expand(self, free: Tensor) -> Tensor:
-        """(O, I, h, *k) -> (8 O, 8 I, *k): output channels first, whatever order the layer keeps."""
+        """(O, I, h, *k) -> (8 O, h I, *k): output channels first, for transposed convolutions, too."""
         outs, ins, members, *kernel = free.shape
         expanded: Tensor = _Expand.apply(  # type: ignore[no-untyped-call]
             free.reshape(outs, ins, -1), self._poses, self._inverse
@@ -102,7 +103,7 @@ class TiedKernel(nn.Module):
         return expanded.reshape(outs * ORBIT, ins * members, *kernel)
 
     def expand_square(self, free: Tensor) -> Tensor:
-        """(O, 8 O) -> (8 O, 8 O): a map from the layer's outputs to themselves, given for the first of each orbit."""
+        """(O, 8 O) -> (8 O, 8 O): a matrix from the layer's outputs to themselves, given by the first row per orbit."""
         outs = len(free)
         members = free.reshape(outs, outs, ORBIT).index_select(2, self._members)  # (O, O, g h)
         return members.reshape(outs, outs, ORBIT, ORBIT).transpose(1, 2).reshape(outs * ORBIT, outs * ORBIT)
@@ -126,9 +127,9 @@ class _Repeat(nn.Module):
 
 
 class _Average(nn.Module):
-    """The head's kernel (K, 8 I, *k), which no pose changes: that of a free one (K, I, 8, *k), over all poses.
+    """Weight of the head: a free kernel (K, I, 8, *k) -> the sum of its poses (K, 8 I, *k), which no symmetry changes.
 
-    The sum over the eight poses is divided by sqrt(8), not 8, so that initial weights keep their variance.
+    The sum over the eight poses is divided by sqrt(8), not by 8, so that initial weights keep their variance.
     """
 
     def __init__(self, weight: Tensor) -> None:
@@ -145,7 +146,7 @@ class _Average(nn.Module):
 
 
 def tie(network: nn.Module, *, first: nn.Module, head: nn.Module) -> None:
-    """Tie every layer of a network in place; `first` sees the image, `head` gives the class scores."""
+    """Tie every layer of a network in place. `first` is the layer that sees the image, `head` gives class scores."""
     for layer in list(network.modules()):
         if layer is head and isinstance(layer, CONVOLUTIONS):
             parametrize.register_parametrization(layer, "weight", _Average(layer.weight))
@@ -159,15 +160,10 @@ def tie(network: nn.Module, *, first: nn.Module, head: nn.Module) -> None:
 
 
 def share_statistics(network: nn.Module) -> None:
-    """Give all members of an orbit the same running statistics, in place: what exact symmetry in evaluation needs."""
-    for layer in network.modules():
-        if isinstance(layer, NORMS):
-            _share(layer)
-
-
-def _share(norm: Any) -> None:
-    """Mean and variance over the members of each orbit together: E[var] + var[mean]."""
-    mean, var = (values.reshape(-1, ORBIT) for values in (norm.running_mean, norm.running_var))
-    total = var.mean(dim=1) + mean.var(dim=1, unbiased=False)
-    norm.running_mean.copy_(mean.mean(dim=1).repeat_interleave(ORBIT))
-    norm.running_var.copy_(total.repeat_interleave(ORBIT))
+    """Give all channels of an orbit the same running statistics, in place. Exact symmetry in evaluation needs it."""
+    norms: list[Any] = [layer for layer in network.modules() if isinstance(layer, NORMS)]
+    for norm in norms:
+        mean, var = (values.reshape(-1, ORBIT) for values in (norm.running_mean, norm.running_var))
+        total = var.mean(dim=1) + mean.var(dim=1, unbiased=False)  # variance of all channels of an orbit together
+        norm.running_mean.copy_(mean.mean(dim=1).repeat_interleave(ORBIT))
+        norm.running_var.copy_(total.repeat_interleave(ORBIT))
