@@ -1,10 +1,14 @@
 """The model file: everything comes back, and what is not one is refused in one line."""
 
+import json
+
 import numpy as np
 import pytest
+import safetensors
 import torch
 from safetensors.torch import save_file
 
+from contractile.errors import ContractileError
 from contractile.model import PRETRAINED, Model, ModelCard, is_model, load, read_card, save
 from contractile.unet import UNet, UNetConfig
 
@@ -46,7 +50,7 @@ def test_the_weights_can_be_read_without_this_package(model, tmp_path):
 
 
 def test_a_missing_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"nothing.safetensors does not exist; give RUN/model.safetensors"):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.safetensors: does not exist; give RUN/model\.safetensors"):
         load(tmp_path / "nothing.safetensors")
 
 
@@ -55,7 +59,7 @@ def test_a_file_that_is_not_safetensors(tmp_path, content):
     path = tmp_path / "model.safetensors"
     path.write_bytes(content)
     with pytest.raises(
-        ValueError, match=r"model.safetensors cannot be read as safetensors .* give the model.safetensors"
+        ValueError, match=r"model\.safetensors: cannot be read as safetensors .* give the model\.safetensors"
     ):
         load(path)
 
@@ -99,6 +103,29 @@ def test_a_card_from_another_version(tmp_path):
     )
     with pytest.raises(ValueError, match=r"a card this version cannot read \(network.wings: .*; use the version"):
         load(tmp_path / "m.safetensors")
+
+
+def test_a_card_that_is_no_json(tmp_path):
+    save_file({"a": torch.zeros(1)}, tmp_path / "m.safetensors", metadata={"contractile": "{"})
+    with pytest.raises(ContractileError, match="a card this version cannot read") as caught:
+        read_card(tmp_path / "m.safetensors")
+    assert caught.value.where == str(tmp_path / "m.safetensors")
+
+
+def test_retired_fields_of_a_card_are_dropped(model, tmp_path):
+    card = model.card.model_dump(mode="json") | {"activation_ranges": [[0.0, 1.0], [0.0, 2.0]]}
+    weights = {name: value.contiguous() for name, value in model.network.state_dict().items()}
+    save_file(weights, tmp_path / "old.safetensors", metadata={"contractile": json.dumps(card)})
+    again = load(tmp_path / "old.safetensors")
+    assert again.card == model.card
+    save(again, tmp_path / "new.safetensors")
+    with safetensors.safe_open(tmp_path / "new.safetensors", framework="pt") as file:
+        assert "activation_ranges" not in file.metadata()["contractile"]
+
+
+def test_the_shipped_model_loads():
+    assert load("nuclei").card.network == read_card("nuclei").network
+    assert not hasattr(read_card("nuclei"), "activation_ranges")
 
 
 def test_weights_that_are_not_those_of_the_card(model, tmp_path):
