@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from contractile.errors import ContractileError, WrongType
-from contractile.labels import boxes, check_labels, connected, drop_small, find_meaning, renumber
+from contractile.labels import (
+    boxes,
+    check_labels,
+    connected,
+    diameters,
+    drop_small,
+    find_meaning,
+    object_sizes,
+    renumber,
+    typical_diameter,
+)
 
 label_images = hnp.arrays(np.int32, hnp.array_shapes(min_dims=2, max_dims=3, max_side=8), elements=st.integers(-2, 9))
 
@@ -56,6 +66,18 @@ def test_an_ignored_value_is_neither():
     assert find_meaning([squares([1, 1, 9])], ignore_label=9).class_values == (0, 1)
 
 
+def test_numbers_may_be_as_large_as_they_like():
+    top = np.iinfo(np.int32).max
+    assert find_meaning([squares([top - 2, top - 1, top])]).task == "objects"
+    assert find_meaning([squares([top, top, 7, 7])]).class_values == (0, 7, top)
+    assert diameters([squares([top, 1])])[1] == pytest.approx(2 * np.sqrt(36 / np.pi))
+
+
+def test_an_image_of_grey_values_is_read_in_one_pass():
+    noise = np.random.default_rng(0).integers(0, 60_000, (512, 512))
+    assert find_meaning([noise]).task == "classes"  # one pass for each of its values would take minutes
+
+
 @given(label_images)
 def test_numbers_without_gaps_in_the_same_order(labels):
     numbers = renumber(labels)
@@ -78,6 +100,28 @@ def test_pieces_connect_by_sides_or_by_corners_too():
     diagonal = np.eye(3, dtype=bool)
     assert connected(diagonal).max() == 3
     assert connected(diagonal, diagonal=True).max() == 1
+    bent = np.array([[[1, 0]], [[0, 1]]], bool)
+    assert connected(bent).max() == 2
+    assert connected(bent, diagonal=True).max() == 1
+
+
+def test_a_number_that_does_not_occur_has_an_empty_box():
+    labels = np.array([[0, 3, 3], [1, 0, 3]], np.int32)
+    found = boxes(labels)
+    assert found[0] == (slice(1, 2), slice(0, 1))
+    assert labels[found[1]].size == 0
+    assert found[2] == (slice(0, 2), slice(1, 3))
+
+
+def test_diameters_are_of_discs_and_balls_and_weighted_by_pixels():
+    labels = squares([1] + [2] * 30)
+    labels[0, 0] = 3  # a speck
+    assert sorted(object_sizes([labels, labels])) == [1, 1, 36, 36, 1080, 1080]
+    assert typical_diameter([labels]) == diameters([labels])[2] == pytest.approx(2 * np.sqrt(1080 / np.pi))
+    ball = np.zeros((9, 9, 9), np.int32)
+    ball[2:6, 2:6, 2:6] = 5
+    assert diameters([ball]) == pytest.approx(3 * [(6 * 64 / np.pi) ** (1 / 3)])
+    assert diameters([np.zeros((4, 4), np.int32)]) == (0, 0, 0)
 
 
 @given(label_images, st.integers(0, 6))

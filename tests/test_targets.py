@@ -13,7 +13,6 @@ from contractile.targets import (
     IGNORE,
     TargetConfig,
     class_balance,
-    connected,
     find_cores,
     make_target,
     separate,
@@ -317,12 +316,6 @@ def test_class_balance_by_hand():
     np.testing.assert_allclose(weights, [9 / (3 * 6), 9 / (3 * 2), 1, 9 / 3])
     np.testing.assert_allclose(class_balance([classes[:5], classes[5:]], 4), weights)
     assert class_balance(np.full(3, -1), 2).tolist() == [1, 1]
-
-
-def test_connected_parts_join_through_faces_only():
-    assert connected(np.array([[1, 0], [0, 1]], bool)).max() == 2
-    assert connected(np.array([[1, 1], [0, 1]], bool)).max() == 1
-    assert connected(np.array([[[1, 0]], [[0, 1]]], bool)).max() == 2
 
 
 # refusals

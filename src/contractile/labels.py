@@ -1,13 +1,13 @@
 """What a label image is: connected pieces, numbering, sizes, and whether its numbers are objects or classes.
 
-Labels are (*S) integers, *S = (Y, X) or (Z, Y, X): 0 is background, negative values are pixels that nobody annotated,
+Labels are (*S) integers, *S = (Y, X) or (Z, Y, X): 0 is background, negative values are pixels that are not annotated,
 every other value is an object or a class. Lengths are in pixels.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,10 +17,10 @@ from scipy import ndimage
 
 from contractile.errors import ContractileError, WrongType
 
-SHARES = (0.05, 0.5, 0.95)  # shares of all object pixels that lie in objects smaller than a small, typical, large one
-MOST_CLASSES = 32  # label files with more different values than this number objects
-WHOLE = 0.8  # share of numbers that must be one connected piece each, for labels of objects
-FEW = 5  # a set with at most this many numbers above 0 may be of either kind
+SHARES = (0.05, 0.5, 0.95)  # of all object pixels: that many are in objects smaller than a small, typical, large one
+MOST_CLASSES = 32  # more different numbers than this are objects
+WHOLE = 0.8  # in labels of objects, at least this share of the numbers are one connected piece each
+FEW = 5  # a set with at most this many numbers above 0 can be objects or classes
 
 Box = tuple[slice, ...]
 
@@ -44,13 +44,13 @@ def connected(mask: NDArray[np.bool_], *, diagonal: bool = False) -> NDArray[np.
     return pieces
 
 
-def boxes(labels: NDArray[Any]) -> list[Box | None]:
-    """The smallest box around each number 1..N of labels (*S), as slices; None for a number that does not occur.
+def boxes(labels: NDArray[Any]) -> list[Box]:
+    """The smallest box around each number 1..N of labels (*S), as slices; empty for a number that does not occur.
 
-    Numbers must be small: memory is in proportion to the largest. `renumber` makes them so.
+    Memory and time grow with the largest number: use `renumber` first where numbers can be large.
     """
-    found: list[Box | None] = ndimage.find_objects(labels)
-    return found
+    empty = (slice(0, 0),) * labels.ndim
+    return [box or empty for box in ndimage.find_objects(labels)]
 
 
 def renumber(labels: NDArray[Any]) -> NDArray[np.int32]:
@@ -74,9 +74,9 @@ def object_sizes(labels: Iterable[NDArray[Any]]) -> NDArray[np.intp]:
 
 
 def diameters(labels: Sequence[NDArray[Any]]) -> tuple[float, float, float]:
-    """Diameters in pixels of discs (balls) as large as small, typical and large objects are; 0 without objects.
+    """Diameters in pixels of a small, a typical and a large object, as discs (balls) of their size; 0 without objects.
 
-    Weighted by pixels, so that specks do not count: 5 %, half and 95 % of all object pixels lie in smaller objects.
+    Of all object pixels 5 %, 50 % and 95 % are in objects smaller than these, so specks hardly count.
     """
     sizes = np.sort(object_sizes(labels))
     if len(sizes) == 0:
@@ -87,7 +87,7 @@ def diameters(labels: Sequence[NDArray[Any]]) -> tuple[float, float, float]:
 
 
 def typical_diameter(labels: Sequence[NDArray[Any]]) -> float:
-    """Diameter in pixels of a disc as large as the median object, weighted by pixels (see `diameters`)."""
+    """Diameter in pixels of a disc (ball) as large as the median object, weighted by pixels (see `diameters`)."""
     return diameters(labels)[1]
 
 
@@ -99,8 +99,8 @@ def _diameter(size: np.intp, dims: int) -> float:
 class Meaning:
     """What the numbers in a set of label images stand for.
 
-    `class_values` are the classes in order, background first where there is one; empty for objects. `guessed` says
-    that the labels alone do not settle it.
+    `class_values` are the classes in order, background first where there is one; empty for objects. `guessed` is true
+    where the labels fit both tasks.
     """
 
     task: Literal["classes", "objects"]
@@ -111,42 +111,44 @@ class Meaning:
 def find_meaning(
     labels: Iterable[NDArray[Any]], *, task: str | None = None, ignore_label: int | None = None
 ) -> Meaning:
-    """Whether the numbers in label images (*S) are objects or classes. The one rule of the package.
+    """Whether the numbers in label images (*S) are objects or classes; every room of the package uses this rule.
 
-    An object has a number of its own, so nearly every number of an image is one connected piece (pixels connect by
-    corners, too). That is also true of a few large classes, such as layers of a tissue. Numbers are therefore objects
-    when there are more than two to an image or more than 32 in all, and also when a single image has one or two
-    compact pieces: a layer, by contrast, reaches from one side of the image to the opposite one (of a volume, along two
-    axes). All else is classes.
-    `task` ("objects" or "classes") settles it where this guesses wrong.
+    Each object has a number of its own, so nearly every number of an image is one connected piece (pixels connect by
+    corners, too). The same is true of a few large classes, such as layers of a tissue. Numbers are therefore objects
+    when nearly all are one piece and one of these holds: there are more than two to an image; there are more than 32
+    in all; there are two in a single image, and neither is a layer, which reaches from one side of the image to the
+    opposite one (of a volume, along two axes). Everything else is classes. `task` ("objects" or "classes") settles it
+    where this rule would be wrong.
     """
+    if task == "objects":
+        return Meaning("objects")
     values: set[int] = set()
     images, pieces, layers = 0, [], 0
     for one in labels:
         images += 1
-        values.update(int(value) for value in np.unique(one) if value >= 0)
+        kept = one if ignore_label is None else one[one != ignore_label]
+        values.update(np.unique(kept[kept >= 0]).tolist())
         if task is None:
-            for count, box in _pieces(np.where(one == ignore_label, 0, one)):
-                pieces.append(count)
+            numbers = renumber(one if ignore_label is None else np.where(one == ignore_label, 0, one))
+            pieces += _count_pieces(numbers)
+            for box in boxes(numbers):
                 spanned = sum(side.stop - side.start == size for side, size in zip(box, one.shape, strict=True))
                 layers += spanned >= one.ndim - 1
-    values.discard(-1 if ignore_label is None else ignore_label)
-    positive = [value for value in values if value > 0]
-    guessed = task is None and 1 < len(positive) <= FEW
-    if task is None:
-        whole = sum(count == 1 for count in pieces) > WHOLE * len(pieces)
+    guessed = task is None and 1 < len(values - {0}) <= FEW
+    if task is None and max(values, default=0) > 1 and len(pieces) > 1:
+        whole = pieces.count(1) > WHOLE * len(pieces)
         many = len(pieces) > 2 * images or len(values) > MOST_CLASSES
-        compact = images == 1 and layers == 0
-        numbered = max(values, default=0) > 1 and len(pieces) > 1
-        task = "objects" if numbered and whole and (many or compact) else "classes"
-    if task == "objects":
-        return Meaning("objects", guessed=guessed)
+        if whole and (many or (images == 1 and layers == 0)):
+            return Meaning("objects", guessed=guessed)
     return Meaning("classes", tuple(sorted(values)), guessed)
 
 
-def _pieces(labels: NDArray[Any]) -> Iterator[tuple[int, Box]]:
-    """Of each value above 0: the number of its connected pieces, and the box around all of them."""
-    numbers = renumber(labels)
-    for number, box in enumerate(boxes(numbers), start=1):
-        if box is not None:
-            yield int(connected(numbers[box] == number, diagonal=True).max()), box
+def _count_pieces(numbers: NDArray[np.int32]) -> list[int]:
+    """Of each number 1..N: in how many pieces it is, in one pass over the image however many numbers there are."""
+    from skimage.measure import label  # labels equal neighbours, which `ndimage.label` cannot
+
+    pieces = label(numbers, background=0, connectivity=numbers.ndim)
+    number = np.zeros(pieces.max(initial=0) + 1, np.int32)
+    number[pieces] = numbers
+    counts: list[int] = np.bincount(number[1:])[1:].tolist()
+    return counts

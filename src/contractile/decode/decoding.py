@@ -101,7 +101,6 @@ def _group(parts: NDArray[np.int32], smooth: float, together: int) -> Iterator[t
     reach = int(4 * smooth + 0.5)
     first, common = 1, None
     for number, part in enumerate(boxes(parts), start=1):
-        assert part is not None  # parts are numbered without gaps
         grown = [slice(max(0, s.start - reach), min(n, s.stop + reach)) for s, n in zip(part, parts.shape, strict=True)]
         box = tuple(grown)
         joined = box if common is None else _join(common, box)

@@ -23,14 +23,14 @@ BETWEEN = {"gap": 0, "contact": 2, "none": 1}  # class of the pixels that keep t
 class TargetConfig(BaseModel):
     """What the network is asked to learn, and how much each pixel counts.
 
-    `task` is `objects` (touching things get different numbers) or `classes` (every pixel gets a class);
-    `class_values` are the numbers in the file in class order, e.g. (0, 255), for `classes` only.
-    `w0`, `sigma` (pixels) are those of equation 2 of the paper, w0 = 0 switches the separation weight off;
-    `balance` evens out class frequencies; `separation` is how touching objects are kept apart: by background put
-    between them (`gap`, the paper's way), by a third class there, which belongs to them (`contact`), or `none`;
-    `ignore_label` is a number in the file that means "not annotated", beside all negative ones;
-    `known_around` is for labels of which only some objects are drawn: 0 farther than so many pixels from any of them
-    is then unknown, not background;
+    `task` is `objects` (touching things have different numbers) or `classes` (every pixel has a class);
+    `class_values` are the numbers in the label file in class order, e.g. (0, 255), for `classes` only.
+    `w0` and `sigma` (pixels) are those of equation 2 of the paper; w0 = 0 switches the separation weight off.
+    `balance` gives every class the same total weight. `separation` is how touching objects are kept apart: by
+    background between them (`gap`, as in the paper), by a third class there, which is decoded as part of the objects
+    (`contact`), or not at all (`none`). `ignore_label` is a number in the label file that means "not annotated", as
+    all negative numbers do. `known_around` is for labels that show only some of the objects: background farther than
+    this many pixels from every object counts as not annotated.
     `spacing` is the relative size of a pixel along each axis, e.g. (5, 1, 1) or (1, 0.2, 0.2); () means isotropic.
     """
 
@@ -51,7 +51,7 @@ class TargetConfig(BaseModel):
         values = self.class_values
         if self.task == "classes" and (len(values) < 2 or len(set(values)) < len(values)):
             raise ContractileError(
-                (f"class_values must name at least two different label values for task 'classes', got {values}"),
+                f"class_values must name at least two different label values for task 'classes', got {values}",
                 "list the numbers of the label files in class order, e.g. (0, 255)",
             )
         if self.task == "objects" and values:
@@ -73,7 +73,7 @@ class TargetConfig(BaseModel):
 
     @property
     def n_classes(self) -> int:
-        """Number of channels the network needs: of objects outside and inside, or outside, core and contact."""
+        """Number of channels of the network: for objects 2 (outside, inside) or 3 (outside, core, contact)."""
         return len(self.class_values) or (3 if self.separation == "contact" else 2)
 
 
@@ -81,7 +81,7 @@ class TargetConfig(BaseModel):
 class Target:
     """`classes` (*S) int16 with -1 where ignored; `weight` (*S) float32, 0 where ignored.
 
-    Of objects, class 0 is outside and 1 inside; with separation `contact`, 2 is what of the inside lies between cores.
+    For objects, class 0 is outside and 1 inside; with separation `contact`, 1 is a core and 2 the rest of the inside.
     """
 
     classes: NDArray[np.int16]
@@ -92,13 +92,13 @@ def make_target(labels: NDArray[Any], config: TargetConfig, *, class_weights: Se
     """Class map and weight map `w_c + w0 exp(-(d1 + d2)^2 / (2 sigma^2))` of one labelled image.
 
     (*S) -> (*S) twice. Equation 2 of Ronneberger, Fischer, Brox 2015, doi:10.1007/978-3-319-24574-4_28, with
-    the second term on background pixels only, as in Falk et al. 2019, doi:10.1038/s41592-018-0261-2: there
-    the two nearest objects must not grow together; with separation `contact` objects are their cores, and where they
-    touch counts as background does. Objects of a two-class `classes` map are the connected
-    parts (4 neighbours, in 3-D 6) of class 1; with more classes the second term is left out.
+    the second term on background pixels only, as in Falk et al. 2019, doi:10.1038/s41592-018-0261-2. With
+    separation `contact` the objects in this term are their cores, and the pixels between cores are background, too.
+    Objects of a two-class `classes` map are the connected parts (4 neighbours, in 3-D 6) of class 1; with more
+    classes the second term is left out.
 
-    `class_weights` (K,) replaces the balance of this image, for instance by that of the whole dataset.
-    Raises TypeError for labels that are not integers, ValueError for a wrong number of axes or a value
+    `class_weights` (K,) replaces w_c of this image, for instance by that of the whole dataset.
+    Raises WrongType for labels that are not integers, ContractileError for a wrong number of axes or a value
     that is not among `class_values`.
     """
     check_labels(labels)
@@ -128,7 +128,7 @@ def make_target(labels: NDArray[Any], config: TargetConfig, *, class_weights: Se
 
 
 def unannotated(labels: NDArray[Any], config: TargetConfig) -> NDArray[np.bool_]:
-    """Pixels (*S) that nobody annotated: negative ones, `ignore_label`, and 0 far from any object (`known_around`)."""
+    """Pixels (*S) that are not annotated: negative, `ignore_label`, or background far from objects (`known_around`)."""
     ignored: NDArray[np.bool_] = labels < 0
     if config.ignore_label is not None:
         ignored = ignored | (labels == config.ignore_label)
@@ -142,7 +142,7 @@ def unannotated(labels: NDArray[Any], config: TargetConfig) -> NDArray[np.bool_]
 
 
 def _steps(config: TargetConfig, dims: int) -> tuple[float, ...]:
-    """The size of a pixel along each axis, in pixels of the finest; () where all are the same."""
+    """The size of a pixel along each axis, in units of the finest axis; () for isotropic pixels."""
     sizes = config.spacing
     if sizes and len(sizes) != dims:
         raise ContractileError(
@@ -152,11 +152,10 @@ def _steps(config: TargetConfig, dims: int) -> tuple[float, ...]:
 
 
 def class_balance(classes: NDArray[Any] | Sequence[NDArray[Any]], n: int) -> NDArray[np.float32]:
-    """Weight of each of `n` classes (n,): every class that occurs weighs the same in total.
+    """Weights (n,) that give each of `n` classes in one class map, or in a list of them, the same total weight.
 
-    For one class map or a list of them: w_k = N / (P N_k), with N labelled pixels, N_k of them in class k,
-    and P classes that occur, so that the mean weight over labelled pixels is 1. A class that does not occur
-    has weight 1. Negative classes are not counted.
+    w_k = N / (P N_k), with N annotated pixels, N_k of them in class k, and P classes that occur; the mean weight of an
+    annotated pixel is 1. A class that does not occur has weight 1. Negative classes are not counted.
     """
     maps = [classes] if isinstance(classes, np.ndarray) else classes
     counts = np.zeros(n, np.int64)
@@ -169,7 +168,7 @@ def class_balance(classes: NDArray[Any] | Sequence[NDArray[Any]], n: int) -> NDA
 
 
 def _class_indices(labels: NDArray[Any], ignored: NDArray[np.bool_], *, values: tuple[int, ...]) -> NDArray[np.int16]:
-    """Index of each label in `values`; ignored pixels get some index that the caller overwrites."""
+    """Index of each label in `values`; that of an ignored pixel is arbitrary, and the caller replaces it."""
     order = np.argsort(values)
     place = np.searchsorted(np.asarray(values)[order], labels).clip(max=len(values) - 1)
     classes: NDArray[np.int16] = order[place].astype(np.int16)
