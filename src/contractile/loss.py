@@ -1,7 +1,7 @@
-"""Tensors -> one number to be made small: weighted cross entropy and soft Dice, with ignored pixels.
+"""The loss that training minimises: weighted cross entropy and soft Dice, with ignored pixels.
 
-Shapes: scores (B, K, *S) before any softmax, classes (B, *S) int64 with -1 where nobody annotated, weight
-(B, *S). An ignored pixel adds nothing to a value and nothing to a gradient. Knows neither network nor data.
+Shapes: scores (B, K, *S) before any soft-max, classes (B, *S) int64 with -1 for ignored pixels (not annotated),
+weight (B, *S). An ignored pixel changes neither the value nor the gradient.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ IGNORE = -1
 
 
 class LossConfig(BaseModel):
-    """Factors of the two terms, at least one of them positive; the paper uses cross entropy alone."""
+    """Factors of the two terms. At least one is positive; the paper uses cross entropy alone."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    cross_entropy: float = Field(default=1.0, ge=0, allow_inf_nan=False)
-    dice: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    cross_entropy: float = Field(default=1.0, ge=0, allow_inf_nan=False, description="factor of the cross entropy")
+    dice: float = Field(default=0.0, ge=0, allow_inf_nan=False, description="factor of the Dice loss")
 
     @model_validator(mode="after")
     def _some_term_counts(self) -> LossConfig:
@@ -35,7 +35,7 @@ class LossConfig(BaseModel):
 
 
 def combined(scores: Tensor, classes: Tensor, *, weight: Tensor | None, config: LossConfig) -> Tensor:
-    """The terms of `config`, added up: (B, K, *S), (B, *S), (B, *S) -> scalar."""
+    """The sum of both terms, each times its factor in `config`: (B, K, *S), (B, *S), (B, *S) -> scalar."""
     total = scores.new_zeros(())
     if config.cross_entropy > 0:
         total = total + config.cross_entropy * cross_entropy(scores, classes, weight=weight)
@@ -45,11 +45,11 @@ def combined(scores: Tensor, classes: Tensor, *, weight: Tensor | None, config: 
 
 
 def cross_entropy(scores: Tensor, classes: Tensor, *, weight: Tensor | None = None) -> Tensor:
-    """Mean over labelled pixels of -w log softmax(scores)[class]: (B, K, *S), (B, *S), (B, *S) -> scalar.
+    """Mean over labelled pixels of -w log softmax(scores)[class]: (B, K, *S), (B, *S), (B, *S) -> scalar >= 0.
 
-    Equation 1 of Ronneberger, Fischer, Brox 2015 (doi:10.1007/978-3-319-24574-4_28) with the minus sign that
-    is missing in print. Divided by the number of labelled pixels, as Caffe does, and not by the sum of
-    weights: a heavier pixel really counts more. 0 where no pixel is labelled.
+    Equation 1 of Ronneberger, Fischer, Brox 2015 (doi:10.1007/978-3-319-24574-4_28) with the minus sign that is missing
+    there. The sum is divided by the number of labelled pixels, as in Caffe, and not by the sum of the weights: larger
+    weights give a larger loss. 0 where no pixel is labelled.
     """
     _check_shapes(scores, classes, weight)
     scores = _at_least_single(scores)
@@ -62,9 +62,9 @@ def cross_entropy(scores: Tensor, classes: Tensor, *, weight: Tensor | None = No
 def dice_loss(scores: Tensor, classes: Tensor) -> Tensor:
     """1 - mean over classes of 2 sum(p g) / (sum(p) + sum(g)): (B, K, *S), (B, *S) -> scalar in [0, 1].
 
-    p is the softmax of the scores, g is 1 on the pixels of the class; sums run over the labelled pixels of
-    the whole batch. A class without any labelled pixel in the batch is left out of the mean; without any
-    class the loss is 0. Soft Dice: Milletari, Navab, Ahmadi 2016, doi:10.1109/3DV.2016.79, without squares.
+    p is the soft-max of the scores, and g is 1 on the pixels of the class; sums are over the labelled pixels of the
+    whole batch. A class without labelled pixels in the batch is left out of the mean; the loss is 0 where no pixel is
+    labelled. Soft Dice of Milletari, Navab, Ahmadi 2016 (doi:10.1109/3DV.2016.79), without their squares.
     """
     _check_shapes(scores, classes, None)
     p = torch.softmax(_at_least_single(scores), dim=1).movedim(1, 0).flatten(1)  # (B, K, *S) -> (K, N)
@@ -78,7 +78,7 @@ def dice_loss(scores: Tensor, classes: Tensor) -> Tensor:
 
 
 def _at_least_single(scores: Tensor) -> Tensor:
-    """Sums over many pixels need more digits than bfloat16 or float16 have."""
+    """Scores as float32 or float64: bfloat16 and float16 have too few digits for sums over many pixels."""
     return scores if scores.dtype == torch.float64 else scores.float()
 
 
@@ -91,12 +91,12 @@ def _check_shapes(scores: Tensor, classes: Tensor, weight: Tensor | None) -> Non
     if classes.shape != (scores.shape[0], *scores.shape[2:]):
         raise ContractileError(
             f"classes must be (B, *S) = {(scores.shape[0], *scores.shape[2:])} like scores, got {tuple(classes.shape)}",
-            "crop it to the output of the network",
+            "crop them to the output of the network",
         )
     if classes.dtype != torch.int64:
         raise WrongType(f"classes must be int64, got {classes.dtype}", "convert with .long()")
     if weight is not None and weight.shape != classes.shape:
         raise ContractileError(
             f"weight must have the shape of classes {tuple(classes.shape)}, got {tuple(weight.shape)}",
-            "crop both alike",
+            "crop both in the same way",
         )

@@ -1,7 +1,9 @@
-"""Microscope-like images of touching cells with exact truth, for the demo and for tests.
+"""Microscope-like images of touching cells with exact labels, for the demo and for tests.
 
-The picture is built in the order of the light's journey: cells, their brightness and texture, the
-microscope's blur and uneven lamp, the camera's photon and read noise. Knows no files.
+An image is made in the order in which light travels: cells with their brightness and texture, the blur and the uneven
+lamp of the microscope, the photon noise and read noise of the camera.
+
+Shapes: *S is (Y, X) or (Z, Y, X), D the number of these axes, N the number of cells.
 """
 
 from __future__ import annotations
@@ -16,21 +18,24 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from contractile.labels import boxes, connected
+
 Floats = NDArray[np.float32]
 
-PATCH = 8  # distance of dense from empty patches, in radii
-CANDIDATES = 12  # places tried per cell wanted
-SURVIVES = 0.3  # share of its own area that a cell must keep from its neighbours to count
+BALL = {2: math.pi, 3: 4 / 3 * math.pi}  # area of a disc and volume of a ball of radius 1
+PATCH = 8  # size of dense and of sparse patches, in radii
+CANDIDATES = 12  # positions tried per wanted cell
+WHOLE, CUT = 0.3, 0.02  # a cell with less than this fraction of its own area is dropped: inside, at the border
 
 
 class SceneConfig(BaseModel):
     """A field of view. Lengths are in pixels, brightness in photons per pixel.
 
-    `objects` cells are wanted, or as many as cover the share `coverage` of the image; where they do
-    not fit, there are fewer. `crowding` is how far two cells may grow into each other (0: they just
-    touch), `patchiness` how unevenly they lie, `elongation` the ratio of longest to shortest axis,
-    `ruggedness` the dents of the outline as a share of the radius. `seam` is how much darker the line
-    between two touching cells is. `haze` is out-of-focus light, `shading` the fall-off of the lamp.
+    `objects` is the number of cells; without it, as many as cover the fraction `coverage` of the image. There are fewer
+    where they do not fit. `crowding` is how far two cells may overlap (0: they just touch), `patchiness` how unevenly
+    cells are spread, `elongation` the largest ratio of the longest to the shortest axis, `ruggedness` the typical depth
+    of dents in the outline as a fraction of the radius. `seam` is how much darker the line between two cells is,
+    `haze` the fraction of light that is out of focus, `shading` the loss of light at the point farthest from the lamp.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,8 +62,11 @@ class SceneConfig(BaseModel):
 
 @dataclass(frozen=True)
 class Cells:
-    """`labels` (*S); `depth` (*S) is 1 at a cell's centre, 0 on its outline, negative outside;
-    `lead` (*S) is by how much the cell is deeper here than the next one: 0 on the line between."""
+    """Cells before they are imaged; all arrays are (*S).
+
+    `depth` is 1 at the centre of a cell, 0 on its outline and negative outside. `lead` is the depth in the cell minus
+    the depth in the second deepest cell at this pixel: 0 on the line between two cells.
+    """
 
     labels: NDArray[np.int32]
     depth: Floats
@@ -66,15 +74,17 @@ class Cells:
 
 
 def draw_scene(config: SceneConfig, rng: np.random.Generator) -> tuple[Floats, NDArray[np.int32]]:
-    """Image (1, *S) float32 in camera counts, and its labels (*S) int32, 1..N without gaps."""
+    """An image (1, *S) in camera counts and its labels (*S): cells are 1..N without gaps, background is 0."""
     cells = draw_cells(config, rng)
     light = _emit(cells, config, rng)
     return _record(light, config, rng)[None], cells.labels
 
 
 def draw_cells(config: SceneConfig, rng: np.random.Generator) -> Cells:
-    """Ellipsoids in random places and directions, dented; each pixel belongs to the cell in which it
-    lies deepest, so that neighbours share a line and truth is exact."""
+    """Dented ellipsoids with random positions and directions.
+
+    Each pixel belongs to the cell in which it is deepest, so that the line between two neighbours is exact.
+    """
     radii, centres = _place(config, rng)
     shape = config.shape
     dents = config.ruggedness * config.radius
@@ -87,20 +97,20 @@ def draw_cells(config: SceneConfig, rng: np.random.Generator) -> Cells:
         window = _window(centre, radius * math.sqrt(config.elongation) + 3 * dents, shape)
         depth = _depth(window, centre, axes, offset)
         old = best[window]
-        deeper = depth > old
         second[window] = np.maximum(second[window], np.minimum(depth, old))
-        owner[window] = np.where(deeper, number, owner[window])
+        owner[window] = np.where(depth > old, number, owner[window])
         best[window] = np.maximum(depth, old)
     labels = _keep_whole(np.where(best > 0, owner, 0), radii)
     return Cells(labels, np.where(labels > 0, best, np.minimum(best, 0)), best - second)
 
 
 def _place(config: SceneConfig, rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Radii (N,) and centres (N, D): of many candidates, in random order, those that keep their
-    distance from the ones before; dense patches of the field are filled first."""
+    """Radii (N,) and centres (N, D) of the cells.
+
+    Candidates come in random order, those in dense patches first. Each is taken if it is far enough from those before.
+    """
     shape = np.array(config.shape)
-    unit = {2: math.pi, 3: 4 / 3 * math.pi}[len(shape)]
-    volume = unit * config.radius ** len(shape) * (1 - config.crowding / 2)
+    volume = BALL[len(shape)] * config.radius ** len(shape) * (1 - config.crowding / 2)
     wanted = config.objects if config.objects is not None else round(config.coverage * shape.prod() / volume)
     count = CANDIDATES * wanted
     centres = rng.uniform(0, shape, (count, len(shape)))
@@ -117,8 +127,10 @@ def _place(config: SceneConfig, rng: np.random.Generator) -> tuple[NDArray[Any],
 
 
 def _keep_distance(centres: NDArray[Any], radii: NDArray[Any], closeness: float, wanted: int) -> list[int]:
-    """Indices of the first `wanted` candidates that lie no nearer to an earlier one than `closeness`
-    times the sum of their radii."""
+    """Indices of the first `wanted` candidates that are far enough from all candidates taken before them.
+
+    The least distance of two centres is `closeness` times the sum of their radii.
+    """
     tree = cKDTree(centres)
     near = tree.query_ball_point(centres, closeness * (radii + radii.max()))
     taken = np.zeros(len(centres), bool)
@@ -135,8 +147,7 @@ def _keep_distance(centres: NDArray[Any], radii: NDArray[Any], closeness: float,
 
 
 def _ellipsoid(radius: float, config: SceneConfig, rng: np.random.Generator) -> NDArray[Any]:
-    """(D, D): maps an offset from the centre to a vector of length 1 on the outline; the volume is
-    that of a ball of this radius."""
+    """Matrix (D, D) from offsets on the outline to vectors of length 1; the volume is that of a ball of this radius."""
     dims = len(config.shape)
     stretch = np.exp(rng.uniform(-0.5, 0.5, dims) * math.log(config.elongation))
     stretch /= np.prod(stretch) ** (1 / dims)
@@ -160,19 +171,16 @@ def _depth(window: tuple[slice, ...], centre: NDArray[Any], axes: NDArray[Any], 
 
 
 def _keep_whole(owner: NDArray[np.int32], radii: NDArray[Any]) -> NDArray[np.int32]:
-    """One connected piece per cell, numbered without gaps; cells hidden by others are dropped."""
-    dims = owner.ndim
+    """The largest connected piece of each cell, numbered without gaps; cells mostly covered by others are dropped."""
     labels = np.zeros_like(owner)
     number = 0
-    for index, region in enumerate(ndimage.find_objects(owner)):
-        if region is None:
-            continue
-        pieces, count = ndimage.label(owner[region] == index + 1)
-        sizes = np.bincount(pieces.ravel(), minlength=count + 1)
+    for index, region in enumerate(boxes(owner)):
+        pieces = connected(owner[region] == index + 1)
+        sizes = np.bincount(pieces.ravel(), minlength=1)
         sizes[0] = 0
         at_border = any(p.start == 0 or p.stop == n for p, n in zip(region, owner.shape, strict=True))
-        whole = {2: math.pi, 3: 4 / 3 * math.pi}[dims] * radii[index] ** dims
-        if sizes.max() < (0.02 if at_border else SURVIVES) * whole:
+        volume = BALL[owner.ndim] * radii[index] ** owner.ndim
+        if sizes.max() < (CUT if at_border else WHOLE) * volume:
             continue
         number += 1
         labels[region][pieces == sizes.argmax()] = number
@@ -180,14 +188,14 @@ def _keep_whole(owner: NDArray[np.int32], radii: NDArray[Any]) -> NDArray[np.int
 
 
 def _emit(cells: Cells, config: SceneConfig, rng: np.random.Generator) -> Floats:
-    """Light per pixel (*S) before the microscope, in photons."""
+    """Light (*S) that the cells emit, in photons per pixel."""
     count = int(cells.labels.max(initial=0))
     brightness = np.exp(rng.normal(0, config.brightness_spread, count + 1)).astype(np.float32)
     brightness[0] = 0
     fine = _noise(config.shape, 1.5, rng)
     coarse = _noise(config.shape, config.radius / 4, rng)
     pattern = np.clip(1 + config.texture * (0.6 * fine + 0.8 * coarse), 0.2, None)
-    thickness = np.sqrt(np.clip(cells.depth, 0, 1))  # cells are lens-shaped: thin at the rim
+    thickness = np.sqrt(np.clip(cells.depth, 0, 1))  # a cell is shaped like a lens: thin at the rim
     seam = 1 - config.seam * np.exp(-cells.lead / 0.12)
     light = brightness[cells.labels] * (0.45 + 0.55 * thickness) * pattern * seam
     emitted: Floats = (config.photons * light).astype(np.float32)
@@ -195,7 +203,7 @@ def _emit(cells: Cells, config: SceneConfig, rng: np.random.Generator) -> Floats
 
 
 def _record(light: Floats, config: SceneConfig, rng: np.random.Generator) -> Floats:
-    """Blur, haze, shading, background, photon noise, read noise: (*S) -> camera counts (*S)."""
+    """Light (*S) -> camera counts (*S): blur, haze, background, shading, photon noise, read noise."""
     sharp = ndimage.gaussian_filter(light, config.blur)
     haze = ndimage.gaussian_filter(light, 0.7 * config.radius, truncate=3.0)
     lit = (sharp + config.haze * haze + config.background) * _shading(config, rng)
@@ -205,20 +213,18 @@ def _record(light: Floats, config: SceneConfig, rng: np.random.Generator) -> Flo
 
 
 def _shading(config: SceneConfig, rng: np.random.Generator) -> Floats:
-    """A lamp that is brightest somewhere near the middle and falls off with the square of distance."""
+    """Brightness of the lamp (*S): 1 at a random point near the middle, less with the square of the distance."""
     squared: NDArray[Any] = np.zeros((1,) * len(config.shape))
     for axis, length in enumerate(config.shape):
         place = np.linspace(-1, 1, length) - rng.uniform(-0.4, 0.4)
-        lay = [1] * len(config.shape)
-        lay[axis] = length
-        squared = squared + (place**2).reshape(lay)
+        squared = squared + np.expand_dims(place**2, [a for a in range(len(config.shape)) if a != axis])
     shading: Floats = (1 - config.shading * squared / squared.max()).astype(np.float32)
     return shading
 
 
 def _noise(shape: tuple[int, ...], scale: float, rng: np.random.Generator) -> Floats:
-    """Smooth random values (*S) of mean 0 and standard deviation 1 that vary over `scale` pixels."""
+    """Smooth random values (*S) of mean 0 and standard deviation 1: white noise filtered by a Gaussian of `scale`."""
     rough = rng.standard_normal(shape, dtype=np.float32)
     smooth: Floats = ndimage.gaussian_filter(rough, scale, truncate=3.0, mode="wrap")
-    # variance of white noise after a Gaussian filter, per axis 1 / (2 sqrt(pi) scale)
+    # a Gaussian filter multiplies the variance of white noise by 1 / (2 sqrt(pi) scale) per axis
     return smooth * np.float32((2 * math.sqrt(math.pi) * scale) ** (len(shape) / 2))
