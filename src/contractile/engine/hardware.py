@@ -1,4 +1,4 @@
-"""What the machine can do: devices, native precision, memory."""
+"""What the machine offers: devices, number types, memory."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import torch
 
 from contractile.errors import ContractileError
 
-Precision = Literal["auto", "float32", "bfloat16", "int8"]
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 def find_device(device: str) -> torch.device:
-    """The torch device that a name means; "auto" takes the fastest present. Raises ValueError when absent."""
+    """The torch device of this name; "auto" takes CUDA, else Apple's MPS, else the processor.
+
+    Raises ContractileError for an unknown name, and for a device that this machine does not have.
+    """
     if device == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -28,27 +31,24 @@ def find_device(device: str) -> torch.device:
     return found
 
 
-def native_precision(device: torch.device) -> Precision:
-    """bfloat16 where the device multiplies it in hardware, else float32."""
-    if device.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    if device.type == "cpu":
-        asked = (
-            getattr(torch.cpu, name, lambda: False)()
-            for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-        )
-        return "bfloat16" if any(asked) else "float32"
+def native_precision(device: torch.device) -> Literal["float32", "bfloat16"]:
+    """bfloat16 if the device multiplies it in hardware, else float32."""
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return "bfloat16"
+    features = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    if device.type == "cpu" and any(getattr(torch.cpu, name, lambda: False)() for name in features):
+        return "bfloat16"
     return "float32"
 
 
 def free_memory(device: torch.device) -> float:
-    """Bytes that may be allocated on the device now."""
+    """Bytes that can be allocated on the device now."""
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
     return float(psutil.virtual_memory().available)
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether PyTorch or OpenVINO failed to allocate."""
-    words = ("can't allocate memory", "Can not allocate memory", "bad_alloc")
-    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether NumPy, PyTorch or OpenVINO failed to allocate memory."""
+    words = ("can't allocate memory", "Can not allocate memory", "bad_alloc", "out of memory")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(word in str(error) for word in words)
