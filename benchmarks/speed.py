@@ -19,7 +19,6 @@ import logging
 import platform
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -37,12 +36,12 @@ from ratios import judge
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from contractile.dataset import Example
+from contractile.dataset import Example, Samples
 from contractile.engine import Engine, EngineConfig, find_device, native_precision
 from contractile.process import keep_freed_memory
 from contractile.recipe import derive
 from contractile.synthetic import SceneConfig, draw_scene
-from contractile.training.trainer import Trainer
+from contractile.training.state import begin, launch, take_step
 from contractile.unet import UNet, UNetConfig
 
 SIDE = 512
@@ -188,9 +187,9 @@ def our_step(device: torch.device) -> Work:
     image, labels = draw_scene(SceneConfig(shape=(640, 640)), np.random.default_rng(0))
     example = Example("scene", image, labels)
     recipe = derive([example], {"base": "paper", "steps": 1000, "device": device.type})
-    trainer = Trainer(recipe, [example], [example], Path(tempfile.mkdtemp()))
-    batch = trainer.samples.batch(0)
-    return lambda: trainer.take_step(batch)
+    state = begin(recipe, launch(recipe))
+    batch = Samples([example], recipe.targets, recipe.samples).batch(0)
+    return lambda: take_step(state, batch)
 
 
 def make_step(network: nn.Module, *, rounded: bool = False) -> Callable[[torch.Tensor, torch.Tensor], float]:

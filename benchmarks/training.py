@@ -17,8 +17,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import contractile
@@ -34,12 +32,12 @@ from ratios import judge
 from scipy import ndimage
 
 from contractile.augment import AugmentConfig, Sample, apply_warp, draw_warp
-from contractile.dataset import Example
+from contractile.dataset import Example, Samples
 from contractile.recipe import derive
 from contractile.synthetic import SceneConfig, draw_scene
 from contractile.targets import separate, separation_weight
 from contractile.training.convolution import kernel_gradient, only_avx2
-from contractile.training.trainer import Trainer
+from contractile.training.state import begin, launch, take_step
 
 LARGEST_SHARE = 0.1  # of a step that making its samples may take
 
@@ -181,15 +179,13 @@ def sample_share(*bases: str, side: int, repeats: int) -> Iterator[str]:
         examples.append(Example(f"scene {seed}", image, labels))
     for base in bases:
         recipe = derive(examples, {"base": base, "steps": 1000, "device": "cpu"})
-        with TemporaryDirectory() as folder:
-            trainer = Trainer(recipe, examples, examples[:1], Path(folder))
-            batch = trainer.samples.batch(0)
-            numbers = itertools.count(1)
-            making, step = take_turns(
-                lambda trainer=trainer, numbers=numbers: trainer.samples.batch(next(numbers)),
-                lambda trainer=trainer, batch=batch: trainer.take_step(batch),
-                repeats=repeats,
-            )
+        state, samples = begin(recipe, launch(recipe)), Samples(examples, recipe.targets, recipe.samples)
+        batch, numbers = samples.batch(0), itertools.count(1)
+        making, step = take_turns(
+            lambda samples=samples, numbers=numbers: samples.batch(next(numbers)),
+            lambda state=state, batch=batch: take_step(state, batch),
+            repeats=repeats,
+        )
         share = making / step
         held = "yes" if share <= LARGEST_SHARE else "no"
         yield f"| {base} | {1e3 * making:.1f} ms | {1e3 * step:.0f} ms | {share:.1%} | {LARGEST_SHARE:.0%} | {held} |"

@@ -1,4 +1,4 @@
-"""What a user changes of a recipe: a name, a TOML file or a mapping, laid over what was derived."""
+"""What a user changes of a recipe: a name, a TOML file or a mapping, laid over the recipe that was derived."""
 
 from __future__ import annotations
 
@@ -13,20 +13,15 @@ from contractile.errors import ContractileError, NotFound
 from contractile.recipe.recipe import Recipe
 
 NAMES = ("default", "paper")
-TABLES = {name for name, value in Recipe.paper().model_dump().items() if isinstance(value, dict)}
 
 
 def read_recipe(source: str | Path | Mapping[str, Any] | None) -> dict[str, Any]:
-    """Recipe changes from a name ("default", "paper"), a TOML file or a mapping.
+    """Recipe changes from a name ("default", "paper"), a TOML file or a mapping, each field checked by itself.
 
-    Raises FileNotFoundError, or ValueError when the file is not TOML or a value stands where a table belongs.
+    Raises NotFound, or ContractileError when the file is not TOML or a field does not exist or has a wrong value.
     """
     changes = _read(source)
-    for name, value in changes.items():
-        if name in TABLES and not isinstance(value, Mapping):
-            raise ContractileError(
-                f"recipe field {name} must be a table of fields, got {value!r}", f"write [{name}] above them"
-            )
+    check_fields(changes)
     return changes
 
 
@@ -50,11 +45,45 @@ def _read(source: str | Path | Mapping[str, Any] | None) -> dict[str, Any]:
         raise ContractileError(f"recipe {path} is not valid TOML ({error})", "correct that line") from None
 
 
+def check_fields(changes: Mapping[str, Any]) -> None:
+    """Check that each field of `changes` exists and has a possible value; not yet whether they fit each other.
+
+    Raises ContractileError, naming the field.
+    """
+    if changes.get("base", "default") not in NAMES:
+        raise ContractileError(
+            f"recipe must be one of {', '.join(NAMES)} or a TOML file, got {changes['base']!r}", "use default"
+        )
+    try:
+        Recipe.model_validate(merge(Recipe.paper().model_dump(), changes))
+    except ValidationError as error:
+        for problem in error.errors():
+            if (
+                problem["type"] != "value_error"
+            ):  # those compare several fields, of which some are of the paper's recipe
+                raise _refusal(problem) from None
+
+
+def _refusal(problem: Mapping[str, Any]) -> ContractileError:
+    """One complaint of pydantic in our words; errors of our own configurations keep their cure."""
+    field, value = ".".join(str(part) for part in problem["loc"]), problem["input"]
+    ours = problem.get("ctx", {}).get("error")
+    if isinstance(ours, ContractileError):
+        return ours.at(f"recipe field {field}")
+    if problem["type"] == "model_type":
+        return ContractileError(
+            f"recipe field {field} must be a table of fields, got {value!r}", f"write [{field}] above them"
+        )
+    return ContractileError(
+        f"recipe field {field}: {problem['msg']} (got {value!r})", "the recipe.toml of any run shows all fields"
+    )
+
+
 def apply_changes(recipe: Recipe, *layers: Mapping[str, Any]) -> Recipe:
     """The recipe with each of `layers` laid over it, table by table; the last one wins.
 
-    Raises ValueError, naming the field, for a name or value that does not exist, for a tile or a number of classes
-    that does not fit, and for objects to be pasted where there are none.
+    Raises ContractileError, naming the field, for a name or value that does not exist, for a tile or a number of
+    classes that does not fit, and for objects to be pasted where there are none.
     """
     merged: Mapping[str, Any] = recipe.model_dump()
     for changes in layers:
@@ -62,12 +91,7 @@ def apply_changes(recipe: Recipe, *layers: Mapping[str, Any]) -> Recipe:
     try:
         changed = Recipe.model_validate(merged)
     except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        raise ContractileError(
-            f"recipe field {where}: {problem['msg']} (got {problem['input']!r})",
-            "the recipe.toml of any run shows all fields",
-        ) from None
+        raise _refusal(error.errors()[0]) from None
     _check_tile(changed)
     _check_classes(changed)
     if changed.samples.pasted and changed.targets.task == "classes":
@@ -87,7 +111,7 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
 
 
 def check_same(recipe: Mapping[str, Any], changes: Mapping[str, Any], path: str = "") -> None:
-    """Raises ValueError, naming the field, where `changes` ask for anything else than what a run's `recipe` says."""
+    """Check that `changes` ask for nothing but what a run's `recipe` says; ContractileError names the field."""
     for key, value in changes.items():
         name = f"{path}{key}"
         held = recipe.get(key)
@@ -105,10 +129,8 @@ def _check_classes(recipe: Recipe) -> None:
     have, need = max(2, recipe.network.classes), recipe.targets.n_classes
     if have != need:
         raise ContractileError(
-            (
-                f"network.classes must be {need}, one for each class of task {recipe.targets.task} "
-                f"with separation {recipe.targets.separation}, got {recipe.network.classes}"
-            ),
+            f"network.classes must be {need}, one for each class of task {recipe.targets.task} with separation "
+            f"{recipe.targets.separation}, got {recipe.network.classes}",
             "leave it out of the recipe",
         )
 
@@ -118,10 +140,10 @@ def _check_tile(recipe: Recipe) -> None:
     network, samples = recipe.network, recipe.samples
     if len(samples.tile) != network.dims:
         raise ContractileError(
-            (f"samples.tile must have one size per axis, got {samples.tile} for a {network.dims}-D network"),
+            f"samples.tile must have one size per axis, got {samples.tile} for a {network.dims}-D network",
             f"give {network.dims} numbers",
         )
-    core = tuple(network.output_size(size) for size in samples.tile)
+    core = tuple(network.output_size(size, axis) for axis, size in enumerate(samples.tile))
     if samples.core != core:
         raise ContractileError(
             f"samples.core must be what the network makes of the tile {samples.tile}, got {samples.core}", f"use {core}"

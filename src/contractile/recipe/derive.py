@@ -8,15 +8,12 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
-
-import torch
+from typing import Any
 
 from contractile.augment import AugmentConfig
 from contractile.dataset import Example, SampleConfig
 from contractile.engine import find_device, native_precision
-from contractile.errors import ContractileError
-from contractile.recipe.changes import NAMES, apply_changes
+from contractile.recipe.changes import apply_changes, check_fields
 from contractile.recipe.recipe import OptimizerConfig, Recipe
 from contractile.recipe.survey import Survey, survey
 from contractile.targets import TargetConfig
@@ -25,36 +22,39 @@ from contractile.unet import UNetConfig
 logger = logging.getLogger(__name__)
 
 DEFAULT_MINUTES = 10.0
-SHORT_MINUTES = 3.0
+SHORT_SECONDS = 180.0
 DEPTHS = {2: (3, 4, 5), 3: (2, 3, 4)}
-SEEN_STRUCTURES = 2.0  # the field of view in structures: the whole of one, wherever in it a pixel lies
-STEP_PIXELS = {2: 4 * 256**2, 3: 2 * 64**3}  # of one optimiser step: what a laptop does in under a second
+SEEN_STRUCTURES = 2.0  # field of view in structures: all of one is seen from any pixel in it
+COARSE = 2.0  # an axis is flat until its pixels are at most so many times as large as those of the finest axis
+TILE_SIDE = {2: 256, 3: 64}
+STEP_PIXELS = {2: 4 * 256**2, 3: 2 * 64**3}  # per optimiser step; takes a laptop less than a second
 LARGEST_BATCH = 16
-# Of 256 x 256, roughly, to tell few passes over the images from many: two cores, with and without bfloat16, and a GPU.
+# Tiles of 256 x 256, a rough guess that tells few passes over the images from many: two cores without and with
+# bfloat16, and a GPU.
 TILES_PER_SECOND = {"float32": 4.0, "bfloat16": 16.0, "cuda": 100.0}
-VARIED_PASSES = 5.0  # from which on samples vary fully, and
-TURNED_PASSES = 30.0  # from which on they turn to any angle though kernels are tied
-RARE = 0.1
+VARIED_PASSES = 5.0  # with fewer passes over the images, samples vary less
+TURNED_PASSES = 30.0  # with fewer passes, samples for tied kernels turn by quarter turns only
+RARE = 0.1  # a class with a smaller share of the pixels is rare
 W0 = {"classes": 5.0, "objects": 10.0}
-FOCUS = 0.33
+FOCUS = 0.33  # share of the samples around rare pixels
 
 
 def derive(examples: Sequence[Example], changes: Mapping[str, Any]) -> Recipe:
     """The recipe for a dataset: a named base fitted to the data, then the caller's changes on top.
 
     `changes` holds recipe fields, nested as in the TOML file; `base` names the recipe they depart from. Logs two
-    lines: what the data look like, and what was chosen for them. Raises ValueError for an unknown base or field,
-    naming it.
+    lines: what the data look like, and what was chosen for them. Raises ContractileError, naming the field, for a base,
+    field or value that does not exist or does not fit.
     """
-    base = changes.get("base", "default")
-    if base not in NAMES:
-        raise ContractileError(f"recipe must be one of {', '.join(NAMES)} or a TOML file, got {base!r}", "use default")
+    check_fields(changes)
     asked = changes.get("targets", {})
-    seen = survey(examples, **{key: asked.get(key) for key in ("task", "ignore_label", "known_around")})
-    dims: Literal[2, 3] = 2 if len(seen.shape) == 2 else 3
-    recipe = Recipe.paper(dims=dims) if base == "paper" else _default(seen, dims, changes)
+    told = {key: asked[key] for key in ("task", "ignore_label", "known_around", "spacing") if key in asked}
+    seen = survey(examples, **told)
+    recipe = Recipe.paper(dims=seen.dims) if changes.get("base") == "paper" else _default(seen, changes)
+    kept_apart = recipe.targets.model_copy(update={"separation": asked.get("separation", recipe.targets.separation)})
+    classes = len(asked.get("class_values", seen.class_values)) or kept_apart.n_classes
     fitted = {
-        "network": {"channels": seen.channels, "classes": _classes(seen, recipe.targets, asked)},
+        "network": {"channels": seen.channels, "classes": classes},
         "targets": {"task": seen.task, "class_values": seen.class_values},
         **({} if "steps" in changes or "minutes" in changes else {"minutes": DEFAULT_MINUTES}),
     }
@@ -64,94 +64,76 @@ def derive(examples: Sequence[Example], changes: Mapping[str, Any]) -> Recipe:
     return recipe
 
 
-def _default(seen: Survey, dims: Literal[2, 3], changes: Mapping[str, Any]) -> Recipe:
+def _default(seen: Survey, changes: Mapping[str, Any]) -> Recipe:
     """Padded network with batch norm, Muon and a cosine; the rest follows data, device and budget."""
-    fast = _device(changes).type == "cuda"
-    short = not fast and _minutes(changes) < SHORT_MINUTES and "steps" not in changes
-    depth = _depth(seen.largest, dims)
-    tile = _tile(seen.shape, UNetConfig(dims=dims, depth=depth))
-    pixels = STEP_PIXELS[dims] / (2 if short else 1)
-    batch = min(max(1, round(pixels / math.prod(tile))), LARGEST_BATCH)
-    symmetry: Literal["none", "square"] = "none" if short else "square"
-    asked_symmetry = changes.get("network", {}).get("symmetry", symmetry)
+    device, steps = find_device(changes.get("device", "auto")), changes.get("steps")
+    seconds = 60 * float(changes.get("minutes") or DEFAULT_MINUTES)
+    fast = device.type == "cuda"
+    short = not fast and seconds < SHORT_SECONDS and "steps" not in changes
+    network, step_pixels = _see_structures(seen), STEP_PIXELS[seen.dims]
+    tile = _tile(seen, network)
+    square = not short and network.stride[-1] == network.stride[-2]
+    symmetry = changes.get("network", {}).get("symmetry", "square" if square else "none")
+    pixels_per_second = 256**2 * TILES_PER_SECOND["cuda" if fast else native_precision(device)]
+    passes = (float(steps) * step_pixels if steps else seconds * pixels_per_second) / max(1, seen.area)
+    # With few steps, free kernels and small batches get further. Tied kernels leave the last layer few features, and
+    # more where it sees the neighbours of a pixel, too (docs/log.md).
+    head = {"symmetry": "square" if square else "none", "head_kernel": 3 if symmetry == "square" else 1}
     return Recipe(
-        # Few steps go further with free kernels and small batches. Tied ones leave the last layer few features, and
-        # more where it sees what surrounds a pixel (docs/log.md).
-        network=UNetConfig(
-            dims=dims,
-            width=32 if fast else 16,
-            depth=depth,
-            symmetry=symmetry,
-            head_kernel=3 if asked_symmetry == "square" else 1,
-        ),
+        network=network.model_copy(update={"width": 32 if fast else 16, **head}),
         samples=SampleConfig(
             tile=tile,
             core=tile,
-            batch=batch,
+            batch=min(max(1, round(step_pixels / (2 if short else 1) / math.prod(tile))), LARGEST_BATCH),
             focus=FOCUS if seen.rarest < RARE else 0.0,
-            augment=_augment(_passes(seen, dims, changes), asked_symmetry),
+            augment=_augment(passes, symmetry),
         ),
-        # What parts two near pieces weighs more, and where objects touch is a class of its own (docs/log.md).
+        # Pixels between two near objects weigh more; where objects touch is a class of its own (docs/log.md).
         targets=TargetConfig(separation="contact", w0=W0[seen.task], balance=False),
         optimizer=OptimizerConfig(warmup=20 if short else 50),
     )
 
 
-def _classes(seen: Survey, targets: TargetConfig, asked: Mapping[str, Any]) -> int:
-    """Channels of the output: one for each class, or for what keeps objects apart."""
-    if seen.task == "classes":
-        return len(asked.get("class_values", seen.class_values))
-    return targets.model_copy(update={"separation": asked.get("separation", targets.separation)}).n_classes
+def _see_structures(seen: Survey) -> UNetConfig:
+    """The network with the fewest poolings whose receptive field holds a large structure and its surroundings.
+
+    Along an axis with large pixels it is flat until pooling has made the pixels of the other axes about as large.
+    """
+    flat = [max(0, math.ceil(math.log2(size / COARSE))) for size in seen.pixel_size]
+    for depth in DEPTHS[seen.dims]:
+        levels = tuple(min(n, depth) for n in flat) if any(flat) else ()
+        network = UNetConfig(dims=seen.dims, depth=depth, flat_levels=levels)
+        if _field_of_view(network, seen) >= SEEN_STRUCTURES * seen.largest:
+            break
+    return network
 
 
-def _depth(largest: float, dims: Literal[2, 3]) -> int:
-    """The fewest poolings whose receptive field holds a large structure and what surrounds it."""
-    deep_enough = (
-        depth
-        for depth in DEPTHS[dims]
-        if UNetConfig(dims=dims, depth=depth).receptive_field >= SEEN_STRUCTURES * largest
-    )
-    return next(deep_enough, DEPTHS[dims][-1])
+def _field_of_view(network: UNetConfig, seen: Survey) -> float:
+    """The receptive field along the axis where it is smallest, in pixels of the finest axis."""
+    return min(n * size for n, size in zip(network.receptive_field, seen.pixel_size, strict=True))
 
 
-def _tile(shape: Sequence[int], network: UNetConfig) -> tuple[int, ...]:
-    """Tiles hold the field of view, but no more than the image: beyond it lie only mirror images."""
-    stride = network.stride
-    side = 256 if network.dims == 2 else 64
-    if network.receptive_field > side:
-        side = round(1.5 * side / stride) * stride
-    return tuple(min(side, max(stride, size // stride * stride)) for size in shape)
+def _tile(seen: Survey, network: UNetConfig) -> tuple[int, ...]:
+    """Tiles hold the field of view, but no more than the image: beyond it there are only mirror images."""
+    sides = []
+    for axis, (size, stride) in enumerate(zip(seen.shape, network.stride, strict=True)):
+        side = TILE_SIDE[network.dims] / seen.pixel_size[axis]
+        if network.receptive_field[axis] > side:
+            side *= 1.5
+        sides.append(max(stride, min(round(side / stride), size // stride) * stride))
+    return tuple(sides)
 
 
 def _augment(passes: float, symmetry: str) -> AugmentConfig:
-    """How samples vary: little where few are seen twice, and by quarter turns alone where kernels are tied.
+    """How samples vary: little where few pixels are seen twice, and by quarter turns alone where kernels are tied.
 
-    A network that turns with the image by quarters learns faster from images that are upright. Other angles make its
+    A network with tied kernels learns faster from images that are not turned by other angles. Other angles make its
     outlines more exact once it has seen each image often (docs/log.md).
     """
     varied = AugmentConfig() if passes >= VARIED_PASSES else AugmentConfig.mild()
     if symmetry == "none" or passes >= TURNED_PASSES:
         return varied
     return varied.model_copy(update={"rotation": 0.0, "quarter_turns": True})
-
-
-def _passes(seen: Survey, dims: int, changes: Mapping[str, Any]) -> float:
-    """About how often a run sees each annotated pixel."""
-    if changes.get("steps"):
-        pixels = float(changes["steps"]) * STEP_PIXELS[dims]
-    else:
-        device = _device(changes)
-        speed = "cuda" if device.type == "cuda" else native_precision(device)
-        pixels = 60 * _minutes(changes) * TILES_PER_SECOND[speed] * 256**2
-    return pixels / max(1, seen.area)
-
-
-def _minutes(changes: Mapping[str, Any]) -> float:
-    return float(changes.get("minutes") or DEFAULT_MINUTES)
-
-
-def _device(changes: Mapping[str, Any]) -> torch.device:
-    return find_device(str(changes.get("device", "auto")))
 
 
 def explain(seen: Survey, recipe: Recipe) -> tuple[str, str]:
@@ -168,14 +150,28 @@ def explain(seen: Survey, recipe: Recipe) -> tuple[str, str]:
         f"data: {seen.images} image(s) of {size} pixels, {seen.channels} channel(s){partly}; {kinds}, about "
         f"{seen.structure:.0f} pixels wide{large}; the rarer class takes {seen.rarest:.0%}"
     )
-    sees = network.receptive_field / max(1.0, seen.structure)
+    fields = network.receptive_field if len(set(network.receptive_field)) > 1 else network.receptive_field[:1]
+    field = " x ".join(map(str, fields))
+    sees = _field_of_view(network, seen) / max(1.0, seen.structure)
     tied = ", kernels tied under quarter turns and mirrors" if network.symmetry == "square" else ""
     budget = f"{recipe.steps} steps" if recipe.steps else f"{recipe.minutes:g} minutes"
     focus = f", {samples.focus:.0%} of them around rare pixels" if samples.focus else ""
     varied = "full" if samples.augment.elastic_std == AugmentConfig().elastic_std else "mild"
     chosen = (
         f"recipe {recipe.base} for {budget} on {find_device(recipe.device).type}: depth {network.depth} sees "
-        f"{network.receptive_field} pixels ({sees:.1f} structures), width {network.width}{tied}; "
+        f"{field} pixels ({sees:.1f} structures), width {network.width}{tied}{_explain_flat(seen, network)}; "
         f"batches of {samples.batch} x {tile}{focus}, {varied} augmentation"
     )
     return data, chosen
+
+
+def _explain_flat(seen: Survey, network: UNetConfig) -> str:
+    """Which axes the finest levels leave out, and why."""
+    names = ("Z", "Y", "X")[-network.dims :]
+    flat = [name for name, levels in zip(names, network.flat_levels, strict=False) if levels]
+    if not flat:
+        return ""
+    number, size = max(network.flat_levels), max(seen.pixel_size)
+    levels = "the finest level looks and pools" if number == 1 else f"the {number} finest levels look and pool"
+    others = " and ".join(name for name in names if name not in flat)
+    return f"; {' and '.join(flat)} pixels are {size:.2g} times as large: {levels} along {others} only"

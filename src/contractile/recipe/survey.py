@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from contractile.dataset import Example
+from contractile.errors import ContractileError
 from contractile.labels import diameters, find_meaning
 from contractile.targets import TargetConfig, unannotated
 
@@ -20,13 +21,16 @@ LOOKED_AT = 16  # images, evenly spaced: enough to know sizes
 
 @dataclass(frozen=True)
 class Survey:
-    """`shape` is the median size of an image; `area` all annotated pixels together.
+    """What was measured. Lengths are in pixels of the finest axis.
 
-    `structure` is the diameter in pixels of what is to be found: of the disc (ball) of the area that half of all
-    object pixels are exceeded by, or, for classes, of the widest disc that fits almost everywhere in one. `largest`
-    is that of large objects, where sizes differ; for classes it is the same. `rarest` is the share of annotated
-    pixels that the rarest class (or all objects together, if fewer) takes; `labelled` is the share of all pixels
-    that is annotated. `guessed`: the task is, from labels of a few values above 0 that could be of either.
+    `shape` is the median size of an image in its own pixels, `area` the number of annotated pixels of all images.
+    `pixel_size` is the size of a pixel along each axis, relative to the finest axis; 1 everywhere in 2-D.
+
+    `structure` is the size of what is to be found. For objects it is the diameter of a disc (ball) as large as the
+    median object, weighted by pixels; for classes, the width of the widest class but the first. `largest` is the
+    diameter of large objects, where sizes differ; for classes it is the same. `rarest` is the share of annotated
+    pixels that belong to the rarest class (or to all objects together, if fewer); `labelled` is the share of all
+    pixels that is annotated. `guessed` says that the labels alone do not settle the task.
     """
 
     images: int
@@ -40,6 +44,11 @@ class Survey:
     rarest: float
     labelled: float
     guessed: bool = False
+    pixel_size: tuple[float, ...] = ()
+
+    @property
+    def dims(self) -> Literal[2, 3]:
+        return 2 if len(self.shape) == 2 else 3
 
 
 def survey(
@@ -48,14 +57,17 @@ def survey(
     task: str | None = None,
     ignore_label: int | None = None,
     known_around: float | None = None,
+    spacing: Sequence[float] = (),
 ) -> Survey:
-    """Measure a dataset; `task` settles what the labels mean where `find_meaning` would guess wrong.
+    """Measure a dataset. `task` settles what the labels mean where `find_meaning` would guess wrong.
 
-    `ignore_label` and `known_around` say which pixels nobody annotated, as in `TargetConfig`.
+    `ignore_label` and `known_around` say which pixels nobody annotated, `spacing` how large pixels are along each axis
+    (default: what the files say), as in `TargetConfig`.
     """
     meaning = find_meaning((e.labels for e in examples), ignore_label=ignore_label, task=task)
     found, values = meaning.task, meaning.class_values
     some = examples[:: math.ceil(len(examples) / LOOKED_AT)]
+    pixel_size = _relative_size(some, spacing)
     known = TargetConfig(ignore_label=ignore_label, known_around=known_around)
     ignored = [unannotated(e.labels, known) for e in some]
     kinds = [
@@ -65,10 +77,10 @@ def survey(
     counts = sum(np.bincount(kind[kind >= 0], minlength=max(2, len(values))) for kind in kinds)
     labelled = float(np.sum(counts)) / sum(kind.size for kind in kinds)
     if found == "objects":
-        objects = [np.where(out, 0, e.labels) for e, out in zip(some, ignored, strict=True)]
-        _, structure, largest = diameters(objects)
+        sizes = diameters([np.where(out, 0, e.labels) for e, out in zip(some, ignored, strict=True)])
+        structure, largest = (d * math.prod(pixel_size) ** (1 / len(pixel_size)) for d in sizes[1:])
     else:
-        structure = largest = _class_size(kinds)
+        structure = largest = _class_size(kinds, pixel_size)
     return Survey(
         images=len(examples),
         shape=tuple(int(n) for n in np.median([e.labels.shape for e in examples], axis=0)),
@@ -81,17 +93,36 @@ def survey(
         rarest=float(np.min(counts) / max(1, np.sum(counts))),
         labelled=labelled,
         guessed=meaning.guessed,
+        pixel_size=pixel_size,
     )
 
 
-def _class_size(kinds: Sequence[NDArray[np.int64]]) -> float:
+def _relative_size(examples: Sequence[Example], spacing: Sequence[float]) -> tuple[float, ...]:
+    """Size of a pixel along each axis, relative to the finest: the median over the images. All 1 in 2-D.
+
+    An image whose file does not say has isotropic pixels.
+    """
+    dims = examples[0].labels.ndim
+    if spacing and (len(spacing) != dims or min(spacing) <= 0):
+        raise ContractileError(
+            f"targets.spacing must hold one positive number for each of the {dims} axes, got {tuple(spacing)}",
+            "leave it out for isotropic pixels",
+        )
+    isotropic = (1.0,) * dims
+    if dims == 2:
+        return isotropic
+    sizes = [np.array(spacing or e.pixel_size_um or isotropic) for e in examples]
+    return tuple(round(float(n), 6) for n in np.median([size / size.min() for size in sizes], axis=0))
+
+
+def _class_size(kinds: Sequence[NDArray[np.int64]], pixel_size: Sequence[float]) -> float:
     """Width of the widest class but the first: twice the distance to its edge that nine tenths of it stay under.
 
-    Of a disc of radius r that distance is 0.68 r, of a strip of half width r 0.9 r: 0.8 r in between.
+    In a disc of radius r that distance is 0.68 r, in a strip of half width r it is 0.9 r: about 0.8 r.
     """
     widths = [0.0]
     for value in range(1, 1 + max(int(kind.max()) for kind in kinds)):
-        inside = [ndimage.distance_transform_edt(kind == value)[kind == value] for kind in kinds]
+        inside = [ndimage.distance_transform_edt(kind == value, pixel_size)[kind == value] for kind in kinds]
         depths = np.concatenate([one for one in inside if one.size] or [np.zeros(1)])
         widths.append(2 * float(np.quantile(depths, 0.9)) / 0.8)
-    return min(max(widths), float(max(kinds[0].shape)))
+    return min(max(widths), float(np.max(np.multiply(pixel_size, kinds[0].shape))))

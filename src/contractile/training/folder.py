@@ -1,4 +1,4 @@
-"""The run folder: what lies in it, and where a model comes from."""
+"""The run folder: its files, what must hold before a run begins, and what the card of its models says."""
 
 from __future__ import annotations
 
@@ -12,49 +12,85 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from contractile.dataset import Example
 from contractile.engine import find_device
-from contractile.errors import AlreadyThere, ContractileError, NotFound, NotWritable
+from contractile.errors import AlreadyThere, NotFound, NotWritable
 from contractile.images import replacing
+from contractile.labels import diameters
+from contractile.model import ModelCard
 from contractile.recipe import Recipe
+from contractile.targets import unannotated
 
 MODEL_FILE, STATE_FILE, HISTORY_FILE, RECIPE_FILE = "model.safetensors", "state.ckpt", "history.csv", "recipe.toml"
 
 
 def check_folder(folder: Path, *, resume: bool) -> None:
-    """The run folder must be new, or hold a run when resuming; it must be writable."""
+    """Check that the run folder is new, or holds a run that can be resumed, and that it can be written.
+
+    Raises NotFound, AlreadyThere or NotWritable.
+    """
     if resume and not (folder / STATE_FILE).is_file():
         raise NotFound(f"out {folder} holds no {STATE_FILE} to resume from", "leave out --resume to start a run")
     if not resume and (folder / RECIPE_FILE).exists():
         raise AlreadyThere(f"out {folder} already holds a run", "resume it with --resume, or choose another folder")
     nearest = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise NotWritable(f"out {folder} cannot be made: {nearest} is not a folder you may write to", "choose another")
-
-
-def check_data(digest: str, *, began_with: str) -> None:
-    """A run goes on with the images and labels (SHA-256) that it began with."""
-    if digest != began_with:
-        raise ContractileError(
-            (
-                f"images and labels must be those that the run began with (SHA-256 {began_with[:8]}...), "
-                f"got others ({digest[:8]}...)"
-            ),
-            "give the same ones, or train anew into another folder",
+        raise NotWritable(
+            f"out {folder} cannot be made: {nearest} is not a folder you may write to", "choose another folder"
         )
 
 
-def write_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:
+def read_state(folder: Path) -> dict[str, Any] | None:
+    """The last state of the run in a folder; None where no run has begun."""
+    path = folder / STATE_FILE
+    return torch.load(path, map_location="cpu", weights_only=True) if path.is_file() else None
+
+
+def write_state(folder: Path, state: Mapping[str, Any]) -> None:
+    with replacing(folder / STATE_FILE) as path:
+        torch.save(dict(state), path)
+
+
+def write_recipe(folder: Path, recipe: Recipe) -> None:
+    with replacing(folder / RECIPE_FILE) as path:
+        path.write_text(recipe.to_toml(), encoding="utf-8")
+
+
+def write_history(folder: Path, history: Sequence[Mapping[str, float]]) -> None:
     columns = list(dict.fromkeys(column for row in history for column in row))
-    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+    with replacing(folder / HISTORY_FILE) as path, path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(history)
 
 
-def trace_provenance(examples: Sequence[Example], recipe: Recipe) -> dict[str, Any]:
+def describe(recipe: Recipe, training: Sequence[Example], validation: Sequence[Example]) -> ModelCard:
+    """The card of every model of a run; only the step and the scores are still missing.
+
+    The network on the card is the ordinary one that is stored (`unet.fold`), whatever kernels were tied in training.
+    """
+    small, typical, large = 0.0, 0.0, 0.0
+    if recipe.targets.task == "objects":
+        small, typical, large = diameters(
+            [np.where(unannotated(one.labels, recipe.targets), 0, one.labels) for one in training]
+        )
+    return ModelCard(
+        network=recipe.network.model_copy(update={"symmetry": "none"}),
+        symmetry=recipe.network.symmetry,
+        task=recipe.targets.task,
+        class_values=recipe.targets.class_values,
+        diameter=typical or None,
+        diameters=(small, large) if typical else None,
+        pixel_size_um=validation[0].pixel_size_um,
+        normalization=recipe.samples.normalization,
+        provenance=_trace(recipe, [*training, *validation]),
+    )
+
+
+def _trace(recipe: Recipe, examples: Sequence[Example]) -> dict[str, Any]:
     """Where a model comes from: data, versions, machine, date."""
     digest = hashlib.sha256()
     for example in examples:

@@ -1,4 +1,4 @@
-"""The statistics of a trained network's norms, measured anew."""
+"""The statistics of a trained network's norms, measured anew on training samples."""
 
 from __future__ import annotations
 
@@ -10,14 +10,21 @@ from torch import Tensor
 from contractile.unet import UNet, share_statistics
 
 NORMS = (torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)
+BATCHES = 30  # at most that many batches are measured; after few steps, a tenth as many as there were steps
+
+
+def count_batches(network: UNet, steps: int) -> int:
+    """How many batches the norms of a network are measured on after so many steps; 0 without norms."""
+    return min(BATCHES, 1 + steps // 10) if network.config.norm == "batch" else 0
 
 
 @torch.no_grad()
 def measure_statistics(network: UNet, images: Iterable[Tensor], *, shared: bool) -> None:
     """Replace the running statistics of a network, in place, by the means over batches `images` (B, C, *S) each.
 
-    While a network learns they are a decaying mean of the last ten batches or so, of weights that still moved: of few
-    images, and noisy (Wu and Johnson 2021, arXiv:2105.07576, section 3). `shared`: alike for the members of an orbit.
+    The ones kept during training are a decaying mean of about the last ten batches, while the weights still moved: few
+    images, and noisy (Wu and Johnson 2021, arXiv:2105.07576, section 3). With `shared`, all members of an orbit of
+    channels get the same statistics.
     """
     norms = [layer for layer in network.modules() if isinstance(layer, NORMS)]
     before = [norm.momentum for norm in norms]

@@ -1,10 +1,11 @@
-"""How good a network is on the validation images: what the user's own `predict` and `evaluate` say of it."""
+"""How good a network is on the validation images, by the same prediction and scores that users call."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +20,8 @@ from contractile.recipe import Recipe
 from contractile.targets import TargetConfig, unannotated
 from contractile.training.decoding import TRIED, choose_decoding
 
-# Validation during the run looks at this many images, evenly spaced; the last one looks at all.
-VALIDATED_IMAGES = 12
-DECODED_IMAGES = 48  # that choose the decoding
+VALIDATED_IMAGES = 12  # images, evenly spaced, that are scored during the run; after the last step all are
+DECODED_IMAGES = 48  # images, evenly spaced, that choose the decoding
 VALIDATION_SCORES = {
     "binary": ("iou", "dice", "pixel_error", "rand_error", "v_rand", "v_info"),
     "classes": ("iou", "dice"),
@@ -31,25 +31,60 @@ VALIDATION_SCORES = {
 Maps = Sequence[NDArray[np.float32]]
 
 
+def steering_score(recipe: Recipe) -> str:
+    """The name of the validation score that decides which network is kept."""
+    return recipe.score if recipe.targets.task == "objects" else "iou"
+
+
 class Validation:
-    """The validation images of a run, scored as its recipe says."""
+    """The validation images of a run, and how its recipe has them scored."""
 
     def __init__(self, recipe: Recipe, examples: Sequence[Example]) -> None:
         self.recipe, self.examples = recipe, list(examples)
-        self.some = self.examples[:: math.ceil(len(self.examples) / VALIDATED_IMAGES)]  # looked at during the run
+        self._some = self.examples[:: math.ceil(len(self.examples) / VALIDATED_IMAGES)]
         self._decoded = slice(None, None, math.ceil(len(self.examples) / DECODED_IMAGES))
 
-    def predictor(self, model: Model) -> Predictor:
+    def look(self, model: Model) -> dict[str, float]:
+        """Scores of a model on some of the images; only those that are defined."""
+        return defined_scores(self._score(model, self._some, self._predict(model, self._some)))
+
+    def conclude(self, model: Model) -> tuple[Model, Evaluation]:
+        """The model with the decoding that suits it best and its scores on its card; and its scores on all images."""
+        maps = self._predict(model, self.examples)
+        decoding = self._choose_decoding(model, maps)
+        model = replace(model, card=model.card.model_copy(update={"decoding": decoding}))
+        found = self._score(model, self.examples, maps, resamples=EvaluateConfig().resamples)
+        return replace(model, card=model.card.model_copy(update={"scores": defined_scores(found)})), found
+
+    def measure_seconds(self, model: Model) -> float:
+        """How long all validation of a run will take: one image is validated, and the times are added up for all."""
+        one = self._some[:1]
+        for _ in range(2):  # the first time compiles
+            predictor, times = self._predictor(model), [time.monotonic()]
+            for _ in range(2):  # the first time places the network
+                maps = [np.asarray(predictor.probabilities(one[0].pixels))]
+                times.append(time.monotonic())
+            self._score(model, one, maps)
+            times.append(time.monotonic())
+        first, image, scoring = np.diff(times)
+        looks = self.recipe.validations + 1  # the last one at all images
+        images = self.recipe.validations * len(self._some) + len(self.examples)
+        decoded = len(self.examples[self._decoded]) if self.recipe.targets.task == "objects" else 0
+        pasted = decoded * self.recipe.samples.pasted
+        tried = TRIED * (decoded + pasted)
+        return float(looks * max(0.0, first - image) + images * (image + scoring) + pasted * image + tried * scoring)
+
+    def _predictor(self, model: Model) -> Predictor:
         return Predictor(model, engine=EngineConfig(device=self.recipe.device, precision="float32"))
 
-    def look(self, model: Model) -> Evaluation:
-        """Scores on some of the images."""
-        predictor = self.predictor(model)
-        return self.score(predictor, self.some, [predictor.probabilities(example.pixels) for example in self.some])
+    def _predict(self, model: Model, examples: Sequence[Example]) -> Maps:
+        """Probabilities (K, *S) of each image."""
+        predictor = self._predictor(model)
+        return [np.asarray(predictor.probabilities(example.pixels)) for example in examples]
 
-    def score(self, predictor: Predictor, examples: Sequence[Example], maps: Maps, *, resamples: int = 0) -> Evaluation:
-        """Scores of the probabilities `maps` (K, *S) that the predictor gave for `examples`."""
-        targets = self.recipe.targets
+    def _score(self, model: Model, examples: Sequence[Example], maps: Maps, *, resamples: int = 0) -> Evaluation:
+        """Scores of the probabilities that a model gave for `examples`."""
+        targets, predictor = self.recipe.targets, self._predictor(model)
         two = targets.task == "classes" and len(targets.class_values) == 2
         config = EvaluateConfig(
             dims=self.recipe.network.dims,
@@ -65,46 +100,22 @@ class Validation:
             config=config,
         )
 
-    def choose_decoding(self, predictor: Predictor, maps: Maps) -> Decoding:
-        """What does best on the images (of very many, some of them), of all of which `maps` are the probabilities.
+    def _choose_decoding(self, model: Model, maps: Maps) -> Decoding:
+        """The best decoding for (at most 48 of) the images, of which `maps` are the probabilities.
 
-        Where training pastes objects into images, so that they touch, it is done here, too.
+        Where training pastes objects into images, so that they touch, copies with pasted objects count, too.
         """
         recipe, examples = self.recipe, self.examples[self._decoded]
         if recipe.targets.task != "objects":
             return Decoding()
         crowded = pasted_copies(examples, recipe.targets, recipe.samples, seed=recipe.seed)
-        maps = [*maps[self._decoded], *(predictor.probabilities(example.pixels) for example in crowded)]
+        maps = [*maps[self._decoded], *self._predict(model, crowded)]
         truths = [_scored_labels(example.labels, recipe.targets) for example in (*examples, *crowded)]
         return choose_decoding(maps, truths, score=recipe.score, dims=recipe.network.dims)
-
-    def measure_seconds(self, model: Model) -> float:
-        """How long all validation of a run will take, from that of one image: what is done once, and for each image."""
-        one = self.some[:1]
-        for _ in range(2):  # the first time compiles
-            times = [time.monotonic()]
-            predictor = self.predictor(model)
-            for _ in range(2):  # the first time starts the engine
-                maps = [predictor.probabilities(one[0].pixels)]
-                times.append(time.monotonic())
-            self.score(predictor, one, maps)
-            times.append(time.monotonic())
-        first, image, scoring = np.diff(times)
-        looks = self.recipe.validations + 1  # the last of them at all images
-        images = self.recipe.validations * len(self.some) + len(self.examples)
-        decoded = len(self.examples[self._decoded]) if self.recipe.targets.task == "objects" else 0
-        pasted = decoded * self.recipe.samples.pasted
-        tried = TRIED * (decoded + pasted)
-        return float(looks * max(0.0, first - image) + images * (image + scoring) + pasted * image + tried * scoring)
 
 
 def defined_scores(evaluation: Evaluation) -> dict[str, float]:
     return {name: score.value for name, score in evaluation.summary.items() if score.value is not None}
-
-
-def steering_score(recipe: Recipe) -> str:
-    """The validation score that says whether a network is kept."""
-    return recipe.score if recipe.targets.task == "objects" else "iou"
 
 
 def _scored_labels(labels: NDArray[np.int32], targets: TargetConfig) -> NDArray[np.int32]:
