@@ -9,6 +9,7 @@ import torch
 
 from contractile.augment import AugmentConfig
 from contractile.dataset import Example, SampleConfig, Samples, load_examples, pair_up, pasted_copies, split
+from contractile.errors import ContractileError
 from contractile.targets import TargetConfig
 
 
@@ -63,7 +64,9 @@ def test_the_cell_tracking_challenge_layout(tmp_path, caplog):
 def test_no_pairs(tmp_path):
     write(tmp_path / "i", ["a.tif", "b.tif"])
     write(tmp_path / "l", ["c.tif", "d.tif"])
-    with pytest.raises(ValueError, match=r"no pairs found: 2 image\(s\) .* \(a, b\) and 2 label file\(s\) .* \(c, d\)"):
+    with pytest.raises(
+        ContractileError, match=r"/l: no pairs found: 2 image\(s\) .* \(a, b\) and 2 label file\(s\) .* \(c, d\)"
+    ):
         pair_up(tmp_path / "i", tmp_path / "l")
 
 
@@ -93,6 +96,9 @@ def test_labels_of_one_value_teach_nothing(tmp_path):
     write(tmp_path / "i", ["a.tif"])
     write(tmp_path / "l", ["a.tif"])
     with pytest.raises(ValueError, match=r"at least two classes .* got only the value 0 in all 1 file"):
+        load_examples(pair_up(tmp_path / "i", tmp_path / "l"))
+    write(tmp_path / "l", ["a.tif"], np.full((4, 4), -1, np.int8))
+    with pytest.raises(ContractileError, match=r"at least two classes .* got only pixels to ignore in all 1 file"):
         load_examples(pair_up(tmp_path / "i", tmp_path / "l"))
 
 
@@ -145,6 +151,11 @@ def test_what_is_not_annotated_does_not_validate():
 def test_the_fraction_lies_between_0_and_1(fraction):
     with pytest.raises(ValueError, match="val_fraction must lie between 0 and 1, got"):
         split([example()], fraction)
+
+
+def test_nothing_annotated_cannot_be_split():
+    with pytest.raises(ContractileError, match=r"labels of the 1 image\(s\) must hold annotated pixels.*; annotate at"):
+        split([example(labels=np.full((40, 60), -1, np.int32))], 0.2)
 
 
 def blocks(values, size=6):
@@ -254,6 +265,6 @@ def test_classes_are_balanced_over_all_images():
     config = SampleConfig(tile=(32, 32), core=(32, 32))
     targets = TARGETS.model_copy(update={"balance": True})
     samples = Samples([example(labels=labels), example("b", labels=np.zeros_like(labels))], targets, config)
-    (first, second) = samples._targets
+    (first, second) = samples.targets
     assert first.weight[0, 0] > 1 > first.weight[-1, -1]
     assert first.weight[-1, -1] == second.weight[0, 0]

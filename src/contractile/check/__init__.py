@@ -1,5 +1,4 @@
-"""The data doctor: names what is wrong with a dataset, and the cure; repairs what can be repaired
-without a person."""
+"""The data doctor: finds the faults of a dataset, says how to cure them, and repairs those that need no person."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-"""Walk over a dataset file by file, note what is wrong, and write repaired labels."""
+"""Look at a dataset file by file, collect what is wrong, and write repaired labels."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contractile.check.findings import LEVELS, Finding, Spot, from_error, gather
+from contractile.check.findings import LEVELS, Finding, Spot, gather
 from contractile.check.repair import (
     count_greys,
     cut_greys,
@@ -24,17 +25,17 @@ from contractile.check.repair import (
 )
 from contractile.dataset import Pair, pair_up
 from contractile.errors import ContractileError
-from contractile.images import Source, describe, find, list_files, read, read_labels, write_labels
+from contractile.images import Source, describe, find, list_files, open_image, read, read_labels, write_labels
 from contractile.labels import find_meaning
 
-SATURATED = 0.01  # share of pixels at the upper limit from which it matters
-LIMITS = {2**bits - 1 for bits in (8, 10, 12, 14, 16)}  # of the cameras that are built
+SATURATED = 0.01  # share of pixels at the upper limit above which it is a fault
+LIMITS = {2**bits - 1 for bits in (8, 10, 12, 14, 16)}  # upper limits of cameras
 ALIKE = 1.1  # pixel sizes may differ by this factor
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What is kept of an image after a look at it."""
+    """The properties of an image that are kept once its pixels are gone."""
 
     shape: tuple[int, ...]  # (C, *S)
     dtype: str
@@ -43,71 +44,66 @@ class Seen:
 
 
 def check_dataset(images: str | Path, labels: str | Path | None = None, *, dims: int = 2) -> list[Finding]:
-    """What is wrong with a dataset, worst first; an empty list where nothing is.
+    """The faults of a dataset, worst first; an empty list where there are none.
 
-    `images` and `labels` are what training takes: folders, globs, files or stacks. A file that cannot
-    be read is a finding, not an exception, and the others are looked at all the same.
+    `images` and `labels` are what training takes: folders, globs, files or stacks. A file that cannot be read is a
+    finding, not an exception: the other files are still looked at.
     """
     findings: list[Finding] = []
     spots: list[Spot] = []
     seen = _look_at_images(_find_each(images, dims, findings), dims, findings, spots)
     if labels is not None:
-        pairs = _pair(images, labels, dims, findings)
-        spots += [Spot("unlabelled", describe(one)) for one in seen if pairs and one not in {p.image for p in pairs}]
+        pairs: list[Pair] = []
+        with _noted(findings):
+            pairs = pair_up(images, labels, dims=dims)
         if not pairs:
             _find_each(labels, dims, findings)
+        paired = {pair.image for pair in pairs}
+        spots += [Spot("unlabelled", describe(one)) for one in seen if pairs and one not in paired]
         _look_at_labels(pairs, dims, seen, findings, spots)
-    unique = list(dict.fromkeys([*findings, *gather(spots)]))
-    return sorted(unique, key=lambda finding: LEVELS.index(finding.level))
+    return sorted(dict.fromkeys([*findings, *gather(spots)]), key=lambda finding: LEVELS.index(finding.level))
 
 
 def fix_dataset(images: str | Path, labels: str | Path, out: str | Path, *, dims: int = 2) -> list[str]:
-    """Write the labels of every image to `out`, named like the image, with what can be repaired
-    repaired: smoothed masks cut in two, colour pictures of grey masks made grey, far-apart pieces of one
-    number told apart, specks removed. Returns one line per repair, and one at the end.
+    """Write the repaired labels of every image to the folder `out`, named like the image.
 
-    Raises as `pair_up`, and ValueError for labels that cannot be read or when `out` holds the labels.
+    Smoothed masks are cut in two, colour pictures of grey masks become grey, pieces of one number far apart get
+    different numbers, and specks are removed. Returns one line per repaired file, and one at the end.
+    Raises as `pair_up`, and ContractileError for labels that cannot be read, or when `out` holds the labels.
     """
     pairs = pair_up(images, labels, dims=dims)
     folder = Path(out)
     if any(folder.resolve() in pair.labels.path.resolve().parents for pair in pairs):
         raise ContractileError(f"out must not be the folder of the labels, got {out}", "choose a new folder")
     loaded = [_read_repaired(pair.labels, dims) for pair in pairs]
-    task = _task([(pair.name, labels) for pair, (labels, _) in zip(pairs, loaded, strict=True)])
+    task = _task(labels for labels, _ in loaded)
     lines: list[str] = []
     for pair, (values, done) in zip(pairs, loaded, strict=True):
         values, more = _repair(values, task)
-        done = done + more
-        pixel_size = read(pair.image, dims=dims).pixel_size_um
-        write_labels(folder / f"{pair.name}.tif", values, pixel_size_um=pixel_size)
-        if done:
-            lines.append(f"{describe(pair.labels)}: {', '.join(done)}")
+        with open_image(pair.image, dims=dims) as image:
+            write_labels(folder / f"{pair.name}.tif", values, pixel_size_um=image.pixel_size_um)
+        if done + more:
+            lines.append(f"{describe(pair.labels)}: {', '.join(done + more)}")
     return [*lines, f"{len(pairs)} label file(s) written to {folder}, {len(lines)} of them repaired"]
 
 
-def _find_each(where: str | Path, dims: int, findings: list[Finding]) -> list[Source]:
-    """The sources at a place; where one of the files is broken, the others."""
+@contextmanager
+def _noted(findings: list[Finding], where: str = "") -> Iterator[None]:
+    """Turn an error into a finding about `where`, or about the place that the error names."""
+    try:
+        yield
+    except ContractileError as error:
+        findings.append(Finding("error", where or error.where, error.problem, error.cure))
+
+
+def _find_each(place: str | Path, dims: int, findings: list[Finding]) -> list[Source]:
+    """The sources at a place. A file that cannot be opened becomes a finding."""
     sources: list[Source] = []
-    try:
-        paths = list_files(where)
-    except (OSError, ValueError) as error:
-        findings.append(from_error(error, where=str(where)))
-        return []
-    for path in paths:
-        try:
-            sources += find(path, dims=dims)
-        except (OSError, ValueError) as error:
-            findings.append(from_error(error, where=str(path)))
+    with _noted(findings, str(place)):
+        for path in list_files(place):
+            with _noted(findings, str(path)):
+                sources += find(path, dims=dims)
     return sources
-
-
-def _pair(images: str | Path, labels: str | Path, dims: int, findings: list[Finding]) -> list[Pair]:
-    try:
-        return pair_up(images, labels, dims=dims)
-    except (OSError, ValueError) as error:
-        path, _, _ = str(error).partition(": ")
-        findings.append(from_error(error, where=path if Path(path).exists() else str(labels)))
-        return []
 
 
 def _look_at_images(
@@ -117,22 +113,19 @@ def _look_at_images(
     first: dict[bytes, str] = {}
     for source in sources:
         where = describe(source)
-        try:
+        with _noted(findings, where):
             image = read(source, dims=dims)
-        except (OSError, ValueError) as error:
-            findings.append(from_error(error, where=where))
-            continue
-        digest = _digest(image.pixels)
-        seen[source] = Seen(image.pixels.shape, str(image.pixels.dtype), digest, image.pixel_size_um)
-        spots += _faults_of_pixels(image.pixels, where)
-        if digest in first:
-            spots.append(Spot("duplicate", where, first[digest]))
-        first.setdefault(digest, where)
-    return seen if not seen else _compare(seen, spots)
+            digest = _digest(image.pixels)
+            seen[source] = Seen(image.shape, str(image.dtype), digest, image.pixel_size_um)
+            spots += _faults_of_pixels(image.pixels, where)
+            if first.setdefault(digest, where) != where:
+                spots.append(Spot("duplicate", where, first[digest]))
+    spots += _compare(seen)
+    return seen
 
 
 def _digest(array: NDArray[Any]) -> bytes:
-    return hashlib.blake2b(array.tobytes() + str(array.shape).encode(), digest_size=16).digest()
+    return hashlib.blake2b(np.ascontiguousarray(array).data, key=str(array.shape).encode(), digest_size=16).digest()
 
 
 def _faults_of_pixels(pixels: NDArray[Any], where: str) -> Iterator[Spot]:
@@ -146,8 +139,8 @@ def _faults_of_pixels(pixels: NDArray[Any], where: str) -> Iterator[Spot]:
             yield Spot("saturated", where, f"{share:.0%}")
 
 
-def _compare(seen: dict[Source, Seen], spots: list[Spot]) -> dict[Source, Seen]:
-    """Images of a dataset must be of one kind: the fewer are named."""
+def _compare(seen: dict[Source, Seen]) -> Iterator[Spot]:
+    """Images of a dataset must be of one kind. Where they are of several, one of the rarest kind is named."""
     kinds = {
         "channels": {source: str(one.shape[0]) for source, one in seen.items()},
         "types": {source: one.dtype for source, one in seen.items()},
@@ -156,14 +149,13 @@ def _compare(seen: dict[Source, Seen], spots: list[Spot]) -> dict[Source, Seen]:
         counts = Counter(values.values()).most_common()
         if len(counts) > 1:
             rare = next(source for source, value in values.items() if value == counts[-1][0])
-            spots.append(Spot(kind, describe(rare), ", ".join(f"{n} x {value}" for value, n in counts)))
+            yield Spot(kind, describe(rare), ", ".join(f"{n} x {value}" for value, n in counts))
     sizes = {source: one.pixel_size_um for source, one in seen.items() if one.pixel_size_um}
     if sizes:
         ordered = sorted(sizes.items(), key=lambda item: item[1])
         (_, low), (source, high) = ordered[0], ordered[-1]
         if any(b > ALIKE * a for a, b in zip(low, high, strict=True)):
-            spots.append(Spot("pixel sizes", describe(source), f"{low[-1]:.4g} to {high[-1]:.4g}"))
-    return seen
+            yield Spot("pixel sizes", describe(source), f"{low[-1]:.4g} to {high[-1]:.4g}")
 
 
 def _look_at_labels(
@@ -173,24 +165,21 @@ def _look_at_labels(
     first: dict[bytes, Pair] = {}
     for pair in pairs:
         where = describe(pair.labels)
-        try:
+        with _noted(findings, where):
             labels = read_labels(pair.labels, dims=dims)
-        except (OSError, ValueError) as error:
-            findings.append(from_error(error, where=where))
-            continue
-        image = seen.get(pair.image)
-        if image is not None and image.shape[1:] != labels.shape:
-            spots.append(Spot("size", where, f"{image.shape[1:]} and {labels.shape}"))
-        greys = count_greys(labels)
-        if greys:
-            spots.append(Spot("picture" if cut_greys(labels) is None else "grey", where, str(greys)))
-            continue
-        good.append((where, labels))
-        twin = first.setdefault(_digest(labels), pair)
-        if twin is not pair and labels.any() and not _same_image(seen, twin, pair):
-            spots.append(Spot("duplicate labels", where, describe(twin.labels)))
-    if 0 < len(pairs) < 2:
-        spots.append(Spot("few", describe(pairs[0].labels), str(len(pairs))))
+            image = seen.get(pair.image)
+            if image is not None and image.shape[1:] != labels.shape:
+                spots.append(Spot("size", where, f"{image.shape[1:]} and {labels.shape}"))
+            greys = count_greys(labels)
+            if greys:
+                spots.append(Spot("picture" if cut_greys(labels) is None else "grey", where, str(greys)))
+                continue
+            good.append((where, labels))
+            twin = first.setdefault(_digest(labels), pair)
+            if twin is not pair and labels.any() and not _same_image(seen, twin, pair):
+                spots.append(Spot("duplicate labels", where, describe(twin.labels)))
+    if len(pairs) == 1:
+        spots.append(Spot("few", describe(pairs[0].labels), "1"))
     spots += _faults_of_labels(good)
 
 
@@ -200,13 +189,11 @@ def _same_image(seen: dict[Source, Seen], one: Pair, other: Pair) -> bool:
 
 
 def _faults_of_labels(good: Sequence[tuple[str, NDArray[np.int32]]]) -> Iterator[Spot]:
-    if not good:
-        return
     values = sorted({int(value) for _, labels in good for value in np.unique(labels) if value >= 0})
     if len(values) < 2:
-        yield Spot("one value", good[0][0], str(values[0] if values else "ignored"))
+        yield from [Spot("one value", where, str(values[0] if values else "ignored")) for where, _ in good[:1]]
         return
-    task = _task(good)
+    task = _task(labels for _, labels in good)
     for where, labels in good:
         found = np.unique(labels)
         if len(found) == 1:
@@ -235,19 +222,19 @@ def _faults_of_objects(labels: NDArray[np.int32], where: str) -> Iterator[Spot]:
         yield Spot("gaps", where, f"{numbers.size} numbers up to {numbers[-1]}")
 
 
-def _task(labels: Sequence[tuple[str, NDArray[np.int32]]]) -> str:
-    """objects, mask (two classes) or classes, by the rule that training uses."""
-    meaning = find_meaning(array for _, array in labels)
-    return "mask" if meaning.task == "classes" and len(meaning.class_values) == 2 else meaning.task
+def _task(labels: Iterable[NDArray[np.int32]]) -> str:
+    """objects, classes, or mask (two classes), by the rule that training uses."""
+    meaning = find_meaning(labels)
+    return "mask" if len(meaning.class_values) == 2 else meaning.task
 
 
 def _read_repaired(source: Source, dims: int) -> tuple[NDArray[np.int32], list[str]]:
-    """Labels, and what had to be done so that they are labels at all."""
+    """Labels, and what had to be done to the file so that it could be read as labels."""
     try:
         labels = read_labels(source, dims=dims)
         done: list[str] = []
         values: NDArray[Any] = labels
-    except ValueError as error:
+    except ContractileError as error:
         pixels = read(source, dims=dims).pixels
         if pixels.shape[0] > 1 and (pixels != pixels[:1]).any():
             raise error

@@ -13,8 +13,10 @@ SHOWN = 3  # files named before "and N more"
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong: `error` stops training, `warning` makes it worse, `note` is to know.
-    `where` names the file or files."""
+    """One fault. An `error` stops training, a `warning` makes it worse, a `note` is for information.
+
+    `where` names the file or files.
+    """
 
     level: Level
     where: str
@@ -24,7 +26,7 @@ class Finding:
 
 class Complaint(NamedTuple):
     level: Level
-    problem: str  # {} is the detail of the first file
+    problem: str  # {} is replaced by the detail of the first file
     cure: str
 
 
@@ -45,52 +47,40 @@ COMPLAINTS: dict[str, Complaint] = {
         "error", "labels hold the single value {} in every file", "check that these are the annotations"
     ),
     "unlabelled": Complaint(
-        "warning",
-        "image without labels; it is left out",
-        "annotate it, name its labels like it, or ignore this",
+        "warning", "image without labels; it is left out", "annotate it, name its labels like it, or ignore this"
     ),
     "constant": Complaint("warning", "every pixel of channel {} has one value", "leave the image out"),
     "saturated": Complaint(
-        "warning",
-        "{} of the pixels are at the camera's upper limit",
-        "record with less light or a shorter exposure",
+        "warning", "{} of the pixels are at the camera's upper limit", "record with less light or a shorter exposure"
     ),
-    "duplicate": Complaint("warning", "the same pixels as {}", "keep one: a copy in validation flatters the score"),
+    "duplicate": Complaint("warning", "the same pixels as {}", "keep one: a copy in validation raises the score"),
     "duplicate labels": Complaint(
-        "warning",
-        "the same labels as {}, but another image",
-        "check that each has the annotation of its own image",
+        "warning", "the same labels as {}, but another image", "check that each image has its own annotation"
     ),
     "types": Complaint("warning", "images of different types: {}", "export all with the same settings"),
     "pixel sizes": Complaint(
-        "warning",
-        "images of different pixel sizes: {} um",
-        "resample them to one size: objects must look alike",
+        "warning", "images of different pixel sizes: {} um", "resample them to one size: objects must look alike"
     ),
     "empty": Complaint(
-        "warning",
-        "nothing is annotated (every label is {})",
-        "leave the file out unless there is really nothing in it",
+        "warning", "nothing is annotated (every label is {})", "leave the file out, unless the image is really empty"
     ),
     "split": Complaint(
-        "warning",
-        "one number for several pieces far apart: {}",
-        "check --fix DIR gives each piece its own number",
+        "warning", "one number for several pieces far apart: {}", "check --fix DIR gives each piece its own number"
     ),
     "specks": Complaint("warning", "specks, too small to be objects: {}", "check --fix DIR removes them"),
     "mask": Complaint(
         "note",
         "labels have two values, so objects that touch count as one{}",
-        "where that matters, give each object its own number",
+        "give each object its own number if that matters",
     ),
-    "gaps": Complaint("note", "numbers are not consecutive: {}", "nothing to do: training copes with it"),
+    "gaps": Complaint("note", "numbers are not consecutive: {}", "nothing to do: training accepts them"),
     "ignored": Complaint("note", "{} of the pixels are marked as not annotated", "nothing to do: they are left out"),
-    "few": Complaint("note", "only {} annotated image(s)", "validation cuts it in two; a second one is worth most"),
+    "few": Complaint("note", "only {} annotated image(s)", "annotate a second one: validation cuts this one in two"),
 }
 
 
 class Spot(NamedTuple):
-    """A complaint at a place, with what is particular to it."""
+    """A complaint about one file, and the detail that goes into its text."""
 
     kind: str
     where: str
@@ -98,19 +88,11 @@ class Spot(NamedTuple):
 
 
 def gather(spots: Iterable[Spot]) -> list[Finding]:
-    """One finding per complaint, however many files it concerns, worst first."""
+    """One finding for each kind of complaint, which names the first files."""
     by_kind: dict[str, list[Spot]] = {}
     for spot in spots:
         by_kind.setdefault(spot.kind, []).append(spot)
-    findings = [_describe(kind, found) for kind, found in by_kind.items()]
-    return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
-
-
-def from_error(error: Exception, *, where: str) -> Finding:
-    """The messages of this package read `where: problem; cure`."""
-    message = str(error).removeprefix(f"{where}: ")
-    problem, _, cure = message.rpartition("; ")
-    return Finding("error", where, problem or message, cure or "see the message")
+    return [_describe(kind, found) for kind, found in by_kind.items()]
 
 
 def _describe(kind: str, spots: list[Spot]) -> Finding:

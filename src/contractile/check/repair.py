@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,21 +11,26 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.measure import label as equal_pieces
 
+from contractile.labels import Box, boxes, connected, renumber
+
 Labels = NDArray[np.int32]
 
-GREY_VALUES = 5  # from how many values on a two-valued mask counts as smoothed
-FLAT = 0.25  # share of in-between pixels that lie inside areas of their own value: objects do
-CLEAR = 0.85  # share of pixels near one of the two main values
-NEAR = 0.2  # of the range between them
-FAR = 2  # pieces of one object may lie up to twice this many pixels apart
-SPECK = 0.01  # of the median object
+GREY_VALUES = 5  # a mask with at least this many values may be smoothed
+FLAT = 0.25  # smoothed where a smaller share of the in-between pixels has neighbours of the same value
+CLEAR = 0.85  # share of pixels that must be near one of the two main values
+NEAR = 0.2  # how near, as a share of the range between them
+FAR = 2  # pieces up to twice this many pixels apart are one object
+SPECK = 0.01  # of the size of the median piece
 SPECK_PIXELS = 4
 
 
 @dataclass(frozen=True)
 class Pieces:
-    """The connected pieces of equal positive label: `of` (*S) numbers them from 1, 0 is background;
-    `owner` and `size` are by piece number, `inside` tells which do not touch the image's border."""
+    """The connected pieces of equal positive label; pixels connect by edges and corners, too.
+
+    `of` (*S) holds their numbers 1..N, 0 is background. By number: `owner` is the label, `size` the number of pixels,
+    `inside` whether the piece does not touch the image's border.
+    """
 
     of: NDArray[Any]
     owner: NDArray[Any]
@@ -45,8 +51,10 @@ def find_pieces(labels: Labels) -> Pieces:
 
 
 def find_specks(pieces: Pieces) -> NDArray[Any]:
-    """Numbers of the pieces too small to be objects: under 4 pixels or a hundredth of the median.
-    At the image's border a small piece may be the rim of an object."""
+    """Numbers of the pieces too small to be objects: below 4 pixels, or a hundredth of the median piece.
+
+    Pieces at the image's border do not count: they may be the rim of an object.
+    """
     sizes = pieces.size[1:]
     if not sizes.size:
         return np.zeros(0, int)
@@ -55,7 +63,7 @@ def find_specks(pieces: Pieces) -> NDArray[Any]:
 
 
 def remove_specks(labels: Labels) -> tuple[Labels, int]:
-    """Labels with specks made background, and how many there were."""
+    """Labels with specks set to background, and the number of specks."""
     pieces = find_pieces(labels)
     specks = find_specks(pieces)
     gone = np.zeros(len(pieces.size), bool)
@@ -64,45 +72,47 @@ def remove_specks(labels: Labels) -> tuple[Labels, int]:
 
 
 def find_split(pieces: Pieces) -> list[int]:
-    """Numbers that several pieces carry which lie more than 4 pixels apart, specks aside."""
+    """Labels with several pieces more than 4 pixels apart, not counting specks."""
     real = np.ones(len(pieces.size), bool)
     real[[0, *find_specks(pieces)]] = False
     owners, counts = np.unique(pieces.owner[real], return_counts=True)
-    labels = np.where(real, pieces.owner, 0)[pieces.of]
-    regions = ndimage.find_objects(labels)
-    return [int(o) for o in owners[counts > 1] if _groups(labels[regions[o - 1]] == o)[1] > 1]
+    owners = owners[counts > 1]
+    of_several = real & np.isin(pieces.owner, owners)
+    number = np.where(of_several, 1 + np.searchsorted(owners, pieces.owner), 0)  # 1..N: memory follows the largest
+    groups = _groups(number[pieces.of])
+    return [int(owner) for owner, (_, found) in zip(owners, groups, strict=True) if found.max() > 1]
 
 
 def separate_split(labels: Labels) -> tuple[Labels, int]:
-    """Labels in which far-apart pieces have numbers of their own (the largest keeps the old one), and
-    how many numbers were split."""
+    """Labels in which pieces far apart have different numbers, and how many numbers were split.
+
+    The largest piece keeps the old number.
+    """
     split = find_split(find_pieces(labels))
     result = labels.copy()
-    regions = ndimage.find_objects(np.maximum(labels, 0))
     free = int(labels.max(initial=0)) + 1
-    for number in split:
-        region = regions[number - 1]
-        groups, count = _groups(labels[region] == number)
-        sizes = np.bincount(groups.ravel())
-        for group in set(range(1, count + 1)) - {1 + int(sizes[1:].argmax())}:
-            result[region][groups == group] = free
+    for box, groups in _groups(renumber(np.where(np.isin(labels, split), labels, 0))):
+        largest = 1 + int(np.bincount(groups.ravel())[1:].argmax())
+        for group in set(range(1, int(groups.max()) + 1)) - {largest}:
+            result[box][groups == group] = free
             free += 1
     return result, len(split)
 
 
-def _groups(mask: NDArray[np.bool_]) -> tuple[NDArray[Any], int]:
-    """Pieces of a mask, numbered; those that lie close together share a number."""
-    everywhere = np.ones((3,) * mask.ndim)
-    grown = ndimage.binary_dilation(np.pad(mask, FAR), everywhere, iterations=FAR)
-    groups, count = ndimage.label(grown, everywhere)
-    return groups[(slice(FAR, -FAR),) * mask.ndim] * mask, count
+def _groups(numbers: NDArray[Any]) -> Iterator[tuple[Box, NDArray[np.int32]]]:
+    """The box of each number 1..N, and in it the pieces of this number. Pieces close together are one."""
+    for number, box in enumerate(boxes(numbers), start=1):
+        assert box is not None, "numbers must have no gaps"
+        mask = numbers[box] == number
+        grown = ndimage.binary_dilation(np.pad(mask, FAR), np.ones((3,) * mask.ndim), iterations=FAR)
+        yield box, connected(grown, diagonal=True)[(slice(FAR, -FAR),) * mask.ndim] * mask
 
 
 def count_greys(values: NDArray[Any]) -> int:
-    """How many values a smoothed or JPEG-compressed mask (*S) holds; 0 for labels that are in order.
+    """The number of values in a smoothed or JPEG-compressed mask (*S); 0 for correct labels.
 
-    Objects and classes form areas of their own value; the in-between values of a smoothed mask do
-    not: hardly any of their pixels has neighbours of the same value.
+    Objects and classes form areas of one value. The in-between values of a smoothed mask do not: hardly any of their
+    pixels has neighbours of the same value.
     """
     found, counts = np.unique(values, return_counts=True)
     if len(found) < GREY_VALUES or found[0] < 0:
@@ -120,8 +130,10 @@ def count_greys(values: NDArray[Any]) -> int:
 
 
 def cut_greys(values: NDArray[Any]) -> Labels | None:
-    """A smoothed mask (*S) cut halfway between its two main values, 0 and 1 as labels 0 and 255; None
-    where it has no two clear values."""
+    """A smoothed mask (*S) cut halfway between its two main values, as labels 0 and 255.
+
+    None where most pixels are not near two values.
+    """
     found, counts = np.unique(values, return_counts=True)
     low, high = sorted(found[np.argsort(counts)[-2:]].astype(float))
     near = NEAR * (high - low)
