@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 import tifffile
-from references import cells, nuclei
+from scenes import cells, nuclei
 
+from contractile.errors import ContractileError
 from contractile.evaluation import EvaluateConfig, evaluate
 from contractile.images import write_labels, write_probabilities
 
@@ -78,10 +79,12 @@ def test_missing_and_extra_files_are_named(tmp_path):
     one = np.ones((4, 4), int)
     write_set(tmp_path / "truth", {name: one for name in "abcde"})
     write_set(tmp_path / "predicted", {name: one for name in "abf"})
-    with pytest.raises(ValueError, match=r"predicted: no prediction for c, d, e of .*truth; predict these images too"):
+    with pytest.raises(
+        ContractileError, match=r"predicted: no prediction for c, d, e of .*truth; predict these images too"
+    ):
         evaluate(tmp_path / "predicted", tmp_path / "truth")
     write_set(tmp_path / "predicted", {name: one for name in "cde"})
-    with pytest.raises(ValueError, match=r"truth: no truth for f of .*predicted; move these predictions away"):
+    with pytest.raises(ContractileError, match=r"truth: no truth for f of .*predicted; move these predictions away"):
         evaluate(tmp_path / "predicted", tmp_path / "truth")
     with pytest.raises(FileNotFoundError, match="nowhere"):
         evaluate(tmp_path / "nowhere", tmp_path / "truth")
@@ -91,7 +94,7 @@ def test_two_predictions_of_one_image_are_refused(tmp_path):
     one = np.ones((4, 4), int)
     write_set(tmp_path / "predicted", {"a": one, "a_labels": one})
     write_set(tmp_path / "truth", {"a": one})
-    with pytest.raises(ValueError, match=r"a second prediction of one image beside .*; move one away"):
+    with pytest.raises(ContractileError, match=r"a second prediction of one image beside .*; move one away"):
         evaluate(tmp_path / "predicted", tmp_path / "truth")
 
 
@@ -99,16 +102,18 @@ def test_labels_and_probabilities_of_different_size_are_refused(tmp_path):
     write_labels(tmp_path / "out" / "a_labels.tif", np.ones((4, 4), int))
     write_probabilities(tmp_path / "out" / "a_probabilities.tif", np.ones((2, 5, 5)) / 2)
     write_labels(tmp_path / "a.tif", np.ones((4, 4), int))
-    with pytest.raises(ValueError, match=r"must have the same size, got \(4, 4\) and \(5, 5\); predict both again"):
+    with pytest.raises(
+        ContractileError, match=r"must have the same size, got \(4, 4\) and \(5, 5\); predict both again"
+    ):
         evaluate(tmp_path / "out", tmp_path / "a.tif")
 
 
 def test_files_that_are_no_labels_are_named(tmp_path):
     tifffile.imwrite(tmp_path / "map.tif", np.random.default_rng(0).random((8, 8), np.float32))
     write_labels(tmp_path / "labels.tif", np.arange(64).reshape(8, 8))
-    with pytest.raises(ValueError, match=r"map.tif.* whole numbers"):
+    with pytest.raises(ContractileError, match=r"map.tif.* whole numbers"):
         evaluate(tmp_path / "labels.tif", tmp_path / "map.tif")
-    with pytest.raises(ValueError, match=r"map.tif: ap need object labels, got probabilities"):
+    with pytest.raises(ContractileError, match=r"map.tif: ap need object labels, got probabilities"):
         evaluate(tmp_path / "map.tif", tmp_path / "labels.tif", scores=["ap"])
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from contractile.errors import ContractileError
 from contractile.evaluation import EvaluateConfig, evaluate
 
 
@@ -17,9 +18,9 @@ from contractile.evaluation import EvaluateConfig, evaluate
             [np.ones((2, 2), int)] * 2,
             [np.ones((2, 2), int)],
             {},
-            r"as many images \(not 0\), got 2 and 1; pass one",
+            r"the same number of images \(not 0\), got 2 and 1; pass one",
         ),
-        ([], [], {}, r"as many images \(not 0\), got 0 and 0"),
+        ([], [], {}, r"the same number of images \(not 0\), got 0 and 0"),
         (
             np.ones((2, 2), int),
             np.ones((2, 2)),
@@ -55,13 +56,13 @@ from contractile.evaluation import EvaluateConfig, evaluate
             np.ones((2, 2), int),
             np.ones((2, 2), int),
             {"names": ["a", "b"]},
-            r"one name of its own per image, got a, b for 1",
+            r"one name of its own per image, got a, b for 1 images; leave them out",
         ),
         (
             np.ones((2, 2), int),
             np.ones((2, 2), int),
             {"scores": ["dise"]},
-            r"scores must be among isbi.* got dise; correct",
+            r"scores must be among isbi.* got dise; correct the name, or leave",
         ),
         (np.ones((2, 2), int), np.ones((2, 2), int), {"scores": []}, r"scores must be among .* got none"),
         (
@@ -74,7 +75,7 @@ from contractile.evaluation import EvaluateConfig, evaluate
             np.ones((2, 2, 2)) / 2,
             np.array([[1, 1], [0, 1]]),
             {"config": EvaluateConfig(white=2)},
-            r"predicted image 0: white must name one of the classes 0 ... 1, got 2",
+            r"predicted image 0: white must name one of the classes 0 ... 1, got 2; leave it out",
         ),
         (
             np.ones((2, 2, 2)) / 2,
@@ -85,12 +86,12 @@ from contractile.evaluation import EvaluateConfig, evaluate
         (
             np.ones((8, 8), int),
             np.array([[1, 2], [0, 1]]).repeat(4, axis=0).repeat(4, axis=1),
-            {"scores": ["seg"], "config": EvaluateConfig(border=9)},
+            {"scores": ["seg"], "config": EvaluateConfig(border=9, objects=True)},
             r"predicted image 0: border must be at least 0 and leave a field",
         ),
     ],
 )
 def test_refuses_in_one_clear_line(predicted, truth, more, message):
-    with pytest.raises(ValueError, match=message) as caught:
+    with pytest.raises(ContractileError, match=message) as caught:
         evaluate(predicted, truth, **more)
     assert "\n" not in str(caught.value)

@@ -2,8 +2,9 @@ import json
 
 import numpy as np
 import pytest
-from references import cells
+from scenes import cells
 
+from contractile.errors import ContractileError
 from contractile.evaluation import compare, evaluate
 from contractile.images import write_labels
 
@@ -70,5 +71,7 @@ def test_comparison_refuses_other_images(tmp_path):
     for folder, name in (("a", "x"), ("b", "y")):
         write_labels(tmp_path / folder / f"{name}.tif", np.ones((4, 4), int))
     write_labels(tmp_path / "t" / "x.tif", np.ones((4, 4), int))
-    with pytest.raises(ValueError, match="must predict the same images, got different names; predict all with both"):
+    with pytest.raises(
+        ContractileError, match="must predict the same images, got different names; predict all with both"
+    ):
         compare(tmp_path / "a", tmp_path / "b", tmp_path / "t")

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from contractile.errors import ContractileError
 from contractile.metrics.contingency import select_objects, tabulate
 
 shapes = array_shapes(min_dims=1, max_dims=3, min_side=1, max_side=9)
@@ -76,22 +77,22 @@ def test_no_pixel_is_an_empty_table():
 
 
 def test_refuses_different_shapes():
-    with pytest.raises(ValueError, match=r"must have the same shape, got \(2, 3\) and \(3, 2\); score the image"):
+    with pytest.raises(ContractileError, match=r"must have the same shape, got \(2, 3\) and \(3, 2\); score the image"):
         tabulate(np.zeros((2, 3), int), np.zeros((3, 2), int))
 
 
 def test_refuses_probabilities():
-    with pytest.raises(ValueError, match=r"predicted must hold integer labels, got float64; turn probabilities"):
+    with pytest.raises(ContractileError, match=r"predicted must hold integer labels, got float64; turn probabilities"):
         tabulate(np.zeros((2, 2)), np.zeros((2, 2), int))
 
 
 def test_refuses_labels_beyond_32_bits():
-    with pytest.raises(ValueError, match=r"truth must hold labels of at most 32 bits .* 4294967296; renumber"):
+    with pytest.raises(ContractileError, match=r"truth must hold labels of at most 32 bits .* 4294967296; renumber"):
         tabulate(np.zeros((1, 1), int), np.full((1, 1), 2**32))
 
 
 def test_refuses_negative_predictions_where_they_count():
     pred = np.array([[-1, 1]])
-    with pytest.raises(ValueError, match=r"predicted labels must be 0 \(background\) or above, got -1; only the"):
+    with pytest.raises(ContractileError, match=r"predicted labels must be 0 \(background\) or above, got -1; only the"):
         tabulate(pred, np.array([[0, 1]]))
     assert tabulate(pred, np.array([[-1, 1]])).total == 1

@@ -3,28 +3,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from references import SHARED, load_shared, needs_shared, stored_scenes, stored_values
+from scenes import stored_scenes, stored_values
 
-from contractile.metrics.isbi import LEVELS, THRESHOLDS, curve, find_best, measure
+from contractile.errors import ContractileError
+from contractile.metrics import METRICS
+from contractile.metrics.isbi import LEVELS, THRESHOLDS, curve, measure
 
 QUICK = ("pixel_error", "rand_error", "v_rand", "v_info")
 maps = arrays(np.uint8, (9, 8), elements=st.integers(0, 1))
 grey = arrays(np.float32, (9, 8), elements=st.floats(0, 1, width=32))
-REFERENCE = {
-    "pixel_error": ("pixel.getPrecisionRecallStats(0,0.9,0.1)", lambda x: 1 - x["fScore"]),
-    "rand_error": ("rand_old.getForegroundRestrictedRandIndexStats(0,0.9,0.1)", lambda x: 1 - x["fScore"]),
-    "v_rand": (
-        "vrand_thinned.getForegroundRestrictedRandAfterThinningStats(0,1.0,0.1,perSliceAverage=true)",
-        lambda x: x["fScore"],
-    ),
-    "v_info": ("vinfo_thinned.getForegroundRestrictedScoresAfterThinning(0,1.0,0.1)", lambda x: x),
-}
 
 
 def score(predicted, truth, names=QUICK):
     """Best scores of a set of slices."""
     measured = [measure(p, t, names=names) for p, t in zip(predicted, truth, strict=True)]
-    return {n: float(find_best(n, curve(n, sum(m[n] for m in measured)))[0]) for n in names}
+    return {n: float(METRICS[n].formula(sum(m[n] for m in measured))) for n in names}
 
 
 def test_thresholds_are_accumulated_doubles():
@@ -84,14 +77,16 @@ def test_measures_add_up_over_slices():
 
 
 def test_refuses_volumes_and_other_shapes():
-    with pytest.raises(ValueError, match=r"two-dimensional slices of one shape .* score a stack slice by slice"):
+    with pytest.raises(ContractileError, match=r"two-dimensional slices of one shape .* score a stack slice by slice"):
         measure(np.zeros((2, 3, 3)), np.zeros((2, 3, 3), int))
-    with pytest.raises(ValueError, match=r"got \(3, 4\) and \(3, 3\)"):
+    with pytest.raises(ContractileError, match=r"got \(3, 4\) and \(3, 3\)"):
         measure(np.zeros((3, 4)), np.zeros((3, 3), int))
 
 
 def test_refuses_ignored_pixels():
-    with pytest.raises(ValueError, match=r"truth must not hold ignored pixels .* got -1; leave the isbi scores out"):
+    with pytest.raises(
+        ContractileError, match=r"truth must not hold ignored pixels .* got -1; leave the isbi scores out"
+    ):
         measure(np.zeros((3, 3)), np.full((3, 3), -1))
 
 
@@ -107,33 +102,3 @@ def test_stored_values_of_the_challenge(record):
         assert [scores[n] for n in ("rand_error", "v_rand", "v_info")] == pytest.approx(expected, abs=1e-9)
     else:  # the challenge prints NaN statistics and a best score of 0
         assert all(np.isnan(scores[n]) for n in ("rand_error", "v_rand", "v_info"))
-
-
-def check_record(record, predicted, truth):
-    measured = [measure(p, t, names=QUICK) for p, t in zip(predicted, truth, strict=True)]
-    for name, (key, pick) in REFERENCE.items():
-        if key in record["outputs"]:
-            expected = [pick(x) for x in record["outputs"][key]]
-            ours = curve(name, sum(m[name] for m in measured))
-            assert ours[: len(expected)] == pytest.approx(expected, abs=1e-9)
-
-
-@needs_shared
-@pytest.mark.parametrize(
-    "record",
-    load_shared("isbi", "crop3.json")["records"] if SHARED.is_dir() else [],
-    ids=lambda r: r["proposal"],
-)
-def test_three_slices_of_the_challenge(record):
-    import tifffile
-
-    check_record(record, *(tifffile.imread(SHARED / "isbi" / record[k]) for k in ("proposal", "labels")))
-
-
-@needs_shared
-def test_thirty_slices_of_the_challenge():
-    import tifffile
-
-    record = load_shared("isbi", "full30.json")["records"][0]
-    proposal = tifffile.imread(SHARED / "isbi" / "full_b_blur1p5_noise_u8.tif") / np.float32(256)
-    check_record(record, proposal, tifffile.imread(SHARED / "isbi" / "full_labels.tif"))

@@ -5,18 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from references import SHARED, load_shared, needs_shared, stored_scenes, stored_values
+from scenes import stored_scenes, stored_values
 from scipy import ndimage
 
-from contractile.metrics.isbi import THRESHOLDS
 from contractile.metrics.warping import TopologyErrors, count_topology_errors, is_simple, warp
 
 # clockwise from above, as the bits of a ring
 RING = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
-COUNTS = (
-    "warping.counts simplePointWarp2d+classifyMismatches2d(radius=20)+clusterMismatchesBy{} "
-    "per threshold 0..0.9, summed over slices"
-)
 maps = arrays(bool, (8, 9), elements=st.booleans())
 grey = arrays(np.float64, (8, 9), elements=st.floats(0, 1, width=32))
 
@@ -78,27 +73,3 @@ def test_stored_counts_of_the_challenge(record):
         scenes["isbi_" + record["truth"]] > 0,
     )
     assert astuple(count_topology_errors(proposal, white, 0.0)) == tuple(record["counts"])
-    assert astuple(count_topology_errors(proposal, white, 0.0, clustered=True)) == tuple(record["clusters"])
-
-
-@needs_shared
-@pytest.mark.parametrize(
-    "record",
-    load_shared("isbi", "crop3.json")["records"] if SHARED.is_dir() else [],
-    ids=lambda r: r["proposal"],
-)
-def test_counts_and_maps_of_the_challenge(record):
-    import tifffile
-
-    proposals = tifffile.imread(SHARED / "isbi" / record["proposal"]).astype(np.float64)
-    truth = tifffile.imread(SHARED / "isbi" / record["labels"]) > 0
-    name = record["proposal"].replace(".tif", "__official_warped_labels_th0.5.tif")
-    for proposal, white, expected in zip(proposals, truth, tifffile.imread(SHARED / "isbi" / name), strict=True):
-        assert np.array_equal(warp(proposal, white, 0.5), expected > 0)
-    for clustered, word in ((False, "Type"), (True, "Error")):
-        for threshold, expected in zip(THRESHOLDS, record["outputs"][COUNTS.format(word)], strict=False):
-            each = [
-                astuple(count_topology_errors(p, w, threshold, clustered=clustered))
-                for p, w in zip(proposals, truth, strict=True)
-            ]
-            assert np.sum(each, axis=0).tolist() == list(expected.values())

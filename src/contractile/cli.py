@@ -290,14 +290,14 @@ def print_scores(evaluation: Evaluation, title: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from contractile.evaluation import TITLES
+    from contractile.metrics import METRICS
 
     table = Table("score", "", "value", "95 % interval", title=title, title_justify="left")
     for name, score in evaluation.summary.items():
         value = "undefined" if score.value is None else f"{score.value:.4f}"
         known = score.low is not None and score.high is not None
         interval = f"{score.low:.4f} to {score.high:.4f}" if known else score.reason or ""
-        table.add_row(name, TITLES[name], value, interval)
+        table.add_row(name, METRICS[name].title, value, interval)
     Console().print(table)
 
 

@@ -1,13 +1,11 @@
-"""Predicted x true -> a table of scores with intervals. The same call scores validation and results.
+"""Predicted x true -> a table of scores with intervals. Training scores its validation images with the same call.
 
-`pairs` and `challenge` bring the files together, `measures` turns one image into terms, `keys` turns
-terms added up over images into scores, `uncertainty` resamples them, `table` is the whole.
+`pairs` and `challenge` find the files that belong together, `measures` turns one image into terms, `table` adds them up
+and turns them into the scores that `contractile.metrics` describes, `uncertainty` resamples the images.
 """
 
 from __future__ import annotations
 
-from contractile.evaluation.keys import TITLES as TITLES
-from contractile.evaluation.measures import GROUPS as GROUPS
 from contractile.evaluation.measures import EvaluateConfig as EvaluateConfig
 from contractile.evaluation.result import Comparison as Comparison
 from contractile.evaluation.result import Difference as Difference

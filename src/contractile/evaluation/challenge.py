@@ -1,7 +1,7 @@
 """A result folder of the Cell Tracking Challenge against its truth: `01_RES` against `01_GT`.
 
-The truth holds `SEG` (some frames, whole outlines), `TRA` (all frames, markers, `man_track.txt`), or
-both. The result holds a label image per frame and, for TRA, `res_track.txt`.
+The truth holds the folder `SEG` (whole outlines in some frames), the folder `TRA` (markers in all frames and
+`man_track.txt`), or both. The result holds one label image per frame and, for TRA, `res_track.txt`.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from contractile.errors import ContractileError
-from contractile.evaluation.measures import EvaluateConfig, Floats, Measured, select_in_field
-from contractile.evaluation.pairs import ROLES, Labels, Pair, Prediction, is_path, some
+from contractile.evaluation.measures import EvaluateConfig, Measured, select_in_field
+from contractile.evaluation.pairs import ROLES, Labels, Pair, Prediction, place, some
 from contractile.images import Source, find, read_labels
+from contractile.metrics import ctc
+from contractile.metrics.metric import Floats, Ints
 
 if TYPE_CHECKING:
     from contractile.metrics.contingency import Objects
-    from contractile.metrics.ctc import GraphErrors
 
 NO_TRACKS = "needs res_track.txt beside the predicted masks and man_track.txt in the folder TRA of the truth"
 
 
 @dataclass(frozen=True)
 class Sequence:
-    """The files of one image sequence, by frame. `seg` keys carry the slice too, -1 for the whole frame."""
+    """The files of one image sequence, by frame. A key of `seg` is (frame, slice); slice -1 is the whole frame."""
 
     predicted: dict[int, Source]
     seg: dict[tuple[int, int], Source]
@@ -42,12 +43,12 @@ class Sequence:
 
 
 def is_challenge(truth: Any) -> bool:
-    """Whether the truth is a folder laid out as the challenge does it."""
-    return is_path(truth) and isinstance(truth, str | Path) and any((Path(truth) / n).is_dir() for n in ("SEG", "TRA"))
+    """Whether the truth is a folder with the layout of the challenge."""
+    return isinstance(truth, str | Path) and any((Path(truth) / name).is_dir() for name in ("SEG", "TRA"))
 
 
 def open_sequence(predicted: Any, truth: str | Path, dims: int) -> Sequence:
-    """List the files. Raises ValueError when a frame of the truth has no prediction, naming it."""
+    """List the files. Raises ContractileError when a frame of the truth has no prediction."""
     root = Path(truth)
     frames = {_number(s)[-1]: s for s in find(predicted, dims=dims) if "_overlay" not in s.name}
     slices = find(root / "SEG", dims=2) if (root / "SEG").is_dir() else []
@@ -58,17 +59,18 @@ def open_sequence(predicted: Any, truth: str | Path, dims: int) -> Sequence:
     missing = sorted(({frame for frame, _ in seg} | set(tra)) - set(frames))
     if missing:
         raise ContractileError(
-            f"no mask for frame {some([str(n) for n in missing])} of {truth}", "predict all frames", where=predicted
+            f"no mask for frame {some([str(n) for n in missing])} of {truth}",
+            "predict all frames",
+            where=place(predicted),
         )
     folder = Path(predicted) if isinstance(predicted, str | Path) else Path(predicted[0]).parent
     return Sequence(frames, seg, tra, folder / "res_track.txt", root / "TRA" / "man_track.txt")
 
 
 def list_pairs(sequence: Sequence, dims: int) -> list[Pair]:
-    """The annotated frames as pairs, for any group of scores: `SEG` if there, else `TRA`."""
-    if sequence.seg:
-        return [_seg_pair(sequence, frame, plane, dims) for frame, plane in sorted(sequence.seg)]
-    return [_pair(name_frame(t), sequence.predicted[t], sequence.tra[t], dims) for t in sorted(sequence.tra)]
+    """The annotated frames as pairs, for any group of scores: those of `SEG`, or of `TRA` where there is no `SEG`."""
+    chosen = sequence.seg or {(frame, -1): truth for frame, truth in sequence.tra.items()}
+    return [_pair(sequence, frame, plane, chosen[frame, plane], dims) for frame, plane in sorted(chosen)]
 
 
 def name_frame(frame: int) -> str:
@@ -77,28 +79,26 @@ def name_frame(frame: int) -> str:
 
 
 def frame_order(name: str) -> list[int]:
-    """Sorts `t7`, `t10`, `t10_002` by number."""
+    """Key that sorts `t7`, `t10` and `t10_002` by number."""
     return [int(digits) for digits in name[1:].split("_")]
 
 
 def measure_frames(sequence: Sequence, config: EvaluateConfig) -> tuple[dict[str, Measured], Floats | str]:
-    """DET of each frame of `TRA`, by name, and the errors of the sequence's graph for TRA (or why not).
+    """Terms of DET for each frame of `TRA`, by name, and of TRA for the sequence (or why TRA is undefined).
 
-    Raises ValueError for tracks that cannot be read or do not fit the masks, naming the file.
+    Raises ContractileError, which names the file, for tracks that cannot be read or do not fit the masks.
     """
-    from contractile.metrics import ctc
-
     frames: dict[int, Objects] = {}
     held: dict[int, list[int]] = {}
     true_held: dict[int, list[int]] = {}
     for frame, source in sorted(sequence.tra.items()):
         predicted = read_labels(sequence.predicted[frame], dims=config.dims)
         truth = read_labels(source, dims=config.dims)
-        check_shapes(predicted.shape, truth.shape, sequence.predicted[frame], source)
+        check_shapes(predicted.shape, truth.shape, sequence.predicted[frame].path, source.path)
         frames[frame] = select_in_field(predicted, truth, config.border)
         held[frame], true_held[frame] = _list_labels(predicted), _list_labels(truth)
     detection: dict[str, Measured] = {
-        name_frame(t): {"det": _terms(ctc.count_detection_errors(objects))} for t, objects in frames.items()
+        name_frame(t): {"det": ctc.count_detection_errors(objects).array} for t, objects in frames.items()
     }
     if not sequence.has_tracks:
         return detection, NO_TRACKS
@@ -106,36 +106,29 @@ def measure_frames(sequence: Sequence, config: EvaluateConfig) -> tuple[dict[str
         _read_tracks(path, labels)
         for path, labels in ((sequence.predicted_tracks, held), (sequence.true_tracks, true_held))
     ]
-    return detection, _terms(ctc.count_tracking_errors(frames, tracks[0], tracks[1]))
+    return detection, ctc.count_tracking_errors(frames, tracks[0], tracks[1]).array
 
 
-def check_shapes(predicted: tuple[int, ...], truth: tuple[int, ...], where: Any, truth_where: Any) -> None:
-    """Raise ValueError unless prediction and truth have one shape."""
+def check_shapes(predicted: tuple[int, ...], truth: tuple[int, ...], where: object, truth_where: object) -> None:
+    """Raise ContractileError unless prediction and truth have the same shape."""
     if predicted != truth:
-        names = [s.path if isinstance(s, Source) else s for s in (where, truth_where)]
         raise ContractileError(
-            f"predicted {predicted} pixels for a truth of {truth} ({names[1]})",
+            f"predicted {predicted} pixels for a truth of {truth} ({truth_where})",
             "predict the image that the truth was drawn on",
-            where=names[0],
+            where=where,
         )
-
-
-def _terms(errors: GraphErrors) -> Floats:
-    return np.array(errors.as_tuple(), np.float64)
 
 
 def _list_labels(labels: Labels) -> list[int]:
     return [int(label) for label in np.unique(labels) if label > 0]
 
 
-def _read_tracks(path: Path, held: dict[int, list[int]]) -> Any:
-    from contractile.metrics import ctc
-
+def _read_tracks(path: Path, held: dict[int, list[int]]) -> Ints:
     try:
         tracks = ctc.parse_tracks(path.read_text(encoding="utf-8"))
         ctc.check_tracks(tracks, held)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    except ContractileError as error:
+        raise error.at(path) from None
     return tracks
 
 
@@ -149,23 +142,16 @@ def _number(source: Source) -> list[int]:
     return numbers
 
 
-def _seg_pair(sequence: Sequence, frame: int, plane: int, dims: int) -> Pair:
-    predicted, truth = sequence.predicted[frame], sequence.seg[frame, plane]
-    if plane < 0:
-        return _pair(name_frame(frame), predicted, truth, dims)
+def _pair(sequence: Sequence, frame: int, plane: int, truth: Source, dims: int) -> Pair:
+    """A frame, or one of its slices where `plane` is at least 0."""
+    predicted = sequence.predicted[frame]
 
-    def read_plane() -> Prediction:
-        return Prediction(read_labels(predicted, dims=3)[plane : plane + 1], None)
+    def read_truth() -> Labels:
+        return read_labels(truth, dims=dims) if plane < 0 else read_labels(truth, dims=2)[None]
 
-    name = f"{name_frame(frame)}_{plane:03d}"
-    return Pair(name, str(predicted.path), str(truth.path), lambda: read_labels(truth, dims=2)[None], read_plane)
+    def read_prediction() -> Prediction:
+        labels = read_labels(predicted, dims=dims)
+        return Prediction(labels if plane < 0 else labels[plane : plane + 1], None)
 
-
-def _pair(name: str, predicted: Source, truth: Source, dims: int) -> Pair:
-    return Pair(
-        name,
-        str(predicted.path),
-        str(truth.path),
-        lambda: read_labels(truth, dims=dims),
-        lambda: Prediction(read_labels(predicted, dims=dims), None),
-    )
+    name = name_frame(frame) + (f"_{plane:03d}" if plane >= 0 else "")
+    return Pair(name, str(predicted.path), str(truth.path), read_truth, read_prediction)

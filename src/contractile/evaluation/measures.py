@@ -1,6 +1,6 @@
 """One image -> for each score the terms that add up over images.
 
-Rooms that need numba are imported where they are used: importing `contractile.evaluation` stays cheap.
+Modules that need numba are imported where they are used, so that importing `contractile.evaluation` stays quick.
 """
 
 from __future__ import annotations
@@ -16,46 +16,27 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from contractile.errors import ContractileError
 from contractile.evaluation.pairs import Labels, Prediction
-from contractile.labels import connected
+from contractile.labels import Meaning, connected
+from contractile.metrics import ctc, isbi, matching, overlap, surface
+from contractile.metrics.metric import Floats, mean_terms
 
 if TYPE_CHECKING:
     from contractile.metrics.contingency import Contingency, Objects
-    from contractile.metrics.matching import Areas, Matches
 
-Floats = NDArray[np.float64]
-# for each key the terms to add up over images, or the reason why the score is undefined on this one
+# for each score the terms to add up over images, or the reason why it is undefined on this image
 Measured = dict[str, Floats | str]
-
-GROUPS: dict[str, tuple[str, ...]] = {
-    "isbi": ("pixel_error", "warping_error", "rand_error", "v_rand", "v_info"),
-    "overlap": ("dice", "iou", "adapted_rand", "voi_split", "voi_merge"),
-    "ap": (
-        "ap",
-        "ap_image_mean",
-        "f1",
-        "f1_image_mean",
-        "pq",
-        "pq_image_mean",
-        "aji",
-        "aji_image_mean",
-        "matched_jaccard",
-    ),
-    "ctc": ("seg", "det", "tra"),
-    "surface": ("hausdorff", "hd95", "assd", "surface_dice"),
-}
 
 
 class EvaluateConfig(BaseModel):
     """How to score.
 
-    `white`: which class of a probability map is the white one (the last by default). `classes`: the class
-    values, when the labels are classes and not objects; `objects`: that the labels number objects (both seen from the
-    truth by default). `ignore_label`: the
-    value of the truth that marks pixels to ignore, besides negative ones. `border`: objects
-    wholly within so many pixels of the edge are left out of the ctc scores (field of interest).
-    `pixel_size`: size of a pixel along each axis (from the truth's file by default, else 1); `tolerance`
-    of the surface Dice in the same unit (one pixel by default). `resamples` bootstrap sets and
-    permutations are drawn from `seed`; 0 for no intervals.
+    `dims`: axes of an image. `classes`: the class values, where the labels are classes; `objects`: true where the
+    labels number objects. Without either, the truth decides (`labels.find_meaning`). `white`: index of the white class
+    in probabilities; -1 is the last. `ignore_label`: value of the truth that marks pixels to ignore; negative values
+    always do. `border`: objects that lie entirely within so many pixels of the edge are left out of the ctc scores
+    (field of interest). `pixel_size`: size of a pixel along each axis; by default that in the file of the truth, or 1.
+    `tolerance`: of the surface Dice, in the unit of the pixel size; one pixel by default. `resamples`: number of
+    bootstrap samples and of permutations; 0 for no intervals. `seed`: random seed of both.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -74,15 +55,21 @@ class EvaluateConfig(BaseModel):
 
 @dataclass(frozen=True)
 class Task:
-    """What the truth of the whole set holds: two values, objects, or classes with these values."""
+    """What the truth of the whole set holds: objects, classes with these values, or one class on background."""
 
     kind: Literal["binary", "objects", "classes"]
     values: tuple[int, ...] = ()
 
+    @classmethod
+    def of(cls, meaning: Meaning) -> Task:
+        """Classes with a single value above 0 are "binary"."""
+        binary = meaning.task == "classes" and sum(value > 0 for value in meaning.class_values) == 1
+        return cls("binary" if binary else meaning.task, meaning.class_values)
+
 
 @dataclass(frozen=True)
 class Case:
-    """One image to measure, with the tables of overlaps that several groups share."""
+    """One image to measure, and the tables of overlaps, which several groups of scores use."""
 
     prediction: Prediction
     truth: Labels
@@ -92,7 +79,7 @@ class Case:
 
     @cached_property
     def labels(self) -> Labels:
-        """Labels as predicted, or decided from probabilities: the likeliest class, white above 0.5."""
+        """Predicted labels; from probabilities the most probable class, or white where above 0.5."""
         if self.prediction.labels is not None:
             return self.prediction.labels
         assert self.prediction.probabilities is not None
@@ -109,14 +96,15 @@ class Case:
 
     @cached_property
     def white_map(self) -> NDArray[Any]:
-        """P(white) of one class of the probabilities, else the labels."""
+        """Probability of the white class, or the labels where there are no probabilities."""
         if self.prediction.probabilities is None:
             assert self.prediction.labels is not None
             return self.prediction.labels
         classes = len(self.prediction.probabilities)
         if not -classes <= self.config.white < classes:
             raise ContractileError(
-                f"white must name one of the classes 0 ... {classes - 1}, got {self.config.white}", "correct it"
+                f"white must name one of the classes 0 ... {classes - 1}, got {self.config.white}",
+                "leave it out for the last class",
             )
         white: NDArray[Any] = self.prediction.probabilities[self.config.white]
         return white
@@ -129,12 +117,12 @@ class Case:
 
     @cached_property
     def object_labels(self) -> tuple[Labels, Labels]:
-        """Predicted and true objects; in two-valued maps: the connected parts of the white class."""
+        """Predicted and true objects; those of a binary map are the connected parts of its white class."""
         if self.task.kind == "objects":
             return self.labels, self.truth
-        truth = np.where(self.truth < 0, self.truth, _label_parts(self.truth))
+        truth = np.where(self.truth < 0, self.truth, connected(self.truth > 0))
         numbered = np.count_nonzero(np.unique(self.labels) > 0) > 1
-        return self.labels if numbered else _label_parts(self.labels), truth
+        return self.labels if numbered else connected(self.labels > 0), truth
 
     @cached_property
     def object_table(self) -> Contingency:
@@ -151,44 +139,47 @@ class Case:
         return select_objects(self.object_table)
 
 
-def measure(group: str, case: Case, keys: Sequence[str]) -> Measured:
-    """Terms of the chosen keys of one group. Raises ValueError for input that the group cannot take."""
-    return _MEASURES[group](case, keys)
+def measure(group: str, case: Case, names: Sequence[str]) -> Measured:
+    """Terms of the scores `names`, all of one group. Raises ContractileError for input that the group cannot take."""
+    return _MEASURES[group](case, names)
 
 
-def _measure_isbi(case: Case, keys: Sequence[str]) -> Measured:
-    from contractile.metrics import isbi
+def select_in_field(predicted: Labels, truth: Labels, border: int) -> Objects:
+    """Overlaps of the objects that reach into the field of interest."""
+    from contractile.metrics.contingency import select_objects, tabulate
 
+    return select_objects(tabulate(ctc.clear_border(predicted, border), ctc.clear_border(truth, border)))
+
+
+def _measure_isbi(case: Case, names: Sequence[str]) -> Measured:
     if case.truth.min(initial=0) < 0:
-        return dict.fromkeys(keys, "the truth holds ignored pixels (negative labels), unknown to the ISBI scores")
+        return dict.fromkeys(
+            names, "the truth holds ignored pixels (negative labels), which the ISBI scores do not know"
+        )
     planes = (-1, *case.truth.shape[-2:])  # a volume is scored slice by slice
     slices = zip(case.white_map.reshape(planes), case.truth.reshape(planes), strict=True)
-    measured = [isbi.measure(predicted, truth, names=tuple(keys)) for predicted, truth in slices]
-    return {key: np.sum([m[key] for m in measured], axis=0) for key in keys}
+    measured = [isbi.measure(predicted, truth, names=names) for predicted, truth in slices]
+    return {name: np.sum([m[name] for m in measured], axis=0) for name in names}
 
 
-def _measure_overlap(case: Case, keys: Sequence[str]) -> Measured:
-    from contractile.metrics import overlap
-
+def _measure_overlap(case: Case, names: Sequence[str]) -> Measured:
     if case.task.kind == "classes":
-        areas = overlap.class_overlaps(case.table, case.task.values)
+        areas = overlap.class_overlap(case.table, case.task.values)
     else:
-        areas = [overlap.foreground_overlap(case.table)]
-    terms = np.array([[a.shared, a.predicted, a.true] for a in areas], np.float64)
-    measured: Measured = {"dice": terms, "iou": terms}
-    reason = _why_no_objects(case)
-    if reason:
+        areas = overlap.foreground_overlap(case.table)
+    measured: Measured = {"dice": areas.array, "iou": areas.array}
+    if reason := _why_no_objects(case):
         measured |= dict.fromkeys(("adapted_rand", "voi_split", "voi_merge"), reason)
     else:
         rand = overlap.adapted_rand(case.object_table)
-        split, merge = overlap.variation_of_information(case.object_table) or (None, None)
-        measured["adapted_rand"] = _mean_term(rand.error if rand else None)
-        measured |= {"voi_split": _mean_term(split), "voi_merge": _mean_term(merge)}
-    return {key: measured[key] for key in keys}
+        split, merge = overlap.variation_of_information(case.object_table) or (np.nan, np.nan)
+        measured["adapted_rand"] = mean_terms(rand.error if rand else np.nan)
+        measured |= {"voi_split": mean_terms(split), "voi_merge": mean_terms(merge)}
+    return {name: measured[name] for name in names}
 
 
 def _why_no_objects(case: Case) -> str:
-    """Why scores of objects are undefined on an image; empty when they are not."""
+    """Why scores of objects are undefined on an image; empty where they are defined."""
     if case.task.kind == "classes":
         return "needs objects, and the truth holds classes"
     if case.task.kind == "objects" and case.prediction.labels is None:
@@ -196,47 +187,25 @@ def _why_no_objects(case: Case) -> str:
     return ""
 
 
-def _measure_ap(case: Case, keys: Sequence[str]) -> Measured:
-    from contractile.metrics import matching
+def _measure_ap(case: Case, names: Sequence[str]) -> Measured:
+    reason = _why_no_objects(case)
+    return dict.fromkeys(names, reason) if reason else {**matching.measure(case.objects, names)}
 
+
+def _measure_ctc(case: Case, names: Sequence[str]) -> Measured:
     if reason := _why_no_objects(case):
-        return dict.fromkeys(keys, reason)
-    matches = matching.match(case.objects)
-    measured: Measured = {}
-    for score in ("ap", "f1", "pq"):
-        measured[score] = measured[f"{score}_image_mean"] = np.array([_match_terms(m, score) for m in matches])
-    measured["aji"] = measured["aji_image_mean"] = _area_terms(matching.sum_jaccard(case.objects))
-    if "matched_jaccard" in keys:
-        measured["matched_jaccard"] = _area_terms(matching.sum_matched_jaccard(case.objects))
-    return {key: measured[key] for key in keys}
-
-
-def _measure_ctc(case: Case, keys: Sequence[str]) -> Measured:
-    from contractile.metrics import ctc
-
-    if reason := _why_no_objects(case):
-        return dict.fromkeys(keys, reason)
+        return dict.fromkeys(names, reason)
     objects = select_in_field(*case.object_labels, case.config.border) if case.config.border else case.objects
     scores = ctc.score_objects(objects)
     measured: Measured = {
         "seg": np.array([scores.sum(), len(scores)]),
-        "det": np.array(ctc.count_detection_errors(objects).as_tuple(), np.float64),
+        "det": ctc.count_detection_errors(objects).array,
         "tra": "needs tracks: a Cell Tracking Challenge result with res_track.txt against a folder NN_GT",
     }
-    return {key: measured[key] for key in keys}
+    return {name: measured[name] for name in names}
 
 
-def select_in_field(predicted: Labels, truth: Labels, border: int) -> Objects:
-    """Overlaps of the objects that reach into the field of interest."""
-    from contractile.metrics.contingency import select_objects, tabulate
-    from contractile.metrics.ctc import clear_border
-
-    return select_objects(tabulate(clear_border(predicted, border), clear_border(truth, border)))
-
-
-def _measure_surface(case: Case, keys: Sequence[str]) -> Measured:
-    from contractile.metrics.surface import score_surfaces
-
+def _measure_surface(case: Case, names: Sequence[str]) -> Measured:
     spacing = case.config.pixel_size or case.load_pixel_size() or (1.0,) * case.truth.ndim
     tolerance = min(spacing) if case.config.tolerance is None else case.config.tolerance
     counted = case.truth >= 0  # ignored pixels belong to neither mask
@@ -244,10 +213,10 @@ def _measure_surface(case: Case, keys: Sequence[str]) -> Measured:
     found = []
     for value in values:
         pred, true = (((x > 0) if value is None else (x == value)) & counted for x in (case.labels, case.truth))
-        found.append(score_surfaces(pred, true, spacing=spacing, tolerance=tolerance))
+        found.append(surface.score_surfaces(pred, true, spacing=spacing, tolerance=tolerance))
     defined = [scores for scores in found if scores is not None]
-    means = {key: np.mean([getattr(scores, key) for scores in defined]) if defined else None for key in keys}
-    return {key: _mean_term(value) for key, value in means.items()}
+    means = {name: np.mean([scores[name] for scores in defined]) if defined else np.nan for name in names}
+    return {name: mean_terms(value) for name, value in means.items()}
 
 
 _MEASURES: dict[str, Callable[[Case, Sequence[str]], Measured]] = {
@@ -257,21 +226,3 @@ _MEASURES: dict[str, Callable[[Case, Sequence[str]], Measured]] = {
     "ctc": _measure_ctc,
     "surface": _measure_surface,
 }
-
-
-def _mean_term(value: Any) -> Floats:
-    """(sum, count) of one value that may be undefined."""
-    return np.zeros(2) if value is None else np.array([float(value), 1.0])
-
-
-def _match_terms(matches: Matches, score: str) -> list[float]:
-    pooled = [matches.true_positives, matches.iou_sum, matches.true_objects, matches.pred_objects]
-    return [*pooled, *_mean_term(getattr(matches, score))]
-
-
-def _area_terms(areas: Areas) -> Floats:
-    return np.array([areas.shared, areas.union, *_mean_term(areas.score)])
-
-
-def _label_parts(labels: Labels) -> Labels:
-    return connected(labels > 0)

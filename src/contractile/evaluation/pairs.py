@@ -1,6 +1,6 @@
-"""Predictions and truths brought together: arrays, files, folders, stacks. Images pair by name.
+"""Pairs of prediction and truth: arrays, files, folders or stacks. Images pair by name.
 
-Nothing is loaded before it is scored, so a folder larger than memory can be evaluated.
+Each file is read when its image is scored, so that a folder larger than memory can be evaluated.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contractile.errors import ContractileError
-from contractile.images import Source, find, match_names, open_image, read, read_labels, read_probabilities
+from contractile.images import Source, describe, find, match_names, open_image, read, read_labels, read_probabilities
 
 Labels = NDArray[np.integer[Any]]
 Probabilities = NDArray[np.floating[Any]]
 
 ROLES = re.compile(r"_(labels|probabilities|overlay)(?=$|_\d+$)")  # what predict adds to a name
 SHOWN_NAMES = 3
-GREY_VALUES = 16  # more values than this, and mostly no two neighbours alike: a grey map, not labels
-ALIKE = 0.4
+# A picture is a grey map and not labels when it has more values than this, and fewer equal neighbours than this share.
+GREY_VALUES, ALIKE = 16, 0.4
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Pair:
-    """One image to score. `where` names the predicted file for messages, `truth_where` the true one."""
+    """One image to score. For messages, `where` names the predicted file and `truth_where` the true one."""
 
     name: str
     where: str
@@ -57,17 +57,15 @@ class Pair:
 def pair_up(predicted: Any, truth: Any, *, names: Sequence[str] | None = None, dims: int = 2) -> list[Pair]:
     """Pair predictions with truths.
 
-    Both are paths (folder, glob, file, stack, or a list of files), paired by name, or by page where each
-    is one stack; or both are arrays or lists of arrays, paired by place: labels (*S) of integers,
-    probabilities (K, *S) or (*S) of floats. A predicted folder may hold labels and probabilities of one
-    image side by side. Raises ValueError when one is missing or left over, naming it.
+    Both are paths (folder, glob, file, stack, or a list of files), or both are arrays or lists of arrays. Files pair by
+    name; two stacks, one file each, pair page by page. Arrays pair in order: labels (*S) of integers, or probabilities
+    (K, *S) or (*S) of floats. A predicted folder may hold both labels and probabilities of an image. Raises
+    ContractileError, which names the image, when a prediction is missing or has no truth.
     """
     if is_path(predicted) != is_path(truth):
         raise ContractileError(
-            (
-                f"predicted and truth must both be paths or both be arrays, got {type(predicted).__name__} "
-                f"and {type(truth).__name__}"
-            ),
+            "predicted and truth must both be paths or both be arrays, "
+            f"got {type(predicted).__name__} and {type(truth).__name__}",
             "read files with contractile.read_labels",
         )
     if is_path(predicted):
@@ -75,14 +73,19 @@ def pair_up(predicted: Any, truth: Any, *, names: Sequence[str] | None = None, d
     return _pair_arrays(_as_list(predicted), _as_list(truth), names)
 
 
+def place(paths: Any) -> str:
+    """One path, or the first of a list, for messages."""
+    return str(paths) if isinstance(paths, str | Path) else some([str(path) for path in paths])
+
+
 def is_path(value: Any) -> bool:
-    """Whether this names files, one or a list."""
+    """Whether this is a path or a list of paths."""
     first = value[0] if isinstance(value, list | tuple) and value else value
     return isinstance(first, str | Path)
 
 
 def some(names: Sequence[str]) -> str:
-    """The first names of a list that may be long."""
+    """The first names of a list, and how many more there are."""
     shown = ", ".join(names[:SHOWN_NAMES])
     return shown if len(names) <= SHOWN_NAMES else f"{shown} and {len(names) - SHOWN_NAMES} more"
 
@@ -94,44 +97,37 @@ def _as_list(value: Any) -> list[NDArray[Any]]:
 def _pair_arrays(predicted: list[NDArray[Any]], truth: list[NDArray[Any]], names: Sequence[str] | None) -> list[Pair]:
     if len(predicted) != len(truth) or not truth:
         raise ContractileError(
-            f"predicted and truth must hold as many images (not 0), got {len(predicted)} and {len(truth)}",
+            f"predicted and truth must hold the same number of images (not 0), got {len(predicted)} and {len(truth)}",
             "pass one prediction per truth, in the same order",
         )
     digits = len(str(len(truth) - 1))
     chosen = list(names) if names is not None else [f"{i:0{digits}d}" for i in range(len(truth))]
     if len(chosen) != len(truth) or len(set(chosen)) != len(chosen):
         raise ContractileError(
-            (f"names must hold one name of its own per image, got {some(chosen)} for {len(truth)} images"),
-            "correct them",
+            f"names must hold one name of its own per image, got {some(chosen)} for {len(truth)} images",
+            "leave them out for numbers",
         )
-    return [
-        _array_pair(n, _as_prediction(p, t.ndim, n), _as_truth(t, n))
-        for n, p, t in zip(chosen, predicted, truth, strict=True)
-    ]
+    return [_array_pair(n, p, t) for n, p, t in zip(chosen, predicted, truth, strict=True)]
 
 
-def _array_pair(name: str, prediction: Prediction, truth: Labels) -> Pair:
-    return Pair(name, f"predicted image {name}", f"true image {name}", lambda: truth, lambda: prediction)
-
-
-def _as_truth(truth: NDArray[Any], name: str) -> Labels:
+def _array_pair(name: str, predicted: NDArray[Any], truth: NDArray[Any]) -> Pair:
+    where, truth_where = f"predicted image {name}", f"true image {name}"
     if truth.dtype.kind not in "iub":
         raise ContractileError(
-            f"true image {name}: must hold integer labels, got {truth.dtype}", "convert it to integers"
+            f"must hold integer labels, got {truth.dtype}", "convert it to integers", where=truth_where
         )
-    return truth.astype(np.uint8) if truth.dtype.kind == "b" else truth
+    labels = truth.astype(np.uint8) if truth.dtype.kind == "b" else truth
+    prediction = _as_prediction(predicted, truth.ndim, where)
+    return Pair(name, where, truth_where, lambda: labels, lambda: prediction)
 
 
-def _as_prediction(predicted: NDArray[Any], dims: int, name: str) -> Prediction:
-    where = f"predicted image {name}"
+def _as_prediction(predicted: NDArray[Any], dims: int, where: str) -> Prediction:
     if predicted.dtype.kind in "iub":
         return _from_integers(predicted.astype(np.uint8) if predicted.dtype.kind == "b" else predicted, where)
     if predicted.dtype.kind != "f" or predicted.ndim not in (dims, dims + 1):
         raise ContractileError(
-            (
-                f"must be integer labels (*S) or probabilities (K, *S) or (*S) for a truth of {dims} "
-                f"dimensions, got {predicted.dtype} {predicted.shape}"
-            ),
+            f"must be integer labels (*S) or probabilities (K, *S) or (*S) for a truth of {dims} dimensions, "
+            f"got {predicted.dtype} {predicted.shape}",
             "check the order of the axes",
             where=where,
         )
@@ -145,7 +141,7 @@ def _as_prediction(predicted: NDArray[Any], dims: int, name: str) -> Prediction:
 
 
 def _from_integers(values: Labels, where: str) -> Prediction:
-    """Labels, or a grey 8-bit map of probabilities, told apart by looking."""
+    """Labels, or probabilities stored as a grey map of 8 bits; the values decide which."""
     if values.dtype == np.uint8 and _is_grey(values):
         return Prediction(None, (values[None] / np.float32(255)).astype(np.float32))
     if values.min(initial=0) < 0:
@@ -158,7 +154,7 @@ def _from_integers(values: Labels, where: str) -> Prediction:
 
 
 def _is_grey(values: Labels) -> bool:
-    """Whether neighbours between black and white mostly differ, as they do in a map and never in labels."""
+    """Whether the values between black and white mostly differ from their neighbours, as in a map but not in labels."""
     if len(np.unique(values)) <= GREY_VALUES:
         return False
     left, right = values[..., :-1], values[..., 1:]
@@ -172,15 +168,20 @@ def _pair_files(predicted: Any, truth: Any, dims: int) -> list[Pair]:
     for source in find(predicted, dims=dims):
         if not re.search(r"_overlay(?=$|_\d+$)", source.name):
             groups.setdefault(ROLES.sub("", source.name), []).append(source)
-    matched = _match_pages(groups, truths) or _match(list(groups), [s.name for s in truths])
+    names = [s.name for s in truths]
+    matched = _match_pages(groups, truths) or {
+        name: names.index(other) for name, other in match_names(list(groups), names).items()
+    }
     missing = [s.name for i, s in enumerate(truths) if i not in matched.values()]
     extra = [name for name in groups if name not in matched]
     if missing:
         raise ContractileError(
-            f"no prediction for {some(missing)} of {truth}", "predict these images too", where=predicted
+            f"no prediction for {some(missing)} of {place(truth)}", "predict these images too", where=place(predicted)
         )
     if extra:
-        raise ContractileError(f"no truth for {some(extra)} of {predicted}", "move these predictions away", where=truth)
+        raise ContractileError(
+            f"no truth for {some(extra)} of {place(predicted)}", "move these predictions away", where=place(truth)
+        )
     order = sorted(matched.items(), key=lambda item: item[1])
     return [_file_pair(name, groups[name], truths[i], dims) for name, i in order]
 
@@ -188,16 +189,12 @@ def _pair_files(predicted: Any, truth: Any, dims: int) -> list[Pair]:
 def _file_pair(name: str, sources: list[Source], truth: Source, dims: int) -> Pair:
     return Pair(
         name,
-        _describe(sources[0]),
-        _describe(truth),
+        describe(sources[0]),
+        describe(truth),
         lambda: read_labels(truth, dims=dims),
         lambda: _read_prediction(sources, dims),
         lambda: _read_pixel_size(truth, dims),
     )
-
-
-def _describe(source: Source) -> str:
-    return str(source.path) if source.page is None else f"{source.path} (page {source.page})"
 
 
 def _read_pixel_size(source: Source, dims: int) -> tuple[float, ...] | None:
@@ -206,33 +203,26 @@ def _read_pixel_size(source: Source, dims: int) -> tuple[float, ...] | None:
 
 
 def _read_prediction(sources: list[Source], dims: int) -> Prediction:
-    labels: Labels | None = None
-    probabilities: Probabilities | None = None
-    for source in sources:
-        part = _read_one(source, dims)
-        twice = (labels is not None and part.labels is not None) or (
-            probabilities is not None and part.probabilities is not None
-        )
-        if twice:
-            raise ContractileError(
-                f"a second prediction of one image beside {sources[0].path}", "move one away", where=source.path
-            )
-        labels = part.labels if part.labels is not None else labels
-        probabilities = part.probabilities if part.probabilities is not None else probabilities
-    if labels is not None and probabilities is not None and probabilities.shape[1:] != labels.shape:
+    """Labels, probabilities or both, from the files of one image."""
+    parts = [_read_one(source, dims) for source in sources]
+    labels = [part.labels for part in parts if part.labels is not None]
+    probabilities = [part.probabilities for part in parts if part.probabilities is not None]
+    if len(labels) > 1 or len(probabilities) > 1:
         raise ContractileError(
-            (
-                f"labels and probabilities of one image must have the same size, got {labels.shape} "
-                f"and {probabilities.shape[1:]}"
-            ),
+            f"a second prediction of one image beside {sources[0].path}", "move one away", where=sources[-1].path
+        )
+    if labels and probabilities and probabilities[0].shape[1:] != labels[0].shape:
+        raise ContractileError(
+            "labels and probabilities of one image must have the same size, "
+            f"got {labels[0].shape} and {probabilities[0].shape[1:]}",
             "predict both again",
             where=sources[0].path,
         )
-    return Prediction(labels, probabilities)
+    return Prediction(labels[0] if labels else None, probabilities[0] if probabilities else None)
 
 
 def _read_one(source: Source, dims: int) -> Prediction:
-    """Labels or probabilities: by the name predict gave, else by what the file holds."""
+    """Labels or probabilities: the name that `predict` gave the file decides, otherwise its content."""
     role = ROLES.search(source.name)
     if role and role.group(1) == "probabilities":
         return Prediction(None, read_probabilities(source, dims=dims))
@@ -243,19 +233,14 @@ def _read_one(source: Source, dims: int) -> Prediction:
         ):
             return Prediction(None, read_probabilities(source, dims=dims))
         if len(pixels) == 1 and pixels.dtype == np.uint8:
-            return _from_integers(pixels[0], _describe(source))
-    return _from_integers(read_labels(source, dims=dims), _describe(source))
+            return _from_integers(pixels[0], describe(source))
+    return _from_integers(read_labels(source, dims=dims), describe(source))
 
 
 def _match_pages(groups: dict[str, list[Source]], truth: list[Source]) -> dict[str, int]:
-    """Two stacks, one file each, of as many pages: page by page."""
+    """Predicted name -> place in `truth`, where both are one stack with the same number of pages; otherwise empty."""
     stacks = [sources[0] for sources in groups.values()]
     for side in (stacks, truth):
         if len({s.path for s in side}) != 1 or side[0].page is None:
             return {}
     return {name: i for i, name in enumerate(groups)} if len(stacks) == len(truth) else {}
-
-
-def _match(predicted: list[str], truth: list[str]) -> dict[str, int]:
-    """Predicted name -> place in `truth`."""
-    return {name: truth.index(other) for name, other in match_names(predicted, truth).items()}

@@ -1,4 +1,4 @@
-"""What an evaluation says: frozen values, ready for JSON."""
+"""The result of an evaluation: frozen values, ready for JSON."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Score(BaseModel):
-    """One score. `value` is None where it is undefined, and `reason` says why.
+    """One measured score. `value` is None where it is undefined, and `reason` says why.
 
-    `low` and `high` bound the 95 % bootstrap interval over images (None for fewer than two images).
-    `detail` holds what stands behind the number: rule, best threshold, counts, curves.
+    `low` and `high` are the ends of the 95 % bootstrap interval over images (None for fewer than two images). `detail`
+    holds what is behind the number: rule, best threshold, counts, curves.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -26,7 +26,7 @@ class Score(BaseModel):
 
 
 def _flat(scores: Mapping[str, Score]) -> dict[str, Any]:
-    """Scores as {key: number or null}, with what stands behind them in tables of the same keys."""
+    """Scores as {name: number or null}, and their reasons, intervals and details in tables by the same names."""
     return {
         **{key: score.value for key, score in scores.items()},
         "reasons": {key: score.reason for key, score in scores.items() if score.reason is not None},
@@ -45,7 +45,7 @@ class ImageScores(BaseModel):
 
 
 class Evaluation(BaseModel):
-    """Scores of a set of images: `summary` for the set, `images` one by one in order of name."""
+    """Scores of a set of images: `summary` holds those of the set, `images` those of each image."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -53,8 +53,8 @@ class Evaluation(BaseModel):
     images: list[ImageScores]
 
     def to_json(self) -> str:
-        """JSON text: each score's key with its number (null where undefined), then `reasons`, `intervals`
-        (95 %), `details`, and the same for each of the `images`."""
+        """JSON text: each score's name with its number (null where undefined), then `reasons`, `intervals` (95 %) and
+        `details`, and the same for each of the `images`."""
         return json.dumps(self._as_table(), indent=2, allow_nan=False)
 
     def _as_table(self) -> dict[str, Any]:
@@ -63,10 +63,10 @@ class Evaluation(BaseModel):
 
 
 class Difference(BaseModel):
-    """One score of two predictions of the same images: `first` - `second` is `value`.
+    """One score of two predictions of the same images; `value` is `first` - `second`.
 
-    `p_value` is that of the paired permutation test, `low` and `high` the 95 % paired bootstrap interval.
-    `better` names the better prediction ("first", "second"), None when they score the same.
+    `p_value` is that of the paired permutation test; `low` and `high` are the ends of the 95 % paired bootstrap
+    interval. `better` is "first" or "second", or None where the two score the same.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -91,7 +91,7 @@ class Comparison(BaseModel):
     differences: dict[str, Difference]
 
     def to_json(self) -> str:
-        """JSON text: `first` and `second` as an evaluation's, and the `differences` by key."""
+        """JSON text: `first` and `second` as in `Evaluation.to_json`, and the `differences` by name of the score."""
         table = {
             "first": self.first._as_table(),
             "second": self.second._as_table(),

@@ -1,4 +1,4 @@
-"""The evaluation itself: measure every image once, add up, reduce, resample."""
+"""The evaluation itself: measure every image once, add up the terms, turn them into scores, resample."""
 
 from __future__ import annotations
 
@@ -11,24 +11,30 @@ import numpy as np
 
 from contractile.errors import ContractileError
 from contractile.evaluation import challenge, uncertainty
-from contractile.evaluation.keys import KEYS
-from contractile.evaluation.measures import GROUPS, Case, EvaluateConfig, Floats, Measured, Task, measure
+from contractile.evaluation.measures import Case, EvaluateConfig, Measured, Task, measure
 from contractile.evaluation.pairs import Labels, Pair, Prediction, pair_up
 from contractile.evaluation.result import Comparison, Difference, Evaluation, ImageScores, Score
 from contractile.labels import find_meaning
+from contractile.metrics import GROUPS, METRICS
+from contractile.metrics.metric import Floats
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Terms:
-    """What was measured: terms of every image by name, and of the whole set where a score has no images."""
+    """What was measured: terms of every image by name, and of the whole set for scores that images do not have."""
 
     images: dict[str, Measured]
     whole: Measured
 
+    @property
+    def keys(self) -> list[str]:
+        """Names of the scores."""
+        return list(next(iter(self.images.values())))
+
     def of(self, key: str) -> list[Floats | str]:
-        """Terms that make up the set's score."""
+        """Terms to add up for the score of the set."""
         return [self.whole[key]] if key in self.whole else [m[key] for m in self.images.values()]
 
 
@@ -43,14 +49,14 @@ def evaluate(
 ) -> Evaluation:
     """Score predictions against truths, image by image and as a set.
 
-    Both are paths (folder, glob, file, stack; or a Cell Tracking Challenge result folder against NN_GT)
-    or arrays / lists of arrays: labels (*S) of integers or probabilities (K, *S) / (*S) of floats
-    against labels (*S), negative where the truth is to be ignored. `scores` names groups (`isbi`,
-    `overlap`, `ap`, `ctc`, `surface`) or single keys; by default those that make sense for the truth.
-    `progress(done, all)` is called after each image.
+    Both are paths (folder, glob, file, stack; or the result folder of a Cell Tracking Challenge sequence against its
+    NN_GT), or both are arrays or lists of arrays. Predictions are labels (*S) of integers, or probabilities (K, *S) or
+    (*S) of floats; truths are labels (*S), negative where they are to be ignored. `scores` are names of scores or
+    groups (`contractile.metrics.METRICS`, `GROUPS`); by default those that fit the truth. `names` are those of the
+    images, where they are arrays. `progress(done, all)` is called after each image.
 
-    Raises ValueError, in one line naming the image, for pairs that cannot be scored, and
-    FileNotFoundError; scores that are merely undefined are None with a reason.
+    Raises ContractileError, which names the image, for pairs that cannot be scored, and NotFound. The value of a score
+    that is undefined is None, and its `reason` says why.
     """
     config = config or EvaluateConfig()
     return _summarise(_measure(predicted, truth, scores, config, names, progress), config)
@@ -65,10 +71,10 @@ def compare(
     config: EvaluateConfig | None = None,
     names: Sequence[str] | None = None,
 ) -> Comparison:
-    """Score two predictions of the same images and test their difference, image by image paired.
+    """Score two predictions of the same images and test whether they differ.
 
-    The test is a paired permutation test of the set's own score (see `uncertainty.permutation_test`).
-    Arguments and errors as for `evaluate`; images on which either score is undefined are left out.
+    The test is a paired permutation test of the score of the set (see `uncertainty.permutation_test`). Images on which
+    one of the two scores is undefined are left out. Arguments and errors are those of `evaluate`.
     """
     config = config or EvaluateConfig()
     first, second = (_measure(p, truth, scores, config, names, None) for p in (predicted, other))
@@ -76,28 +82,21 @@ def compare(
         raise ContractileError(
             "predicted and other must predict the same images, got different names", "predict all with both"
         )
-    shared = [key for key in _keys(first) if key in _keys(second)]
+    shared = [key for key in first.keys if key in second.keys]
     differences = {key: _difference(key, first, second, config) for key in shared}
     return Comparison(first=_summarise(first, config), second=_summarise(second, config), differences=differences)
 
 
 def find_task(pairs: Sequence[Pair], config: EvaluateConfig) -> Task:
-    """Two-valued truth, objects, or classes: said by the configuration, otherwise seen from the truth.
-
-    The rule is `labels.find_meaning`, that of training.
-    """
+    """What the configuration says the truth holds, otherwise what `labels.find_meaning` finds."""
     if config.classes is not None:
         return Task("classes", config.classes)
     if config.objects:
         return Task("objects")
     meaning = find_meaning(pair.load_truth() for pair in pairs)
-    values = meaning.class_values
-    if meaning.task == "objects":
-        return Task("objects")
-    positive = len(set(values) - {0})
-    if positive == 1 or (not positive and pairs[0].load_prediction().labels is None):
-        return Task("binary", values)
-    return Task("classes", values) if positive else Task("objects")
+    if meaning.class_values in ((), (0,)) and meaning.task == "classes":  # every truth is empty
+        return Task("objects" if pairs[0].load_prediction().labels is not None else "binary")
+    return Task.of(meaning)
 
 
 def _measure(
@@ -116,7 +115,7 @@ def _measure(
 
 
 def _with_ignored(pairs: Sequence[Pair], config: EvaluateConfig) -> list[Pair]:
-    """The same pairs with the pixels of `ignore_label` turned negative in the truth."""
+    """The same pairs; the truth is negative where it was `ignore_label`."""
     if config.ignore_label is None:
         return list(pairs)
 
@@ -128,13 +127,9 @@ def _with_ignored(pairs: Sequence[Pair], config: EvaluateConfig) -> list[Pair]:
 
 
 def _measure_challenge(
-    predicted: Any,
-    truth: Any,
-    scores: Sequence[str] | None,
-    config: EvaluateConfig,
-    progress: Progress | None,
+    predicted: Any, truth: Any, scores: Sequence[str] | None, config: EvaluateConfig, progress: Progress | None
 ) -> Terms:
-    """SEG and any other group on the frames of SEG, DET and TRA on those of TRA."""
+    """DET and TRA on the frames of the folder TRA, SEG and all other groups on those of the folder SEG."""
     sequence = challenge.open_sequence(predicted, truth, config.dims)
     pairs = challenge.list_pairs(sequence, config.dims)
     images = _measure_pairs(pairs, Task("objects"), scores or ("ctc",), config, progress)
@@ -149,10 +144,7 @@ def _measure_challenge(
     merged: dict[str, Measured] = {}
     for name in sorted({*images, *frames}, key=challenge.frame_order):
         measured: Measured = dict.fromkeys(keys, "this frame is not in the folder SEG of the truth")
-        measured |= {
-            "det": "this frame is not in the folder TRA of the truth",
-            "tra": "a score of whole sequences",
-        }
+        measured |= {"det": "this frame is not in the folder TRA of the truth", "tra": "a score of whole sequences"}
         measured |= {k: v for k, v in images.get(name, {}).items() if k not in ("det", "tra")}
         measured |= frames.get(name, {})
         merged[name] = {key: measured[key] for key in keys}
@@ -160,11 +152,7 @@ def _measure_challenge(
 
 
 def _measure_pairs(
-    pairs: Sequence[Pair],
-    task: Task,
-    scores: Sequence[str] | None,
-    config: EvaluateConfig,
-    progress: Progress | None,
+    pairs: Sequence[Pair], task: Task, scores: Sequence[str] | None, config: EvaluateConfig, progress: Progress | None
 ) -> dict[str, Measured]:
     measured: dict[str, Measured] = {}
     for i, pair in enumerate(pairs):
@@ -184,42 +172,35 @@ def _measure_pair(pair: Pair, task: Task, config: EvaluateConfig, scores: Sequen
     try:
         for group, keys in _choose(scores, task, prediction).items():
             measured |= measure(group, case, keys)
-    except ValueError as error:
-        raise ValueError(f"{pair.where}: {error}") from None
+    except ContractileError as error:
+        raise error.at(pair.where) from None
     return measured
 
 
 def _check_scores(scores: Sequence[str] | None) -> None:
-    known = [*GROUPS, *KEYS]
+    known = [*GROUPS, *METRICS]
     unknown = [s for s in scores or () if s not in known]
     if unknown or (scores is not None and not scores):
         raise ContractileError(
-            f"scores must be among {', '.join(known)}, got {', '.join(unknown) or 'none'}", "correct the name"
+            f"scores must be among {', '.join(known)}, got {', '.join(unknown) or 'none'}",
+            "correct the name, or leave `scores` out for those that fit",
         )
 
 
 def _choose(scores: Sequence[str] | None, task: Task, prediction: Prediction) -> dict[str, list[str]]:
-    """-> group -> keys: those asked for, or those that make sense for truth and prediction."""
+    """Names of the scores asked for, or of those that fit truth and prediction, by group."""
     if scores is None:
-        by_kind = {
-            "binary": ["overlap", "isbi"],
-            "objects": ["overlap", "ap", "seg", "det"],
-            "classes": ["overlap"],
-        }
+        by_kind = {"binary": ["overlap", "isbi"], "objects": ["overlap", "ap", "seg", "det"], "classes": ["overlap"]}
         scores = by_kind[task.kind] if prediction.labels is not None or task.kind != "objects" else ["overlap"]
     elif prediction.labels is None and task.kind != "binary":
-        wanting = [s for s in scores if s in ("ap", "ctc", *GROUPS["ap"], *GROUPS["ctc"])]
-        if wanting:
+        of_objects = [s for s in scores if s in ("ap", "ctc", *GROUPS["ap"], *GROUPS["ctc"])]
+        if of_objects:
             raise ContractileError(
-                f"{', '.join(wanting)} need object labels, got probabilities", "predict with --save labels"
+                f"{', '.join(of_objects)} need object labels, got probabilities", "predict with --save labels"
             )
     wanted = {key for s in scores for key in GROUPS.get(s, ())} | set(scores)
     chosen = {group: [k for k in keys if k in wanted] for group, keys in GROUPS.items()}
     return {group: keys for group, keys in chosen.items() if keys}
-
-
-def _keys(terms: Terms) -> list[str]:
-    return list(next(iter(terms.images.values())))
 
 
 def _summarise(terms: Terms, config: EvaluateConfig) -> Evaluation:
@@ -227,27 +208,29 @@ def _summarise(terms: Terms, config: EvaluateConfig) -> Evaluation:
         ImageScores(name=name, scores={key: _score(key, [value], None) for key, value in measured.items()})
         for name, measured in terms.images.items()
     ]
-    return Evaluation(summary={key: _score(key, terms.of(key), config) for key in _keys(terms)}, images=images)
+    return Evaluation(summary={key: _score(key, terms.of(key), config) for key in terms.keys}, images=images)
 
 
 def _score(key: str, terms: Sequence[Floats | str], config: EvaluateConfig | None) -> Score:
-    """Score of the images whose `terms` these are; with a configuration, also its interval."""
+    """The score of images with these `terms`; with a configuration also its interval."""
     arrays = [t for t in terms if not isinstance(t, str)]
     if not arrays:
         return Score(value=None, reason=str(terms[0]))
-    sums = np.stack(arrays)
-    value = float(KEYS[key].reduce(sums.sum(axis=0)))
-    if not np.isfinite(value):
-        return Score(value=None, reason=KEYS[key].undefined)
+    metric, sums = METRICS[key], np.stack(arrays)
+    total = sums.sum(axis=0)
+    value = metric.score(total)
+    if value is None:
+        return Score(value=None, reason=metric.undefined)
     interval = None
     if config is not None and config.resamples:
-        interval = uncertainty.bootstrap(sums, KEYS[key].reduce, config.resamples, np.random.default_rng(config.seed))
+        rng = np.random.default_rng(config.seed)
+        interval = uncertainty.bootstrap(sums, metric.formula, config.resamples, rng)
     low, high = interval or (None, None)
-    return Score(value=value, low=low, high=high, detail=KEYS[key].explain(sums.sum(axis=0)))
+    return Score(value=value, low=low, high=high, detail=metric.explain(total))
 
 
 def _difference(key: str, first: Terms, second: Terms, config: EvaluateConfig) -> Difference:
-    reduce = KEYS[key].reduce
+    metric = METRICS[key]
     both = [
         (a, b)
         for a, b in zip(first.of(key), second.of(key), strict=True)
@@ -256,13 +239,14 @@ def _difference(key: str, first: Terms, second: Terms, config: EvaluateConfig) -
     if not both:
         return Difference(first=None, second=None, value=None, reason="no image on which both are defined")
     one, two = (np.stack(side) for side in zip(*both, strict=True))
-    values = [float(reduce(side.sum(axis=0))) for side in (one, two)]
-    if not np.isfinite(values).all():
-        return Difference(first=None, second=None, value=None, reason=KEYS[key].undefined)
+    scores = [metric.score(side.sum(axis=0)) for side in (one, two)]
+    if scores[0] is None or scores[1] is None:
+        return Difference(first=None, second=None, value=None, reason=metric.undefined)
     rng = np.random.default_rng(config.seed)
-    low, high = uncertainty.bootstrap_difference(one, two, reduce, config.resamples, rng) or (None, None)
-    gap = values[0] - values[1]
-    ahead = "first" if (gap < 0) == KEYS[key].lower_is_better else "second"
-    p_value = uncertainty.permutation_test(one, two, reduce, config.resamples, rng)
-    better = ahead if gap else None
-    return Difference(first=values[0], second=values[1], value=gap, low=low, high=high, p_value=p_value, better=better)
+    low, high = uncertainty.bootstrap_difference(one, two, metric.formula, config.resamples, rng) or (None, None)
+    p_value = uncertainty.permutation_test(one, two, metric.formula, config.resamples, rng)
+    gap = scores[0] - scores[1]
+    ahead = "first" if (gap < 0) == metric.lower_is_better else "second"
+    return Difference(
+        first=scores[0], second=scores[1], value=gap, low=low, high=high, p_value=p_value, better=ahead if gap else None
+    )

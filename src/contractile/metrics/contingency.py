@@ -1,6 +1,6 @@
-"""The sparse table of overlaps that every score is made of.
+"""The sparse table of overlaps that most scores are made of.
 
-Memory grows with the number of pairs that really overlap, never with objects squared.
+Its memory grows with the number of pairs that overlap, not with the square of the number of objects.
 """
 
 from __future__ import annotations
@@ -13,20 +13,18 @@ from numpy.typing import NDArray
 
 from contractile.compiled import compiled
 from contractile.errors import ContractileError
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
+from contractile.metrics.metric import Floats, Ints
 
 _INT32 = np.iinfo(np.int32)
 
 
 @dataclass(frozen=True)
 class Contingency:
-    """Pixels shared by each pair of values, for the P pairs that share any.
+    """Pixels shared by each of the P pairs of a true and a predicted value that share any.
 
-    `true_values` (T,) and `pred_values` (Q,) are the values met, ascending, 0 (background) among them if
-    met. Pair p is `pred_values[cols[p]]` over `true_values[rows[p]]` on `counts[p]` pixels. Pixels with
-    a negative true label are ignored: they are in no count.
+    `true_values` (T,) and `pred_values` (Q,) are the values that occur, ascending, with 0 for background. Pair p is
+    `true_values[rows[p]]` and `pred_values[cols[p]]`, which share `counts[p]` pixels. Ignored pixels (negative truth)
+    are not counted.
     """
 
     true_values: Ints
@@ -38,25 +36,25 @@ class Contingency:
     @property
     def true_sizes(self) -> Ints:
         """(T,) pixels of each true value."""
-        return _sum_by(self.rows, self.counts, self.true_values.size)
+        return np.bincount(self.rows, self.counts, self.true_values.size).astype(np.int64)
 
     @property
     def pred_sizes(self) -> Ints:
         """(Q,) pixels of each predicted value (outside ignored pixels)."""
-        return _sum_by(self.cols, self.counts, self.pred_values.size)
+        return np.bincount(self.cols, self.counts, self.pred_values.size).astype(np.int64)
 
     @property
     def total(self) -> int:
-        """Pixels counted."""
+        """Number of pixels counted."""
         return int(self.counts.sum())
 
 
 @dataclass(frozen=True)
 class Objects:
-    """The same table seen as objects: background taken out, sizes kept whole.
+    """The same table without the background; sizes are those of whole objects.
 
-    `true_ids` (T,), `pred_ids` (Q,) ascending and above 0, with their sizes in pixels; overlapping pairs
-    in `rows`, `cols` (indices into them), `shared` pixels each.
+    `true_ids` (T,) and `pred_ids` (Q,) are ascending and above 0, with sizes in pixels. `rows` and `cols` (P,) are
+    indices into them, one pair of overlapping objects each, with `shared` pixels.
     """
 
     true_ids: Ints
@@ -78,8 +76,8 @@ class Objects:
 def tabulate(predicted: NDArray[Any], truth: NDArray[Any]) -> Contingency:
     """Count the pixels of every pair (true value, predicted value) in one pass over two label arrays.
 
-    Both (*S) of integers or booleans. Raises ValueError for different shapes, numbers that are not
-    integers, values beyond 32 bits, and negative predicted labels on pixels that count.
+    Both are (*S) of integers or booleans. Raises ContractileError for different shapes, values that are not integers
+    or need more than 32 bits, and negative predicted labels on pixels that are counted.
     """
     pred, true = _as_labels(predicted, "predicted"), _as_labels(truth, "truth")
     if predicted.shape != truth.shape:
@@ -101,7 +99,7 @@ def tabulate(predicted: NDArray[Any], truth: NDArray[Any]) -> Contingency:
 
 
 def select_objects(table: Contingency) -> Objects:
-    """Take the background (0) out of a table, keeping each object's whole area."""
+    """The table without the background (0); each object keeps its whole area."""
     true_kept, pred_kept = table.true_values > 0, table.pred_values > 0
     pairs = true_kept[table.rows] & pred_kept[table.cols]
     return Objects(
@@ -115,14 +113,8 @@ def select_objects(table: Contingency) -> Objects:
     )
 
 
-def _sum_by(index: Ints, counts: Ints, size: int) -> Ints:
-    sums = np.zeros(size, np.int64)
-    np.add.at(sums, index, counts)
-    return sums
-
-
 def _as_labels(labels: NDArray[Any], argument: str) -> NDArray[np.int32]:
-    """-> flat int32, C order."""
+    """Labels (*S) as int32, flat in C order."""
     if labels.dtype.kind not in "iub":
         raise ContractileError(
             f"{argument} must hold integer labels, got {labels.dtype}",
@@ -140,10 +132,10 @@ def _as_labels(labels: NDArray[Any], argument: str) -> NDArray[np.int32]:
 
 @compiled
 def _count_pairs(pred: NDArray[np.int32], true: NDArray[np.int32]) -> tuple[Ints, Ints, int]:
-    """-> keys (true << 32 | pred), pixels of each key, lowest predicted label (0 if none is negative).
+    """Keys (true << 32 | pred), pixels of each key, and the lowest predicted label (0 if none is negative).
 
-    Runs of equal pixels are counted before the hash table (open addressing, at most half full) is
-    asked, so that its cost follows the outlines of the objects and not their areas.
+    Each run of equal pixels is looked up only once in the hash table (open addressing, at most half full), so that the
+    cost grows with the outlines of the objects and not with their areas.
     """
     size = 1024
     keys = np.full(size, -1, np.int64)
@@ -174,7 +166,7 @@ def _count_pairs(pred: NDArray[np.int32], true: NDArray[np.int32]) -> tuple[Ints
 
 @compiled
 def _find_slot(keys: Ints, key: np.int64) -> np.int64:
-    """Slot that holds `key`, or the free one where it belongs. `keys.size` is a power of two."""
+    """The slot that holds `key`, or the free slot where it belongs. `keys.size` is a power of two."""
     mask = keys.size - 1
     mixed = key * np.int64(-7046029254386353131)  # Fibonacci hashing: 2**64 / golden ratio
     slot = (mixed ^ (mixed >> 29)) & mask

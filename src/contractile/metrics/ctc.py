@@ -1,26 +1,30 @@
 """The scores of the Cell Tracking Challenge: SEG, DET and TRA.
 
-Maska et al. 2014 (doi:10.1093/bioinformatics/btu080) for SEG; Matula et al. 2015
-(doi:10.1371/journal.pone.0144959) for DET and TRA, the cost of the edits that turn the predicted graph
-of objects and links into the true one (AOGM), as a share of the cost of building it from nothing.
+SEG is from Maska et al. 2014 (doi:10.1093/bioinformatics/btu080). DET and TRA are from Matula et al. 2015
+(doi:10.1371/journal.pone.0144959): the cost of the edits that turn the predicted graph of objects and links into the
+true one (AOGM), divided by the cost of building the true graph from nothing.
 
-A true object is found by the predicted one that covers more than half of it; one prediction may find
-several, an overlap of exactly one half finds nothing.
+A true object is found by the predicted object that covers more than half of it. One predicted object may find several
+true ones. An overlap of exactly one half finds nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contractile.errors import ContractileError
-from contractile.metrics.contingency import Floats, Ints, Objects
+from contractile.metrics.metric import Detail, Floats, Ints, Metric, Terms, divide, mean
 
-# cost of one edit: split a vertex, add a missed one, delete an extra one; delete, add, relabel an edge
+if TYPE_CHECKING:
+    from contractile.metrics.contingency import Objects
+
+# Cost of one edit: split a vertex, add a missed one, delete an extra one; delete, add, relabel an edge.
 SPLIT_COST, MISSED_COST, EXTRA_COST = 5.0, 10.0, 1.0
 REDUNDANT_COST, MISSING_COST, WRONG_COST = 1.0, 1.5, 1.0
 
@@ -29,43 +33,45 @@ Edges = dict[tuple[Vertex, Vertex], bool]  # True for the link from a parent to 
 
 
 @dataclass(frozen=True)
-class GraphErrors:
-    """Edits between predicted and true graph; `vertices`, `edges` of the true one. They add up with `+`."""
+class GraphErrors(Terms):
+    """Edits that turn the predicted graph into the true one, which has so many `vertices` and `edges`.
 
-    vertices: int = 0
-    splits: int = 0
-    missed: int = 0
-    extra: int = 0
-    edges: int = 0
-    redundant_edges: int = 0
-    missing_edges: int = 0
-    wrong_edges: int = 0
+    Numbers, or arrays of one shape.
+    """
 
-    def __add__(self, other: GraphErrors) -> GraphErrors:
-        return GraphErrors(*(a + b for a, b in zip(self.as_tuple(), other.as_tuple(), strict=True)))
-
-    def as_tuple(self) -> tuple[int, ...]:
-        """The eight counts in order."""
-        detection = (self.vertices, self.splits, self.missed, self.extra)
-        return (*detection, self.edges, self.redundant_edges, self.missing_edges, self.wrong_edges)
+    vertices: Any = 0
+    splits: Any = 0
+    missed: Any = 0
+    extra: Any = 0
+    edges: Any = 0
+    redundant_edges: Any = 0
+    missing_edges: Any = 0
+    wrong_edges: Any = 0
 
     @property
-    def det(self) -> float | None:
-        """1 - AOGM-D / AOGM-D0, not below 0; None without true objects."""
-        cost = SPLIT_COST * self.splits + MISSED_COST * self.missed + EXTRA_COST * self.extra
-        return _relative(cost, MISSED_COST * self.vertices)
+    def det(self) -> Floats:
+        """1 - AOGM-D / AOGM-D0, at least 0; NaN without true objects."""
+        cost, whole = self._vertex_costs
+        return 1 - divide(np.minimum(cost, whole), whole)
 
     @property
-    def tra(self) -> float | None:
-        """1 - AOGM / AOGM0, not below 0; None without true objects."""
+    def tra(self) -> Floats:
+        """1 - AOGM / AOGM0, at least 0; NaN without true objects."""
+        cost, whole = self._vertex_costs
+        cost = cost + REDUNDANT_COST * self.redundant_edges + MISSING_COST * self.missing_edges
+        cost = cost + WRONG_COST * self.wrong_edges
+        whole = whole + MISSING_COST * self.edges
+        return 1 - divide(np.minimum(cost, whole), whole)
+
+    @property
+    def _vertex_costs(self) -> tuple[Any, Any]:
+        """Cost of the edits of vertices, and of adding all true vertices to an empty graph."""
         cost = SPLIT_COST * self.splits + MISSED_COST * self.missed + EXTRA_COST * self.extra
-        cost += REDUNDANT_COST * self.redundant_edges + MISSING_COST * self.missing_edges
-        cost += WRONG_COST * self.wrong_edges
-        return _relative(cost, MISSED_COST * self.vertices + MISSING_COST * self.edges)
+        return cost, MISSED_COST * self.vertices
 
 
 def find_covering(objects: Objects) -> Ints:
-    """(T,) index of the predicted object that covers more than half of each true one, -1 for none."""
+    """(T,) index of the predicted object that covers more than half of each true one, -1 where there is none."""
     covers = 2 * objects.shared > objects.true_sizes[objects.rows]
     found = np.full(len(objects.true_ids), -1, np.int64)
     found[objects.rows[covers]] = objects.cols[covers]
@@ -73,9 +79,9 @@ def find_covering(objects: Objects) -> Ints:
 
 
 def score_objects(objects: Objects) -> Floats:
-    """(T,) Jaccard index of each true object with the one that covers it, else 0. SEG is their mean.
+    """(T,) IoU of each true object with the predicted object that covers it, 0 where there is none.
 
-    The mean goes over all true objects of all annotated frames; extra predictions cost nothing.
+    SEG is the mean over all true objects of all annotated frames. Extra predicted objects cost nothing.
     """
     covers = 2 * objects.shared > objects.true_sizes[objects.rows]
     scores = np.zeros(len(objects.true_ids))
@@ -84,7 +90,7 @@ def score_objects(objects: Objects) -> Floats:
 
 
 def count_detection_errors(objects: Objects) -> GraphErrors:
-    """Errors in the vertices of one frame: those of DET."""
+    """Errors in the vertices of one frame, for DET."""
     found = find_covering(objects)
     covered = np.bincount(found[found >= 0], minlength=len(objects.pred_ids))
     return GraphErrors(
@@ -98,12 +104,12 @@ def count_detection_errors(objects: Objects) -> GraphErrors:
 def count_tracking_errors(
     frames: Mapping[int, Objects], predicted_tracks: NDArray[Any], true_tracks: NDArray[Any]
 ) -> GraphErrors:
-    """Errors in vertices and edges of a sequence: those of TRA.
+    """Errors in vertices and edges of a sequence, for TRA.
 
-    `frames`: the overlaps of each frame; tracks (N, 4): label, first frame, last frame, parent (0 for
-    none), as in `res_track.txt` and `man_track.txt`. Edges whose ends are not in the frames (taken out
-    at the border of the field) are no edges. Predicted edges count where both ends cover exactly one
-    true object each; splitting a vertex loses its edges.
+    `frames`: the overlaps of each frame. Tracks (N, 4): label, first frame, last frame, parent (0 for none), as in
+    `res_track.txt` and `man_track.txt`. Edges are left out where an end is not in its frame (an object removed at the
+    border of the field). Predicted edges count where each end covers exactly one true object: a vertex that has to be
+    split loses its edges.
     """
     vertices = sum((count_detection_errors(o) for o in frames.values()), GraphErrors())
     true_objects = {(t, int(i)) for t, o in frames.items() for i in o.true_ids}
@@ -125,10 +131,10 @@ def count_tracking_errors(
 
 
 def parse_tracks(text: str) -> Ints:
-    """`res_track.txt` or `man_track.txt` -> (N, 4): label, first frame, last frame, parent.
+    """The text of `res_track.txt` or `man_track.txt` -> (N, 4): label, first frame, last frame, parent.
 
-    Raises ValueError for a line that is not four whole numbers, a label given twice, a last frame before
-    the first, or a parent that is unknown or does not end before its child begins.
+    Raises ContractileError for a line that is not four whole numbers, a label that occurs twice, a last frame before
+    the first, and a parent that is unknown or does not end before its child begins.
     """
     tracks: dict[int, tuple[int, int, int]] = {}
     for number, line in enumerate(text.splitlines(), 1):
@@ -138,7 +144,7 @@ def parse_tracks(text: str) -> Ints:
             label, first, last, parent = (int(word) for word in line.split())
         except ValueError:
             raise ContractileError(
-                (f"line {number} must be four whole numbers (label, first, last frame, parent), got {line!r}"),
+                f"line {number} must be four whole numbers (label, first, last frame, parent), got {line!r}",
                 "write one line per track",
             ) from None
         if label in tracks or first > last or label < 1:
@@ -157,29 +163,27 @@ def parse_tracks(text: str) -> Ints:
 
 
 def check_tracks(tracks: NDArray[Any], labels: Mapping[int, Sequence[int]]) -> None:
-    """Refuse tracks that do not say which labels each frame holds.
+    """Raise ContractileError unless every label in a frame has a track that covers the frame.
 
-    `labels`: the labels above 0 of each frame. Raises ValueError naming track and frame.
+    `labels`: the labels above 0 in each frame.
     """
     spans = {int(label): (int(first), int(last)) for label, first, last, _ in tracks}
     for frame, found in labels.items():
         for label in found:
             first, last = spans.get(int(label), (0, -1))
             if not first <= frame <= last:
+                got = f"frames {first} to {last}" if last >= 0 else "none"
                 raise ContractileError(
-                    (
-                        f"frame {frame} holds label {label}, which must have a track over that frame, "
-                        f"got {(f'frames {first} to {last}' if last >= 0 else 'none')}"
-                    ),
+                    f"frame {frame} holds label {label}, which must have a track over that frame, got {got}",
                     "add or lengthen the track",
                 )
 
 
 def clear_border(labels: NDArray[Any], border: int) -> NDArray[Any]:
-    """Labels without the objects that lie wholly within `border` pixels of the image's edge in y and x.
+    """Labels (*S) without the objects that lie entirely within `border` pixels of the image's edge in y and x.
 
-    The challenge's field of interest: objects that reach inside it are kept whole. Raises ValueError
-    when the border leaves no field.
+    What remains is the challenge's field of interest; objects that reach into it are kept whole. Raises
+    ContractileError when the border leaves no field.
     """
     if border < 0 or 2 * border >= min(labels.shape[-2:]):
         raise ContractileError(
@@ -190,10 +194,6 @@ def clear_border(labels: NDArray[Any], border: int) -> NDArray[Any]:
         return labels
     inside = np.unique(labels[..., border:-border, border:-border])
     return np.where(np.isin(labels, inside) | (labels < 0), labels, 0)
-
-
-def _relative(cost: float, whole: float) -> float | None:
-    return 1 - min(cost, whole) / whole if whole else None
 
 
 def _link(tracks: NDArray[Any]) -> Edges:
@@ -211,8 +211,42 @@ def _keep_edges(edges: Edges, objects: set[Vertex]) -> Edges:
 
 
 def _single_partners(objects: Objects) -> dict[int, int]:
-    """Predicted label -> the true label it covers, for those that cover exactly one."""
+    """Predicted label -> true label, for predicted objects that cover exactly one true object."""
     found = find_covering(objects)
     covered = np.bincount(found[found >= 0], minlength=len(objects.pred_ids))
     rows = [row for row in np.flatnonzero(found >= 0) if covered[found[row]] == 1]
     return {int(objects.pred_ids[found[row]]): int(objects.true_ids[row]) for row in rows}
+
+
+def _explain(sums: Floats, terms: int) -> Detail:
+    names = [field.name for field in fields(GraphErrors)]
+    return dict(zip(names[:terms], sums.astype(int).tolist(), strict=False))
+
+
+_metric = partial(Metric, group="ctc", undefined="the truth holds no object")
+
+METRICS = (
+    _metric(
+        "seg",
+        "SEG",
+        "SEG",
+        "mean IoU of the true objects; a missed object counts 0 (Cell Tracking Challenge)",
+        formula=mean,
+    ),
+    _metric(
+        "det",
+        "DET",
+        "DET",
+        "how well objects are detected: missed, invented and merged objects cost (Cell Tracking Challenge)",
+        formula=lambda sums: GraphErrors.of(sums).det,
+        explain=partial(_explain, terms=4),
+    ),
+    _metric(
+        "tra",
+        "TRA",
+        "TRA",
+        "how well objects are detected and followed over time (Cell Tracking Challenge)",
+        formula=lambda sums: GraphErrors.of(sums).tra,
+        explain=partial(_explain, terms=8),
+    ),
+)

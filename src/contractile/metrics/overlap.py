@@ -1,82 +1,78 @@
-"""How well areas agree: Dice and IoU per class, adapted Rand error, variation of information.
-
-A score that is undefined is None; each docstring says when.
-"""
+"""How well areas agree: Dice and IoU of classes, adapted Rand error, variation of information."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from contractile.metrics.contingency import Contingency, Floats, Ints
+from contractile.metrics.metric import Detail, Floats, Ints, Metric, Terms, divide, listed, mean
+
+if TYPE_CHECKING:
+    from contractile.metrics.contingency import Contingency
 
 
 @dataclass(frozen=True)
-class ClassOverlap:
-    """Pixels of one class: `shared` by both, `predicted`, `true`."""
+class ClassOverlap(Terms):
+    """Pixels of classes, (..., classes) each: in both, in the prediction, in the truth.
 
-    value: int
-    shared: int
-    predicted: int
-    true: int
+    A class that is absent from both has no score (NaN); a class that is absent from one scores 0.
+    """
 
-    @property
-    def dice(self) -> float | None:
-        """2 |A n B| / (|A| + |B|); None when the class is absent from both."""
-        both = self.predicted + self.true
-        return 2 * self.shared / both if both else None
+    shared: Floats
+    predicted: Floats
+    true: Floats
 
     @property
-    def iou(self) -> float | None:
-        """|A n B| / |A u B|; None when the class is absent from both."""
-        union = self.predicted + self.true - self.shared
-        return self.shared / union if union else None
+    def dice(self) -> Floats:
+        """2 |A n B| / (|A| + |B|)."""
+        return divide(2 * self.shared, self.predicted + self.true)
+
+    @property
+    def iou(self) -> Floats:
+        """|A n B| / |A u B|."""
+        return divide(self.shared, self.predicted + self.true - self.shared)
 
 
 @dataclass(frozen=True)
 class RandScore:
-    """Adapted Rand error = 1 - F; `precision` falls with mergers, `recall` with splits."""
+    """Adapted Rand error, 1 - F1 of `precision` (which falls with mergers) and `recall` (which falls with splits)."""
 
     error: float
     precision: float
     recall: float
 
 
-def class_overlaps(table: Contingency, values: Sequence[int] | None = None) -> list[ClassOverlap]:
-    """Overlap of every class value; by default the values met in the truth.
+def class_overlap(table: Contingency, values: Sequence[int] | None = None) -> ClassOverlap:
+    """Overlap of each class value (classes,); by default of the values in the truth.
 
-    Rule for absent classes: absent from both, the class is undefined (None) and left out of a mean;
-    absent from one only, it scores 0. Ignored pixels (negative truth) are in no count.
+    Ignored pixels (negative truth) are not counted.
     """
     chosen = [int(v) for v in table.true_values] if values is None else list(values)
     true_sizes = dict(zip(table.true_values.tolist(), table.true_sizes.tolist(), strict=True))
     pred_sizes = dict(zip(table.pred_values.tolist(), table.pred_sizes.tolist(), strict=True))
     same = table.true_values[table.rows] == table.pred_values[table.cols]
     shared = dict(zip(table.true_values[table.rows[same]].tolist(), table.counts[same].tolist(), strict=True))
-    return [ClassOverlap(v, shared.get(v, 0), pred_sizes.get(v, 0), true_sizes.get(v, 0)) for v in chosen]
+    counts = [[sizes.get(v, 0) for v in chosen] for sizes in (shared, pred_sizes, true_sizes)]
+    return ClassOverlap(*np.asarray(counts, np.float64))
 
 
 def foreground_overlap(table: Contingency) -> ClassOverlap:
-    """Overlap of everything above 0, as one class with the value 1."""
+    """Overlap (1,) of everything above 0, as one class."""
     true, pred = table.true_values[table.rows] > 0, table.pred_values[table.cols] > 0
-    shared, predicted, in_truth = (int(table.counts[which].sum()) for which in (true & pred, pred, true))
-    return ClassOverlap(1, shared, predicted, in_truth)
-
-
-def mean_defined(values: Sequence[float | None]) -> float | None:
-    """Mean of the values that are defined; None when none is."""
-    defined = [v for v in values if v is not None]
-    return float(np.mean(defined)) if defined else None
+    counts = [[table.counts[which].sum()] for which in (true & pred, pred, true)]
+    return ClassOverlap(*np.asarray(counts, np.float64))
 
 
 def adapted_rand(table: Contingency, *, ignore: Sequence[int] = (0,)) -> RandScore | None:
     """Adapted Rand error of Arganda-Carreras et al. 2015 (doi:10.3389/fnana.2015.00142), on pairs of pixels.
 
-    error = 1 - 2 sum p_ij^2 / (sum t_i^2 + sum s_j^2), a pixel never paired with itself (the "- n"
-    correction of scikit-image, whose "precision" is our recall and the reverse). True values in
-    `ignore` are left out. None when no true object and no predicted object holds two pixels.
+    error = 1 - 2 sum p_ij^2 / (sum t_i^2 + sum s_j^2). A pixel is not paired with itself (the "- n" correction of
+    scikit-image, which calls our recall "precision" and our precision "recall"). True values in `ignore` are left
+    out. None when no true object and no predicted object holds two pixels.
     """
     rows, cols, counts = _without(table, ignore)
     pixels = counts.sum()
@@ -108,9 +104,56 @@ def variation_of_information(table: Contingency, *, ignore: Sequence[int] = ()) 
 
 
 def _without(table: Contingency, ignore: Sequence[int]) -> tuple[Ints, Ints, Ints]:
+    """Rows, columns and counts of the pairs whose true value is not in `ignore`."""
     kept = ~np.isin(table.true_values[table.rows], np.asarray(ignore, np.int64))
     return table.rows[kept], table.cols[kept], table.counts[kept]
 
 
 def _totals(index: Ints, counts: Ints) -> Floats:
     return np.bincount(index, weights=counts).astype(np.float64)
+
+
+def _class_metric(name: str, short: str, meaning: str) -> Metric:
+    """Mean over classes of a score whose pixels are pooled over the set; classes without a score are left out."""
+
+    def by_class(sums: Floats) -> Floats:
+        scores: Floats = getattr(ClassOverlap.of(sums), name)
+        return scores
+
+    def formula(sums: Floats) -> Floats:
+        scores = by_class(sums)
+        return divide(np.nansum(scores, axis=-1), np.isfinite(scores).sum(axis=-1))
+
+    def explain(sums: Floats) -> Detail:
+        return {"pixels": "pooled over the set", "by_class": listed(by_class(sums))}
+
+    undefined = "truth and prediction are both empty"
+    return Metric(name, short, short, meaning, group="overlap", formula=formula, undefined=undefined, explain=explain)
+
+
+_error = partial(Metric, group="overlap", formula=mean, lower_is_better=True)
+_information = partial(_error, undefined="no pixel is left to compare", bounded=False)
+
+METRICS = (
+    _class_metric("dice", "Dice", "twice the shared area divided by the sum of both areas"),
+    _class_metric("iou", "IoU", "shared area divided by the joint area of prediction and truth"),
+    _error(
+        "adapted_rand",
+        "Adapted Rand error",
+        "adapted Rand error",
+        "1 - F1 of the pairs of pixels that belong to the same object",
+        undefined="no object holds two pixels",
+    ),
+    _information(
+        "voi_split",
+        "Splits (bits)",
+        "variation of information, split (bits)",
+        "variation of information, split part: 0 when no object is cut into pieces",
+    ),
+    _information(
+        "voi_merge",
+        "Mergers (bits)",
+        "variation of information, merge (bits)",
+        "variation of information, merge part: 0 when no objects are joined",
+    ),
+)

@@ -1,14 +1,13 @@
 """Distances between outlines (2-D) or surfaces (3-D): Hausdorff, HD95, ASSD, normalised surface Dice.
 
-Two conventions are in use and both are here, since HD95 differs between them:
+Two conventions are in use, and the values differ between them:
 
-- `pixels`: the outline is the pixels of the mask that touch its outside, the image's edge being
-  outside; each counts once (MedPy). `hausdorff`, `hd95` and `assd` (percentile and mean
-  of the directed distances of both ways, pooled) follow it.
-- `contours`: the outline runs between pixels, sampled at their corners; each sample counts with the
-  length or area of contour in its cell (DeepMind's surface-distance; Nikolov et al. 2018,
-  arXiv:1809.04430). `surface_dice` and `hd95_contour` (larger of the two directed percentiles, without
-  interpolation) follow it.
+- `pixels`: the outline is the pixels of the mask that touch the outside of the mask or the edge of the image. Each
+  counts once (MedPy). `hausdorff`, `hd95` and `assd` are the maximum, the percentile and the mean of the distances in
+  both directions together.
+- `contours`: the outline runs between pixels and is sampled at their corners. Each sample is weighted with the length
+  or area of the contour in its cell (DeepMind's surface-distance; Nikolov et al. 2018, arXiv:1809.04430).
+  `surface_dice` is measured on it.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import product
 from typing import Any
 
@@ -25,16 +24,17 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from contractile.errors import ContractileError
-from contractile.metrics.contingency import Floats, Ints
+from contractile.labels import boxes
+from contractile.metrics.metric import Floats, Ints, Metric, mean
 
 Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Distances:
-    """Directed distances between two outlines, in the unit of the spacing, with the weight of each sample.
+    """Distances between two outlines, in the unit of the spacing, and the weight of each sample.
 
-    `from_pred` (P,): from the predicted outline to the true one; `from_true` (T,): the way back.
+    `from_pred` (P,): from each sample of the predicted outline to the true one; `from_true` (T,): the other direction.
     """
 
     from_pred: Floats
@@ -43,37 +43,20 @@ class Distances:
     true_weights: Floats
 
 
-@dataclass(frozen=True)
-class SurfaceScores:
-    """Distances in the unit of the spacing; `surface_dice` in [0, 1]."""
-
-    hausdorff: float
-    hd95: float
-    hd95_contour: float
-    assd: float
-    surface_dice: float
-
-
 def score_surfaces(
-    predicted: NDArray[Any],
-    truth: NDArray[Any],
-    *,
-    spacing: Sequence[float] | None = None,
-    tolerance: float = 1.0,
-) -> SurfaceScores | None:
-    """All surface scores of two masks (*S), white where above 0; None when either is empty.
+    predicted: NDArray[Any], truth: NDArray[Any], *, spacing: Sequence[float] | None = None, tolerance: float = 1.0
+) -> dict[str, float] | None:
+    """All surface scores of two masks (*S), white where above 0, by name; None when either is empty.
 
-    `spacing` is the size of a pixel along each axis (1 by default), `tolerance` in the same unit: the
-    distance up to which an outline counts as right in the surface Dice. Raises ValueError for shapes
-    that differ, a spacing that is not positive along every axis, and a negative tolerance.
+    `spacing` is the size of a pixel along each axis (1 by default). `tolerance`, in the same unit, is the distance up
+    to which an outline counts as right in the surface Dice. Raises ContractileError for shapes that differ, a spacing
+    that is not above 0 along every axis, and a negative tolerance.
     """
     pred, true = predicted > 0, truth > 0
     if pred.shape != true.shape or pred.ndim not in (2, 3):
         raise ContractileError(
-            (
-                f"predicted and truth must be two- or three-dimensional and of one shape, got {pred.shape} "
-                f"and {true.shape}"
-            ),
+            "predicted and truth must be two- or three-dimensional and of one shape, "
+            f"got {pred.shape} and {true.shape}",
             "score the image that the truth was drawn on",
         )
     sizes = tuple(float(s) for s in spacing) if spacing is not None else (1.0,) * pred.ndim
@@ -89,23 +72,20 @@ def score_surfaces(
     pixels = measure_pixels(pred, true, sizes)
     contours = measure_contours(pred, true, sizes)
     pooled = np.concatenate([pixels.from_pred, pixels.from_true])
-    return SurfaceScores(
-        hausdorff=float(pooled.max()),
-        hd95=float(np.percentile(pooled, 95)),
-        hd95_contour=find_percentile(contours, 95),
-        assd=float(pooled.mean()),
-        surface_dice=find_share_within(contours, tolerance),
-    )
+    return {
+        "hausdorff": float(pooled.max()),
+        "hd95": float(np.percentile(pooled, 95)),
+        "assd": float(pooled.mean()),
+        "surface_dice": find_share_within(contours, tolerance),
+    }
 
 
-def measure_pixels(pred: Mask, true: Mask, spacing: tuple[float, ...], *, connectivity: int = 1) -> Distances:
+def measure_pixels(pred: Mask, true: Mask, spacing: tuple[float, ...]) -> Distances:
     """Distances between the border pixels of two masks, neither empty.
 
-    A pixel is on the border when one of its neighbours (of `connectivity`) is outside the mask or the image.
+    A pixel is on the border when one of its neighbours along an axis is outside the mask or the image.
     """
-    footprint = ndimage.generate_binary_structure(pred.ndim, connectivity)
-    pred_border = pred & ~ndimage.binary_erosion(pred, footprint)
-    true_border = true & ~ndimage.binary_erosion(true, footprint)
+    pred_border, true_border = pred & ~ndimage.binary_erosion(pred), true & ~ndimage.binary_erosion(true)
     return _measure(pred_border, true_border, np.ones(pred.shape), np.ones(pred.shape), spacing)
 
 
@@ -117,17 +97,8 @@ def measure_contours(pred: Mask, true: Mask, spacing: tuple[float, ...]) -> Dist
     return _measure(outlines[0], outlines[1], sizes[pred_codes], sizes[true_codes], spacing)
 
 
-def find_percentile(distances: Distances, percent: float) -> float:
-    """Larger of the two directed percentiles, weighted, not interpolated (100: the Hausdorff distance)."""
-    directed = (
-        (distances.from_pred, distances.pred_weights),
-        (distances.from_true, distances.true_weights),
-    )
-    return max(_weighted_percentile(values, weights, percent) for values, weights in directed)
-
-
 def find_share_within(distances: Distances, tolerance: float) -> float:
-    """Normalised surface Dice: the share of both outlines within `tolerance` of the other."""
+    """Normalised surface Dice: the share of both outlines that lies within `tolerance` of the other."""
     within = distances.pred_weights[distances.from_pred <= tolerance].sum()
     within += distances.true_weights[distances.from_true <= tolerance].sum()
     return float(within / (distances.pred_weights.sum() + distances.true_weights.sum()))
@@ -135,11 +106,11 @@ def find_share_within(distances: Distances, tolerance: float) -> float:
 
 @lru_cache(maxsize=16)
 def size_elements(spacing: tuple[float, ...]) -> Floats:
-    """(2**N,) length (N = 2) or area (N = 3) of contour inside a cell of 2**N pixels, by its code.
+    """(2**N,) length (N = 2) or area (N = 3) of the contour in a cell of 2**N pixels, by the code of the cell.
 
-    Bit k of a code is the pixel at corner k, in the order of `itertools.product((0, 1), repeat=N)`. In
-    3-D the area is that of marching cubes (Lorensen & Cline 1987, doi:10.1145/37401.37422) around the
-    fewer pixels, white or black, so that a mask and its inverse have the same surface.
+    Bit k of a code is the pixel at corner k, in the order of `itertools.product((0, 1), repeat=N)`. In 3-D the area is
+    that of marching cubes (Lorensen & Cline 1987, doi:10.1145/37401.37422) around the white or the black pixels,
+    whichever are fewer, so that a mask and its inverse have the same surface.
     """
     corners = list(product((0, 1), repeat=len(spacing)))
     sizes = np.zeros(1 << len(corners))
@@ -173,7 +144,7 @@ def _measure_area(members: list[tuple[int, ...]], spacing: tuple[float, ...]) ->
 
 
 def _encode_cells(mask: Mask) -> Ints:
-    """(*S) -> (*S + 1): which of the 2**N pixels around each corner are white, outside the image none."""
+    """Mask (*S) -> codes (*S + 1): which of the 2**N pixels around each corner are white; outside the image none."""
     padded = np.pad(mask, 1).astype(np.int64)
     codes = np.zeros([length + 1 for length in mask.shape], np.int64)
     for k, corner in enumerate(product((0, 1), repeat=mask.ndim)):
@@ -182,24 +153,48 @@ def _encode_cells(mask: Mask) -> Ints:
 
 
 def _measure(
-    pred_border: Mask,
-    true_border: Mask,
-    pred_weights: Floats,
-    true_weights: Floats,
-    spacing: tuple[float, ...],
+    pred_border: Mask, true_border: Mask, pred_weights: Floats, true_weights: Floats, spacing: tuple[float, ...]
 ) -> Distances:
     to_true = ndimage.distance_transform_edt(~true_border, sampling=spacing)
     to_pred = ndimage.distance_transform_edt(~pred_border, sampling=spacing)
     return Distances(to_true[pred_border], to_pred[true_border], pred_weights[pred_border], true_weights[true_border])
 
 
-def _weighted_percentile(values: Floats, weights: Floats, percent: float) -> float:
-    order = np.argsort(values, kind="stable")
-    reached = np.cumsum(weights[order]) / weights.sum()
-    return float(values[order][min(int(np.searchsorted(reached, percent / 100)), len(values) - 1)])
-
-
 def _crop(pred: Mask, true: Mask) -> tuple[Mask, Mask]:
-    """Both cut to the box around either, plus a pixel of background: nothing farther bears on a distance."""
-    box = ndimage.find_objects((pred | true).astype(np.uint8))[0]
+    """Both cut to the box around both, plus one pixel of background: pixels farther away change no distance."""
+    box = boxes((pred | true).astype(np.uint8))[0]
+    assert box is not None, "neither mask is empty"
     return np.pad(pred[box], 1), np.pad(true[box], 1)
+
+
+_distance = partial(
+    Metric,
+    group="surface",
+    formula=mean,
+    undefined="truth or prediction is empty: there is no outline to measure to",
+    lower_is_better=True,
+    bounded=False,
+)
+
+METRICS = (
+    _distance(
+        "hausdorff", "Hausdorff distance", "Hausdorff distance", "largest distance from one outline to the other"
+    ),
+    _distance(
+        "hd95",
+        "HD95",
+        "HD95, pooled border pixels",
+        "distance that 95 % of the outline pixels are from the other outline",
+    ),
+    _distance(
+        "assd", "Surface distance", "average symmetric surface distance", "mean distance from one outline to the other"
+    ),
+    _distance(
+        "surface_dice",
+        "Surface Dice",
+        "normalised surface Dice",
+        "share of the outlines that lies within the tolerance of the other outline",
+        lower_is_better=False,
+        bounded=True,
+    ),
+)

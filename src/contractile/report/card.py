@@ -1,69 +1,62 @@
-"""A model card in words."""
+"""A model card in plain words."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from contractile.decode import Decoding
 from contractile.model import ModelCard
 from contractile.report.page import Facts
 from contractile.report.scores import format_shape
 
-# key of a card's provenance -> what to call it
+# keys in the provenance of a card that the page calls something else
 PROVENANCE = {
     "data_sha256": "data (SHA-256)",
     "images": "annotated images",
-    "recipe": "recipe",
-    "contractile": "contractile",
     "torch": "PyTorch",
     "python": "Python",
-    "machine": "machine",
-    "device": "device",
-    "date": "date",
-    "steps": "steps",
     "step": "step of the network that was kept",
-    "seed": "seed",
 }
 
 
 def describe_card(card: ModelCard) -> tuple[Facts, Facts]:
-    """What a model is and expects; the data, versions, machine and date that it comes from."""
-    return Facts("Model", _describe_model(card)), Facts("Where it comes from", _describe_provenance(card))
+    """What a model is and which images it expects; the data, versions, machine and date that it comes from."""
+    origin = ((PROVENANCE.get(key, key.replace("_", " ")), str(value)) for key, value in card.provenance.items())
+    return Facts("Model", _describe_model(card)), Facts("Where it comes from", tuple(origin))
 
 
 def _describe_model(card: ModelCard) -> tuple[tuple[str, str], ...]:
-    network, decoding = card.network, card.decoding
-    intensity = card.normalization
+    network, intensity = card.network, card.normalization
     kinds = {
-        "percentile": f"percentiles {intensity.low:g} and {intensity.high:g} of each image to 0 and 1",
-        "standard": "each image to mean 0 and deviation 1",
+        "percentile": f"percentiles {intensity.low:g} and {intensity.high:g} of each image become 0 and 1",
+        "standard": "each image gets mean 0 and standard deviation 1",
         "none": "as in the file",
     }
     rows = [
         ("task", _describe_task(card)),
         ("network", f"{network.dims}-D U-Net, {network.padding} padding"),
-        ("width and depth", f"{network.width} channels, {network.depth} poolings"),
+        ("width and depth", f"{network.width} channels at the finest level, {network.depth} poolings"),
         ("parameters", f"{network.parameters:,}"),
-        ("receptive field", f"{network.receptive_field} pixels"),
-        ("channels", str(network.channels)),
+        ("receptive field", f"{format_shape(network.receptive_field)} pixels"),
+        ("image channels", str(network.channels)),
         ("intensities", kinds[intensity.kind]),
         ("pixel size", _describe_pixel(card.pixel_size_um)),
     ]
     if card.task == "objects":
-        least = f", of at least {decoding.min_size} pixels" if decoding.min_size else ""
-        around = f", around cores where that of class 1 exceeds {decoding.core:g}" if network.classes > 2 else ""
-        rows.append(("objects", f"connected where the probability exceeds {decoding.threshold:g}{around}{least}"))
+        rows.append(("objects", _describe_objects(card.decoding, network.classes)))
     return tuple(rows)
 
 
-def _describe_provenance(card: ModelCard) -> tuple[tuple[str, str], ...]:
-    known = [(PROVENANCE[key], str(card.provenance[key])) for key in PROVENANCE if key in card.provenance]
-    others = [(key.replace("_", " "), str(value)) for key, value in card.provenance.items() if key not in PROVENANCE]
-    return (*known, *others)
+def _describe_objects(decoding: Decoding, classes: int) -> str:
+    text = f"connected pixels with a probability above {decoding.threshold:g}"
+    if classes > 2 or decoding.smooth > 0 or decoding.core > decoding.threshold:
+        text += f", separated by cores with a probability of class 1 above {decoding.core:g}"
+    return text + (f"; objects under {decoding.min_size} pixels are dropped" if decoding.min_size else "")
 
 
 def _describe_task(card: ModelCard) -> str:
     if card.task == "objects":
-        return "objects: touching things get different numbers"
+        return "objects: touching objects get different numbers"
     return f"classes: every pixel gets one of {', '.join(str(value) for value in card.class_values)}"
 
 

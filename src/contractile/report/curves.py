@@ -1,4 +1,4 @@
-"""The history of a run as curves: inline SVG whose colours follow the page, light or dark."""
+"""The history of a run as curves: inline SVG with the colours of the page, light or dark."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Floats = NDArray[np.float64]
 Kind = Literal["loss", "rate", "scores"]
 
 SIZE_INCHES = (5.3, 3.3)
-SMOOTHING = 0.015  # of the loss: standard deviation of the weights, as a share of the curve's length
-LOG_FROM = 10  # ratio of the largest to the smallest loss from which the axis is logarithmic
+SMOOTHING = 0.015  # standard deviation of the Gaussian that smooths the loss, as a fraction of the length of the curve
+LOG_FROM = 10  # the axis is logarithmic where the largest loss is more than so many times the smallest
 PREFIX = "val_"
-# Stand-ins for colours that the page's style decides; no drawing of ours uses them for themselves.
+# Placeholders, replaced by the colours that the style of the page defines.
 INK, FAINT = "#00000a", "#00000b"
 SERIES = ("#0000a1", "#0000a2", "#0000a3", "#0000a4", "#0000a5", "#0000a6")
 VARIABLES = {INK: "var(--soft)", FAINT: "var(--line)"} | {
@@ -32,7 +32,7 @@ STYLE = {"svg.fonttype": "none", "svg.hashsalt": "contractile", "font.size": 10,
 
 @dataclass(frozen=True)
 class Curve:
-    """One drawing: `svg` is markup made here, `caption` plain text."""
+    """One drawing: `svg` is markup, `caption` is plain text."""
 
     title: str
     svg: Any
@@ -44,15 +44,19 @@ def draw_curves(
 ) -> tuple[Curve, ...]:
     """Loss, learning rate, validation scores and validation errors against steps and minutes.
 
-    `history` rows hold `step` and either `seconds`, `loss`, `learning_rate` or `val_NAME` scores. The step whose
-    network was `kept`, as the score `steering` wanted it, is marked; `note` says on what it was scored. Curves without
-    a row are left out, and so are the last of many scores.
+    Rows of `history` hold `step` and either `seconds`, `loss` and `learning_rate`, or `val_NAME` scores. `kept` is the
+    step of the network that was kept; it is marked, with the value of the score `steering` that decided this. `note`
+    follows in the caption. Curves without a row are left out, and of many scores only the first are drawn.
     """
     curves = []
     loss = _columns(history, ["loss"])
     if loss:
         curves.append(
-            Curve("Loss", _draw(loss, history, kind="loss"), "Faint: mean between two records. Bold: smoothed.")
+            Curve(
+                "Loss",
+                _draw(loss, history, kind="loss"),
+                "Faint line: mean since the record before. Bold line: smoothed.",
+            )
         )
     rate = _columns(history, ["learning_rate"])
     if rate:
@@ -64,7 +68,7 @@ def draw_curves(
         chosen = [name for name in names if is_error(name.removeprefix(PREFIX)) == wanted][: len(SERIES)]
         if chosen:
             drawn = _draw(_columns(history, chosen), history, kind="scores", mark=None if score is None else kept)
-            caption = "Less is better." if wanted else f"{_describe_kept(kept, score, steering)} {note}".strip()
+            caption = "Lower is better." if wanted else f"{_describe_kept(kept, score, steering)} {note}".strip()
             curves.append(Curve(title, drawn, caption))
     return tuple(curves)
 
@@ -76,7 +80,7 @@ def find_score(history: History, steering: str | None, step: float | None) -> fl
 
 
 def read_clock(history: History) -> tuple[Floats, Floats] | None:
-    """(steps, minutes), both rising, or None for fewer than two times. The clock of a resumed run goes on."""
+    """(steps, minutes), both rising, or None for fewer than two times. The minutes of a resumed run are added up."""
     rows = [(row["step"], row["seconds"] / 60) for row in history if "seconds" in row]
     if len(rows) < 2:
         return None
@@ -90,7 +94,7 @@ def read_clock(history: History) -> tuple[Floats, Floats] | None:
 
 
 def _columns(history: History, names: Sequence[str]) -> dict[str, tuple[Floats, Floats]]:
-    """-> name -> (steps, values)."""
+    """(steps, values) by name, for the names that occur."""
     found = {}
     for name in names:
         points = [(row["step"], row[name]) for row in history if name in row]
@@ -101,13 +105,9 @@ def _columns(history: History, names: Sequence[str]) -> dict[str, tuple[Floats, 
 
 
 def _draw(
-    columns: Mapping[str, tuple[Floats, Floats]],
-    history: History,
-    *,
-    kind: Kind,
-    mark: float | None = None,
+    columns: Mapping[str, tuple[Floats, Floats]], history: History, *, kind: Kind, mark: float | None = None
 ) -> Any:
-    """Columns over steps as SVG markup; `mark` is the step to point out."""
+    """Columns over steps as SVG markup; a dashed line marks the step `mark`."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -140,7 +140,7 @@ def _plot(axes: Any, points: tuple[Floats, Floats], kind: Kind, style: Mapping[s
 
 
 def smooth(values: Floats) -> Floats:
-    """Mean of each value and its neighbours, weighted by a Gaussian; ends see the neighbours they have."""
+    """Values (N,), each averaged with its neighbours, weighted by a Gaussian; at the ends over those that exist."""
     from scipy.ndimage import gaussian_filter1d
 
     width = SMOOTHING * len(values)
@@ -157,7 +157,7 @@ def _make_logarithmic(axes: Any) -> None:
 
 
 def _dress(axes: Any, history: History) -> None:
-    """Steps below, minutes above, a faint grid, nothing more."""
+    """Axes with steps below, minutes above and a faint grid."""
     for side in axes.spines.values():
         side.set_visible(False)
     axes.grid(color=FAINT, linewidth=0.8)
@@ -170,8 +170,7 @@ def _dress(axes: Any, history: History) -> None:
         return
     steps, minutes = clock
     above = axes.secondary_xaxis(
-        "top",
-        functions=(lambda x: _follow(x, steps, minutes), lambda x: _follow(x, minutes, steps)),
+        "top", functions=(lambda x: _follow(x, steps, minutes), lambda x: _follow(x, minutes, steps))
     )
     above.spines["top"].set_visible(False)
     above.tick_params(colors=INK, length=0)
@@ -179,7 +178,7 @@ def _dress(axes: Any, history: History) -> None:
 
 
 def _follow(x: Any, known: Floats, values: Floats) -> Floats:
-    """Linear interpolation, continued straight on at both ends at the mean slope."""
+    """Linear interpolation, continued at both ends with the mean slope."""
     x = np.asarray(x, np.float64)
     slope = (values[-1] - values[0]) / (known[-1] - known[0])
     beyond = slope * (np.minimum(x - known[0], 0) + np.maximum(x - known[-1], 0))
@@ -187,15 +186,12 @@ def _follow(x: Any, known: Floats, values: Floats) -> Floats:
 
 
 def _to_markup(figure: Any) -> Any:
-    """The figure as inline SVG: no declarations, names or comments, colours as the page's variables."""
+    """The figure as inline SVG without declarations, ids or comments; its colours are variables of the page."""
     from markupsafe import Markup
 
     buffer = io.StringIO()
     figure.savefig(
-        buffer,
-        format="svg",
-        transparent=True,
-        metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
+        buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
     )
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
@@ -210,5 +206,5 @@ def _to_markup(figure: Any) -> Any:
 
 def _describe_kept(step: float | None, score: float | None, steering: str | None) -> str:
     if score is None:
-        return "More is better."
+        return "Higher is better."
     return f"{name_of(steering or '')} {score:.3f} at step {step:.0f} (dashed line): this network was kept."

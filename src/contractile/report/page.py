@@ -1,4 +1,4 @@
-"""What a page can show, as one frozen value, and that value as HTML (`page.html.j2`, `page.css`)."""
+"""The content of a page as one frozen value, and that value as HTML (`page.html.j2`, `page.css`)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from contractile.images import replacing
 from contractile.report.curves import Curve
-from contractile.report.pictures import Picture, Swatch
+from contractile.report.pictures import LEGEND, Picture
 from contractile.report.scores import ScoreRow, Table
 
 
@@ -28,44 +28,26 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Command:
-    """What to type, and what to know before doing so."""
-
-    text: str
-    note: str
-
-
-@dataclass(frozen=True)
 class Page:
-    """Everything on a page, in the order of reading; empty parts are left out. All strings are plain text."""
+    """Everything on a page, in the order of reading. All strings are plain text."""
 
-    kind: str
     title: str
     subtitle: str
-    scores: tuple[ScoreRow, ...] = ()
-    scored: str = ""  # on what the scores were measured
-    curves: tuple[Curve, ...] = ()
-    pictures: tuple[Picture, ...] = ()
-    pictures_title: str = ""
-    pictures_note: str = ""
-    legend: tuple[Swatch, ...] = ()
-    tables: tuple[Table, ...] = ()
-    command: Command | None = None
-    facts: tuple[Facts, ...] = ()
-    texts: tuple[Text, ...] = ()
-    footer: str = ""
+    scores: tuple[ScoreRow, ...]
+    scored: str  # which images the scores were measured on
+    curves: tuple[Curve, ...]
+    table: Table
+    pictures: tuple[Picture, ...]
+    pictures_note: str
+    command: str
+    command_note: str
+    facts: tuple[Facts, ...]
+    texts: tuple[Text, ...]
+    footer: str
 
 
 def write_page(page: Page, path: Path) -> Path:
-    """Write the page as HTML; an existing file is replaced only when the new one is complete."""
-    html = render(page)
-    with replacing(path) as partial:
-        partial.write_text(html, encoding="utf-8")
-    return path
-
-
-def render(page: Page) -> str:
-    """The page as HTML text; every string in it is escaped."""
+    """Write the page as HTML, every string escaped; an existing file is replaced once the new one is complete."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -75,4 +57,7 @@ def render(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html.j2").render(page=page)
+    html = environment.get_template("page.html.j2").render(page=page, legend=LEGEND)
+    with replacing(path) as partial:
+        partial.write_text(html, encoding="utf-8")
+    return path

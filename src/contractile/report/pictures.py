@@ -1,4 +1,4 @@
-"""Image and contours as pictures small enough to sit inside a page."""
+"""An image and its contours as pictures that are small enough for a page."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ from numpy.typing import NDArray
 
 from contractile.errors import ContractileError
 from contractile.images import overlay
-from contractile.images.overlay import OBJECTS, PREDICTED, TRUE, as_picture
+from contractile.images.overlay import PREDICTED, TRUE, as_picture
 from contractile.report.scores import format_shape
 
 MOST_PICTURES = 12
-# Pictures are shrunk to the one, and enlarged by whole factors up to the other: contours stay thin.
+# Longer pictures are shrunk to the first, in pixels; shorter ones are enlarged, by a whole factor, up to the second.
 LARGEST_SIDE, SMALLEST_SIDE = 768, 512
-# Twelve pairs of this size, in base64, stay below 5 MB.
-PICTURE_BYTES = 140_000
+PICTURE_BYTES = 140_000  # twelve pairs of this size stay below 5 MB in base64
 QUALITIES = (92, 85, 75, 60, 40, 20)
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image, and it with contours, each a data URI; `caption` says how good, `note` how it is shown."""
+    """An image without and with contours, as data URIs. `caption` holds its scores, `note` how it is shown."""
 
     name: str
     raw: str
@@ -39,7 +38,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Swatch:
-    """A colour of the contours, as CSS, and what it stands for."""
+    """A colour of contours, as CSS, and its meaning."""
 
     colour: str
     text: str
@@ -49,31 +48,16 @@ def _as_css(colour: Sequence[int]) -> str:
     return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
-LEGEND_WITH_TRUTH = (Swatch(_as_css(PREDICTED), "predicted"), Swatch(_as_css(TRUE), "true"))
+LEGEND = (Swatch(_as_css(PREDICTED), "predicted"), Swatch(_as_css(TRUE), "true"))
 
 
-def make_legend(values: Sequence[int] = ()) -> tuple[Swatch, ...]:
-    """Colours of contours drawn without truth: one per class value, or changing from object to object."""
-    if not values:
-        colours = ", ".join(_as_css(colour) for colour in OBJECTS[:4])
-        return (Swatch(f"linear-gradient(to right, {colours})", "objects, told apart by colour"),)
-    return tuple(Swatch(_as_css(OBJECTS[value % len(OBJECTS)]), f"class {value}") for value in values if value > 0)
+def draw(name: str, pixels: NDArray[Any], labels: NDArray[Any], *, truth: NDArray[Any], caption: str = "") -> Picture:
+    """Pixels (C, *S), predicted labels (*S) and true labels (*S) as a picture; of a volume the middle slice.
 
-
-def draw(
-    name: str,
-    pixels: NDArray[Any],
-    labels: NDArray[Any],
-    *,
-    truth: NDArray[Any] | None = None,
-    caption: str = "",
-) -> Picture:
-    """Pixels (C, *S) and labels (*S) as a picture; of a volume the middle slice.
-
-    Raises ValueError where the shapes differ.
+    Raises ContractileError where the shapes differ.
     """
     for kind, array in (("labels", labels), ("truth", truth)):
-        if array is not None and array.shape != pixels.shape[1:]:
+        if array.shape != pixels.shape[1:]:
             raise ContractileError(
                 f"{kind} of {name} must have the shape of the image {pixels.shape[1:]}, got {array.shape}",
                 "give labels of the same image",
@@ -82,19 +66,17 @@ def draw(
     if labels.ndim == 3:
         middle = labels.shape[0] // 2
         notes.append(f"slice {middle + 1} of {labels.shape[0]}")
-        pixels, labels = pixels[:, middle], labels[middle]
-        truth = None if truth is None else truth[middle]
+        pixels, labels, truth = pixels[:, middle], labels[middle], truth[middle]
     shape = _shown_shape(labels.shape)
     if shape[0] < labels.shape[0]:
         notes.append(f"shown at {format_shape(shape)}")
     raw = _resize_picture(as_picture(pixels), shape)
-    true = None if truth is None else _resize_labels(truth, shape)
-    drawn = overlay(np.moveaxis(raw, -1, 0), _resize_labels(labels, shape), truth=true)
+    drawn = overlay(np.moveaxis(raw, -1, 0), _resize_labels(labels, shape), truth=_resize_labels(truth, shape))
     return Picture(name, _encode(raw), _encode(drawn), shape[1], shape[0], caption, ", ".join(notes))
 
 
 def _shown_shape(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Rows and columns at which an image is shown."""
+    """Rows and columns of the picture of an image."""
     height, width = shape
     longest = max(shape)
     if longest > LARGEST_SIDE:
@@ -113,13 +95,13 @@ def _resize_picture(rgb: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[n
 
 
 def _resize_labels(labels: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
-    """The label nearest to the middle of each shown pixel."""
+    """Labels (Y, X) at another shape: each pixel gets the label at its middle."""
     rows, columns = ((2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(shape, labels.shape, strict=True))
     return labels[np.ix_(rows, columns)]
 
 
 def _encode(rgb: NDArray[np.uint8]) -> str:
-    """(Y, X, 3) as a data URI: PNG where that is small, else the best JPEG that is."""
+    """(Y, X, 3) as a data URI: PNG where that is small enough, otherwise JPEG of the best quality that is."""
     grey = bool((rgb == rgb[..., :1]).all())
     shown = np.ascontiguousarray(rgb[..., 0] if grey else rgb)
     data, kind = imagecodecs.png_encode(shown, level=9), "png"

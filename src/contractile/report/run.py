@@ -14,16 +14,10 @@ from contractile.errors import ContractileError
 from contractile.prediction import Predictor
 from contractile.report.card import describe_card
 from contractile.report.curves import draw_curves, read_clock
-from contractile.report.page import Command, Page, Text, write_page
-from contractile.report.pictures import LEGEND_WITH_TRUTH, MOST_PICTURES, Picture, draw
-from contractile.report.scores import (
-    count,
-    describe_image,
-    pick_steering,
-    rank,
-    summarise,
-    tabulate_images,
-)
+from contractile.report.page import Page, Text, write_page
+from contractile.report.pictures import MOST_PICTURES, Picture, draw
+from contractile.report.scores import count, describe_image, pick_steering, rank, summarise, tabulate_images
+from contractile.targets import unannotated
 
 if TYPE_CHECKING:
     from contractile.training import Run
@@ -33,11 +27,11 @@ PLACEHOLDERS = ("IMAGES", "LABELS")
 
 
 def write_report(run: Run, *, path: str | Path | None = None, data: Sequence[str | Path] = PLACEHOLDERS) -> Path:
-    """Write RUN/report.html (or `path`): one page that holds everything worth knowing of a run.
+    """Write RUN/report.html (or `path`): one page with the scores, curves, worst images and settings of a run.
 
-    `data` are the images and labels as they were given to `train`, and where validation had its own,
-    those two as well; they go into the command that repeats the run. Raises ValueError for any other
-    number of them, OSError when the page cannot be written.
+    `data` are the images and labels as they were given to `train`, followed by those of validation where they were
+    given. They become part of the command that repeats the run. Raises ContractileError for another number of them,
+    NotWritten or NotWritable when the page cannot be written.
     """
     from contractile.training import steering_score
 
@@ -45,21 +39,19 @@ def write_report(run: Run, *, path: str | Path | None = None, data: Sequence[str
     recipe, card = run.recipe, run.model.card
     pictures = _draw_validation(run, steering)
     page = Page(
-        kind="Training run",
         title=run.folder.resolve().name,
         subtitle=_subtitle(run),
         scores=summarise(run.evaluation, steering, card.class_values),
-        scored=f"The network that was kept, on {count(len(run.evaluation.images), 'validation image')}, "
-        "which were left out of training but had a say in which one that is.",
+        scored=f"Scores of the network that was kept, on {count(len(run.evaluation.images), 'validation image')}. "
+        "The network was not trained on them, but they decided at which step it was kept.",
         curves=draw_curves(
             run.history, steering=steering, kept=card.provenance.get("step"), note=_validation_note(run)
         ),
         pictures=pictures,
-        pictures_title="Validation images",
         pictures_note=_pictures_note(len(pictures), len(run.validation)),
-        legend=LEGEND_WITH_TRUTH,
-        tables=(tabulate_images(run.evaluation, steering),),
+        table=tabulate_images(run.evaluation, steering),
         command=_command(run, data),
+        command_note=_command_note(data),
         facts=describe_card(card),
         texts=(Text("Recipe", recipe.to_toml()), Text("Model card", card.model_dump_json(indent=2))),
         footer=f"contractile {card.provenance.get('contractile', '')}".strip(),
@@ -68,17 +60,14 @@ def write_report(run: Run, *, path: str | Path | None = None, data: Sequence[str
 
 
 def _draw_validation(run: Run, steering: str | None) -> tuple[Picture, ...]:
-    """The worst validation images with the contours that the network draws."""
+    """The worst validation images, with predicted and true contours."""
     predictor = Predictor(run.model, engine=EngineConfig(device=run.recipe.device, precision="float32"))
     examples = {example.name: example for example in run.validation}
     ranked = [image for image in rank(run.evaluation.images, steering) if image.name in examples]
-    ignored = run.recipe.targets.ignore_label
     pictures = []
     for image in ranked[:MOST_PICTURES]:
         example = examples[image.name]
-        truth = example.labels
-        if ignored is not None:
-            truth = np.where(truth == ignored, -1, truth)
+        truth = np.where(unannotated(example.labels, run.recipe.targets), -1, example.labels)
         caption = describe_image(image.scores, steering)
         labels = predictor.segment(example.pixels)
         pictures.append(draw(example.name, example.pixels, labels, truth=truth, caption=caption))
@@ -105,23 +94,24 @@ def _validation_note(run: Run) -> str:
     from contractile.training import VALIDATED_IMAGES
 
     total = len(run.validation)
-    return f"Scored on some of the {total} images." if total > VALIDATED_IMAGES else ""
+    return f"During training only some of the {total} images are scored." if total > VALIDATED_IMAGES else ""
 
 
 def _pictures_note(shown: int, total: int) -> str:
-    which = f"The {shown} worst of {total}. " if shown < total else ""
-    return f"{which}Worst first. A blue line that stands alone was missed, an orange one was invented."
+    which = f"The {shown} worst of {total} images" if shown < total else "All images"
+    lines = "A blue line alone marks something that was missed, an orange line alone something that was invented."
+    return f"{which}, the worst first. {lines}"
 
 
 def _count_steps(run: Run) -> int:
     return run.recipe.steps or int(max((row["step"] for row in run.history), default=0))
 
 
-def _command(run: Run, data: Sequence[str | Path]) -> Command:
-    """What repeats the run: the recipe file holds every choice, steps and seed stand out."""
+def _command(run: Run, data: Sequence[str | Path]) -> str:
+    """The command that repeats the run. The recipe file holds every setting; steps and seed are shown as well."""
     if len(data) not in (2, 4):
         raise ContractileError(
-            f"data must name images and labels, and may name those of validation, got {len(data)}", "use 2 or 4"
+            f"data must name images and labels, and may name those of validation, got {len(data)} names", "use 2 or 4"
         )
     from contractile.training import RECIPE_FILE
 
@@ -134,7 +124,9 @@ def _command(run: Run, data: Sequence[str | Path]) -> Command:
     if len(data) == 4:
         repeated |= {"--val-images": data[2], "--val-labels": data[3]}
     options = [str(word) for option in repeated.items() for word in option]
-    note = "Steps instead of minutes: the same data, versions and machine give the same network."
-    if tuple(data) == PLACEHOLDERS:
-        note += " IMAGES and LABELS stand for the annotated images."
-    return Command(shlex.join(["contractile", "train", *map(str, data[:2]), *options]), note)
+    return shlex.join(["contractile", "train", *map(str, data[:2]), *options])
+
+
+def _command_note(data: Sequence[str | Path]) -> str:
+    note = "The same data, versions, machine and number of steps give the same network."
+    return note + (" IMAGES and LABELS stand for the annotated images." if tuple(data) == PLACEHOLDERS else "")

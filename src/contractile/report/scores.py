@@ -1,4 +1,4 @@
-"""Scores in words: what each is called and says, and tables of them, ready to be printed."""
+"""Measured scores as words and tables, ready to be shown."""
 
 from __future__ import annotations
 
@@ -8,48 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from contractile.evaluation import Evaluation, ImageScores, Score
-from contractile.evaluation.keys import KEYS
+from contractile.metrics import METRICS
 
-# key -> (short name, what it says)
-NAMES = {
-    "iou": ("IoU", "shared area over joint area of prediction and truth"),
-    "dice": ("Dice", "twice the shared area over the sum of both areas"),
-    "pixel_error": ("Pixel error", "1 - F1 of the white pixels"),
-    "warping_error": ("Warping error", "splits and mergers per pixel, whatever way the truth is bent"),
-    "rand_error": ("Rand error", "1 - F1 of pairs of white pixels that belong together"),
-    "v_rand": ("V_Rand", "Rand score after thinning the borders: 1 without splits and mergers"),
-    "v_info": ("V_Info", "information score after thinning the borders: 1 without splits and mergers"),
-    "adapted_rand": ("Adapted Rand error", "1 - F1 of pairs of pixels in one object"),
-    "voi_split": ("Splits (bits)", "variation of information: 0 when no object is cut"),
-    "voi_merge": ("Mergers (bits)", "variation of information: 0 when no objects are joined"),
-    "ap": ("AP", "objects found over found, missed and invented, at IoU 0.5"),
-    "ap_image_mean": ("AP, image mean", "AP of each image, averaged"),
-    "f1": ("F1", "harmonic mean of precision and recall of objects, at IoU 0.5"),
-    "f1_image_mean": ("F1, image mean", "F1 of each image, averaged"),
-    "pq": ("PQ", "panoptic quality: F1 of objects times the mean IoU of those found"),
-    "pq_image_mean": ("PQ, image mean", "PQ of each image, averaged"),
-    "aji": ("AJI", "aggregated Jaccard index: shared area over joint area, object by object"),
-    "aji_image_mean": ("AJI, image mean", "AJI of each image, averaged"),
-    "matched_jaccard": ("One-to-one Jaccard", "as AJI, objects matched one to one"),
-    "seg": ("SEG", "mean IoU of the true objects, 0 for a missed one (Cell Tracking Challenge)"),
-    "det": ("DET", "how well objects are detected (Cell Tracking Challenge)"),
-    "tra": ("TRA", "how well objects are tracked (Cell Tracking Challenge)"),
-    "hausdorff": ("Hausdorff distance", "the farthest that outlines are apart"),
-    "hd95": ("HD95", "how far outlines are apart, but for the worst 5 %"),
-    "assd": ("Surface distance", "how far outlines are apart on average"),
-    "surface_dice": ("Surface Dice", "share of the outlines that lie within the tolerance"),
-}
-UNBOUNDED = frozenset({"voi_split", "voi_merge", "hausdorff", "hd95", "assd"})
 UNKNOWN = "\N{EN DASH}"
 COUNTS = {"tp": "found", "fn": "missed", "fp": "invented"}  # lists over IoU levels, 0.5 first
-COUNTED = "ap"  # the score beside which those counts are shown
+COUNTED = "ap"  # the score that these counts are shown with
 DETAILS = {"threshold": "best threshold", "mean_over_iou": "mean over IoU 0.5 to 0.95:"}
 NO_REASON = "no reason was given"
 
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """One score of the whole set. `band` is low, value, high in percent of [0, 1], where they lie in it."""
+    """One score of the set. `band` is (low, value, high) in percent of [0, 1], for scores that are bounded so."""
 
     name: str
     meaning: str
@@ -61,13 +31,13 @@ class ScoreRow:
 
     @property
     def note(self) -> str:
-        """What to say beside the value alone."""
+        """What to show below the value."""
         return self.reason or (f"95 % interval {self.interval}" if self.interval else "one image, so no interval")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One entry of a table; `note` is the number of the table's note that explains it."""
+    """One entry of a table; `note` is the number of the note that explains it."""
 
     text: str
     note: int | None = None
@@ -75,9 +45,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under named columns; the first column names the row, the others are numbers."""
+    """Rows under named columns: the first column is the name of the row, the others are numbers."""
 
-    title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     lead: str = ""
@@ -85,13 +54,13 @@ class Table:
 
 
 def name_of(key: str) -> str:
-    """The name of a score; of an unknown one, its key in words."""
-    return NAMES[key][0] if key in NAMES else key.replace("_", " ").capitalize()
+    """The short name of a score; of an unknown one, its key in words."""
+    return METRICS[key].short if key in METRICS else key.replace("_", " ").capitalize()
 
 
 def is_error(key: str) -> bool:
-    """Whether less of this score is better."""
-    return key in KEYS and KEYS[key].lower_is_better
+    """Whether a lower value of this score is better."""
+    return key in METRICS and METRICS[key].lower_is_better
 
 
 def format_number(value: float) -> str:
@@ -107,13 +76,13 @@ def count(number: int, noun: str) -> str:
 
 
 def pick_steering(evaluation: Evaluation, preferred: str | None = None) -> str | None:
-    """The score that ranks the images: `preferred` where it is defined, else the first that is."""
+    """The score that ranks the images: `preferred` where it is defined, otherwise the first score that is."""
     defined = [key for key, score in evaluation.summary.items() if score.value is not None]
     return preferred if preferred in defined else next(iter(defined), None)
 
 
 def rank(images: Sequence[ImageScores], steering: str | None) -> list[ImageScores]:
-    """Images worst first; those whose score is undefined come last."""
+    """Images, the worst first; those whose score is undefined come last."""
 
     def badness(image: ImageScores) -> float:
         score = image.scores.get(steering or "")
@@ -125,13 +94,13 @@ def rank(images: Sequence[ImageScores], steering: str | None) -> list[ImageScore
 
 
 def summarise(evaluation: Evaluation, steering: str | None, class_values: Sequence[int] = ()) -> tuple[ScoreRow, ...]:
-    """The scores of the set, the steering one first."""
+    """The scores of the set, `steering` first."""
     keys = sorted(evaluation.summary, key=lambda key: key != steering)
     return tuple(_row(key, evaluation.summary[key], class_values) for key in keys)
 
 
 def tabulate_images(evaluation: Evaluation, steering: str | None) -> Table:
-    """The scores image by image, worst first; a note says why one is undefined."""
+    """The scores of each image, the worst image first; notes say why a score is undefined."""
     keys = sorted(evaluation.summary, key=lambda key: key != steering)
     notes: dict[str, int] = {}
     rows = []
@@ -139,29 +108,28 @@ def tabulate_images(evaluation: Evaluation, steering: str | None) -> Table:
         cells = [_cell(image.scores.get(key), notes) for key in keys]
         rows.append((Cell(image.name), *cells))
     return Table(
-        title="Image by image",
         columns=("image", *(name_of(key) for key in keys)),
         rows=tuple(rows),
-        lead=f"Worst {name_of(steering)} first." if steering and len(rows) > 1 else "",
+        lead=f"The image with the worst {name_of(steering)} comes first." if steering and len(rows) > 1 else "",
         notes=tuple(notes),
     )
 
 
 def describe_image(scores: Mapping[str, Score], steering: str | None, *, most: int = 4) -> str:
-    """The first few scores of an image on one line, the steering one first."""
+    """The first few scores of an image on one line, `steering` first."""
     keys = sorted(scores, key=lambda key: key != steering)[:most]
     defined = ((name_of(key), scores[key].value) for key in keys)
     return ", ".join(f"{name} {UNKNOWN if value is None else f'{value:.3f}'}" for name, value in defined)
 
 
 def _row(key: str, score: Score, class_values: Sequence[int]) -> ScoreRow:
-    meaning = NAMES[key][1] if key in NAMES else ""
-    meaning += ("; " if meaning else "") + ("less is better" if is_error(key) else "more is better")
+    metric = METRICS.get(key)
+    meaning = f"{metric.meaning}; {metric.direction}" if metric else ""
     if score.value is None:
         return ScoreRow(name_of(key), meaning, "undefined", reason=score.reason or NO_REASON)
     low, high = score.low, score.high
     band = (score.value if low is None else low, score.value, score.value if high is None else high)
-    drawn = key not in UNBOUNDED and all(0 <= bound <= 1 for bound in band)
+    drawn = (metric is None or metric.bounded) and all(0 <= bound <= 1 for bound in band)
     return ScoreRow(
         name_of(key),
         meaning,
@@ -173,7 +141,7 @@ def _row(key: str, score: Score, class_values: Sequence[int]) -> ScoreRow:
 
 
 def _describe_detail(key: str, detail: Mapping[str, Any], class_values: Sequence[int]) -> str:
-    """Rule, threshold, counts and scores by class; the curves behind them are left to the JSON."""
+    """Rule, threshold, counts and scores by class. Curves are not shown; the JSON of an evaluation holds them."""
     parts = []
     by_class = detail.get("by_class") or []
     if len(by_class) > 1:
