@@ -55,6 +55,16 @@ def test_find_where_nothing_is(tmp_path: Path) -> None:
         read(tmp_path)
 
 
+def test_a_folder_that_may_not_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(ContractileError, match=r"unreadable or truncated \(.*Permission denied\)") as caught:
+        find(tmp_path)
+    assert caught.value.where == str(tmp_path)
+
+
 def test_formats_nobody_reads(tmp_path: Path) -> None:
     (tmp_path / "a.czi").write_text("")
     for where in (tmp_path, tmp_path / "a.czi", tmp_path / "a.*"):

@@ -191,7 +191,7 @@ def _same_image(seen: dict[Source, Seen], one: Pair, other: Pair) -> bool:
 def _faults_of_labels(good: Sequence[tuple[str, NDArray[np.int32]]]) -> Iterator[Spot]:
     values = sorted({int(value) for _, labels in good for value in np.unique(labels) if value >= 0})
     if len(values) < 2:
-        yield from [Spot("one value", where, str(values[0] if values else "ignored")) for where, _ in good[:1]]
+        yield from [Spot("one value", where, str(values[0] if values else "-1 (ignored)")) for where, _ in good[:1]]
         return
     task = _task(labels for _, labels in good)
     for where, labels in good:

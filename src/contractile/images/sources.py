@@ -11,7 +11,7 @@ from pathlib import Path
 
 from contractile.errors import ContractileError, NotFound
 from contractile.images.axes import arrange
-from contractile.images.formats import PICTURES, SUPPORTED, is_zarr, open_rasters, unsupported
+from contractile.images.formats import PICTURES, SUPPORTED, is_zarr, one_clear_line, open_rasters, unsupported
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ def _files_at(place: str | Path) -> list[Path]:
 
 
 def _files_in(folder: Path) -> list[Path]:
-    entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+    with one_clear_line(folder):
+        entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
     readable = [entry for entry in entries if _is_readable(entry)]
     if readable:
         return sorted(readable, key=natural)
@@ -84,11 +85,11 @@ def _files_in(folder: Path) -> list[Path]:
         raise ContractileError("the folder is empty", "give the folder that holds the images", where=folder)
     folders = sorted(entry.name for entry in entries if entry.is_dir())
     if folders:
-        shown = ", ".join(folders[:3])
-        raise ContractileError(f"no image in it, only folders ({shown})", "give one of those", where=folder)
+        problem = f"no image in it, only folders ({', '.join(folders[:3])})"
+        raise ContractileError(problem, "give one of those", where=folder)
     [(suffix, count)] = Counter(entry.suffix for entry in entries).most_common(1)
     error = unsupported(suffix, where=folder)
-    raise ContractileError(f"no image in it, only {count} file(s) {suffix}: {error.problem}", error.cure, where=folder)
+    raise ContractileError(f"no image in it, only {count} file(s): {error.problem}", error.cure, where=folder)
 
 
 def _is_readable(path: Path) -> bool:
@@ -101,6 +102,4 @@ def _sources_in(path: Path, dims: int) -> list[Source]:
         return [Source(name, path)]
     with open_rasters(path, dims=dims) as rasters:
         pages = sum(arrange(one.axes, one.lengths, dims=dims, file=str(path)).pages for one in rasters)
-    if pages == 1:
-        return [Source(name, path)]
-    return [Source(f"{name}_{page:04d}", path, page) for page in range(pages)]
+    return [Source(name, path)] if pages == 1 else [Source(f"{name}_{page:04d}", path, page) for page in range(pages)]
