@@ -1,7 +1,7 @@
 """Network output -> objects: the inverse of `targets`.
 
 Probabilities (K, *S) float32 in [0, 1] become labels (*S) int32, 0 = background. Every core is one object and grows
-into what is inside around it; cores have a class of their own (K = 3: outside, rim, core) or are surely inside (K = 2).
+over the inside around it. Cores are class 1 of three (outside, core, rim), or the most certain inside of two classes.
 """
 
 from __future__ import annotations

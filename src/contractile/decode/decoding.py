@@ -21,10 +21,8 @@ class Decoding(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    threshold: float = Field(
-        default=0.5, ge=0, lt=1, description="a pixel is inside where its probability exceeds this"
-    )
-    core: float = Field(default=0.5, ge=0, lt=1, description="a pixel is core where its probability exceeds this")
+    threshold: float = Field(default=0.5, ge=0, lt=1, description="inside is where its probability exceeds this")
+    core: float = Field(default=0.5, ge=0, lt=1, description="a core is where its probability exceeds this")
     smooth: float = Field(default=0, ge=0, le=9, description="sigma in pixels of the blur of the core probability")
     min_size: int = Field(default=0, ge=0, description="objects of fewer pixels are dropped")
 
@@ -33,8 +31,7 @@ class Decoding(BaseModel):
 
         The result is not validated: `smooth` may exceed the largest value that a recipe can set.
         """
-        size = round(self.min_size * factor**dims)
-        return self.model_copy(update={"smooth": self.smooth * factor, "min_size": size})
+        return self.model_copy(update={"smooth": self.smooth * factor, "min_size": round(self.min_size * factor**dims)})
 
 
 def decode_objects(
@@ -76,8 +73,7 @@ def decode_objects(
 
 def inside_probability(probabilities: NDArray[Any]) -> NDArray[Any]:
     """(K, *S) -> (*S): the probability that a pixel belongs to an object, in its core or not."""
-    inside: NDArray[Any] = probabilities[1:].sum(axis=0)
-    return inside
+    return np.asarray(probabilities[1:].sum(axis=0))
 
 
 def _find_inside(probabilities: Any, threshold: float, together: int) -> NDArray[np.bool_]:
@@ -85,8 +81,8 @@ def _find_inside(probabilities: Any, threshold: float, together: int) -> NDArray
     inside = np.empty(probabilities.shape[1:], bool)
     thickness = max(1, together // max(1, math.prod(inside.shape[1:])))
     for start in range(0, len(inside), thickness):
-        slab = slice(start, min(start + thickness, len(inside)))
-        np.greater(inside_probability(np.asarray(probabilities[:, slab])), threshold, out=inside[slab])
+        slab = slice(start, start + thickness)
+        inside[slab] = np.asarray(probabilities[1:, slab]).sum(axis=0) > threshold
     return inside
 
 
@@ -95,39 +91,31 @@ def _group(parts: NDArray[np.int32], smooth: float, together: int) -> Iterator[t
 
     Each box lies in the image and reaches as far beyond the parts as `scipy.ndimage.gaussian_filter` looks.
     """
-    if parts.size <= together:
-        yield 1, int(parts.max(initial=0)), tuple(slice(0, size) for size in parts.shape)
-        return
-    reach = int(4 * smooth + 0.5)
-    first, common = 1, None
+    first, reach = 1, int(4 * smooth + 0.5)
+    common: Box = ()
     for number, part in enumerate(boxes(parts), start=1):
-        grown = [slice(max(0, s.start - reach), min(n, s.stop + reach)) for s, n in zip(part, parts.shape, strict=True)]
-        box = tuple(grown)
-        joined = box if common is None else _join(common, box)
-        if common is not None and math.prod(side.stop - side.start for side in joined) > together:
+        sides = zip(part, parts.shape, strict=True)
+        box = tuple(slice(max(0, side.start - reach), min(size, side.stop + reach)) for side, size in sides)
+        pairs = zip(common or box, box, strict=True)
+        joined = tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in pairs)
+        if common and math.prod(side.stop - side.start for side in joined) > together:
             yield first, number - 1, common
             first, joined = number, box
         common = joined
-    if common is not None:
+    if common:
         yield first, number, common
-
-
-def _join(one: Box, other: Box) -> Box:
-    return tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(one, other, strict=True))
 
 
 def _grow_cores(core: NDArray[Any], parts: NDArray[np.int32], decoding: Decoding, count: int) -> NDArray[np.int32]:
     """Objects (*S), numbered from `count` + 1, in parts (*S) 1..N, from the core probability (*S) there and around."""
     if decoding.smooth > 0:
         core = ndimage.gaussian_filter(core, decoding.smooth)
-    objects = _number_seeds(connected((parts > 0) & (core > decoding.core)), parts, count)
+    seeds = _number_seeds(connected((parts > 0) & (core > decoding.core)), parts, count)
     from contractile.decode.flood import LEVELS, flood  # numba is slow to load, and not every model floods
 
     levels = (LEVELS * (1 - core)).astype(np.int16).clip(0, LEVELS)
     levels[parts == 0] = -1
-    planes = (1,) * (3 - levels.ndim)  # a 2-D image is one plane
-    flood(levels.reshape(planes + levels.shape), objects.reshape(planes + levels.shape))
-    return objects
+    return flood(levels, seeds)
 
 
 def _number_seeds(cores: NDArray[np.int32], parts: NDArray[np.int32], count: int) -> NDArray[np.int32]:

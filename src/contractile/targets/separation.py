@@ -38,9 +38,9 @@ def find_cores(labels: NDArray[Any]) -> NDArray[np.int32]:
     """Labels (*S) of the core of each object: cores do not touch, and each is one piece (4 neighbours, 6 in 3-D).
 
     A pixel is cleared when the pixel before it along an axis belongs to another object. An object that would vanish is
-    too thin for this rule and keeps its pixels; its neighbours lose the pixels that touch it instead. Where two
-    thin objects touch, the later of the two pixels is cleared. When an object falls into pieces, its core is the largest piece.
-    In a crowd of very thin objects some can still vanish.
+    too thin for this rule and keeps its pixels; its neighbours lose the pixels that touch it instead. Where two thin
+    objects touch, the later of the two pixels is cleared. When an object falls into pieces, its core is the largest
+    piece. In a crowd of very thin objects some can still vanish.
     """
     check_labels(labels)
     cores = labels.astype(np.int32)
