@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy.interpolate import CubicSpline
 
-from contractile import compiled
 from contractile.augment import (
     AugmentConfig,
     GreyConfig,
@@ -345,16 +344,6 @@ def test_threads_warp_side_by_side():
     for a, b in zip(got, expected, strict=True):
         assert all((x == y).all() for x, y in zip(a, b, strict=True))
     assert resample.warp_tile.targetoptions["nogil"]
-
-
-def test_compiles_without_a_folder_for_the_cache(monkeypatch):
-    def njit(**options):
-        if options.get("cache"):
-            raise RuntimeError("no locator available")
-        return lambda function: function
-
-    monkeypatch.setattr(compiled.numba, "njit", njit)
-    assert resample._compiled(len) is len
 
 
 # grey values

@@ -68,7 +68,7 @@ def test_what_pydantic_complains_about_in_our_words():
 
 
 def test_every_error_that_a_person_can_cause_is_of_the_tree():
-    """`raise ValueError(...)` and its like would be shown as a fault of ours, with a traceback."""
+    """The command line would show `raise ValueError(...)` and the like as a fault of the package, with a traceback."""
     built_in = {kind.__name__ for kind in BUILT_IN.values()} | {"FloatingPointError", "NotADirectoryError"}
     strays = []
     for path in sorted(Path(contractile.__file__).parent.rglob("*.py")):

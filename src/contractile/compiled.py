@@ -1,4 +1,4 @@
-"""The one place that knows numba: sequential loops compiled to machine code, kept on disk between runs."""
+"""The only room that imports numba: it compiles sequential loops to machine code, cached on disk between runs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def compiled(function: Function, **options: Any) -> Function:
-    """Compile `function` at its first call, without the interpreter lock, and cache the result on disk.
+    """Compile `function` at its first call and cache the result on disk; it runs without the interpreter lock.
 
-    `options` are those of `numba.njit`, such as fastmath.
-
-    Where no cache folder can be written (a read-only installation without a home) it compiles anew in
-    each process.
+    `options` are those of `numba.njit`, such as fastmath. Where no cache folder can be written (a read-only
+    installation without a home folder), each process compiles anew.
     """
     try:
         return cast(Function, numba.njit(cache=True, nogil=True, **options)(function))

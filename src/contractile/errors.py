@@ -1,16 +1,16 @@
-"""What can go wrong that the person at the keyboard can mend: one short tree of exceptions.
+"""The exceptions for problems that a user can solve: one short tree.
 
     ContractileError (a ValueError)    an argument or a file that cannot be used
     +-- WrongType     (a TypeError)            an argument of the wrong type
-    +-- NotFound      (a FileNotFoundError)    a file or folder that is not there
-    +-- AlreadyThere  (a FileExistsError)      a file that would be replaced, and is not ours to replace
-    +-- NotWritable   (a PermissionError)      a folder that may not be written to
-    +-- NotFinished   (a RuntimeError)         work that was begun and could not be finished
+    +-- NotFound      (a FileNotFoundError)    a file or folder that does not exist
+    +-- AlreadyThere  (a FileExistsError)      a file or run that exists and must not be replaced
+    +-- NotWritable   (a PermissionError)      a folder without permission to write
+    +-- NotFinished   (a RuntimeError)         work that was started and could not be finished
         +-- NotWritten   (an OSError)          ... because a file could not be written
         +-- OutOfMemory  (a MemoryError)       ... because memory ran out
 
-Every other exception is a fault of this package. The command line tells the two apart: it prints one line for a
-`ContractileError`, and a traceback for anything else.
+Every other exception is a fault of this package. The command line prints one line for a `ContractileError`, and a
+traceback for anything else.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class ContractileError(ValueError):
     """An argument or a file that cannot be used, as three fields; `str()` joins them to one line.
 
     `problem` names the argument, the rule and the value received. `cure` says what to do. `where` is the file,
-    folder or image that it is about; empty where the problem names the argument.
+    folder or image with the problem; it is empty where `problem` names an argument.
     """
 
     def __init__(self, problem: str, cure: str, *, where: object = "") -> None:
@@ -46,19 +46,19 @@ class WrongType(ContractileError, TypeError):
 
 
 class NotFound(ContractileError, FileNotFoundError):
-    """A file or folder that is not there."""
+    """A file or folder that does not exist."""
 
 
 class AlreadyThere(ContractileError, FileExistsError):
-    """A file that would be replaced, and is not ours to replace."""
+    """A file or run that exists and must not be replaced."""
 
 
 class NotWritable(ContractileError, PermissionError):
-    """A folder that may not be written to."""
+    """A folder without permission to write."""
 
 
 class NotFinished(ContractileError, RuntimeError):
-    """Work that was begun and could not be finished."""
+    """Work that was started and could not be finished."""
 
 
 class NotWritten(NotFinished, OSError):
@@ -70,7 +70,7 @@ class OutOfMemory(NotFinished, MemoryError):
 
 
 def describe_invalid(error: Any) -> tuple[str, str]:
-    """(field, problem) of the first complaint of a pydantic `ValidationError`; nested fields are joined by dots."""
+    """(field, problem) of the first error in a pydantic `ValidationError`; nested fields are joined by dots."""
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")

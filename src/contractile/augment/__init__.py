@@ -1,30 +1,23 @@
-"""One random smooth warp, applied to image, target and weight together, and grey-value changes.
+"""One random smooth warp of image, target and weight together; changes of grey values; pasted objects.
 
-Elastic deformation, rotation, scale, mirroring and the crop are composed into ONE map from the pixels of a
-tile to positions in the image, so every value is interpolated once; classes are never interpolated. Knows
-neither files nor networks. *S = (Y, X) or (Z, Y, X), D = number of axes of *S. Lengths are in pixels. The
-work is done without the GIL, so that a background thread can prepare samples while another one trains.
+Elastic deformation, rotation, scale, mirroring and the crop are composed into one map from the pixels of a tile to
+positions in the image, so that every value is interpolated only once; classes are never interpolated. This room knows
+neither files nor networks. *S = (Y, X) or (Z, Y, X), D = number of axes of *S. Lengths are in pixels. Compiled loops
+run without the interpreter lock, so that a background thread can prepare samples while another one trains.
 """
 
 from __future__ import annotations
 
-from contractile.augment.grey import GreyConfig, change_grey_values
-from contractile.augment.paste import Picture, paste_objects
-from contractile.augment.warp import Sample, Warp, WarpConfig, apply_warp, draw_warp, warp
-
-__all__ = [
-    "AugmentConfig",
-    "GreyConfig",
-    "Picture",
-    "Sample",
-    "Warp",
-    "WarpConfig",
-    "apply_warp",
-    "change_grey_values",
-    "draw_warp",
-    "paste_objects",
-    "warp",
-]
+from contractile.augment.grey import GreyConfig as GreyConfig
+from contractile.augment.grey import change_grey_values as change_grey_values
+from contractile.augment.paste import Picture as Picture
+from contractile.augment.paste import paste_objects as paste_objects
+from contractile.augment.warp import Sample as Sample
+from contractile.augment.warp import Warp as Warp
+from contractile.augment.warp import WarpConfig as WarpConfig
+from contractile.augment.warp import apply_warp as apply_warp
+from contractile.augment.warp import draw_warp as draw_warp
+from contractile.augment.warp import warp as warp
 
 
 class AugmentConfig(WarpConfig, GreyConfig):
@@ -32,17 +25,17 @@ class AugmentConfig(WarpConfig, GreyConfig):
 
     @classmethod
     def paper(cls) -> AugmentConfig:
-        """Shift, rotation, elastic deformation and grey values: Ronneberger et al. 2015, sec. 3.1.
+        """The augmentation of Ronneberger et al. 2015, sec. 3.1: shift, rotation, elastic deformation, grey values.
 
-        The paper gives the grid (3 x 3), its standard deviation (10 pixels) and the bicubic interpolation of
-        the displacements. It names rotation and grey values without a range: any angle, since a section has
-        no upright, and brightness and contrast alone, at the strength of the default. Nothing else is added.
+        The paper gives the grid (3 x 3), the standard deviation of the displacements (10 pixels) and their bicubic
+        interpolation. It gives no range for rotation and grey values. Here rotation is by any angle, because a section
+        has no upright position, and grey values change in brightness and contrast, as strongly as in the default.
         """
         return cls(flip=False, scale=(1.0, 1.0), gamma=0.0, noise=0.0, blur=0.0)
 
     @classmethod
     def mild(cls) -> AugmentConfig:
-        """For so many images that a run sees each of them a few times at most: half as far from what was recorded."""
+        """Half as strong elastic deformation, half as frequent grey changes: for runs that see each image few times."""
         full = cls()
         return cls(elastic_std=full.elastic_std / 2, grey_chance=full.grey_chance / 2)
 

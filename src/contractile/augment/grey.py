@@ -1,4 +1,4 @@
-"""Grey-value changes of a normalised tile: what another microscope, stain or focus would have done."""
+"""Grey-value changes of a normalised tile, such as another microscope, stain or focus would make."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from scipy import ndimage
 
 
 class GreyConfig(BaseModel):
-    """Largest grey-value changes; each happens with probability `grey_chance`, 0 switches one off.
+    """Largest grey-value changes; each happens with probability `grey_chance`, and 0 switches it off.
 
-    Relative to the standard deviation of the tile: `brightness` (offset) and `noise` (standard deviation).
-    As a factor: `contrast` and `gamma`, where 0.3 means from 1 / 1.3 to 1.3. In pixels: `blur` (Gaussian
-    sigma).
+    `brightness` (offset) and `noise` (standard deviation) are relative to the standard deviation of the tile.
+    `contrast` and `gamma` are factors: 0.3 means from 1 / 1.3 to 1.3. `blur` is the sigma of a Gaussian in pixels.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,8 +32,8 @@ def change_grey_values(
 ) -> NDArray[np.float32]:
     """Blur, gamma, contrast, brightness and noise on a normalised tile: (C, *tile) -> (C, *tile) float32.
 
-    In the order in which light takes them, each channel on its own. A flat channel only stays flat or gets
-    nothing, since all magnitudes are relative. The same state of `rng` gives the same change.
+    The order is that of image formation: optics first, then detector. Each channel changes independently. A constant
+    channel stays constant, since all strengths are relative. The same state of `rng` gives the same change.
     """
     if config.grey_chance == 0:
         return image.astype(np.float32)
@@ -50,7 +49,7 @@ def _change_channel(channel: NDArray[np.float32], config: GreyConfig, rng: np.ra
         channel = _bend(channel, _draw_factor(config.gamma, rng))
     factor = _draw_factor(config.contrast, rng) if contrast else 1.0
     offset = rng.uniform(-config.brightness, config.brightness) * std if brightness else 0.0
-    if factor != 1 or offset != 0:  # contrast about the mean, which stays
+    if factor != 1 or offset != 0:  # contrast changes around the mean, which stays
         channel = channel * np.float32(factor) + np.float32(float(channel.mean()) * (1 - factor) + offset)
     if noise and config.noise > 0:
         strength = np.float32(rng.uniform(0, config.noise) * std)
@@ -59,7 +58,7 @@ def _change_channel(channel: NDArray[np.float32], config: GreyConfig, rng: np.ra
 
 
 def _bend(channel: NDArray[np.float32], power: float) -> NDArray[np.float32]:
-    """Gamma curve between the darkest and the brightest value, which both stay."""
+    """A gamma curve that keeps the darkest and the brightest value."""
     low, high = channel.min(), channel.max()
     relative = (channel - low) / (high - low)  # 0 ... 1
     bent: NDArray[np.float32] = low + (high - low) * relative ** np.float32(power)
@@ -67,6 +66,6 @@ def _bend(channel: NDArray[np.float32], power: float) -> NDArray[np.float32]:
 
 
 def _draw_factor(largest: float, rng: np.random.Generator) -> float:
-    """From 1 / (1 + largest) to 1 + largest, uniform in the logarithm: up and down are equally likely."""
+    """A factor from 1 / (1 + largest) to 1 + largest, uniform in the logarithm: up and down are equally likely."""
     end = math.log1p(largest)
     return math.exp(rng.uniform(-end, end))

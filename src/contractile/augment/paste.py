@@ -1,7 +1,7 @@
-"""Objects of other images pasted into an image: crowds, and overlaps that the annotated images lack.
+"""Paste objects of other images into an image, for more crowding and overlap than the annotated images show.
 
-Source: copy-paste augmentation (Ghiasi et al. 2021, arXiv:2012.07177), here with a soft rim that brings along the halo
-of an object, and next to or on top of others as often as anywhere.
+Source: copy-paste augmentation (Ghiasi et al. 2021, arXiv:2012.07177). Here an object brings a soft rim of its
+surroundings, such as its halo, and half of all objects are placed on or beside another object.
 """
 
 from __future__ import annotations
@@ -13,25 +13,27 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-PASTED_SHARE = 0.5  # of the number of objects that an image has
-RIM = 4.0  # pixels around an object within which the picture goes over into the other
-TRIES = 10
-LEAST_LEFT = 0.5  # of an object that another one is pasted on
-MOST_UNLIKE = 4.0  # times as large, or as small, as the objects of the image are in the median
+from contractile.labels import boxes
+
+PASTED_SHARE = 0.5  # objects to paste, as a fraction of those that the image has
+RIM = 4.0  # width in pixels of the soft rim around a pasted object
+TRIES = 10  # for each object to paste
+LEAST_LEFT = 0.5  # fraction of an object that must stay visible when another is pasted over it
+MOST_UNLIKE = 4.0  # a pasted object is at most this many times larger or smaller than the median object
 
 
 class Picture(NamedTuple):
-    """pixels (C, *S) float32 and labels (*S) int32, negative where nobody annotated."""
+    """pixels (C, *S) float32 and labels (*S) int32, negative where not annotated."""
 
     pixels: NDArray[np.float32]
     labels: NDArray[np.int32]
 
 
 def paste_objects(picture: Picture, donors: Sequence[Picture], *, rng: np.random.Generator) -> Picture:
-    """`picture` with half as many objects more, at least one, each of a random donor, turned by quarters and mirrored.
+    """`picture` with half as many objects again, at least one, from random donors, turned by quarters or mirrored.
 
-    Grey values of all pictures must be comparable (normalised). Objects that a donor's border cuts are not taken, nor
-    those of quite another size, and none is put where it would hide more than half of another; so it can be fewer.
+    Grey values of all pictures must be comparable (normalised). Objects that the border of a donor cuts, and objects of
+    a very different size, are not pasted. Fewer are pasted when more would hide over half of another object.
     """
     pixels, labels = picture.pixels.copy(), picture.labels.copy()
     sizes = np.unique(labels[labels > 0], return_counts=True)[1]
@@ -47,7 +49,7 @@ def paste_objects(picture: Picture, donors: Sequence[Picture], *, rng: np.random
 
 
 class _CutOut(NamedTuple):
-    """An object with what surrounds it: pixels (C, *s), which of them are its own, and how opaque each is (*s)."""
+    """An object and its surroundings: pixels (C, *s); `mask` (*s) of the object; `opacity` (*s), 0 to 1."""
 
     pixels: NDArray[np.float32]
     mask: NDArray[np.bool_]
@@ -55,12 +57,12 @@ class _CutOut(NamedTuple):
 
 
 def _cut_out(donor: Picture, rng: np.random.Generator) -> _CutOut | None:
-    """A random object of a donor in a random pose; None where it has none, or its border cuts the one drawn."""
+    """A random object of a donor in a random pose; None without objects, or when the border cuts the one drawn."""
     numbers = np.unique(donor.labels[donor.labels > 0])
     if len(numbers) == 0:
         return None
     mask = donor.labels == rng.choice(numbers)
-    box = ndimage.find_objects(mask.astype(np.int8))[0]
+    box = boxes(mask.astype(np.uint8))[0]
     if any(side.start == 0 or side.stop == size for side, size in zip(box, mask.shape, strict=True)):
         return None
     rim = int(RIM)
@@ -77,7 +79,7 @@ def _cut_out(donor: Picture, rng: np.random.Generator) -> _CutOut | None:
 
 
 def _put(pixels: NDArray[np.float32], labels: NDArray[np.int32], cut_out: _CutOut, rng: np.random.Generator) -> bool:
-    """Paste in place, about a pixel of an object or any pixel; False where it does not fit or hides too much."""
+    """Paste in place, around a pixel of an object or any pixel; False where it does not fit or hides too much."""
     places = np.flatnonzero(labels > 0) if rng.random() < 0.5 else np.arange(labels.size)
     room = np.subtract(labels.shape, cut_out.mask.shape)
     if len(places) == 0 or room.min() < 0:

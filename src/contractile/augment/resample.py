@@ -1,11 +1,11 @@
 """The compiled inner loops of the warp: values of arrays at positions between their pixels.
 
-Everything is three-dimensional here; a 2-D image is one plane, Z = 1. Positions are made for one line of
-the tile at a time and never stored; arrays are read where they lie, in their own dtype; pixels beyond them are
-mirrored without repeating the edge (np.pad "reflect"), however far out they are. No loop holds the GIL.
+Everything is three-dimensional here; a 2-D image is one plane, Z = 1. Positions are computed for one line of
+the tile at a time and never stored. Arrays are read in place, in their own dtype. Pixels beyond them are mirrored
+without repeating the edge (np.pad "reflect"), at any distance. No loop holds the interpreter lock.
 
-The loops are short, over contiguous lines, and index with unsigned integers (no test for negative ones): that
-is what lets the compiler vectorise them.
+The loops are short, run over contiguous lines, and index with unsigned integers, which need no test for negative
+values: this lets the compiler vectorise them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _compiled = partial(compiled, fastmath=True)
 
 @_compiled
 def positions(plan: Any, z: Any, y: Any, from_axis: Any, at: Any) -> Any:
-    """Where line (z, y) of the tile lies: fills `at` (3, X) float32, `from_axis` on.
+    """Positions of line (z, y) of the tile, written into `at` (3, X) float32 for the axes from `from_axis` on.
 
     plan: start (3,), matrix (3, 3), vectors (3, gz, gy, gx) and the spline weights (g, tile size) of each
     axis, all float32.
@@ -44,10 +44,10 @@ def positions(plan: Any, z: Any, y: Any, from_axis: Any, at: Any) -> Any:
 
 @_compiled
 def warp_tile(arrays: Any, whole: Any, plan: Any, results: Any) -> Any:
-    """Fill image (C, Z, Y, X), classes and weight (Z, Y, X) of a tile from a whole image.
+    """Fill `results`, the image (C, Z, Y, X), classes and weight (Z, Y, X) of a tile, from `arrays` of a whole image.
 
-    Positions are pixel `whole` (3,) plus what `plan` gives. Classes and weight are filled for as much of the
-    middle of the tile as they hold.
+    Positions are pixel `whole` (3,) plus those of `plan`. Classes and weight are smaller than the tile and lie in its
+    middle.
     """
     _, nz, ny, nx = results[0].shape
     rest, cell, base = np.zeros((3, nx), np.float32), np.zeros((3, nx), np.int32), np.empty(nx, np.int64)
@@ -94,14 +94,14 @@ def _fill_line(arrays: Any, line: Any, z: Any, y: Any, results: Any) -> Any:
 
 @_compiled
 def _ignore(classes: Any, weight: Any) -> Any:
-    """Pixels of a negative class weigh nothing."""
+    """Set the weight of pixels of a negative class to 0, in place."""
     for x in range(len(weight)):
         weight[x] = weight[x] if classes[x] >= 0 else np.float32(0)
 
 
 @_compiled
 def _split(at: Any, whole: Any, cell: Any) -> Any:
-    """Positions (n,) -> the pixel at or before them, in `cell`, and the way beyond it in [0, 1), in place."""
+    """Split positions (n,), in place: the pixel at or before them goes into `cell`, the rest in [0, 1) stays."""
     more = np.int32(whole)
     for x in range(len(at)):
         floor = np.floor(at[x])
@@ -111,11 +111,11 @@ def _split(at: Any, whole: Any, cell: Any) -> Any:
 
 @_compiled
 def _fold(rest: Any, cell: Any, size: Any) -> Any:
-    """Bring positions beyond an axis of `size` >= 2 pixels to where they mirror, in place.
+    """Move positions beyond an axis of `size` >= 2 pixels to their mirror images, in place.
 
-    What is at -p is at p, and what is at size - 1 + p is at size - 1 - p: afterwards 0 <= cell <= size - 2, with
-    the rest in [0, 1]. Interpolation is even-handed, so it may just as well happen there. Tells whether all cells
-    stay clear of both ends, so that cubic interpolation finds all its pixels.
+    Position -p becomes p, and size - 1 + p becomes size - 1 - p: afterwards 0 <= cell <= size - 2, with the rest in
+    [0, 1]. All interpolations here are symmetric, so the value is the same there. Returns whether all cells are so far
+    from both ends that cubic interpolation finds all its pixels.
     """
     one, last = np.float32(1), np.int32(size - 2)
     beyond = True
@@ -160,9 +160,9 @@ def _bases(cell: Any, shape: Any, base: Any) -> Any:
 
 @_compiled
 def _run(cell: Any, shape: Any, first: Any) -> Any:
-    """Whether pixel `first` of the line is inside, and where the run of pixels alike ends.
+    """Whether pixel `first` of the line is inside, and the end of the run of pixels for which that is the same.
 
-    Inside means that all pixels which cubic interpolation needs are there; one plane needs none along Z.
+    Inside means that all pixels for cubic interpolation are in the image; a single plane needs none along Z.
     """
     z, y, x = cell[0], cell[1], cell[2]
     depth, height, width = shape
@@ -178,7 +178,7 @@ def _run(cell: Any, shape: Any, first: Any) -> Any:
 
 @_compiled
 def _cubic(image: Any, line: Any, first: Any, last: Any, into: Any) -> Any:
-    """Cubic convolution of (Z, Y, X) for pixels first ... last - 1, where all 4 x 4 (x 4) pixels are there."""
+    """Cubic convolution of (Z, Y, X) for pixels first ... last - 1, where all 4 x 4 (x 4) pixels are in the image."""
     base, taps = line
     depth, height, width = image.shape
     flat, wz, wy, wx = image.reshape(-1), taps[0], taps[1], taps[2]
@@ -198,7 +198,7 @@ def _cubic(image: Any, line: Any, first: Any, last: Any, into: Any) -> Any:
 
 @_compiled
 def _cubic_at_border(image: Any, line: Any, first: Any, last: Any, into: Any) -> Any:
-    """The same where some of the pixels lie beyond the image."""
+    """The same where some of the pixels lie beyond the image and are mirrored."""
     cell, taps = line
     depth, height, width = image.shape
     wz, wy, wx = taps[0], taps[1], taps[2]
@@ -215,7 +215,7 @@ def _cubic_at_border(image: Any, line: Any, first: Any, last: Any, into: Any) ->
 
 @_compiled
 def _mirrored(i: Any, n: Any) -> Any:
-    """Index in 0 ... n - 1 that index `i`, not further than n beyond them, shows."""
+    """The index in 0 ... n - 1 of the mirror image of index `i`, which is at most n beyond that range."""
     i = abs(np.int64(i))
     return i if i < n else abs(2 * n - 2 - i)
 

@@ -18,15 +18,15 @@ from contractile.errors import ContractileError, WrongType
 
 
 class WarpConfig(BaseModel):
-    """Strength of the warp; every part can be switched off by its neutral value.
+    """Strength of the warp; every part has a value that switches it off.
 
-    `elastic_grid` points per axis, spread over the tile, carry displacement vectors of standard deviation
-    `elastic_std` pixels (0 = none), at most an eighth of the way between two points, so that nothing folds;
-    a shorter axis of the tile has fewer points. `rotation` is the largest angle in degrees, either way, in
-    the plane of the last two axes, `tilt` the same for the planes with Z. `quarter_turns` (last two axes)
-    and `flip` (all axes) draw the exact symmetries of the pixel grid. `scale` is the range of magnification.
-    `spacing` is the relative size of a pixel along each axis, e.g. (5, 1, 1), () = isotropic: turning,
-    scaling and displacing then happen in space, in units of the finest axis.
+    `elastic_grid` points along the longest axis of the tile, at the same distance fewer along shorter axes, have
+    random displacement vectors of standard deviation `elastic_std` pixels (0 = none), limited to an eighth of the
+    distance between two points so that nothing folds. `rotation` is the largest angle in degrees, in either direction,
+    in the plane of the last two axes; `tilt` is the same for the planes with Z. `quarter_turns` (last two axes) and
+    `flip` (all axes) are the exact symmetries of the pixel grid. `scale` is the range of magnification.
+    `spacing` is the relative size of a pixel along each axis, e.g. (5, 1, 1), () = isotropic: the warp is then drawn
+    in space, in units of the finest axis.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,8 +64,8 @@ class Sample(NamedTuple):
 class Warp:
     """A smooth map from tile to image: p(q) = middle + matrix (q - (tile - 1) / 2) + displacement(q).
 
-    `middle` (D,) and `matrix` (D, D) are in image pixels; `vectors` (D, *grid) are displacements in image
-    pixels at grid points, of which the first and last lie on the first and last pixels of the tile.
+    `middle` (D,) and `matrix` (D, D) are in image pixels. `vectors` (D, *grid) are displacements in image pixels at
+    the points of a regular grid from the first to the last pixel of the tile.
     """
 
     tile: tuple[int, ...]
@@ -98,19 +98,17 @@ def warp(
 
 
 def draw_warp(tile: tuple[int, ...], centre: tuple[int, ...], *, config: WarpConfig, rng: np.random.Generator) -> Warp:
-    """Draw a map for a tile whose pixel tile // 2 shows pixel `centre` of the image, elastic part apart.
+    """Draw a map in which pixel tile // 2 of the tile shows pixel `centre` of the image, before the elastic part.
 
-    Elastic deformation as in Ronneberger, Fischer, Brox 2015, sec. 3.1 (doi:10.1007/978-3-319-24574-4_28):
-    Gaussian displacement vectors on a coarse grid, interpolated by bicubic (tricubic) natural splines. The
-    same state of `rng` gives the same warp. Raises ValueError when tile, centre and spacing differ in axes.
+    Elastic deformation is that of Ronneberger, Fischer, Brox 2015, sec. 3.1 (doi:10.1007/978-3-319-24574-4_28):
+    Gaussian displacement vectors on a coarse grid, interpolated by bicubic (tricubic) natural splines. The same state
+    of `rng` gives the same warp. Raises ContractileError when tile, centre and spacing differ in axes.
     """
     dims = len(tile)
     if dims not in (2, 3) or min(tile) < 1 or len(centre) != dims:
         raise ContractileError(
-            (
-                "tile and centre must have the same number of axes, 2 or 3, and tile at least 1 pixel "
-                f"on each, got tile {tuple(tile)} and centre {tuple(centre)}"
-            ),
+            "tile and centre must have the same number of axes, 2 or 3, and tile at least 1 pixel "
+            f"on each, got tile {tuple(tile)} and centre {tuple(centre)}",
             "give one number per axis of the image",
         )
     if config.spacing and len(config.spacing) != dims:
@@ -135,12 +133,12 @@ def apply_warp(drawn: Warp, whole: Sample, *, inner: tuple[int, ...]) -> Sample:
     """Resample a whole annotated image once: image (C, *S), classes (*S), weight (*S), in any dtype,
     -> (C, *tile) float32, (*inner) int64, (*inner) float32.
 
-    `inner` is what the network gives for an input of `tile` and lies in its middle. The image is interpolated
-    by cubic convolution, the weight linearly and set to 0 wherever the class is negative (ignored);
-    classes are those of the nearest pixel. Beyond the image everything is mirrored. Arrays in C order and in the byte
-    order of the machine are read in place, others are copied first.
+    `inner` is the size of the network's output for an input of `tile`, in whose middle it lies. The image is
+    interpolated by cubic convolution; each pixel takes the class of the nearest pixel; the weight is interpolated
+    linearly and set to 0 where the class is negative (ignored). Everything is mirrored beyond the image. Arrays in C
+    order and in the byte order of the machine are read in place, others are copied first.
 
-    Raises ValueError when the shapes do not fit together, TypeError when classes are not integers.
+    Raises ContractileError when the shapes do not fit together, WrongType when classes are not integers.
     """
     _check(drawn.tile, whole, inner=inner)
     dims = len(drawn.tile)
@@ -157,9 +155,7 @@ def apply_warp(drawn: Warp, whole: Sample, *, inner: tuple[int, ...]) -> Sample:
 
 
 def _empty_sample(channels: int, tile: tuple[int, ...], inner: tuple[int, ...]) -> Sample:
-    """Room for a sample in one block: large blocks come in large pages, and small pages cost as much time
-    here as a third of the whole warp.
-    """
+    """Three uninitialised arrays in one block: small blocks get small pages, which slow the warp by a third."""
     n, shape = math.prod(inner), (channels, *tile)
     ends = np.cumsum([8 * n, 4 * n, 4 * math.prod(shape)])
     classes, weight, image = np.split(np.empty(ends[-1], np.uint8), ends[:-1])
@@ -189,7 +185,7 @@ def _draw_matrix(dims: int, *, config: WarpConfig, rng: np.random.Generator) -> 
 def _draw_vectors(
     tile: tuple[int, ...], spacing: NDArray[np.float64], *, config: WarpConfig, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Displacements (D, *grid) in image pixels, grid points about equally far apart on all axes."""
+    """Displacements (D, *grid) in image pixels; grid points are about equally far apart along all axes."""
     extent = (np.asarray(tile) - 1) * spacing  # (D,) in units of the finest axis
     apart = max(extent.max(), 1.0) / (config.elastic_grid - 1)
     grid = np.floor(extent / apart + 1e-9).astype(int) + 1
@@ -209,10 +205,10 @@ def _turn(dims: int, plane: tuple[int, ...], degrees: float) -> NDArray[np.float
 
 
 def _plan(drawn: Warp, *, flat: bool) -> tuple[NDArray[np.int64], tuple[NDArray[np.float32], ...]]:
-    """The map in three dimensions: whole pixels (3,), and the rest as `resample.positions` wants it.
+    """The map in three dimensions: whole pixels (3,), and the rest in the form of `resample.positions`.
 
-    The split keeps float32 exact: the rest stays of the size of the tile wherever in the image the tile lies.
-    In a `flat` image everything lies in plane 0.
+    With whole pixels apart, float32 is exact enough for the rest, which is no larger than the tile wherever in the
+    image the tile lies. In a `flat` image everything lies in plane 0.
     """
     dims = len(drawn.tile)
     extra = 3 - dims
@@ -243,35 +239,30 @@ def _spline(n: int, g: int) -> NDArray[np.float32]:
 
 
 def _readable(array: NDArray[Any]) -> NDArray[Any]:
-    """The array (..., *S) itself where compiled code can read it, else a copy it can."""
+    """The array (..., *S) itself where compiled code can read it, otherwise a copy that it can read."""
     dtype = array.dtype.newbyteorder("=")
     if dtype.kind == "b" or dtype == np.float16:
         dtype = np.dtype(np.float32)
     for axis in (-2, -1):
-        if array.shape[axis] == 1:  # an edge to mirror at takes two pixels; its mirror image is the same
+        if array.shape[axis] == 1:  # mirroring needs two pixels, and those of one repeated are the same
             array = array.repeat(2, axis)
     return np.ascontiguousarray(array, dtype)
 
 
 def _check(tile: tuple[int, ...], whole: Sample, *, inner: tuple[int, ...]) -> None:
     shape = whole.image.shape[1:]
-    others = {array.shape for array in whole[1:] if array is not None}
+    others = {whole.classes.shape, whole.weight.shape}
     if len(shape) != len(tile) or others != {shape} or 0 in whole.image.shape:
         raise ContractileError(
-            (
-                f"image must be (C, *S), classes and weight (*S), with {len(tile)} axes in *S, "
-                f"got {whole.image.shape}, {whole.classes.shape} "
-                f"and {whole.weight.shape}"
-            ),
+            f"image must be (C, *S), classes and weight (*S), with {len(tile)} axes in *S, "
+            f"got {whole.image.shape}, {whole.classes.shape} and {whole.weight.shape}",
             "give all three the same *S",
         )
     if whole.classes.dtype.kind not in "iu":
         raise WrongType(f"classes must be integers, got {whole.classes.dtype}", "see targets.make_target")
     if len(inner) != len(tile) or any(not 0 < n <= t or (t - n) % 2 for n, t in zip(inner, tile, strict=False)):
         raise ContractileError(
-            (
-                f"inner must be at most tile = {tile} and differ from it by an even number on every "
-                f"axis, got {tuple(inner)}"
-            ),
+            f"inner must be at most tile = {tile} and differ from it by an even number on every axis, "
+            f"got {tuple(inner)}",
             "use the output size of the network",
         )
