@@ -36,11 +36,6 @@ class Sequence:
     predicted_tracks: Path
     true_tracks: Path
 
-    @property
-    def has_tracks(self) -> bool:
-        """Whether TRA can be scored."""
-        return bool(self.tra) and self.predicted_tracks.is_file() and self.true_tracks.is_file()
-
 
 def is_challenge(truth: Any) -> bool:
     """Whether the truth is a folder with the layout of the challenge."""
@@ -96,11 +91,11 @@ def measure_frames(sequence: Sequence, config: EvaluateConfig) -> tuple[dict[str
         truth = read_labels(source, dims=config.dims)
         check_shapes(predicted.shape, truth.shape, sequence.predicted[frame].path, source.path)
         frames[frame] = select_in_field(predicted, truth, config.border)
-        held[frame], true_held[frame] = _list_labels(predicted), _list_labels(truth)
+        held[frame], true_held[frame] = (np.unique(labels[labels > 0]).tolist() for labels in (predicted, truth))
     detection: dict[str, Measured] = {
         name_frame(t): {"det": ctc.count_detection_errors(objects).array} for t, objects in frames.items()
     }
-    if not sequence.has_tracks:
+    if not (sequence.predicted_tracks.is_file() and sequence.true_tracks.is_file()):
         return detection, NO_TRACKS
     tracks = [
         _read_tracks(path, labels)
@@ -117,10 +112,6 @@ def check_shapes(predicted: tuple[int, ...], truth: tuple[int, ...], where: obje
             "predict the image that the truth was drawn on",
             where=where,
         )
-
-
-def _list_labels(labels: Labels) -> list[int]:
-    return [int(label) for label in np.unique(labels) if label > 0]
 
 
 def _read_tracks(path: Path, held: dict[int, list[int]]) -> Ints:

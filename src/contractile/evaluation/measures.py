@@ -173,7 +173,7 @@ def _measure_overlap(case: Case, names: Sequence[str]) -> Measured:
     else:
         rand = overlap.adapted_rand(case.object_table)
         split, merge = overlap.variation_of_information(case.object_table) or (np.nan, np.nan)
-        measured["adapted_rand"] = mean_terms(rand.error if rand else np.nan)
+        measured["adapted_rand"] = mean_terms(rand[0] if rand else np.nan)
         measured |= {"voi_split": mean_terms(split), "voi_merge": mean_terms(merge)}
     return {name: measured[name] for name in names}
 

@@ -71,9 +71,9 @@ class Difference(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    first: float | None
-    second: float | None
-    value: float | None
+    first: float | None = None
+    second: float | None = None
+    value: float | None = None
     low: float | None = None
     high: float | None = None
     p_value: float | None = None

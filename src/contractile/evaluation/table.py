@@ -22,7 +22,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Terms:
+class Measurements:
     """What was measured: terms of every image by name, and of the whole set for scores that images do not have."""
 
     images: dict[str, Measured]
@@ -106,12 +106,12 @@ def _measure(
     config: EvaluateConfig,
     names: Sequence[str] | None,
     progress: Progress | None,
-) -> Terms:
+) -> Measurements:
     _check_scores(scores)
     if challenge.is_challenge(truth):
         return _measure_challenge(predicted, truth, scores, config, progress)
     pairs = _with_ignored(pair_up(predicted, truth, names=names, dims=config.dims), config)
-    return Terms(_measure_pairs(pairs, find_task(pairs, config), scores, config, progress), {})
+    return Measurements(_measure_pairs(pairs, find_task(pairs, config), scores, config, progress), {})
 
 
 def _with_ignored(pairs: Sequence[Pair], config: EvaluateConfig) -> list[Pair]:
@@ -128,18 +128,18 @@ def _with_ignored(pairs: Sequence[Pair], config: EvaluateConfig) -> list[Pair]:
 
 def _measure_challenge(
     predicted: Any, truth: Any, scores: Sequence[str] | None, config: EvaluateConfig, progress: Progress | None
-) -> Terms:
+) -> Measurements:
     """DET and TRA on the frames of the folder TRA, SEG and all other groups on those of the folder SEG."""
     sequence = challenge.open_sequence(predicted, truth, config.dims)
     pairs = challenge.list_pairs(sequence, config.dims)
     images = _measure_pairs(pairs, Task("objects"), scores or ("ctc",), config, progress)
     keys = list(next(iter(images.values())))
     if not sequence.tra:
-        return Terms(images, {})
+        return Measurements(images, {})
     if not sequence.seg and "seg" in keys:
         images = {name: m | {"seg": "needs the folder SEG in the truth"} for name, m in images.items()}
     if not {"det", "tra"} & set(keys):
-        return Terms(images, {})
+        return Measurements(images, {})
     frames, graph = challenge.measure_frames(sequence, config)
     merged: dict[str, Measured] = {}
     for name in sorted({*images, *frames}, key=challenge.frame_order):
@@ -148,7 +148,7 @@ def _measure_challenge(
         measured |= {k: v for k, v in images.get(name, {}).items() if k not in ("det", "tra")}
         measured |= frames.get(name, {})
         merged[name] = {key: measured[key] for key in keys}
-    return Terms(merged, {"tra": graph} if "tra" in keys else {})
+    return Measurements(merged, {"tra": graph} if "tra" in keys else {})
 
 
 def _measure_pairs(
@@ -203,7 +203,7 @@ def _choose(scores: Sequence[str] | None, task: Task, prediction: Prediction) ->
     return {group: keys for group, keys in chosen.items() if keys}
 
 
-def _summarise(terms: Terms, config: EvaluateConfig) -> Evaluation:
+def _summarise(terms: Measurements, config: EvaluateConfig) -> Evaluation:
     images = [
         ImageScores(name=name, scores={key: _score(key, [value], None) for key, value in measured.items()})
         for name, measured in terms.images.items()
@@ -221,15 +221,14 @@ def _score(key: str, terms: Sequence[Floats | str], config: EvaluateConfig | Non
     value = metric.score(total)
     if value is None:
         return Score(value=None, reason=metric.undefined)
-    interval = None
+    low, high = None, None
     if config is not None and config.resamples:
         rng = np.random.default_rng(config.seed)
-        interval = uncertainty.bootstrap(sums, metric.formula, config.resamples, rng)
-    low, high = interval or (None, None)
+        low, high = uncertainty.bootstrap(sums, metric.formula, config.resamples, rng) or (None, None)
     return Score(value=value, low=low, high=high, detail=metric.explain(total))
 
 
-def _difference(key: str, first: Terms, second: Terms, config: EvaluateConfig) -> Difference:
+def _difference(key: str, first: Measurements, second: Measurements, config: EvaluateConfig) -> Difference:
     metric = METRICS[key]
     both = [
         (a, b)
@@ -237,13 +236,13 @@ def _difference(key: str, first: Terms, second: Terms, config: EvaluateConfig) -
         if not isinstance(a, str) and not isinstance(b, str)
     ]
     if not both:
-        return Difference(first=None, second=None, value=None, reason="no image on which both are defined")
+        return Difference(reason="no image on which both are defined")
     one, two = (np.stack(side) for side in zip(*both, strict=True))
     scores = [metric.score(side.sum(axis=0)) for side in (one, two)]
     if scores[0] is None or scores[1] is None:
-        return Difference(first=None, second=None, value=None, reason=metric.undefined)
+        return Difference(reason=metric.undefined)
     rng = np.random.default_rng(config.seed)
-    low, high = uncertainty.bootstrap_difference(one, two, metric.formula, config.resamples, rng) or (None, None)
+    low, high = uncertainty.bootstrap(one, metric.formula, config.resamples, rng, other=two) or (None, None)
     p_value = uncertainty.permutation_test(one, two, metric.formula, config.resamples, rng)
     gap = scores[0] - scores[1]
     ahead = "first" if (gap < 0) == metric.lower_is_better else "second"

@@ -14,24 +14,27 @@ from contractile.metrics.metric import Floats
 Formula = Callable[[Floats], Floats]  # sums (..., *terms) -> scores (...), NaN where undefined
 
 
-def bootstrap(sums: Floats, formula: Formula, resamples: int, rng: np.random.Generator) -> tuple[float, float] | None:
+def bootstrap(
+    sums: Floats, formula: Formula, resamples: int, rng: np.random.Generator, *, other: Floats | None = None
+) -> tuple[float, float] | None:
     """95 % percentile interval of the score of the set; images are drawn with replacement (Efron 1979).
 
-    `sums` (N, *terms) are the terms of the N images. None for fewer than two images, and where the score of every
-    resampled set is undefined.
+    `sums` (N, *terms) are the terms of the N images. With the terms `other` of the same images it is the interval of
+    score(sums) - score(other); the same images are drawn for both. None for fewer than two images, and where the score
+    of every resampled set is undefined.
     """
-    scores = _resample([sums], formula, resamples, rng)[0] if len(sums) > 1 else np.empty(0)
-    return _interval(scores)
-
-
-def bootstrap_difference(
-    first: Floats, second: Floats, formula: Formula, resamples: int, rng: np.random.Generator
-) -> tuple[float, float] | None:
-    """95 % interval of score(first) - score(second); the same images are drawn for both."""
-    if len(first) < 2:
+    images = len(sums)
+    if images < 2:
         return None
-    one, two = _resample([first, second], formula, resamples, rng)
-    return _interval(one - two)
+    weights = rng.multinomial(images, np.full(images, 1 / images), size=resamples).astype(np.float64)
+    sets = (sums,) if other is None else (sums, other)
+    found = [formula((weights @ s.reshape(images, -1)).reshape(resamples, *s.shape[1:])) for s in sets]
+    scores = found[0] if other is None else found[0] - found[1]
+    scores = scores[np.isfinite(scores)]
+    if scores.size == 0:
+        return None
+    low, high = np.quantile(scores, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def permutation_test(
@@ -59,17 +62,3 @@ def permutation_test(
         return None
     hits = int((np.abs(gaps) >= abs(gap) - 1e-12).sum())
     return hits / gaps.size if exact else (1 + hits) / (1 + gaps.size)
-
-
-def _resample(sets: list[Floats], formula: Formula, resamples: int, rng: np.random.Generator) -> list[Floats]:
-    images = len(sets[0])
-    weights = rng.multinomial(images, np.full(images, 1 / images), size=resamples).astype(np.float64)
-    return [formula((weights @ s.reshape(images, -1)).reshape(resamples, *s.shape[1:])) for s in sets]
-
-
-def _interval(scores: Floats) -> tuple[float, float] | None:
-    scores = scores[np.isfinite(scores)]
-    if scores.size == 0:
-        return None
-    low, high = np.quantile(scores, [0.025, 0.975])
-    return float(low), float(high)

@@ -10,9 +10,8 @@ true ones. An overlap of exactly one half finds nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -218,35 +217,31 @@ def _single_partners(objects: Objects) -> dict[int, int]:
     return {int(objects.pred_ids[found[row]]): int(objects.true_ids[row]) for row in rows}
 
 
-def _explain(sums: Floats, terms: int) -> Detail:
-    names = [field.name for field in fields(GraphErrors)]
-    return dict(zip(names[:terms], sums.astype(int).tolist(), strict=False))
+def _metric(name: str, meaning: str, formula: Callable[[Floats], Floats], *, counts: int) -> Metric:
+    """A score whose first `counts` terms are shown as what is behind it."""
 
+    def explain(sums: Floats) -> Detail:
+        names = [field.name for field in fields(GraphErrors)[:counts]]
+        return dict(zip(names, sums[:counts].astype(int).tolist(), strict=True))
 
-_metric = partial(Metric, group="ctc", undefined="the truth holds no object")
+    return Metric(
+        name,
+        name.upper(),
+        name.upper(),
+        f"{meaning} (Cell Tracking Challenge)",
+        group="ctc",
+        formula=formula,
+        undefined="the truth holds no object",
+        explain=explain,
+    )
+
 
 METRICS = (
+    _metric("seg", "mean IoU of the true objects; a missed object counts 0", mean, counts=0),
     _metric(
-        "seg",
-        "SEG",
-        "SEG",
-        "mean IoU of the true objects; a missed object counts 0 (Cell Tracking Challenge)",
-        formula=mean,
+        "det", "how well objects are found, apart from their outlines", lambda sums: GraphErrors.of(sums).det, counts=4
     ),
     _metric(
-        "det",
-        "DET",
-        "DET",
-        "how well objects are detected: missed, invented and merged objects cost (Cell Tracking Challenge)",
-        formula=lambda sums: GraphErrors.of(sums).det,
-        explain=partial(_explain, terms=4),
-    ),
-    _metric(
-        "tra",
-        "TRA",
-        "TRA",
-        "how well objects are detected and followed over time (Cell Tracking Challenge)",
-        formula=lambda sums: GraphErrors.of(sums).tra,
-        explain=partial(_explain, terms=8),
+        "tra", "how well objects are found and followed over time", lambda sums: GraphErrors.of(sums).tra, counts=8
     ),
 )

@@ -222,7 +222,7 @@ def _explain(matches: Matches, curve: Floats) -> Detail:
     }
 
 
-_AP = "objects found, divided by objects found, missed and invented together, at IoU 0.5"
+_AP = "found / (found + missed + invented objects); found means an IoU of at least 0.5"
 _F1 = "harmonic mean of precision and recall of objects, at IoU 0.5"
 _PQ = "panoptic quality: F1 of objects times the mean IoU of those found"
 _AJI = "shared area divided by joint area of true and predicted objects, object by object"

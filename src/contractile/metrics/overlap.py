@@ -37,26 +37,13 @@ class ClassOverlap(Terms):
         return divide(self.shared, self.predicted + self.true - self.shared)
 
 
-@dataclass(frozen=True)
-class RandScore:
-    """Adapted Rand error, 1 - F1 of `precision` (which falls with mergers) and `recall` (which falls with splits)."""
-
-    error: float
-    precision: float
-    recall: float
-
-
-def class_overlap(table: Contingency, values: Sequence[int] | None = None) -> ClassOverlap:
-    """Overlap of each class value (classes,); by default of the values in the truth.
-
-    Ignored pixels (negative truth) are not counted.
-    """
-    chosen = [int(v) for v in table.true_values] if values is None else list(values)
+def class_overlap(table: Contingency, values: Sequence[int]) -> ClassOverlap:
+    """Overlap of each class value (classes,). Ignored pixels (negative truth) are not counted."""
     true_sizes = dict(zip(table.true_values.tolist(), table.true_sizes.tolist(), strict=True))
     pred_sizes = dict(zip(table.pred_values.tolist(), table.pred_sizes.tolist(), strict=True))
     same = table.true_values[table.rows] == table.pred_values[table.cols]
     shared = dict(zip(table.true_values[table.rows[same]].tolist(), table.counts[same].tolist(), strict=True))
-    counts = [[sizes.get(v, 0) for v in chosen] for sizes in (shared, pred_sizes, true_sizes)]
+    counts = [[sizes.get(v, 0) for v in values] for sizes in (shared, pred_sizes, true_sizes)]
     return ClassOverlap(*np.asarray(counts, np.float64))
 
 
@@ -67,12 +54,12 @@ def foreground_overlap(table: Contingency) -> ClassOverlap:
     return ClassOverlap(*np.asarray(counts, np.float64))
 
 
-def adapted_rand(table: Contingency, *, ignore: Sequence[int] = (0,)) -> RandScore | None:
-    """Adapted Rand error of Arganda-Carreras et al. 2015 (doi:10.3389/fnana.2015.00142), on pairs of pixels.
+def adapted_rand(table: Contingency, *, ignore: Sequence[int] = (0,)) -> tuple[float, float, float] | None:
+    """(error, precision, recall) of pairs of pixels; error = 1 - F1 (doi:10.3389/fnana.2015.00142).
 
-    error = 1 - 2 sum p_ij^2 / (sum t_i^2 + sum s_j^2). A pixel is not paired with itself (the "- n" correction of
-    scikit-image, which calls our recall "precision" and our precision "recall"). True values in `ignore` are left
-    out. None when no true object and no predicted object holds two pixels.
+    error = 1 - 2 sum p_ij^2 / (sum t_i^2 + sum s_j^2). Precision falls with mergers, recall with splits. A pixel is not
+    paired with itself (the "- n" correction of scikit-image, which calls our recall "precision" and our precision
+    "recall"). True values in `ignore` are left out. None when no true object and no predicted object holds two pixels.
     """
     rows, cols, counts = _without(table, ignore)
     pixels = counts.sum()
@@ -81,11 +68,8 @@ def adapted_rand(table: Contingency, *, ignore: Sequence[int] = (0,)) -> RandSco
     pred_pairs = float((_totals(cols, counts) ** 2).sum() - pixels)
     if true_pairs + pred_pairs == 0:
         return None
-    return RandScore(
-        error=1 - 2 * pairs / (true_pairs + pred_pairs),
-        precision=pairs / pred_pairs if pred_pairs else 1.0,
-        recall=pairs / true_pairs if true_pairs else 1.0,
-    )
+    error = 1 - 2 * pairs / (true_pairs + pred_pairs)
+    return error, pairs / pred_pairs if pred_pairs else 1.0, pairs / true_pairs if true_pairs else 1.0
 
 
 def variation_of_information(table: Contingency, *, ignore: Sequence[int] = ()) -> tuple[float, float] | None:

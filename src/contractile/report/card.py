@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from contractile.decode import Decoding
 from contractile.model import ModelCard
 from contractile.report.page import Facts
@@ -32,17 +30,23 @@ def _describe_model(card: ModelCard) -> tuple[tuple[str, str], ...]:
         "standard": "each image gets mean 0 and standard deviation 1",
         "none": "as in the file",
     }
+    values = ", ".join(str(value) for value in card.class_values)
+    objects = card.task == "objects"
+    task = (
+        "objects: touching objects get different numbers" if objects else f"classes: every pixel gets one of {values}"
+    )
+    size = [float(f"{length:.4g}") for length in card.pixel_size_um or ()]
     rows = [
-        ("task", _describe_task(card)),
+        ("task", task),
         ("network", f"{network.dims}-D U-Net, {network.padding} padding"),
         ("width and depth", f"{network.width} channels at the finest level, {network.depth} poolings"),
         ("parameters", f"{network.parameters:,}"),
         ("receptive field", f"{format_shape(network.receptive_field)} pixels"),
         ("image channels", str(network.channels)),
         ("intensities", kinds[intensity.kind]),
-        ("pixel size", _describe_pixel(card.pixel_size_um)),
+        ("pixel size", f"{format_shape(size)} µm" if size else "not known"),
     ]
-    if card.task == "objects":
+    if objects:
         rows.append(("objects", _describe_objects(card.decoding, network.classes)))
     return tuple(rows)
 
@@ -52,13 +56,3 @@ def _describe_objects(decoding: Decoding, classes: int) -> str:
     if classes > 2 or decoding.smooth > 0 or decoding.core > decoding.threshold:
         text += f", separated by cores with a probability of class 1 above {decoding.core:g}"
     return text + (f"; objects under {decoding.min_size} pixels are dropped" if decoding.min_size else "")
-
-
-def _describe_task(card: ModelCard) -> str:
-    if card.task == "objects":
-        return "objects: touching objects get different numbers"
-    return f"classes: every pixel gets one of {', '.join(str(value) for value in card.class_values)}"
-
-
-def _describe_pixel(size: Sequence[float] | None) -> str:
-    return f"{format_shape([float(f'{length:.4g}') for length in size])} µm" if size else "not known"

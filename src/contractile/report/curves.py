@@ -55,7 +55,7 @@ def draw_curves(
             Curve(
                 "Loss",
                 _draw(loss, history, kind="loss"),
-                "Faint line: mean since the record before. Bold line: smoothed.",
+                "Faint line: mean since the last record. Bold line: smoothed.",
             )
         )
     rate = _columns(history, ["learning_rate"])
@@ -126,12 +126,16 @@ def _draw(
 
 
 def _plot(axes: Any, points: tuple[Floats, Floats], kind: Kind, style: Mapping[str, str]) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     steps, values = points
     if kind == "loss":
         axes.plot(steps, values, color=style["color"], alpha=0.35, linewidth=0.9)
         axes.plot(steps, smooth(values), linewidth=1.8, **style)
         if values.min() > 0 and values.max() > LOG_FROM * values.min():
-            _make_logarithmic(axes)
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_minor_formatter(NullFormatter())
         return
     marker = "o" if kind == "scores" or len(values) == 1 else ""
     axes.plot(steps, values, linewidth=1.6, marker=marker, markersize=3.5, **style)
@@ -146,14 +150,6 @@ def smooth(values: Floats) -> Floats:
     width = SMOOTHING * len(values)
     weights = gaussian_filter1d(np.ones_like(values), width, mode="constant")
     return np.asarray(gaussian_filter1d(values, width, mode="constant") / weights, np.float64)
-
-
-def _make_logarithmic(axes: Any) -> None:
-    from matplotlib.ticker import LogLocator, NullFormatter
-
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _dress(axes: Any, history: History) -> None:

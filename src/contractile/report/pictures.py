@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,11 +43,7 @@ class Swatch:
     text: str
 
 
-def _as_css(colour: Sequence[int]) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*colour)
-
-
-LEGEND = (Swatch(_as_css(PREDICTED), "predicted"), Swatch(_as_css(TRUE), "true"))
+LEGEND = (Swatch(f"rgb{PREDICTED}", "predicted"), Swatch(f"rgb{TRUE}", "true"))
 
 
 def draw(name: str, pixels: NDArray[Any], labels: NDArray[Any], *, truth: NDArray[Any], caption: str = "") -> Picture:

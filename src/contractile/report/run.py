@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from contractile.decode import Decoding
 from contractile.engine import EngineConfig
 from contractile.errors import ContractileError
 from contractile.prediction import Predictor
@@ -43,7 +44,7 @@ def write_report(run: Run, *, path: str | Path | None = None, data: Sequence[str
         subtitle=_subtitle(run),
         scores=summarise(run.evaluation, steering, card.class_values),
         scored=f"Scores of the network that was kept, on {count(len(run.evaluation.images), 'validation image')}. "
-        "The network was not trained on them, but they decided at which step it was kept.",
+        "Validation images are not trained on, but they decide at which step the network is kept.",
         curves=draw_curves(
             run.history, steering=steering, kept=card.provenance.get("step"), note=_validation_note(run)
         ),
@@ -61,7 +62,9 @@ def write_report(run: Run, *, path: str | Path | None = None, data: Sequence[str
 
 def _draw_validation(run: Run, steering: str | None) -> tuple[Picture, ...]:
     """The worst validation images, with predicted and true contours."""
-    predictor = Predictor(run.model, engine=EngineConfig(device=run.recipe.device, precision="float32"))
+    predictor = Predictor(
+        run.model, engine=EngineConfig(device=run.recipe.device, backend="torch", precision="float32")
+    )
     examples = {example.name: example for example in run.validation}
     ranked = [image for image in rank(run.evaluation.images, steering) if image.name in examples]
     pictures = []
@@ -94,7 +97,9 @@ def _validation_note(run: Run) -> str:
     from contractile.training import VALIDATED_IMAGES
 
     total = len(run.validation)
-    return f"During training only some of the {total} images are scored." if total > VALIDATED_IMAGES else ""
+    some = f"During training only some of the {total} images are scored." if total > VALIDATED_IMAGES else ""
+    decoded = "The scores above use the decoding that was chosen after training, the curve does not."
+    return f"{some} {decoded if run.model.card.decoding != Decoding() else ''}".strip()
 
 
 def _pictures_note(shown: int, total: int) -> str:

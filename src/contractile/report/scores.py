@@ -85,10 +85,8 @@ def rank(images: Sequence[ImageScores], steering: str | None) -> list[ImageScore
     """Images, the worst first; those whose score is undefined come last."""
 
     def badness(image: ImageScores) -> float:
-        score = image.scores.get(steering or "")
-        if score is None or score.value is None:
-            return math.inf
-        return -score.value if is_error(steering or "") else score.value
+        value = image.scores.get(steering or "", Score(value=None)).value
+        return math.inf if value is None else value * (-1 if is_error(steering or "") else 1)
 
     return sorted(images, key=badness)
 
