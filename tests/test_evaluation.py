@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scenes import cells, nuclei, stored_scenes, stored_values
 
+from contractile.dataset import Example
 from contractile.evaluation import EvaluateConfig, evaluate
+from contractile.labels import find_meaning
 from contractile.metrics import GROUPS, METRICS
+from contractile.recipe import survey
 
 FIELD = {
     "pixel_error",
@@ -115,6 +118,37 @@ def test_classes_are_seen_or_said():
     probabilities = np.stack([truth == v for v in range(3)]).astype(np.float32)
     assert evaluate(probabilities, truth).summary["dice"].value == 1
     assert evaluate(truth, truth, scores=["ap", "ctc", "surface"]).summary["ap"].reason.startswith("needs objects")
+
+
+def blobs(*values):
+    """One image with a square of each value, in a row."""
+    image = np.zeros((8, 8 * len(values)), np.int32)
+    for i, value in enumerate(values):
+        image[1:7, 8 * i + 1 : 8 * i + 7] = value
+    return image
+
+
+@pytest.mark.parametrize(
+    ("truths", "task", "class_values"),
+    [
+        ([blobs(255, 255)], "classes", (0, 255)),
+        ([blobs(1, 2, 1, 2)], "classes", (0, 1, 2)),
+        ([blobs(1, 2)], "objects", ()),
+        ([blobs(*range(1, 21), *range(1, 21))], "classes", tuple(range(21))),
+        ([np.stack(4 * [blobs(1, 2)])], "objects", ()),
+        ([blobs(1, 2, 3), blobs(1, 2, 3, 4)], "objects", ()),
+    ],
+    ids=["one class", "2 classes of 2 blobs", "2 objects", "20 classes of 2 blobs", "2 objects in a volume", "objects"],
+)
+def test_labels_mean_the_same_in_training_and_evaluation(truths, task, class_values):
+    meaning = find_meaning(truths)
+    assert (meaning.task, meaning.class_values) == (task, class_values)
+    known = survey([Example(str(i), truth[None].astype(np.float32), truth) for i, truth in enumerate(truths)])
+    assert (known.task, known.class_values) == (task, class_values)
+    summary = evaluate(truths, truths, config=QUICK).summary
+    assert ("ap" in summary) == (task == "objects")
+    assert ("v_rand" in summary) == (len(class_values) == 2)
+    assert len(summary["iou"].detail["by_class"]) == (len(class_values) if len(class_values) > 2 else 1)
 
 
 def test_objects_of_a_two_valued_truth_are_its_connected_parts():

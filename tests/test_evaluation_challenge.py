@@ -67,6 +67,9 @@ def test_result_folder_errors_name_the_file(tmp_path):
     (predicted / "res_track.txt").write_text("1 0 2\n")
     with pytest.raises(ContractileError, match=r"res_track.txt: line 1 must be four whole numbers"):
         evaluate(predicted, truth)
+    (predicted / "res_track.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ContractileError, match=r"res_track.txt: line 1 must be four whole numbers"):
+        evaluate(predicted, truth)
     (predicted / "res_track.txt").write_text("1 0 2 0\n")
     with pytest.raises(ContractileError, match=r"res_track.txt: frame 0 holds label 2, which must have a track"):
         evaluate(predicted, truth)
@@ -76,6 +79,9 @@ def test_result_folder_errors_name_the_file(tmp_path):
     (predicted / "mask002.tif").unlink()
     with pytest.raises(ContractileError, match=r"01_RES: no mask for frame 2 of .*01_GT; predict all frames"):
         evaluate(predicted, truth)
+    masks = sorted(predicted.glob("*.tif"))
+    with pytest.raises(ContractileError, match=r"^[^\[]*mask000.tif, .*mask003.tif: no mask for frame 2 of .*01_GT;"):
+        evaluate(masks, truth)
     write_labels(predicted / "nameless.tif", np.ones((3, 3), int))
     with pytest.raises(
         ContractileError, match=r"nameless.tif: the name must end in the number of its frame; rename it"

@@ -116,7 +116,7 @@ def check_shapes(predicted: tuple[int, ...], truth: tuple[int, ...], where: obje
 
 def _read_tracks(path: Path, held: dict[int, list[int]]) -> Ints:
     try:
-        tracks = ctc.parse_tracks(path.read_text(encoding="utf-8"))
+        tracks = ctc.parse_tracks(path.read_text(encoding="utf-8", errors="replace"))
         ctc.check_tracks(tracks, held)
     except ContractileError as error:
         raise error.at(path) from None
