@@ -1,13 +1,14 @@
-"""How fast the paper's 31-million-parameter network runs here, beside its peers, in one process.
+"""How fast the paper's network (31 million parameters) runs on this machine, compared with other packages.
 
     python benchmarks/speed.py                      # inference and training steps, a quarter of an hour on two cores
     python benchmarks/speed.py --only inference --repeats 3
     python benchmarks/speed.py --curve 200          # loss curves of bfloat16 and float32 training, side by side
 
-Contenders take turns, round after round, and medians are quoted: machines drift. The machine's own limit, a large
-matrix product, is measured in the same rounds. Each is warmed before its turn, ours with the allocator as the package
-sets it, the others with the allocator as a process has it by itself. With a GPU its rows follow those of the processor.
-Peers that are not installed are left out (`make bench` installs them). Ends with status 1 when a ratio has regressed.
+All run in one process. They take turns, round after round, and the table shows medians, because the speed of a machine
+drifts. The same rounds measure a large matrix product, which is about the limit of the machine. Each contender runs
+once to warm up before it is timed: ours with the memory allocator as the package sets it, the others with the
+allocator's default settings. With a GPU, its rows follow those of the processor. Packages that are not installed are
+left out (`make bench` installs them). Exit status 1: a ratio has become worse than the recorded one.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from contractile.dataset import Example, Samples
-from contractile.engine import Engine, EngineConfig, find_device, native_precision
+from contractile.engine import EngineConfig, find_device, native_precision, place
 from contractile.process import keep_freed_memory
 from contractile.recipe import derive
 from contractile.synthetic import SceneConfig, draw_scene
@@ -55,9 +56,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--only", choices=("inference", "training"))
-    parser.add_argument("--curve", type=int, help="only compare loss curves over this many steps")
-    parser.add_argument("--device", default="all", help="all that are present, cpu or cuda")
-    parser.add_argument("--record", action="store_true", help="keep these ratios as the ones to hold")
+    parser.add_argument("--curve", type=int, help="only compare loss curves, over this many steps")
+    parser.add_argument("--device", default="all", help="cpu, cuda, or all that the machine has")
+    parser.add_argument("--record", action="store_true", help="record these ratios as the ones to reach")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     names = ["cpu", "cuda"][: 1 + torch.cuda.is_available()] if arguments.device == "all" else [arguments.device]
@@ -95,7 +96,7 @@ def describe_machine(device: torch.device) -> str:
 
 
 def inference(device: torch.device) -> dict[str, tuple[Work, float]]:
-    """Name -> (work, GFLOP) of segmenting one image that lies in memory, result included."""
+    """Name -> (work, GFLOP) of predicting one image in memory, until its probabilities are in memory."""
     torch.manual_seed(0)
     config = UNetConfig.paper()
     network = UNet(config).eval()
@@ -104,9 +105,9 @@ def inference(device: torch.device) -> dict[str, tuple[Work, float]]:
     work: dict[str, tuple[Work, float]] = {}
     flops = gigaflops(network, (1, 1, side, side))
     for backend, precision in choices(device):
-        engine = Engine(network, EngineConfig(device=str(device), backend=backend, precision=precision))
-        trust(engine, tile)
-        work[f"contractile {backend} {precision}"] = ((lambda engine=engine: engine(tile)), flops)
+        # no example: random weights give almost equal probabilities, so that rounding changes many labels
+        placed = place(network, EngineConfig(device=str(device), backend=backend, precision=precision))
+        work[f"contractile {backend} {precision}"] = ((lambda placed=placed: placed(tile)), flops)
     work[PLAIN] = (plain(network.to(device), torch.from_numpy(tile).to(device)), flops)
     image = torch.rand(1, 1, SIDE, SIDE, device=device)
     for name, peer in peers().items():
@@ -118,20 +119,10 @@ def inference(device: torch.device) -> dict[str, tuple[Work, float]]:
 OURS, PLAIN = "contractile", "the same network, plain PyTorch float32"
 
 
-def trust(engine: Engine, tile: np.ndarray) -> None:
-    """Time what was asked for: random weights put every pixel on the fence, which the engine's check refuses."""
-    if engine.needs_calibration:
-        engine.calibrate([tile])
-    engine._run = engine._make(engine.backend, engine.precision)
-
-
 def choices(device: torch.device) -> list[tuple[str, str]]:
-    if device.type != "cpu":
-        return [("torch", native_precision(device))]
-    found = [("torch", native_precision(device))]
-    if importlib.util.find_spec("openvino"):
-        found += [("openvino", native_precision(device)), ("openvino", "int8")]
-    return found
+    """(back end, precision) of each of our contenders."""
+    backends = ["torch", *(["openvino"] if device.type == "cpu" and importlib.util.find_spec("openvino") else [])]
+    return [(backend, native_precision(device)) for backend in backends]
 
 
 def plain(network: nn.Module, image: torch.Tensor) -> Work:
@@ -143,7 +134,7 @@ def plain(network: nn.Module, image: torch.Tensor) -> Work:
 
 
 def peers() -> dict[str, nn.Module]:
-    """The same widths and depth in other packages, as their defaults build them; padded, so 512 stays 512."""
+    """Networks of the same widths and depth in other packages, with their defaults. They are padded: 512 -> 512."""
     found: dict[str, nn.Module] = {}
     if importlib.util.find_spec("monai"):
         from monai.networks.nets import BasicUNet
@@ -164,7 +155,7 @@ def peers() -> dict[str, nn.Module]:
 
 
 def training(device: torch.device) -> dict[str, tuple[Work, float]]:
-    """Name -> (work, GFLOP) of one step of the paper's training on its own 572 tile; peers on 512."""
+    """Name -> (work, GFLOP) of one training step: the paper's network on a tile of 572 x 572, others on 512 x 512."""
     network = UNet(UNetConfig.paper()).to(device)
     shape = (1, 1, 572, 572)
     flops = 3 * gigaflops(network, shape)
@@ -183,7 +174,7 @@ def training(device: torch.device) -> dict[str, tuple[Work, float]]:
 
 
 def our_step(device: torch.device) -> Work:
-    """A step of `contractile train --recipe paper` as it is, weights and dropout included, on a sample in memory."""
+    """A step of `contractile train --recipe paper`, with weight map and dropout, on a sample in memory."""
     image, labels = draw_scene(SceneConfig(shape=(640, 640)), np.random.default_rng(0))
     example = Example("scene", image, labels)
     recipe = derive([example], {"base": "paper", "steps": 1000, "device": device.type})
@@ -193,7 +184,7 @@ def our_step(device: torch.device) -> Work:
 
 
 def make_step(network: nn.Module, *, rounded: bool = False) -> Callable[[torch.Tensor, torch.Tensor], float]:
-    """(image, classes) -> loss: a step as one would write it; `rounded` multiplies in bfloat16, channels last."""
+    """(image, classes) -> loss: a plain PyTorch training step; `rounded` multiplies in bfloat16, channels last."""
     device = next(network.parameters()).device
     if rounded:
         network = network.to(memory_format=torch.channels_last)
@@ -213,7 +204,7 @@ def make_step(network: nn.Module, *, rounded: bool = False) -> Callable[[torch.T
 
 
 def compare_curves(steps: int, device: torch.device) -> None:
-    """Loss curves of fast and plain training on the same samples; other weights to begin with show the noise."""
+    """Loss curves of bfloat16 and float32 training on the same samples; other initial weights show the noise."""
     config = UNetConfig.paper().model_copy(update={"dropout": 0.0})
     side = config.input_size(100)
     samples = draw_samples(steps, side, config.output_size(side))
@@ -232,7 +223,7 @@ def compare_curves(steps: int, device: torch.device) -> None:
 
 
 def draw_samples(count: int, side: int, core: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Tiles of synthetic cells and their foreground: (1, 1, side, side) and (1, core, core)."""
+    """Synthetic cells and where they are: images (1, 1, side, side) and classes (1, core, core) of their middle."""
     rng = np.random.default_rng(0)
     rim = (side - core) // 2
     samples = []
@@ -247,7 +238,10 @@ def draw_samples(count: int, side: int, core: int) -> list[tuple[torch.Tensor, t
 def table(
     title: str, work: dict[str, tuple[Work, float]], repeats: int, device: torch.device, *, stream: bool
 ) -> dict[str, float]:
-    """Every contender in turn, round after round; prints medians and rates, returns the ratio of each of ours."""
+    """Time all contenders, round after round, and print medians; returns how many times faster than PyTorch ours are.
+
+    With `stream`, several images one after another are timed, too.
+    """
     times: dict[str, list[float]] = {name: [] for name in work}
     streams: dict[str, list[float]] = {name: [] for name in work}
     matrices = {
@@ -294,7 +288,7 @@ def timed(work: Work, device: torch.device) -> float:
 
 
 def peak_memory(work: Work) -> int:
-    """MiB that the process grows to at most while the work is done once (this also warms it up)."""
+    """Largest growth of the process, in MiB, while the work is done once (which also warms it up). Linux only."""
     gc.collect()
     keep_freed_memory(False)
     try:
@@ -313,7 +307,7 @@ def resident(key: str) -> int:
 
 
 def gigaflops(network: nn.Module, shape: tuple[int, ...]) -> float:
-    """Of one forward pass, multiplications and additions counted apart."""
+    """Billions of operations of one forward pass; a multiplication and an addition count as two."""
     device = next(network.parameters()).device
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(torch.zeros(shape, device=device))
