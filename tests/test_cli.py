@@ -1,18 +1,19 @@
-"""The command line: wrong input gets one line and status 2, and leaves nothing behind."""
+"""The command line: every kind of end has its status; a wrong call gets one line and leaves nothing behind."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
 
-import contractile.evaluation
-import contractile.training  # noqa: F401
-from contractile import cli
+from contractile import cli, demo
+from contractile.errors import ContractileError, NotFinished, NotFound, NotWritten, OutOfMemory
 from contractile.model import Model, ModelCard, save
 from contractile.unet import UNet, UNetConfig
 
@@ -230,7 +231,43 @@ def test_options_that_make_no_sense(data, capsys, words, message):
 
 def test_axes_that_do_not_exist(data, capsys):
     words = ("evaluate", data / "labels", data / "labels", "--dims", "4")
-    assert refused(capsys, *words) == "contractile: dims: Input should be 2 or 3, got 4"
+    assert refused(capsys, *words) == "contractile: --dims: Input should be 2 or 3, got 4; see --help"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("--engine", "tensorrt"),
+            "--engine: Input should be 'auto', 'torch' or 'openvino', got 'tensorrt'; see --help",
+        ),
+        (
+            ("--precision", "int8"),
+            "--precision: Input should be 'auto', 'float32' or 'bfloat16', got 'int8'; see --help",
+        ),
+    ],
+)
+def test_engines_that_do_not_exist(data, objects_model, capsys, words, message):
+    line = refused(capsys, "predict", objects_model, data / "images", "--out", data / "out", *words)
+    assert line == f"contractile: {message}"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("--classes", "0,one"),
+            "--classes: Input should be a valid integer, unable to parse string as an integer, got",
+        ),
+        (
+            ("--pixel-size", "wide,1"),
+            "--pixel-size: Input should be a valid number, unable to parse string as a number",
+        ),
+        (("--border", "-1"), "--border: Input should be greater than or equal to 0, got -1; see --help"),
+    ],
+)
+def test_scoring_options_that_make_no_sense(data, capsys, words, message):
+    assert message in refused(capsys, "evaluate", data / "labels", data / "labels", *words)
 
 
 def test_unknown_words(capsys):
@@ -242,20 +279,81 @@ def test_fixing_needs_labels(data, capsys):
     assert "--fix corrects annotations" in refused(capsys, "check", data / "images", "--fix", data / "fixed")
 
 
-def test_unfinished_work_has_status_1(data, capsys, monkeypatch):
-    def exhausted(*args, **kwargs):
-        raise MemoryError("a batch does not fit")
+def interrupted_by(monkeypatch, error, room="evaluation", verb="evaluate"):
+    """Let a function of the library end with `error`."""
 
-    monkeypatch.setattr(sys.modules["contractile.evaluation"], "evaluate", exhausted)
-    line = refused(capsys, "evaluate", data / "labels", data / "labels", status=1)
-    assert "a batch does not fit" in line
+    def stop(*args, **kwargs):
+        logging.getLogger("contractile.evaluation.table").info("three images")
+        raise error
+
+    monkeypatch.setattr(f"contractile.{room}.{verb}", stop)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (NotFinished("loss must stay a number", "lower it"), 1, "loss must stay a number; lower it"),
+        (
+            NotWritten("the disk is full", "free some space", where="a.tif"),
+            1,
+            "a.tif: the disk is full; free some space",
+        ),
+        (OutOfMemory("a batch does not fit", "make it smaller"), 1, "a batch does not fit; make it smaller"),
+        (MemoryError("a batch does not fit"), 1, "a batch does not fit"),
+        (MemoryError(), 1, "out of memory"),
+        (OSError(28, "No space left on device", "a.tif"), 1, "[Errno 28] No space left on device: 'a.tif'"),
+        (NotFound("a.tif does not exist", "give another"), 2, "a.tif does not exist; give another"),
+        (ContractileError("tile must be 1,\ngot 0", "use 1"), 2, "tile must be 1, got 0; use 1"),
+    ],
+)
+def test_what_ends_a_command_decides_its_status(data, capsys, monkeypatch, error, status, line):
+    interrupted_by(monkeypatch, error)
+    words = ("evaluate", data / "labels", data / "labels")
+    assert refused(capsys, *words, status=status) == f"contractile: {line}"
+
+
+@pytest.mark.parametrize("error", [TypeError, ValueError, KeyError, AssertionError, RuntimeError, ZeroDivisionError])
+def test_a_fault_of_ours_shows_where_it_arose(data, capsys, monkeypatch, error):
+    interrupted_by(monkeypatch, error("unsupported"))
+    status, _, err = call(capsys, "evaluate", data / "labels", data / "labels")
+    assert status == 70
+    assert "Traceback (most recent call last)" in err
+    assert "in stop" in err
+    assert error.__name__ in err
+    line = "contractile: this is a fault in contractile, please report it with the lines above"
+    assert err.splitlines()[-1] == line
+
+
+def test_the_log_is_shown_when_asked_for(data, capsys, monkeypatch):
+    interrupted_by(monkeypatch, NotFinished("loss must stay a number", "lower it"))
+    words = ("evaluate", data / "labels", data / "labels")
+    for verbose in (("--verbose", *words), (*words, "--verbose"), ("evaluate", "--verbose", *words[1:])):
+        status, _, err = call(capsys, *verbose)
+        assert status == 1
+        assert "contractile.evaluation.table: three images" in err
+        assert "in stop" in err
+        assert err.splitlines()[-1] == "contractile: loss must stay a number; lower it"
+    assert "three images" not in call(capsys, *words)[2]
+    assert "--verbose  show the log" in call(capsys, "--help")[1]
 
 
 def test_ctrl_c_says_how_to_go_on(data, capsys, monkeypatch):
-    def interrupted(*args, **kwargs):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(sys.modules["contractile.evaluation"], "evaluate", interrupted)
+    interrupted_by(monkeypatch, KeyboardInterrupt())
     assert refused(capsys, "evaluate", data / "labels", data / "labels", status=130) == "contractile: stopped"
-    monkeypatch.setattr(sys.modules["contractile.training"], "train", interrupted)
+    interrupted_by(monkeypatch, KeyboardInterrupt(), "training", "train")
     assert "--resume" in refused(capsys, *train_words(data), status=130)
+
+
+def test_the_demo_makes_everything_it_names(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(demo, "TRAINING_SIDE", 96)
+    monkeypatch.setattr(demo, "run_demo", partial(demo.run_demo, minutes=0.02, large_side=160))
+    status, text, told = call(capsys, "demo", "--out", tmp_path)
+    assert status == 0
+    assert "drawing 12 images of 96 x 96 pixels and one of 160 x 160" in told
+    files = [line.split()[1] for line in text.splitlines() if line.startswith(("picture ", "report ", "model "))]
+    assert [os.path.relpath(file, tmp_path) for file in files] == [
+        "large_overlay.png", "run/report.html", "run/model.safetensors"
+    ]  # fmt: skip
+    assert all(os.path.isfile(file) for file in files)
+    assert tifffile.imread(tmp_path / "large_labels.tif").shape == (160, 160)
+    assert "the large image, which training never saw" in text

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
-from contractile.errors import ContractileError
+from contractile.errors import ContractileError, NotFinished, describe_invalid
 from contractile.process import prepare_process
 
 if TYPE_CHECKING:
@@ -21,35 +22,46 @@ if TYPE_CHECKING:
     from contractile.evaluation import Comparison, Evaluation
     from contractile.training import Status
 
-WRONG_CALL, NOT_FINISHED, INTERRUPTED = 2, 1, 130
+NOT_FINISHED, WRONG_CALL, OUR_FAULT, INTERRUPTED = 1, 2, 70, 130
 
-app = typer.Typer(
-    help="Train a U-Net from a handful of annotated microscopy images; segment images of any size without a seam.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps")]
+
+
+@app.callback()
+def program(
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="show the log, and where an error arose; may also follow the verb")
+    ] = False,
+) -> None:
+    """Train a U-Net from a handful of annotated microscopy images; segment images of any size without a seam."""
+    ours = logging.getLogger("contractile")
+    ours.setLevel(logging.INFO)
+    ours.handlers = [_Lines(verbose)]
 
 
 @app.command()
 def train(
     images: Annotated[str, typer.Argument(help="folder, glob, file or multi-page stack")],
-    labels: Annotated[str, typer.Argument(help="the same for the annotations; pairs match by name")],
-    out: Annotated[Path, typer.Option(help="run folder to make")],
+    labels: Annotated[str, typer.Argument(help="their annotations, given in the same way; pairs match by name")],
+    out: Annotated[Path, typer.Option(help="folder for the run; made if it is not there")],
     recipe: Annotated[str, typer.Option(help="default, paper, or a TOML file")] = "default",
-    minutes: Annotated[Optional[float], typer.Option(help="time budget [10]")] = None,  # noqa: UP045
-    steps: Annotated[Optional[int], typer.Option(help="optimiser steps, instead of --minutes")] = None,  # noqa: UP045
-    val_images: Annotated[Optional[str], typer.Option(help="images to validate on")] = None,  # noqa: UP045
-    val_labels: Annotated[Optional[str], typer.Option(help="their annotations")] = None,  # noqa: UP045
-    val_fraction: Annotated[Optional[float], typer.Option(help="else this share of the annotated images [0.1]")] = None,  # noqa: UP045
+    minutes: Annotated[float | None, typer.Option(help="time budget [10]")] = None,
+    steps: Annotated[int | None, typer.Option(help="number of optimiser steps, instead of --minutes")] = None,
+    val_images: Annotated[str | None, typer.Option(help="images to validate on, with --val-labels")] = None,
+    val_labels: Annotated[str | None, typer.Option(help="their annotations")] = None,
+    val_fraction: Annotated[
+        float | None,
+        typer.Option(help="fraction of the images held out when no validation images are given [0.1]"),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="continue the run in --out")] = False,
-    seed: Annotated[Optional[int], typer.Option(help="of all that is random [0]")] = None,  # noqa: UP045
+    seed: Annotated[int | None, typer.Option(help="random seed [0]")] = None,
     device: Device = "auto",
 ) -> None:
-    """Train on annotated images; writes RUN/model.safetensors and RUN/report.html."""
+    """Train on annotated images. Writes RUN/model.safetensors and RUN/report.html, RUN being the folder --out."""
     from contractile.recipe import read_recipe
     from contractile.report import write_report
     from contractile.training import train as train_run
@@ -61,7 +73,7 @@ def train(
     given = {"minutes": minutes, "steps": steps, "val_fraction": val_fraction, "seed": seed}
     changes = read_recipe(recipe)
     if minutes is not None:
-        changes.pop("steps", None)  # a run's recipe names both, and steps would win
+        changes.pop("steps", None)  # the recipe of a run names both, and steps would win
     changes |= {key: value for key, value in given.items() if value is not None}
     if device != "auto":
         changes["device"] = device
@@ -91,17 +103,17 @@ def predict(
         bool, typer.Option("--tta", help="average over mirrored or turned copies (5 to 8 x slower)")
     ] = False,
     engine: Annotated[str, typer.Option(help="auto, torch or openvino")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, float32, bfloat16 or int8")] = "auto",
-    tile: Annotated[Optional[int], typer.Option(help="side of a tile in pixels [fits memory]")] = None,  # noqa: UP045
-    diameter: Annotated[Optional[str], typer.Option(help="of the objects, in pixels, or estimate")] = None,  # noqa: UP045
+    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16")] = "auto",
+    tile: Annotated[int | None, typer.Option(help="largest side of a tile, in pixels [fits memory]")] = None,
+    diameter: Annotated[str | None, typer.Option(help="diameter of the objects in pixels, or estimate")] = None,
     device: Device = "auto",
 ) -> None:
-    """Segment images of any size; writes NAME_labels.tif for each."""
+    """Segment images of any size. Writes NAME_labels.tif for each file NAME."""
     from contractile.engine import EngineConfig
     from contractile.model import load
     from contractile.prediction import Predictor, predict_files
 
-    chosen = EngineConfig.model_validate({"device": device, "backend": engine, "precision": precision})
+    chosen = _configure(EngineConfig, device=device, backend=engine, precision=precision)
     predictor = Predictor(load(model), engine=chosen, tile=tile, diameter=_diameter(diameter))
     products = _words(save)
     with _bar("tiles") as bar:
@@ -119,17 +131,19 @@ def predict(
 @app.command()
 def evaluate(
     predicted: Annotated[str, typer.Argument(help="folder, glob, file or stack of labels or probabilities")],
-    truth: Annotated[str, typer.Argument(help="the annotations; or a Cell Tracking Challenge folder such as 01_GT")],
-    scores: Annotated[str | None, typer.Option(help="any of isbi,ctc,ap,overlap,surface, or names [what fits]")] = None,
-    json_file: Annotated[Optional[Path], typer.Option("--json", help="write all scores to this file")] = None,  # noqa: UP045
+    truth: Annotated[str, typer.Argument(help="the annotations, or a Cell Tracking Challenge folder such as 01_GT")],
+    scores: Annotated[
+        str | None, typer.Option(help="any of isbi,ctc,ap,overlap,surface, or names of scores [all that fit]")
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="write all scores to this file")] = None,
     against: Annotated[str | None, typer.Option(help="other predictions of the same images, for a paired test")] = None,
     dims: Annotated[int, typer.Option(help="axes of an image: 2, or 3 for volumes")] = 2,
-    border: Annotated[int, typer.Option(help="ctc: pixels at the edge outside the field of interest")] = 0,
+    border: Annotated[int, typer.Option(help="ctc: leave out objects within so many pixels of the edge")] = 0,
     classes: Annotated[
-        str | None, typer.Option(help="class values, when labels are classes, e.g. 0,1,2 [seen]")
+        str | None, typer.Option(help="the values of the classes, e.g. 0,1,2 [those found, where labels are classes]")
     ] = None,
     pixel_size: Annotated[
-        str | None, typer.Option(help="surface: size along each axis, e.g. 0.5,0.2,0.2 [file's]")
+        str | None, typer.Option(help="surface: size of a pixel along each axis, e.g. 0.5,0.2,0.2 [from the file]")
     ] = None,
 ) -> None:
     """Score predictions against the truth, as a set and, with --json, per image."""
@@ -138,13 +152,12 @@ def evaluate(
     from contractile.images import replacing
 
     names = _words(scores) if scores else None
-    config = EvaluateConfig.model_validate(
-        {
-            "dims": dims,
-            "border": border,
-            "classes": _words(classes) if classes else None,
-            "pixel_size": _words(pixel_size) if pixel_size else None,
-        }
+    config = _configure(
+        EvaluateConfig,
+        dims=dims,
+        border=border,
+        classes=_words(classes) if classes else None,
+        pixel_size=_words(pixel_size) if pixel_size else None,
     )
     if against is None:
         with _bar("images") as bar:
@@ -170,8 +183,8 @@ def evaluate(
 @app.command()
 def check(
     images: Annotated[str, typer.Argument(help="folder, glob, file or stack")],
-    labels: Annotated[Optional[str], typer.Argument(help="the annotations")] = None,  # noqa: UP045
-    fix: Annotated[Optional[Path], typer.Option(help="write corrected copies into this folder")] = None,  # noqa: UP045
+    labels: Annotated[str | None, typer.Argument(help="their annotations")] = None,
+    fix: Annotated[Path | None, typer.Option(help="write corrected copies of the labels into this folder")] = None,
 ) -> None:
     """Name what is wrong with a dataset, and the cure."""
     from contractile.check import check_dataset, fix_dataset
@@ -214,8 +227,8 @@ def info(what: Annotated[Path, typer.Argument(help="a model file, a run folder o
 
 
 @app.command()
-def demo(out: Annotated[Path, typer.Option(help="folder to make")] = Path("demo")) -> None:
-    """Train on synthetic images for two minutes, segment a large one, score it. Needs no data and no network."""
+def demo(out: Annotated[Path, typer.Option(help="folder for all files")] = Path("demo")) -> None:
+    """Train on synthetic images for two minutes, segment a large one, score it. Needs no data and no internet."""
     from contractile.demo import run_demo
 
     with _bar("training") as bar:
@@ -225,51 +238,72 @@ def demo(out: Annotated[Path, typer.Option(help="folder to make")] = Path("demo"
 
 
 def main() -> None:
-    """Run a command; a wrong call ends with one line and status 2, unfinished work with one line and status 1."""
+    """Run a command and end the process with its status.
+
+    0: done. 1: the work could not be finished, for want of memory or disk space, say. 2: the call was wrong. 70: a
+    fault of this package, with its traceback. 130: stopped with Ctrl-C.
+    """
     prepare_process()
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    for handler in logging.getLogger().handlers:
-        handler.setLevel(logging.WARNING)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    words = sorted(sys.argv[1:], key=lambda word: word != "--verbose")  # an option of the program, not of a verb
     try:
-        status = app(standalone_mode=False) or 0
-    except (
-        ValueError,
-        TypeError,
-        FileNotFoundError,
-        FileExistsError,
-        PermissionError,
-        NotADirectoryError,
-    ) as error:
-        _fail(_one_line(error), WRONG_CALL)
-    except (RuntimeError, MemoryError, ArithmeticError, OSError) as error:
-        _fail(_one_line(error), NOT_FINISHED)
+        status = app(words, standalone_mode=False) or 0
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    except NotFinished as error:
+        _fail(str(error), NOT_FINISHED)
+    except ContractileError as error:
+        _fail(str(error), WRONG_CALL)
+    except (MemoryError, OSError) as error:
+        _fail(str(error) or "out of memory", NOT_FINISHED)
     except Exception as error:
         if hasattr(error, "format_message"):  # click's own complaints about the call
             _fail(error.format_message(), WRONG_CALL)
-        raise
+        traceback.print_exc()
+        _fail("this is a fault in contractile, please report it with the lines above", OUR_FAULT)
     if status == INTERRUPTED:
-        training = sys.argv[1:2] == ["train"]
+        training = "train" in [word for word in words if word != "--verbose"][:1]
         _fail("stopped; the same command with --resume continues" if training else "stopped", INTERRUPTED)
     sys.exit(status)
 
 
-def _fail(message: str, status: int) -> None:
-    logging.getLogger(__name__).debug("failed", exc_info=True)
-    typer.echo(f"contractile: {message}", err=True)
+def _fail(message: str, status: int) -> NoReturn:
+    logger.info("the traceback:", exc_info=status in (NOT_FINISHED, WRONG_CALL))
+    typer.echo(f"contractile: {' '.join(message.split())}", err=True)
     sys.exit(status)
 
 
-def _one_line(error: BaseException) -> str:
-    if hasattr(error, "errors"):  # pydantic's: the first problem is enough
-        problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        return f"{where}: {problem['msg']}, got {problem['input']!r}"
-    return " ".join(str(error).split()) or type(error).__name__
+class _Lines(logging.Handler):
+    """The log on standard error; while a progress bar is shown, rich puts the lines above it.
+
+    Shown are warnings and what was chosen for the data; with `verbose` all lines, and the module of each.
+    """
+
+    def __init__(self, verbose: bool) -> None:
+        super().__init__()
+        self.setFormatter(logging.Formatter("%(name)s: %(message)s" if verbose else "%(message)s"))
+        self.addFilter(
+            lambda record: verbose or record.levelno >= logging.WARNING or record.name.startswith("contractile.recipe")
+        )
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)
+
+
+def _configure(kind: type[T], **options: Any) -> T:
+    """A configuration from options. Raises ContractileError for what pydantic refuses."""
+    from pydantic import ValidationError
+
+    try:
+        return kind(**options)
+    except ValidationError as error:
+        field, problem = describe_invalid(error)
+        option = field.split(".")[0].replace("backend", "engine").replace("_", "-")
+        raise ContractileError(f"--{option}: {problem}", "see --help") from None
 
 
 def _diameter(text: str | None) -> Any:
-    """Pixels, `estimate`, or None where nothing was said."""
+    """Pixels, "estimate", or None where the option was not given."""
     if text is None or text == "estimate":
         return text
     try:
@@ -346,27 +380,7 @@ def _bar(unit: str) -> Iterator[Progress]:
         TimeRemainingColumn(),
     ]
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        lines = _Lines(bar)
-        chosen = logging.getLogger("contractile.recipe")  # what was chosen for the data, and why
-        level = chosen.level
-        chosen.setLevel(logging.INFO)
-        chosen.addHandler(lines)
-        try:
-            yield bar
-        finally:
-            chosen.removeHandler(lines)
-            chosen.setLevel(level)
-
-
-class _Lines(logging.Handler):
-    """Log lines above a progress bar."""
-
-    def __init__(self, bar: Progress) -> None:
-        super().__init__()
-        self._bar = bar
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._bar.console.print(record.getMessage(), markup=False, highlight=False, soft_wrap=True)
+        yield bar
 
 
 def _training_display(bar: Progress) -> Callable[[Status], None]:

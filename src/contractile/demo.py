@@ -1,4 +1,4 @@
-"""The whole journey on synthetic images: draw, train, segment one large image by tiles, score, report."""
+"""From nothing to a report on synthetic images: draw, train, segment one large image in tiles, score."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from contractile.training import Run, Status, train
 TRAINING_IMAGES = 12
 TRAINING_SIDE = 320
 LARGE_SIDE = 2048
-MINUTES = 2.0  # a first run spends half a minute of them on compiling
+MINUTES = 2.0  # includes half a minute of compiling in a first run
 
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo made: the run, the scores on the unseen large image, and the files to look at."""
+    """What the demo made: the run, the scores on the large image, and the files to look at."""
 
     run: Run
     evaluation: Evaluation
@@ -41,9 +41,11 @@ def run_demo(
     training_progress: Callable[[Status], None] | None = None,
     tile_progress: Callable[[int, int], None] | None = None,
 ) -> Demo:
-    """Train for `minutes` on synthetic touching cells and segment an unseen image of `large_side` pixels squared.
+    """Train for `minutes` on synthetic touching cells; segment and score a square image, `large_side` pixels wide.
 
-    Everything goes into `out`: images, labels, the run, the large image's labels and overlay.
+    Everything is written into `out`: images, labels, the run, and the labels and overlay of the large image.
+    `announce` is called with a line before each part, `training_progress` after each step, `tile_progress` after each
+    tile (done, total).
     """
     rng = np.random.default_rng(2015)
     announce(
@@ -60,7 +62,7 @@ def run_demo(
         recipe={"minutes": minutes},
         progress=training_progress,
     )
-    announce("segmenting the large image by tiles")
+    announce("segmenting the large image in tiles")
     labels = Predictor(run.model).segment(image, progress=tile_progress)
     write_labels(out / "large_labels.tif", labels)
     write_picture(out / "large_overlay.png", overlay(image, labels, truth=truth))
@@ -72,7 +74,7 @@ def run_demo(
 
 
 def _new_folder(out: Path) -> Path:
-    """`run`, or the first of `run_2`, `run_3`, ... that is not there yet: earlier demos are kept."""
+    """`run`, or the first of `run_2`, `run_3`, ... that does not exist yet, so that earlier demos are kept."""
     names = itertools.chain(["run"], (f"run_{number}" for number in itertools.count(2)))
     return next(out / name for name in names if not (out / name).exists())
 
