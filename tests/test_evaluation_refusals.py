@@ -56,7 +56,7 @@ from contractile.evaluation import EvaluateConfig, evaluate
             np.ones((2, 2), int),
             np.ones((2, 2), int),
             {"names": ["a", "b"]},
-            r"one name of its own per image, got a, b for 1 images; leave them out",
+            r"a different name for each image, got a, b for 1 images; leave them out",
         ),
         (
             np.ones((2, 2), int),

@@ -3,6 +3,7 @@
 import base64
 import re
 import shlex
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import imagecodecs
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contractile.dataset import Example, SampleConfig
+from contractile.decode import Decoding
 from contractile.evaluation import Evaluation, ImageScores, Score
 from contractile.images.overlay import PREDICTED, TRUE
 from contractile.model import Model, ModelCard
@@ -191,6 +193,16 @@ def test_a_page_holds_what_is_worth_knowing_of_a_run(tmp_path):
     command += f" --recipe {shlex.quote(str(folder / 'recipe.toml'))} --steps 15 --seed 7"
     assert command in text
     assert "IMAGES" not in text
+
+
+def test_curves_say_how_their_scores_differ_from_those_above(tmp_path):
+    run = make_run(tmp_path, history=HISTORY)
+    assert "chosen after training" not in text_of(write_report(run))
+    card = run.model.card.model_copy(update={"decoding": Decoding(threshold=0.4)})
+    text = text_of(write_report(replace(run, model=replace(run.model, card=card))))
+    assert "The scores above use the decoding that was chosen after training, the curve does not." in text
+    many = make_run(tmp_path, names=[f"n{i}" for i in range(13)], history=HISTORY)
+    assert "During training only some of the 13 images are scored." in text_of(write_report(many))
 
 
 def test_the_command_names_validation_and_says_what_stands_for_data(tmp_path):

@@ -104,7 +104,7 @@ def _pair_arrays(predicted: list[NDArray[Any]], truth: list[NDArray[Any]], names
     chosen = list(names) if names is not None else [f"{i:0{digits}d}" for i in range(len(truth))]
     if len(chosen) != len(truth) or len(set(chosen)) != len(chosen):
         raise ContractileError(
-            f"names must hold one name of its own per image, got {some(chosen)} for {len(truth)} images",
+            f"names must hold a different name for each image, got {some(chosen)} for {len(truth)} images",
             "leave them out for numbers",
         )
     return [_array_pair(n, p, t) for n, p, t in zip(chosen, predicted, truth, strict=True)]

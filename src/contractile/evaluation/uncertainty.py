@@ -5,13 +5,9 @@ The score of a set is a function of sums over its images, so all resampled sets 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
-from contractile.metrics.metric import Floats
-
-Formula = Callable[[Floats], Floats]  # sums (..., *terms) -> scores (...), NaN where undefined
+from contractile.metrics.metric import Floats, Formula
 
 
 def bootstrap(

@@ -10,7 +10,7 @@ true ones. An overlap of exactly one half finds nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contractile.errors import ContractileError
-from contractile.metrics.metric import Detail, Floats, Ints, Metric, Terms, divide, mean
+from contractile.metrics.metric import Detail, Floats, Formula, Ints, Metric, Terms, divide, mean
 
 if TYPE_CHECKING:
     from contractile.metrics.contingency import Objects
@@ -217,7 +217,7 @@ def _single_partners(objects: Objects) -> dict[int, int]:
     return {int(objects.pred_ids[found[row]]): int(objects.true_ids[row]) for row in rows}
 
 
-def _metric(name: str, meaning: str, formula: Callable[[Floats], Floats], *, counts: int) -> Metric:
+def _metric(name: str, meaning: str, formula: Formula, *, counts: int) -> Metric:
     """A score whose first `counts` terms are shown as what is behind it."""
 
     def explain(sums: Floats) -> Detail:

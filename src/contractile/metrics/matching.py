@@ -5,7 +5,7 @@ Each score comes in two ways: of the objects of all images together (pooled), an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contractile.errors import ContractileError
-from contractile.metrics.metric import Detail, Floats, Metric, Terms, divide, listed, mean, mean_terms
+from contractile.metrics.metric import Detail, Floats, Formula, Metric, Terms, divide, listed, mean, mean_terms
 
 if TYPE_CHECKING:
     from contractile.metrics.contingency import Objects
@@ -188,7 +188,7 @@ def _metrics(
     def image_mean(sums: Floats) -> Floats:
         return mean(sums[..., -2:])
 
-    def metric(suffix: str, short: str, rule: str, meaning: str, curve: Callable[[Floats], Floats]) -> Metric:
+    def metric(suffix: str, short: str, rule: str, meaning: str, curve: Formula) -> Metric:
         def explain(sums: Floats) -> Detail:
             return {"rule": rule} | (_explain(Matches.of(sums), curve(sums)) if kind is Matches else {})
 

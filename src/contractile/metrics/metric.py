@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Detail = dict[str, Any]
+Formula = Callable[[Floats], Floats]  # sums (..., *terms) -> scores (...), NaN where undefined
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Metric:
     meaning: str  # in plain words, for a reader who has not met the score
     _: KW_ONLY
     group: str
-    formula: Callable[[Floats], Floats]
+    formula: Formula
     undefined: str  # the reason where `formula` gives NaN
     lower_is_better: bool = False
     bounded: bool = True  # every value lies in [0, 1]

@@ -184,7 +184,7 @@ METRICS = (
         "hd95",
         "HD95",
         "HD95, pooled border pixels",
-        "distance that 95 % of the outline pixels are from the other outline",
+        "95 % of the outline pixels are at most this far from the other outline",
     ),
     _distance(
         "assd", "Surface distance", "average symmetric surface distance", "mean distance from one outline to the other"

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from contractile.metrics.metric import Floats
 from contractile.report.scores import is_error, name_of
 
 History = Sequence[Mapping[str, float]]
-Floats = NDArray[np.float64]
 Kind = Literal["loss", "rate", "scores"]
 
 SIZE_INCHES = (5.3, 3.3)
@@ -49,17 +48,10 @@ def draw_curves(
     follows in the caption. Curves without a row are left out, and of many scores only the first are drawn.
     """
     curves = []
-    loss = _columns(history, ["loss"])
-    if loss:
-        curves.append(
-            Curve(
-                "Loss",
-                _draw(loss, history, kind="loss"),
-                "Faint line: mean since the last record. Bold line: smoothed.",
-            )
-        )
-    rate = _columns(history, ["learning_rate"])
-    if rate:
+    if loss := _columns(history, ["loss"]):
+        caption = "Faint line: mean since the last record. Bold line: smoothed."
+        curves.append(Curve("Loss", _draw(loss, history, kind="loss"), caption))
+    if rate := _columns(history, ["learning_rate"]):
         curves.append(Curve("Learning rate", _draw(rate, history, kind="rate")))
     found = dict.fromkeys(key for row in history for key in row if key.startswith(PREFIX))
     names = sorted(found, key=lambda name: name != f"{PREFIX}{steering}")

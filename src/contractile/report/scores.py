@@ -84,11 +84,11 @@ def pick_steering(evaluation: Evaluation, preferred: str | None = None) -> str |
 def rank(images: Sequence[ImageScores], steering: str | None) -> list[ImageScores]:
     """Images, the worst first; those whose score is undefined come last."""
 
-    def badness(image: ImageScores) -> float:
+    def goodness(image: ImageScores) -> float:
         value = image.scores.get(steering or "", Score(value=None)).value
         return math.inf if value is None else value * (-1 if is_error(steering or "") else 1)
 
-    return sorted(images, key=badness)
+    return sorted(images, key=goodness)
 
 
 def summarise(evaluation: Evaluation, steering: str | None, class_values: Sequence[int] = ()) -> tuple[ScoreRow, ...]:
