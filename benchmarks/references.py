@@ -26,7 +26,7 @@ from contractile.evaluation import EvaluateConfig, evaluate
 from contractile.metrics import METRICS, ctc, isbi
 from contractile.metrics.contingency import Objects, select_objects, tabulate
 from contractile.metrics.matching import Matches, match, sum_matched_jaccard
-from contractile.metrics.overlap import adapted_rand, variation_of_information
+from contractile.metrics.overlap import adapted_rand, foreground_overlap, variation_of_information
 from contractile.metrics.surface import score_surfaces
 from contractile.metrics.thinning import thin
 from contractile.metrics.warping import count_topology_errors, warp
@@ -170,6 +170,9 @@ def compare_surfaces(folder: Path) -> Iterator[Compared]:
         if "empty" in record["a"] + record["b"]:
             continue
         true, predicted = (_read_mask(folder, record[side]) for side in ("a", "b"))
+        areas = foreground_overlap(tabulate(predicted, true))
+        expected = [record["outputs"][f"medpy.{name}"] for name in ("dc", "jc")]
+        yield "MedPy, Dice, IoU", [*areas.dice, *areas.iou], expected, DOUBLE
         for spacing in ((1.0, 1.0), (0.5, 1.3), (2.0, 0.7)):
             expected = record["outputs"][f"spacing={spacing}"]
             scores = score_surfaces(predicted, true, spacing=spacing) or {}
