@@ -35,7 +35,7 @@ def test_a_field_takes_the_keys_that_an_array_takes(data):
         data.draw(
             st.one_of(
                 st.integers(-size, size - 1),
-                st.builds(slice, *[st.none() | st.integers(-9, 9)] * 2, st.sampled_from([None, 1, 2, 3, -1, -2])),
+                st.builds(slice, *[st.none() | st.integers(-9, 9)] * 2, st.sampled_from([None, 1, 2, 3])),
             )
         )
         for size in values.shape

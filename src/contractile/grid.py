@@ -10,7 +10,8 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import EllipsisType
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,18 @@ from numpy.typing import NDArray
 from contractile.errors import ContractileError
 
 Interval = tuple[int, int]  # start, stop
+Key = int | slice | EllipsisType
+Region = Key | tuple[Key, ...]
+
+
+class Pixels(Protocol):
+    """Values (C, *S) that can be sliced: an array, an image on disk, what a network says about one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    def __getitem__(self, region: Any, /) -> NDArray[Any]: ...
 
 
 @dataclass(frozen=True)
@@ -87,7 +100,7 @@ def _intervals(n: int, size: int, margin: int, stride: int) -> Iterator[tuple[In
         yield (start - margin, start - margin + size), (start, stop)
 
 
-def cut(image: Any, block: Block) -> NDArray[Any]:
+def cut(image: Pixels, block: Block) -> NDArray[Any]:
     """The pixels that a block reads: image (C, *S) -> (C, *tile), mirrored beyond the border.
 
     `image` may be anything that slices into arrays (numpy, memory map, zarr); only the region of the block is read.
@@ -112,3 +125,27 @@ def mirror(index: NDArray[np.intp], size: int) -> NDArray[np.intp]:
     folded = np.abs(index) % period
     mirrored: NDArray[np.intp] = np.minimum(folded, period - folded)
     return mirrored
+
+
+def as_slices(region: Region, shape: tuple[int, ...]) -> tuple[tuple[slice, ...], tuple[int | slice, ...]]:
+    """A region of `shape` -> one slice per axis, and the index that then removes the axes given by a number.
+
+    The slices have absolute bounds: they never reach beyond `shape`. Raises IndexError, as arrays do, for too many
+    indices, a number beyond the shape, and steps under 1.
+    """
+    keys = [*region] if isinstance(region, tuple) else [region]
+    if Ellipsis not in keys:
+        keys.append(Ellipsis)
+    at = keys.index(Ellipsis)
+    keys[at : at + 1] = [slice(None)] * (len(shape) - len(keys) + 1)
+    if len(keys) != len(shape):
+        raise IndexError(f"an image of shape {shape} takes at most {len(shape)} indices, got {len(keys)}")
+    slices: list[slice] = []
+    for key, length in zip(keys, shape, strict=True):
+        if not isinstance(key, slice):
+            place = range(length)[key]  # type: ignore[index]
+            key = slice(place, place + 1)
+        elif key.step is not None and key.step < 1:
+            raise IndexError(f"an image is sliced in steps of at least 1, got {key.step}")
+        slices.append(slice(*key.indices(length)))
+    return tuple(slices), tuple(slice(None) if isinstance(key, slice) else 0 for key in keys)

@@ -5,24 +5,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from contractile.errors import ContractileError
+from contractile.grid import Pixels
 
 SAMPLE = 2**20  # pixels per channel that statistics are taken from
 AT_ONCE = 2**26  # pixels per channel that one read of the sample spans
-
-
-class Pixels(Protocol):
-    """(C, *S): an array, or an image on disk."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    def __getitem__(self, key: Any, /) -> NDArray[Any]: ...
 
 
 @dataclass(frozen=True, eq=False)

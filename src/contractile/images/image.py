@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from types import EllipsisType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-Key = int | slice | EllipsisType
-Region = Key | tuple[Key, ...]
+from contractile.grid import Pixels, Region
+
 Shape = tuple[int, ...]
 Size = tuple[float, ...] | None  # of a pixel
-
-
-class Pixels(Protocol):
-    """(C, *S): an array, or something on disk that is sliced like one."""
-
-    @property
-    def shape(self) -> Shape: ...
-    @property
-    def dtype(self) -> np.dtype[Any]: ...
-    def __getitem__(self, region: Any, /) -> NDArray[Any]: ...
 
 
 class Image:
@@ -56,26 +45,3 @@ class Image:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def as_slices(region: Region, shape: Shape) -> tuple[list[slice], tuple[int | slice, ...]]:
-    """A region of `shape` -> one slice per axis, and the index that then removes the axes given by a number.
-
-    The slices have absolute bounds: they never reach beyond `shape`.
-    """
-    keys = [*region] if isinstance(region, tuple) else [region]
-    if Ellipsis not in keys:
-        keys.append(Ellipsis)
-    at = keys.index(Ellipsis)
-    keys[at : at + 1] = [slice(None)] * (len(shape) - len(keys) + 1)
-    if len(keys) != len(shape):
-        raise IndexError(f"an image of shape {shape} takes at most {len(shape)} indices, got {len(keys)}")
-    slices: list[slice] = []
-    for key, length in zip(keys, shape, strict=True):
-        if not isinstance(key, slice):
-            place = range(length)[key]  # type: ignore[index]
-            key = slice(place, place + 1)
-        elif key.step is not None and key.step < 1:
-            raise IndexError(f"an image on disk is read in steps of at least 1, got {key.step}")
-        slices.append(slice(*key.indices(length)))
-    return slices, tuple(slice(None) if isinstance(key, slice) else 0 for key in keys)

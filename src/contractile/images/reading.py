@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contractile.errors import ContractileError
+from contractile.grid import Region, as_slices
 from contractile.images.axes import Layout, arrange
 from contractile.images.formats import Raster, one_clear_line, open_rasters
-from contractile.images.image import Image, Region, Size, as_slices
+from contractile.images.image import Image, Size
 from contractile.images.sources import Source, stem
 
 LARGEST = 2**31 - 1  # labels are int32

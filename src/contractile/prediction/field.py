@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from contractile.engine import Placed, fit_tile
 from contractile.errors import OutOfMemory
-from contractile.grid import Block, cut, plan
+from contractile.grid import Block, Key, as_slices, cut, plan
 from contractile.intensity import Affine
 
 logger = logging.getLogger(__name__)
@@ -50,23 +50,13 @@ class Field(ABC):
     def ndim(self) -> int:
         return len(self.shape)
 
-    def __getitem__(self, key: Any) -> NDArray[Any]:
-        keys = list(key) if isinstance(key, tuple) else [key]
-        if Ellipsis in keys:
-            at = keys.index(Ellipsis)
-            keys[at : at + 1] = [slice(None)] * (self.ndim - len(keys) + 1)
-        keys += [slice(None)] * (self.ndim - len(keys))
-        places = [range(size)[one] for one, size in zip(keys, self.shape, strict=True)]
-        region, inside = [], []
-        for place in places:
-            along = place if isinstance(place, range) else range(place, place + 1)
-            low, high = (min(along), max(along) + 1) if len(along) else (0, 0)
-            region.append(slice(low, high))
-            whole = slice(None, None, along.step) if along.step > 0 else slice(high - low - 1, None, along.step)
-            inside.append(whole if isinstance(place, range) else 0)
-        if any(part.stop == part.start for part in region):
-            return np.zeros([part.stop - part.start for part in region], self.dtype)[tuple(inside)]
-        return self.compute(tuple(region[1:]))[(region[0], *(slice(None),) * (self.ndim - 1))][tuple(inside)]
+    def __getitem__(self, key: Key | tuple[Key, ...]) -> NDArray[Any]:
+        slices, taken = as_slices(key, self.shape)
+        if any(part.start >= part.stop for part in slices):
+            return np.empty([len(range(part.start, part.stop, part.step)) for part in slices], self.dtype)[taken]
+        values = self.compute(tuple(slice(part.start, part.stop) for part in slices[1:]))
+        steps = tuple(slice(None, None, part.step) for part in slices[1:])
+        return values[(slices[0], *steps)][taken]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self[...].astype(dtype or self.dtype, copy=False)
