@@ -1,11 +1,11 @@
-"""How long it takes to turn a network's output into objects, and how that grows with the image.
+"""How long it takes to turn a network's output into objects, and how the time grows with the image.
 
     python benchmarks/objects.py [--quick]
 
-Decodes images of touching cells, smooth and a little wrong as a network would give them, at a quarter of 2048 x 2048
-pixels, at all of it and at four times as many; prints a Markdown table of medians. Promised: under 2 s for 2048 x 2048
-pixels with 2000 objects, and from there on time in proportion to the pixels (at most 1.3 times as much per pixel; the
-small image still fits the processor's cache).
+Decodes probabilities of touching cells, smooth and slightly wrong as those of a network, for images of 1024 x 1024,
+2048 x 2048 and 4096 x 4096 pixels, and prints a Markdown table of medians. Promised: under 2 s for 2048 x 2048 pixels
+with 2000 objects, and four times as many pixels take at most 1.3 times as long per pixel. (The smallest image fits the
+processor's cache, so its time per pixel is no measure.) `--quick` uses small images, to see that the script works.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from contractile.targets import TargetConfig, make_target
 
 LARGEST_S, LARGEST_GROWTH = 2.0, 1.3
 OBJECTS = 2000  # on 2048 x 2048 pixels
-# By number of classes; blurred, a line between cores leaves them more than a half, and they are told apart above that.
+# By number of classes. The maps are blurred: between two cores the core probability stays over 0.5, so 0.8 parts them.
 DECODING = {2: Decoding(min_size=30), 3: Decoding(min_size=30, core=0.8)}
 
 
 def network_output(side: int, *, objects: int, classes: int) -> NDArray[np.float32]:
-    """(classes, side, side): what a good network gives for `objects` touching cells: smooth, and a little off."""
+    """(classes, side, side): probabilities of a good network for `objects` touching cells: smooth, slightly wrong."""
     rng = np.random.default_rng(0)
     scene = SceneConfig(shape=(side, side), objects=objects, radius=16, patchiness=0.2)
     labels = draw_scene(scene, rng)[1]
@@ -59,11 +59,11 @@ def measure(probabilities: NDArray[np.float32], repeats: int) -> tuple[float, in
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a small size, to see that it works")
+    parser.add_argument("--quick", action="store_true", help="small images, to see that the script works")
     quick = parser.parse_args().quick
     whole = 256 if quick else 2048
     held = True
-    print("| way | side | objects found | s | s, at most | per pixel, beside the smaller |")
+    print("| separation | side | objects found | s | s, at most | time per pixel / that of the smaller image |")
     print("|---|--:|--:|--:|--:|--:|")
     for name, classes in (("gap (the paper's)", 2), ("contact (the default)", 3)):
         rates = []

@@ -1,10 +1,10 @@
-"""Speed of what makes a training sample, beside a well-known way to do the same, in one process and thread; and the
-share of a training step that making its samples takes.
+"""How fast training samples are made, in one process and thread.
 
-    python benchmarks/training.py [--quick]
+    python benchmarks/training.py [--quick] [--record] [--dataset IMAGES LABELS]...
 
-Prints a Markdown table: the median time of each way, measured in turns, and how many times faster ours is.
-`--quick` runs the same at a small size, to see that the script works.
+Prints Markdown tables: parts of the work beside a well-known way to do the same (median times, measured in turns, and
+how many times faster ours is); the time for the samples of a step beside the step itself; and, for each dataset given,
+the time for the targets and weight maps of all its images beside a run of ten minutes.
 """
 
 from __future__ import annotations
@@ -32,14 +32,16 @@ from ratios import judge
 from scipy import ndimage
 
 from contractile.augment import AugmentConfig, Sample, apply_warp, draw_warp
-from contractile.dataset import Example, Samples
+from contractile.dataset import Example, Samples, load_examples, pair_up
 from contractile.recipe import derive
 from contractile.synthetic import SceneConfig, draw_scene
-from contractile.targets import separate, separation_weight
+from contractile.targets import make_target
 from contractile.training.convolution import kernel_gradient, only_avx2
 from contractile.training.state import begin, launch, take_step
 
-LARGEST_SHARE = 0.1  # of a step that making its samples may take
+LARGEST_SHARE = 0.1  # of a step, for making its samples
+LARGEST_SHARE_OF_RUN = 0.02  # of ten minutes, for the targets and weight maps of a dataset
+RUN_S = 600
 
 try:
     import elasticdeform
@@ -80,9 +82,9 @@ def take_turns(*ways: Callable[[], object], repeats: int) -> list[float]:
 def joint_warp(*, size: int, repeats: int) -> Iterator[Row]:
     """Image, label and weight map of size x size through one elastic warp, rotation and scale included.
 
-    SciPy is handed the coordinates, and its time is that of three calls of order 3; elasticdeform does the
-    elastic part alone, with the interpolations that we use. Ours draws and applies the whole warp, to the
-    same float32 image and to the uint8 image of a file.
+    SciPy gets the coordinates, and its time is that of three calls of order 3. elasticdeform does only the elastic
+    part, with the same interpolations as ours. Ours draws and applies the whole warp, to the same float32 image and to
+    the uint8 image of a file.
     """
     rng = np.random.default_rng(0)
     shape = (size, size)
@@ -106,7 +108,7 @@ def joint_warp(*, size: int, repeats: int) -> Iterator[Row]:
 
     others = {"scipy map_coordinates, order 3": (scipy, 10.0)}
     if elasticdeform is None:
-        print("elasticdeform is not there: pip install --no-binary elasticdeform elasticdeform\n")
+        print("elasticdeform is not installed: pip install --no-binary elasticdeform elasticdeform\n")
     else:
         others["elasticdeform, elastic part alone"] = (elastic, 1.0)
     for name, (other, promised) in others.items():
@@ -115,34 +117,8 @@ def joint_warp(*, size: int, repeats: int) -> Iterator[Row]:
             yield Row(f"joint warp {size} x {size}, {image.dtype}", name, ours_s, other_s, promised)
 
 
-def weight_map(*, size: int, objects: int, repeats: int) -> Iterator[Row]:
-    """Separation weight of a crowded image, beside one distance transform per object; equal within 1e-4."""
-    labels = crowd(size, objects)
-
-    def ours() -> NDArray[np.float32]:
-        return separation_weight(labels, w0=10, sigma=5)
-
-    def other() -> NDArray[np.float64]:
-        nearest, second = np.full((2, *labels.shape), np.inf)
-        for i in np.unique(labels[labels > 0]):
-            distance = ndimage.distance_transform_edt(labels != i)
-            second = np.minimum(second, np.maximum(nearest, distance))
-            nearest = np.minimum(nearest, distance)
-        between = 10 * np.exp(-((nearest + second) ** 2) / 50)
-        return np.where(labels > 0, 0, between)
-
-    difference = np.abs(ours() - other()).max()
-    if difference > 1e-4:
-        raise SystemExit(f"the two weight maps must be equal within 1e-4, got a difference of {difference}")
-    (ours_s,) = take_turns(ours, repeats=repeats)
-    (other_s,) = take_turns(other, repeats=1)
-    found = len(np.unique(labels)) - 1
-    part = f"weight map {size} x {size}, {found} objects, equal within {difference:.0e}"
-    yield Row(part, "one distance transform per object", ours_s, other_s, 50)
-
-
 def learning_kernels(*, size: int, repeats: int) -> Iterator[Row]:
-    """Gradient of 3x3 kernels, of four images in channels-last order; only where our own is in use."""
+    """Gradient of 3x3 kernels for four images in channels-last order; only on processors where ours is used."""
     if not only_avx2():
         return
     for ins, outs, side in ((32, 16, size), (64, 32, size // 2), (128, 64, size // 4)):
@@ -160,19 +136,8 @@ def learning_kernels(*, size: int, repeats: int) -> Iterator[Row]:
         yield Row(f"kernel gradient {ins} -> {outs}, 4 x {side} x {side}", "PyTorch", ours_s, other_s, 1.5)
 
 
-def crowd(size: int, objects: int) -> NDArray[np.int32]:
-    """Round objects that touch, with a gap between them."""
-    rng = np.random.default_rng(0)
-    seeds = np.zeros((size, size), np.int32)
-    places = rng.choice(size * size, objects, replace=False)
-    seeds.flat[places] = np.arange(1, objects + 1)
-    distance, nearest = ndimage.distance_transform_edt(seeds == 0, return_indices=True)
-    radius = 0.4 * size / np.sqrt(objects)
-    return separate(np.where(distance <= radius, seeds[tuple(nearest)], 0))
-
-
 def sample_share(*bases: str, side: int, repeats: int) -> Iterator[str]:
-    """Making the samples of a step (one thread) beside the step itself (all threads), for each recipe."""
+    """The time to make the samples of a step (one thread) beside the step itself (all threads), for each recipe."""
     examples = []
     for seed in range(4):
         image, labels = draw_scene(SceneConfig(shape=(side, side)), np.random.default_rng(seed))
@@ -191,10 +156,28 @@ def sample_share(*bases: str, side: int, repeats: int) -> Iterator[str]:
         yield f"| {base} | {1e3 * making:.1f} ms | {1e3 * step:.0f} ms | {share:.1%} | {LARGEST_SHARE:.0%} | {held} |"
 
 
+def weight_maps(images: str, labels: str) -> Iterator[str]:
+    """The time for class and weight maps of all images, each whole, with the targets of each recipe."""
+    examples = load_examples(pair_up(images, labels))
+    for base in ("default", "paper"):
+        targets = derive(examples, {"base": base, "steps": 1000, "device": "cpu"}).targets
+        start = time.perf_counter()
+        for example in examples:
+            make_target(example.labels, targets)
+        seconds = time.perf_counter() - start
+        share = seconds / RUN_S
+        held = "yes" if share <= LARGEST_SHARE_OF_RUN else "no"
+        row = f"{len(examples)} | {seconds:.2f} s | {share:.2%} | {LARGEST_SHARE_OF_RUN:.0%} | {held}"
+        yield f"| {images} | {base} | {row} |"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a small size, to see that it works")
     parser.add_argument("--record", action="store_true", help="keep these ratios as the ones to hold")
+    parser.add_argument(
+        "--dataset", nargs=2, action="append", default=[], metavar=("IMAGES", "LABELS"), help="may be repeated"
+    )
     arguments = parser.parse_args()
     quick = arguments.quick
     print("| part | beside | ours | the other | faster | promised | held |")
@@ -202,17 +185,21 @@ def main() -> None:
     ratios = {}
     for row in chain(
         joint_warp(size=64 if quick else 572, repeats=3 if quick else 40),
-        weight_map(size=128 if quick else 1024, objects=20 if quick else 500, repeats=3 if quick else 10),
         learning_kernels(size=32 if quick else 256, repeats=3 if quick else 20),
     ):
         print(row)
-        part = row.part.split(", equal")[0]
-        ratios[f"{part}; {row.other}"] = row.other_s / row.ours_s
+        ratios[f"{row.part}; {row.other}"] = row.other_s / row.ours_s
     print("\n| recipe | making its samples | training step | share | at most | held |")
     print("|---|---|---|---|---|---|")
     bases = ("default",) if quick else ("default", "paper")
     for line in sample_share(*bases, side=256 if quick else 512, repeats=2 if quick else 9):
         print(line)
+    if arguments.dataset:
+        print("\n| weight maps of a dataset | recipe | images | time | share of ten minutes | at most | held |")
+        print("|---|---|--:|--:|--:|--:|---|")
+    for images, labels in arguments.dataset:
+        for line in weight_maps(images, labels):
+            print(line)
     sys.exit(0 if quick or judge("parts of training", ratios, record=arguments.record) else 1)
 
 
