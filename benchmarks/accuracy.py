@@ -5,12 +5,12 @@
     python benchmarks/accuracy.py isbi2012 DATA --minutes 6 --recipe recipes/teaching.toml
     python benchmarks/accuracy.py isbi2012 DATA --steps 1000 --validate --set loss.dice=1
 
-With `--validate` the test part stays closed: the last fifth of the training part is scored instead. Ideas are tried
-there (`--set` changes one field of the recipe), and the row is printed, not kept.
+With `--validate` the test part is not read: the last fifth of the training part is scored instead. Use it to try ideas
+(`--set` changes one field of the recipe). The row is printed, but not added to RESULTS.md.
 
-DATA is the folder that holds the dataset as its providers publish it; the split is that of `splits.py`, and what is
-scored is never seen by training. A run that was interrupted goes on when the same command is given again, and one
-that is finished is only scored anew. Nothing else should use the machine meanwhile: minutes are the budget.
+DATA is the folder that holds the dataset as its providers publish it. `splits.py` splits it, and training never sees
+the part that is scored. The same command resumes an interrupted run; a finished run is only scored again. Nothing else
+should use the machine at the same time, since the budget is in minutes.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ from contractile.training import Run, train
 RESULTS = Path(__file__).with_name("RESULTS.md")
 HEADING = "## Accuracy (`python benchmarks/accuracy.py`)"
 COLUMNS = ("data", "recipe", "minutes", "steps", "seed", "scores", "machine", "commit", "data hash", "date")
-VALIDATED = 0.2  # of the training part, where the test part stays closed
-LEVELS = {"ap75": 0.75, "ap90": 0.9}  # `ap` at other levels of IoU than 0.5, of objects pooled over the set
+VALIDATED = 0.2  # fraction of the training part that --validate scores
+LEVELS = {"ap75": 0.75, "ap90": 0.9}  # `ap` at an IoU other than 0.5, over the objects of the whole set
 SCORES = {
     "isbi2012": ("v_rand", "v_info", "pixel_error"),
     "dic-hela": ("seg", "ap"),
@@ -77,7 +77,7 @@ def main() -> None:
 
 
 def measure(arguments: argparse.Namespace) -> str:
-    """Train (or go on, or take what is finished), predict, score: one row of the table."""
+    """Train (or resume, or take the finished run), predict, score: one row of the table."""
     run, parts = prepare(arguments)
     began = train_part(run, parts, recipe_changes(arguments))[1]
     predictor = Predictor(load(run / "run"))
@@ -91,7 +91,7 @@ def measure(arguments: argparse.Namespace) -> str:
 
 
 def try_out(arguments: argparse.Namespace) -> str:
-    """Train on the first four fifths of the training part and score the last: one row, the test part unseen."""
+    """Train on the first four fifths of the training part and score the last fifth: one row, without the test part."""
     run, parts = prepare(arguments)
     done, began = train_part(run, parts, {"val_fraction": VALIDATED, **recipe_changes(arguments)})
     names = tuple(dict.fromkeys([*done.evaluation.summary, *SCORES[arguments.dataset]]))
@@ -99,7 +99,7 @@ def try_out(arguments: argparse.Namespace) -> str:
 
 
 def train_part(run: Path, parts: dict[str, Path], changes: dict[str, Any]) -> tuple[Run, str]:
-    """Train, or go on with what was begun; and the machine and commit that began, since others may go on and score."""
+    """Train, or resume; also the machine and commit that began the run, since others may finish and score it."""
     folder, began = run / "run", run / "began.txt"
     if not began.is_file():
         began.write_text(f"{describe_machine(find_device(changes['device']))} | {commit()}", encoding="utf-8")
@@ -110,7 +110,7 @@ def train_part(run: Path, parts: dict[str, Path], changes: dict[str, Any]) -> tu
 
 
 def prepare(arguments: argparse.Namespace) -> tuple[Path, dict[str, Path]]:
-    """The folder of a run, and the parts of its data, split where they are not yet."""
+    """The folder of a run, and the parts of its data, which are split now if they are not yet."""
     budget = f"{arguments.minutes:g}min" if arguments.minutes else f"{arguments.steps}steps"
     words = [data_name(arguments), recipe_name(arguments), budget, str(arguments.seed)]
     run: Path = arguments.runs / "-".join(words + ["validate"] * arguments.validate).replace("/", "_")
@@ -128,7 +128,7 @@ def prepare(arguments: argparse.Namespace) -> tuple[Path, dict[str, Path]]:
 
 
 def recipe_changes(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The fields of a recipe that the command names."""
+    """The fields of a recipe that the command line sets."""
     changes: Mapping[str, Any] = read_recipe(arguments.recipe)
     for assignment in arguments.set:
         changes = merge(changes, tomllib.loads(assignment))
@@ -167,7 +167,7 @@ def describe_row(
 
 
 def value(scored: Evaluation, name: str) -> float:
-    """A score of the set, by the name of SCORES."""
+    """A score of the whole set, by its name in SCORES."""
     if name not in LEVELS:
         return scored.summary[name].value
     detail = scored.summary["ap"].detail
@@ -180,13 +180,13 @@ def show(status: Any) -> None:
 
 
 def commit() -> str:
-    """The commit the code is at, with a + where files differ from it."""
+    """The commit of the code, with a + where files differ from it."""
     ask = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
     return subprocess.run(ask, capture_output=True, text=True, check=True, cwd=RESULTS.parent).stdout.strip()
 
 
 def add_row(results: Path, row: str) -> None:
-    """Add a row to the table under HEADING, which is made where it is missing."""
+    """Add a row to the table under HEADING; the table is made where it is missing."""
     text = results.read_text(encoding="utf-8")
     if HEADING not in text:
         rule = "|" + "|".join("--:" if column in ("minutes", "steps", "seed") else "---" for column in COLUMNS) + "|"

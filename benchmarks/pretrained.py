@@ -1,11 +1,12 @@
-"""The model `nuclei` of the package: finishes a training on dsb2018, and measures it on objects of several sizes.
+"""The model `nuclei` of the package: completes a training run on dsb2018, and measures it on objects of several sizes.
 
     python benchmarks/accuracy.py dsb2018 DATA --minutes 30 --recipe recipes/nuclei.toml
     python benchmarks/pretrained.py runs/dsb2018-nuclei-30min-0 [--write]
 
-The validation images of the dataset, which training never saw, are scored as they are, then shrunk and enlarged: with
-the network used as it is, with the diameter known, and with the diameter estimated image by image. `--write` puts the
-model, with what was measured on its card, into the package. Kernels are stored, and measured, in half precision.
+The validation images of the dataset, which training never saw, are scored as they are, shrunk, and enlarged. Each time
+three ways are compared: without a diameter, with the known diameter, and with the diameter estimated for each image.
+`--write` puts the model into the package, with the measured scores on its card. Kernels are stored, and measured, in
+half precision.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from contractile.images import find, read, read_labels
 from contractile.labels import typical_diameter
 from contractile.model import PRETRAINED_FOLDER, Model, load, save
 from contractile.prediction import Predictor
-from contractile.prediction.scaling import resample, scaled_shape
+from contractile.prediction.scaling import Resampled, scaled_shape
 
 MAGNIFICATIONS = (0.5, 1.0, 2.0, 4.0)
 WAYS = ("as it is", "diameter known", "diameter estimated")
@@ -75,14 +76,14 @@ def set_kernels(model: Model, precision: torch.dtype) -> None:
 
 
 def rescale(image: Any, truth: Any, magnification: float) -> tuple[Any, Any]:
-    """An image (C, Y, X) and its labels (Y, X) as another objective would have shown them."""
+    """An image (C, Y, X) and its labels (Y, X) as if taken at `magnification` times their own."""
     shape = scaled_shape(truth.shape, magnification)
     factors = np.divide(shape, truth.shape)
-    return resample(image, shape), ndimage.zoom(truth, factors, order=0, grid_mode=True, mode="nearest")
+    return np.asarray(Resampled(image, shape)), ndimage.zoom(truth, factors, order=0, grid_mode=True, mode="nearest")
 
 
 def score(model: Model, pairs: list[tuple[Any, Any]], way: str) -> list[float]:
-    """AP at LEVELS of pooled objects, in one of WAYS; the known diameter is the true one of each image."""
+    """AP at LEVELS over the objects of all images, in one of WAYS; the known diameter is the true one of each image."""
     predictor = Predictor(model)
     predicted = []
     for image, truth in pairs:

@@ -55,7 +55,7 @@ def test_frames_are_learned_from_or_scored(tmp_path):
             (tmp_path / folder / name.format(frame)).touch()
     splits.split_dic_hela(tmp_path, tmp_path / "out")
     for kind in ("images", "labels"):
-        frames = {part: [splits._number(p) for p in sorted((tmp_path / "out" / f"{part}_{kind}").iterdir())]
+        frames = {part: [int(path.stem[-3:]) for path in sorted((tmp_path / "out" / f"{part}_{kind}").iterdir())]
                   for part in ("train", "test")}  # fmt: skip
         assert frames == {"train": list(range(0, 29, 2)), "test": list(range(32, 42))}
 

@@ -146,7 +146,12 @@ def test_a_closure_is_asked_for_the_loss(network):
 
 def test_products_are_exact_in_a_step_and_as_the_user_wants_them_after(network, monkeypatch):
     seen = []
-    monkeypatch.setattr(Muon, "_move", lambda *_: seen.append(torch.get_float32_matmul_precision()))
+
+    def watched(values, kernel):
+        seen.append(torch.get_float32_matmul_precision())
+        return orthogonalise(values, kernel)
+
+    monkeypatch.setattr("contractile.training.optimizer.orthogonalise", watched)
     optimizer = make_optimizer(network, OptimizerConfig())
     backward(network)
     before = torch.get_float32_matmul_precision()

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from contractile.augment import AugmentConfig
 from contractile.dataset import Example
@@ -188,6 +190,100 @@ def test_a_short_budget_takes_free_kernels_and_small_batches():
     assert short.samples.batch < usual.samples.batch
 
 
+def balls(ratio, radius=9, side=64, size=0.2):
+    """Eight balls in a cube that is seen in planes `ratio` times as far apart as pixels."""
+    planes = max(4, round(side / ratio))
+    z, y, x = np.indices((planes, side, side))
+    labels = np.zeros((planes, side, side), np.int32)
+    for number in range(8):
+        at = [(int(bit) + 0.5) * n / 2 for bit, n in zip(f"{number:03b}", labels.shape, strict=True)]
+        labels[(ratio * (z - at[0])) ** 2 + (y - at[1]) ** 2 + (x - at[2]) ** 2 <= radius**2] = number + 1
+    return Example("balls", np.zeros((1, *labels.shape), np.uint8), labels, (ratio * size, size, size))
+
+
+@pytest.mark.parametrize(("ratio", "levels"), [(1, 0), (2, 0), (2.1, 1), (4, 1), (5, 2), (8, 2)])
+def test_the_finest_levels_leave_coarse_planes_alone(ratio, levels):
+    recipe = derive([balls(ratio)], {"steps": 100})
+    assert recipe.network.flat_levels == ((levels, 0, 0) if levels else ())
+    assert recipe.network.symmetry == "square"
+
+
+@settings(max_examples=30)
+@given(ratio=st.floats(1, 40), radius=st.integers(4, 14))
+def test_recipes_of_volumes_fit_their_pixels(ratio, radius):
+    one = balls(ratio, radius)
+    recipe, seen = derive([one], {"steps": 100}), survey([one])
+    network, sizes = recipe.network, (ratio, 1, 1)
+    levels = (network.flat_levels or (0,))[0]
+    assert ratio <= 2 * 2**levels + 1e-5 or levels == network.depth
+    assert levels == 0 or ratio > 2 * 2 ** (levels - 1) - 1e-5
+    field = min(n * size for n, size in zip(network.receptive_field, sizes, strict=True))
+    assert field >= 2 * seen.largest or network.depth == 4
+    assert recipe.samples.tile[0] <= max(network.stride[0], one.labels.shape[0])
+    assert 1 <= recipe.samples.batch <= 16
+
+
+def test_lengths_are_those_of_the_finest_axis():
+    for ratio in (1, 4):
+        seen = survey([balls(ratio, radius=14)])
+        assert seen.pixel_size == (ratio, 1, 1)
+        assert seen.structure == pytest.approx(28, rel=0.07)
+    planes = balls(4).labels * 0
+    planes[4:8] = 255  # a layer of 4 planes, or 16 pixels
+    planes[12:14] = 255
+    layers = Example("layers", np.zeros((1, *planes.shape), np.uint8), planes, (2.0, 0.5, 0.5))
+    assert survey([layers]).structure == pytest.approx(16, rel=0.3)
+
+
+def test_tiles_are_about_as_deep_as_wide():
+    flat, cube = (derive([balls(ratio, radius=6, side=160)], {"steps": 100}).samples for ratio in (4, 1))
+    assert (flat.tile, flat.batch) == ((24, 64, 64), 5)
+    assert (cube.tile, cube.batch) == ((64, 64, 64), 2)
+
+
+def test_equal_pixels_and_flat_images_give_the_same_recipe_whatever_their_size():
+    for one, sizes in ((balls(1), [(0.3, 0.3, 0.3)]), (discs(20), [(0.3, 0.3), (2.0, 0.2)])):
+        plain = derive([replace(one, pixel_size_um=None)], {"steps": 100})
+        assert plain.network.flat_levels == ()
+        for size in sizes:
+            assert derive([replace(one, pixel_size_um=size)], {"steps": 100}) == plain
+
+
+def test_spacing_in_a_recipe_says_more_than_the_file():
+    equal = derive([balls(5)], {"steps": 100, "targets": {"spacing": [1, 1, 1]}})
+    assert (equal.network.flat_levels, equal.targets.spacing) == ((), (1, 1, 1))
+    silent = replace(balls(5), pixel_size_um=None)
+    assert derive([silent], {"steps": 100}).network.flat_levels == ()
+    assert derive([silent], {"steps": 100, "targets": {"spacing": [5, 1, 1]}}).network.flat_levels == (2, 0, 0)
+    for wrong in ([5, 1], [5, 1, 0]):
+        with pytest.raises(ValueError, match=r"targets.spacing must hold one positive number for each of the 3 axes"):
+            derive([silent], {"targets": {"spacing": wrong}})
+
+
+def test_kernels_are_free_where_rows_are_coarser_than_columns():
+    one = replace(balls(1), pixel_size_um=(0.2, 1.0, 0.2))
+    network = derive([one], {"steps": 100, "device": "cpu"}).network
+    assert (network.flat_levels, network.symmetry, network.head_kernel) == ((0, 2, 0), "none", 1)
+
+
+def test_the_paper_has_no_flat_levels():
+    assert derive([balls(5)], {"base": "paper", "steps": 3}).network.flat_levels == ()
+
+
+@pytest.mark.parametrize(
+    ("ratio", "line"),
+    [
+        (5, "Z pixels are 5 times as large: the two finest levels look and pool along Y and X only; batches"),
+        (2.5, "Z pixels are 2.5 times as large: the finest level looks and pools along Y and X only; batches"),
+    ],
+)
+def test_flat_levels_are_explained(caplog, ratio, line):
+    with caplog.at_level("INFO", logger="contractile.recipe"):
+        network = derive([balls(ratio)], {"steps": 100}).network
+    assert line in caplog.text
+    assert f"sees {' x '.join(str(n) for n in network.receptive_field)} pixels" in caplog.text
+
+
 def test_a_recipe_comes_back_from_its_file(tmp_path):
     recipe = derive(examples(), {"steps": 7, "seed": 5, "network": {"width": 8}})
     assert recipe.network.width == 8
@@ -224,6 +320,19 @@ def test_names_and_mappings():
             r"samples.core must be what .* got \(128, 128\); use \(256, 256\)",
         ),
         ({"samples": {"tile": [250, 250]}}, "input size must keep every map even"),
+        ({"minutes": "ten"}, r"recipe field minutes: .*valid number.* \(got 'ten'\)"),
+        ({"network": {"dims": 4}}, r"recipe field network.dims: Input should be 2 or 3 \(got 4\)"),
+        (
+            {"network": {"symmetry": "square", "width": 12}},
+            "recipe field network: symmetry .* got width 12; use width 8",
+        ),
+        ({"targets": {"task": "things"}}, "recipe field targets.task: Input should be 'classes' or 'objects'"),
+        ({"targets": {"known_around": -1}}, "recipe field targets.known_around: .*greater than or equal to 0"),
+        ({"targets": {"class_values": 3}}, "recipe field targets.class_values: .*tuple"),
+        (
+            {"samples": {"augment": 3}},
+            r"recipe field samples.augment must be a table of fields, got 3; write \[samples",
+        ),
     ],
 )
 def test_refusals(changes, message):

@@ -304,6 +304,22 @@ def test_three_classes_and_three_dimensions(tmp_path):
     assert result.evaluation.summary["iou"].value is not None
 
 
+def test_a_volume_of_coarse_planes_trains_with_flat_levels(tmp_path):
+    planes = np.stack([touching("plane", seed).labels for seed in range(5)])
+    pixels = (180 * (planes > 0) + np.random.default_rng(0).normal(40, 5, planes.shape)).clip(0, 255).astype(np.uint8)
+    one = Example("volume", pixels[None], planes, (2.5, 0.5, 0.5))
+    recipe = derive(
+        [one],
+        {"steps": 4, "validations": 1, "device": "cpu", "network": {"width": 8},
+         "samples": {"tile": [4, 32, 32], "core": [4, 32, 32], "batch": 1}},
+    )  # fmt: skip
+    assert recipe.network.flat_levels == (2, 0, 0)
+    result = fit([one], [one], recipe, folder=tmp_path)
+    card = load(tmp_path).card
+    assert (card.network.flat_levels, card.symmetry) == ((2, 0, 0), "square")
+    assert Predictor(result.model).segment(pixels).shape == planes.shape
+
+
 def test_a_recipe_says_how_long(tmp_path):
     one = bright_discs("a", 0)
     recipe = derive([one], {**TINY, "steps": 1}).model_copy(update={"steps": None, "minutes": None})

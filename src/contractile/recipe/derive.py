@@ -37,6 +37,7 @@ TURNED_PASSES = 30.0  # with fewer passes, samples for tied kernels turn by quar
 RARE = 0.1  # a class with a smaller share of the pixels is rare
 W0 = {"classes": 5.0, "objects": 10.0}
 FOCUS = 0.33  # share of the samples around rare pixels
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
 
 
 def derive(examples: Sequence[Example], changes: Mapping[str, Any]) -> Recipe:
@@ -172,6 +173,6 @@ def _explain_flat(seen: Survey, network: UNetConfig) -> str:
     if not flat:
         return ""
     number, size = max(network.flat_levels), max(seen.pixel_size)
-    levels = "the finest level looks and pools" if number == 1 else f"the {number} finest levels look and pool"
+    levels = "the finest level looks and pools" if number == 1 else f"the {NUMBERS[number]} finest levels look and pool"
     others = " and ".join(name for name in names if name not in flat)
     return f"; {' and '.join(flat)} pixels are {size:.2g} times as large: {levels} along {others} only"
