@@ -84,7 +84,7 @@ def test_targets_of_crowded_scenes_decode_to_their_labels(seed, radius, crowding
 
 
 def in_one_piece(labels):
-    """Labels with the largest connected part of each object: that two parts belong together nobody can see."""
+    """Labels with the largest connected part of each object: nothing shows that two parts are one object."""
     out = np.zeros_like(labels)
     for value in np.unique(labels[labels > 0]):
         parts = ndimage.label(labels == value)[0]
@@ -97,15 +97,15 @@ def rectangle(labels, number, top, left, bottom, right):
 
 
 def hand_drawn():
-    """Scenes with what is hard: name -> labels."""
+    """Difficult scenes: name -> labels."""
     thin = np.zeros((40, 60), np.int32)
-    rectangle(thin, 1, 3, 2, 6, 58)  # 3 pixels wide, and two that touch along all their length
+    rectangle(thin, 1, 3, 2, 6, 58)  # 3 pixels wide; the next two touch along their whole length
     rectangle(thin, 2, 10, 2, 13, 58)
     rectangle(thin, 3, 13, 2, 16, 58)
     rectangle(thin, 4, 20, 5, 21, 55)  # a line
     concave = np.zeros((40, 60), np.int32)
     rectangle(concave, 1, 2, 2, 38, 40)
-    rectangle(concave, 0, 8, 8, 32, 40)  # a C, with another object in its mouth
+    rectangle(concave, 0, 8, 8, 32, 40)  # a C with another object inside its opening
     rectangle(concave, 2, 10, 8, 30, 30)
     dumbbell = np.zeros((40, 60), np.int32)
     rectangle(dumbbell, 1, 5, 5, 25, 25)

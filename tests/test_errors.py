@@ -42,18 +42,18 @@ def test_fields_line_and_built_in(kind):
 
 
 @pytest.mark.parametrize("kind", BUILT_IN)
-def test_an_error_survives_the_way_between_processes(kind):
+def test_an_error_can_be_sent_to_another_process(kind):
     error = pickle.loads(pickle.dumps(kind("rule", "cure", where="a.tif")))
     assert (type(error), error.where, error.problem, error.cure) == (kind, "a.tif", "rule", "cure")
 
 
-def test_an_error_can_be_said_to_be_about_a_file():
+def test_an_error_can_be_given_another_place():
     error = NotFound("rule", "cure").at(Path("b.tif"))
     assert isinstance(error, NotFound)
     assert str(error) == "b.tif: rule; cure"
 
 
-def test_what_pydantic_complains_about_in_our_words():
+def test_field_and_problem_of_an_invalid_configuration():
     class Inner(BaseModel):
         width: int = Field(ge=1)
 
@@ -67,7 +67,7 @@ def test_what_pydantic_complains_about_in_our_words():
     assert problem == "Input should be greater than or equal to 1, got 0"
 
 
-def test_every_error_that_a_person_can_cause_is_of_the_tree():
+def test_errors_that_a_user_can_cause_are_of_the_tree():
     """The command line would show `raise ValueError(...)` and the like as a fault of the package, with a traceback."""
     built_in = {kind.__name__ for kind in BUILT_IN.values()} | {"FloatingPointError", "NotADirectoryError"}
     strays = []

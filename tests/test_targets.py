@@ -34,7 +34,7 @@ def touching(labels):
 
 
 def one_map_per_object(labels, *, w0, sigma, spacing=None):
-    """The definition, with a whole distance transform for every object."""
+    """The definition, with a distance transform of the whole image for every object."""
     ids = np.unique(labels[labels > 0])
     if len(ids) < 2:
         return np.zeros(labels.shape)
@@ -184,7 +184,9 @@ def test_weight_asks_for_two_objects_not_for_two_pixels():
 @quick
 def test_weight_is_that_of_one_distance_map_per_object(labels, w0, sigma):
     weight = separation_weight(labels, w0=w0, sigma=sigma)
-    np.testing.assert_allclose(weight, one_map_per_object(labels, w0=w0, sigma=sigma), atol=1e-4)
+    assert weight.dtype == np.float32
+    assert ((weight == 0) | (weight >= np.float32(1e-5))).all()
+    np.testing.assert_allclose(weight, one_map_per_object(labels, w0=w0, sigma=sigma), rtol=1e-5, atol=1e-5)
 
 
 @given(labels=labellings, steps=st.tuples(*[st.sampled_from((0.5, 1.0, 2.5))] * 3))
@@ -193,14 +195,20 @@ def test_weight_in_space(labels, steps):
     spacing = steps[: labels.ndim]
     weight = separation_weight(labels, w0=10, sigma=2, spacing=spacing)
     expected = one_map_per_object(labels, w0=10, sigma=2, spacing=spacing)
-    np.testing.assert_allclose(weight, expected, atol=1e-4)
+    np.testing.assert_allclose(weight, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(120, 130), (12, 40, 40)])
 def test_weight_of_a_crowded_scene(shape):
     labels = separate(scene(shape, n=60, radius=8))
     weight = separation_weight(labels, w0=10, sigma=5)
-    np.testing.assert_allclose(weight, one_map_per_object(labels, w0=10, sigma=5), atol=1e-4)
+    np.testing.assert_allclose(weight, one_map_per_object(labels, w0=10, sigma=5), rtol=1e-5, atol=1e-5)
+
+
+def test_weight_of_objects_with_large_numbers():
+    labels = scene()
+    large = np.where(labels > 0, np.iinfo(np.int32).max - labels, 0)
+    assert (separation_weight(large, w0=10, sigma=5) == separation_weight(labels, w0=10, sigma=5)).all()
 
 
 def test_weight_does_not_depend_on_the_layout_in_memory():

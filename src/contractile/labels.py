@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from contractile.errors import ContractileError, WrongType
 
-SHARES = (0.05, 0.5, 0.95)  # of all object pixels: that many are in objects smaller than a small, typical, large one
+SHARES = (0.05, 0.5, 0.95)  # fractions of all object pixels in objects smaller than a small, typical and large one
 MOST_CLASSES = 32  # more different numbers than this are objects
 WHOLE = 0.8  # in labels of objects, at least this share of the numbers are one connected piece each
 FEW = 5  # a set with at most this many numbers above 0 can be objects or classes
