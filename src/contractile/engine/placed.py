@@ -82,7 +82,7 @@ class Placed:
 
 
 def place(network: UNet, config: EngineConfig | None = None, *, example: NDArray[np.float32] | None = None) -> Placed:
-    """Place a network on a device, with the fastest back end and number type that agree with float32 PyTorch.
+    """Place a network of ordinary kernels on a device, with the fastest back end that agrees with float32 PyTorch.
 
     `example` (1, C, *S) float32, of any size that the network takes, decides whether they agree: if more than 0.1 % of
     its labels change, the next more exact choice is tried, and at last float32 PyTorch. This is logged, as a warning
