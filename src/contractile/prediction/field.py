@@ -133,7 +133,7 @@ class NetworkField(Field):
         origin = [part.start // stride * stride for part, stride in zip(region, config.stride, strict=True)]
         covered = [part.stop - start for part, start in zip(region, origin, strict=True)]
         blocks = [_shift(block, origin) for block in plan(covered, tile, margin=config.margin, stride=config.stride)]
-        kept = (0, slice(None), *config.kept(tile))
+        kept: tuple[Any, ...] = (0, slice(None), *config.kept(tile))
         out = np.empty((self.shape[0], *(part.stop - part.start for part in region)), np.float32)
         for done, (block, batch) in enumerate(ahead(self._prepare, blocks), start=1):
             _paste(out, region, block, self.placed(batch)[kept])

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,23 +118,23 @@ class _Outputs:
             raise ContractileError(
                 "pages of one stack must have the same size to give a stack", "split the file", where=self.path
             )
-        for product, values in (("labels", labels), ("probabilities", field)):
-            if product in self.products:
-                self._sink(product, values.shape, image)[page if self.pages > 1 else ...] = np.asarray(values)
+        if "labels" in self.products:
+            self._put("labels", page, labels, image)
+        if "probabilities" in self.products:
+            self._put("probabilities", page, np.asarray(field), image)
         if "overlay" in self.products:
             self._pictures.append(overlay(image.pixels, labels))
         if "objects" in self.products:
             maps = np.asarray(field)
             self._tables.append(tabulate_objects(labels, image.pixels, maps, pixel_size_um=image.pixel_size_um))
 
-    def _sink(self, product: str, shape: tuple[int, ...], image: Image) -> TiffSink:
+    def _put(self, product: Literal["labels", "probabilities"], page: int, values: NDArray[Any], image: Image) -> None:
         if product not in self._sinks:
-            shape = (self.pages, *shape) if self.pages > 1 else shape
             (file,) = self._named[product]
-            self._sinks[product] = TiffSink(
-                file, shape, kind=product, dims=self.dims, pixel_size_um=image.pixel_size_um
-            )
-        return self._sinks[product]
+            shape = (self.pages, *values.shape) if self.pages > 1 else values.shape
+            size = image.pixel_size_um
+            self._sinks[product] = TiffSink(file, shape, kind=product, dims=self.dims, pixel_size_um=size)
+        self._sinks[product][page if self.pages > 1 else ...] = values
 
     def close(self) -> Written:
         """Write the files."""
