@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -85,11 +86,8 @@ def apply_changes(recipe: Recipe, *layers: Mapping[str, Any]) -> Recipe:
     Raises ContractileError, naming the field, for a name or value that does not exist, for a tile or a number of
     classes that does not fit, and for objects to be pasted where there are none.
     """
-    merged: Mapping[str, Any] = recipe.model_dump()
-    for changes in layers:
-        merged = merge(merged, changes)
     try:
-        changed = Recipe.model_validate(merged)
+        changed = Recipe.model_validate(reduce(merge, layers, recipe.model_dump()))
     except ValidationError as error:
         raise _refusal(error.errors()[0]) from None
     _check_tile(changed)

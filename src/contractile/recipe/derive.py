@@ -167,12 +167,13 @@ def explain(seen: Survey, recipe: Recipe) -> tuple[str, str]:
 
 
 def _explain_flat(seen: Survey, network: UNetConfig) -> str:
-    """Which axes the finest levels leave out, and why."""
-    names = ("Z", "Y", "X")[-network.dims :]
-    flat = [name for name, levels in zip(names, network.flat_levels, strict=False) if levels]
-    if not flat:
+    """Along which axes the finest levels of the network are not flat, and why."""
+    names, flat = ("Z", "Y", "X")[-network.dims :], network.flat_levels or (0,) * network.dims
+    number, size = max(flat), max(seen.pixel_size)
+    if number == 0:
         return ""
-    number, size = max(network.flat_levels), max(seen.pixel_size)
+    coarse = " and ".join(name for name, levels in zip(names, flat, strict=True) if levels)
+    others = " and ".join(name for name, levels in zip(names, flat, strict=True) if not levels)
     levels = "the finest level looks and pools" if number == 1 else f"the {NUMBERS[number]} finest levels look and pool"
-    others = " and ".join(name for name in names if name not in flat)
-    return f"; {' and '.join(flat)} pixels are {size:.2g} times as large: {levels} along {others} only"
+    why = f"{coarse} pixels are {size:.2g} times as large: " if size > 1 else ""
+    return f"; {why}{levels} along {others} only"

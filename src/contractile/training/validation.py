@@ -75,7 +75,7 @@ class Validation:
         return float(looks * max(0.0, first - image) + images * (image + scoring) + pasted * image + tried * scoring)
 
     def _predictor(self, model: Model) -> Predictor:
-        return Predictor(model, engine=EngineConfig(device=self.recipe.device, precision="float32"))
+        return Predictor(model, engine=EngineConfig(device=self.recipe.device, backend="torch", precision="float32"))
 
     def _predict(self, model: Model, examples: Sequence[Example]) -> Maps:
         """Probabilities (K, *S) of each image."""
