@@ -62,6 +62,16 @@ def test_the_caller_settles_what_labels_mean():
     assert not find_meaning([squares([1, 2])], task="classes").guessed
 
 
+def test_an_object_in_every_third_plane_is_one_object():
+    stack = np.full((7, 9, 60), -1, np.int32)
+    stack[::3] = 0
+    for number in range(1, 6):
+        stack[::3, 2:6, 10 * number : 10 * number + 6] = number
+    assert find_meaning([stack]).task == "objects"
+    stack[stack < 0] = 99
+    assert find_meaning([stack], ignore_label=99).task == "objects"
+
+
 def test_an_ignored_value_is_neither():
     assert find_meaning([squares([1, 1, 9])], ignore_label=9).class_values == (0, 1)
 

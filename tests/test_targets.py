@@ -145,6 +145,16 @@ def test_what_is_left_of_two_rectangles_a_line_and_a_cut_off_end():
     assert find_cores(bent).tolist() == [[0, 0, 1], [0, 1, 1], [2, 0, 0]]
 
 
+def test_an_object_between_planes_that_nobody_annotated_is_core_in_all_of_them():
+    stack = np.full((5, 6, 12), -1, np.int32)
+    stack[::2] = 0
+    stack[::2, 1:5, 1:6], stack[::2, 1:5, 6:11] = 1, 2
+    target = make_target(stack, TargetConfig(separation="contact", w0=0, balance=False))
+    assert (target.classes[::2] == target.classes[0]).all()
+    assert (target.classes[0, 1:5, 1:6] == 1).all()
+    assert (target.classes[1::2] == -1).all()
+
+
 def test_of_objects_where_they_touch_is_a_class_of_its_own():
     labels = np.array([[0, 1, 1, 2, 2, 0], [0, 1, 1, 2, 2, -1]], np.int32)
     target = make_target(labels, TargetConfig(separation="contact", w0=10, sigma=5, balance=False))

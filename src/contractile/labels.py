@@ -126,13 +126,13 @@ def find_meaning(
     images, pieces, layers = 0, [], 0
     for one in labels:
         images += 1
-        kept = one if ignore_label is None else one[one != ignore_label]
-        values.update(np.unique(kept[kept >= 0]).tolist())
+        known = _annotated_planes(one if ignore_label is None else np.where(one == ignore_label, -1, one))
+        values.update(np.unique(known[known >= 0]).tolist())
         if task is None:
-            numbers = renumber(one if ignore_label is None else np.where(one == ignore_label, 0, one))
+            numbers = renumber(known)
             pieces += _count_pieces(numbers)
             for box in boxes(numbers):
-                spanned = sum(side.stop - side.start == size for side, size in zip(box, one.shape, strict=True))
+                spanned = sum(side.stop - side.start == size for side, size in zip(box, known.shape, strict=True))
                 layers += spanned >= one.ndim - 1
     guessed = task is None and 1 < len(values - {0}) <= FEW
     if task is None and max(values, default=0) > 1 and len(pieces) > 1:
@@ -141,6 +141,14 @@ def find_meaning(
         if whole and (many or (images == 1 and layers == 0)):
             return Meaning("objects", guessed=guessed)
     return Meaning("classes", tuple(sorted(values)), guessed)
+
+
+def _annotated_planes(labels: NDArray[Any]) -> NDArray[Any]:
+    """Labels (*S) without lines and planes that nobody annotated: an object in every tenth plane stays one piece."""
+    for axis in range(labels.ndim):
+        others = tuple(other for other in range(labels.ndim) if other != axis)
+        labels = labels.compress((labels >= 0).any(axis=others), axis)
+    return labels
 
 
 def _count_pieces(numbers: NDArray[np.int32]) -> list[int]:

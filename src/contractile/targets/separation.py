@@ -34,13 +34,14 @@ def separate(labels: NDArray[Any]) -> NDArray[np.int32]:
     return separated
 
 
-def find_cores(labels: NDArray[Any]) -> NDArray[np.int32]:
+def find_cores(labels: NDArray[Any], *, unknown: NDArray[np.bool_] | None = None) -> NDArray[np.int32]:
     """Labels (*S) of the core of each object: cores do not touch, and each is one piece (4 neighbours, 6 in 3-D).
 
     A pixel is cleared when the pixel before it along an axis belongs to another object. An object that would vanish is
     too thin for this rule and keeps its pixels; its neighbours lose the pixels that touch it instead. Where two thin
     objects touch, the later of the two pixels is cleared. When an object falls into pieces, its core is the largest
-    piece. In a crowd of very thin objects some can still vanish.
+    piece. Pieces that touch pixels which nobody annotated, `unknown` (*S), are cores as well: they may hang together
+    there. In a crowd of very thin objects some can still vanish.
     """
     check_labels(labels)
     cores = labels.astype(np.int32)
@@ -53,11 +54,11 @@ def find_cores(labels: NDArray[Any]) -> NDArray[np.int32]:
         for step in before * np.eye(labels.ndim, dtype=int):
             here, there, touches = _touching(labels, step)
             cores[here][touches & thin[there] & (~thin[here] | (before < 0))] = 0
-    return _largest_pieces(cores)
+    return _largest_pieces(cores, unknown)
 
 
-def _largest_pieces(labels: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The largest piece of each object in labels (*S) whose objects do not touch."""
+def _largest_pieces(labels: NDArray[np.int32], unknown: NDArray[np.bool_] | None) -> NDArray[np.int32]:
+    """The largest piece of each object in labels (*S) whose objects do not touch, and all that touch `unknown`."""
     pieces = connected(labels > 0)
     owner = np.zeros(pieces.max(initial=0) + 1, np.int32)
     owner[pieces.ravel()] = renumber(labels).ravel()
@@ -65,6 +66,8 @@ def _largest_pieces(labels: NDArray[np.int32]) -> NDArray[np.int32]:
     largest = np.zeros(owner.max(initial=0) + 1, np.int64)
     largest[owner[by_size]] = by_size  # of several pieces of one owner the last assigned, the largest, stays
     kept = np.isin(np.arange(len(owner)), largest[1:])
+    if unknown is not None and unknown.any():
+        kept[np.unique(pieces[ndimage.binary_dilation(unknown)])] = True
     return np.where(kept[pieces], labels, 0)
 
 

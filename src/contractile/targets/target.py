@@ -107,7 +107,7 @@ def make_target(labels: NDArray[Any], config: TargetConfig, *, class_weights: Se
         objects = np.where(ignored, 0, labels).astype(np.int32)
         classes = (objects > 0).astype(np.int16)
         if config.separation != "none":
-            objects = separate(objects) if config.separation == "gap" else find_cores(objects)
+            objects = separate(objects) if config.separation == "gap" else find_cores(objects, unknown=ignored)
         classes[(classes == 1) & (objects == 0)] = BETWEEN[config.separation]
     else:
         classes = _class_indices(labels, ignored, values=config.class_values)
