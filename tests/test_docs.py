@@ -57,7 +57,7 @@ def test_the_recipe_examples_are_recipes():
     assert derive(examples, tomllib.loads(VOLUME)).network.dims == 3
 
 
-def test_planes_are_marked_and_numbered_by_the_readme(tmp_path, monkeypatch):
+def test_planes_are_marked_by_the_readme(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     labels = np.zeros((21, 8, 8), np.uint16)
     labels[:, 1:4, 1:4], labels[:, 5:7, 5:7] = 1, 2
@@ -65,9 +65,7 @@ def test_planes_are_marked_and_numbered_by_the_readme(tmp_path, monkeypatch):
     exec(compile(MARK_PLANES, "README.md", "exec"), {})
     marked = read_labels("marked.tif", dims=3)
     assert (np.delete(marked, [0, 10, 20], axis=0) == -1).all()
-    assert marked[[0, 10, 20], 1, 1].tolist() == [1, 3, 5]
-    assert marked[[0, 10, 20], 5, 5].tolist() == [2, 4, 6]
-    assert (marked[::10][labels[::10] == 0] == 0).all()
+    assert (marked[::10] == labels[::10]).all()
 
 
 def test_the_parts_of_a_mask_are_numbered_by_the_readme(tmp_path, monkeypatch):
