@@ -319,7 +319,7 @@ def test_damaged_files_are_noticed_and_made_again(monkeypatch, tmp_path, suffix)
     path = model.with_suffix(suffix)
     whole = path.read_bytes()
     assert read_model(model) is not None
-    for damaged in (b"", whole[: len(whole) // 2], whole[:-9] + b"!" + whole[-8:]):
+    for damaged in (b"", b"\xff", whole[: len(whole) // 2], whole[:-9] + b"!" + whole[-8:]):
         path.unlink()
         path.write_bytes(damaged)
         assert read_model(model) is None

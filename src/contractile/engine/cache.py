@@ -37,7 +37,7 @@ def read_model(path: Path) -> Any:
     import openvino
 
     with suppress(OSError, RuntimeError):
-        if path.with_suffix(".sum").read_text() == _checksum(path):
+        if path.with_suffix(".sum").read_bytes() == _checksum(path):
             return openvino.Core().read_model(path)
     return None
 
@@ -49,10 +49,10 @@ def write_model(model: Any, path: Path) -> None:
     with suppress(OSError, RuntimeError), tempfile.TemporaryDirectory(dir=path.parent) as folder:  # a disk may be full
         unfinished = Path(folder) / path.name
         openvino.save_model(model, unfinished, compress_to_fp16=False)
-        unfinished.with_suffix(".sum").write_text(_checksum(unfinished))
+        unfinished.with_suffix(".sum").write_bytes(_checksum(unfinished))
         for file in Path(folder).iterdir():
             file.replace(path.parent / file.name)  # other processes never see an unfinished file
 
 
-def _checksum(path: Path) -> str:
-    return str([zlib.crc32(path.with_suffix(suffix).read_bytes()) for suffix in (".xml", ".bin")])
+def _checksum(path: Path) -> bytes:
+    return str([zlib.crc32(path.with_suffix(suffix).read_bytes()) for suffix in (".xml", ".bin")]).encode()
