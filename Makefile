@@ -9,8 +9,8 @@ READY := $(VENV)/.ready
 demo: $(READY)  ## train on synthetic images, segment a large one, score it (about four minutes)
 	$(BIN)/contractile demo --out demo
 
-test: $(READY)  ## the whole test suite
-	$(BIN)/python -m pytest
+test: $(READY)  ## the whole test suite, and how much of the code it runs
+	$(BIN)/python -m pytest --cov=contractile --cov-report=term:skip-covered --cov-fail-under=92
 
 check: $(READY)  ## format, lint, types
 	$(BIN)/ruff format --check .
@@ -32,4 +32,4 @@ $(VENV)/.bench: $(READY)
 	touch $(VENV)/.bench
 
 clean:
-	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) demo build dist .coverage .pytest_cache .mypy_cache .ruff_cache

@@ -7,8 +7,8 @@
     scores = ct.evaluate(labels, truth)
     net    = ct.UNet(ct.UNetConfig.paper())  # a plain torch.nn.Module
 
-Importing this package imports nothing else and changes nothing: each name is fetched when it is first used. Scripts
-that train should call `ct.prepare_process()` first, as the command line does.
+Importing this package loads nothing else and changes nothing; each name is loaded when it is first used. Scripts that
+train should call `ct.prepare_process()` before they import PyTorch, as the command line does.
 """
 
 from __future__ import annotations

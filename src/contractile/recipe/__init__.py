@@ -1,7 +1,7 @@
-"""Everything a run depends on, apart from the data, as one frozen value.
+"""Everything that a training run depends on, apart from the data, as one frozen value.
 
-`Recipe.paper()` is the 2015 network and training; `derive` fits the default to a dataset, a device and a time
-budget, and says what it chose and why.
+`Recipe.paper()` is the network and the training of 2015. `derive` fits the default recipe to a dataset, a device and a
+time budget, and logs what it chose and why.
 """
 
 from __future__ import annotations

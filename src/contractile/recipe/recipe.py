@@ -1,4 +1,4 @@
-"""A run as one frozen value. On disk it is a TOML file whose keys are these fields."""
+"""A training run as one frozen value. On disk it is a TOML file with the same fields."""
 
 from __future__ import annotations
 
@@ -16,42 +16,49 @@ from contractile.unet import UNetConfig
 
 
 class OptimizerConfig(BaseModel):
-    """How weights follow the gradient. The learning rate rises over `warmup` steps, then follows `schedule` to 0."""
+    """How weights follow the gradient. The learning rate rises over `warmup` steps and then follows `schedule`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["sgd", "adamw", "muon"] = "muon"
     learning_rate: float = Field(
-        default=3e-3, gt=0, description="the largest; under Muon kernels and the last layer take several times this"
+        default=3e-3, gt=0, description="largest rate; with Muon, kernels and the last layer take several times as much"
     )
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="of SGD and Muon; the first-moment decay of AdamW")
-    weight_decay: float = Field(default=1e-2, ge=0, description="a step shrinks weights by this times their rate")
-    warmup: int = Field(default=50, ge=0, description="steps")
-    schedule: Literal["constant", "cosine"] = "cosine"
+    momentum: float = Field(
+        default=0.9, ge=0, lt=1, description="of SGD and Muon; for AdamW, the decay of the first moment"
+    )
+    weight_decay: float = Field(
+        default=1e-2, ge=0, description="each step shrinks weights by this factor times their rate"
+    )
+    warmup: int = Field(default=50, ge=0, description="steps over which the rate rises from 0")
+    schedule: Literal["constant", "cosine"] = Field(default="cosine", description="cosine falls to 0 at the end")
 
 
 class Recipe(BaseModel):
-    """Everything a training run depends on. With `steps` set, a run can be repeated exactly."""
+    """Everything that a training run depends on. With `steps` set, the run can be repeated exactly."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    base: str = Field(default="default", description="the named recipe this one departs from")
+    base: str = Field(default="default", description="the named recipe that this one starts from")
     network: UNetConfig
     samples: SampleConfig
     targets: TargetConfig
     loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
-    minutes: float | None = Field(default=None, gt=0, description="time budget; measured into steps at the start")
-    steps: int | None = Field(default=None, ge=1)
-    validations: int = Field(default=8, ge=1, description="times the validation images are scored during the run")
+    minutes: float | None = Field(
+        default=None, gt=0, description="time budget; turned into steps at the start of the run"
+    )
+    steps: int | None = Field(default=None, ge=1, description="optimiser steps; where given, minutes do not count")
+    validations: int = Field(default=8, ge=1, description="how often validation images are scored during the run")
     score: Literal["pq", "f1", "ap", "seg"] = Field(
-        default="pq", description="objects: what says which network is kept, and how its output becomes objects"
+        default="pq", description="objects: the score that decides which network is kept, and how objects are decoded"
     )
     val_fraction: float = Field(
         default=0.1,
         gt=0,
         lt=1,
-        description="of the annotated images, when none are named for validation; of few, a part of the last",
+        description="fraction of the annotated images held out when no validation images are given; where that is less "
+        "than one image, a part of the last one",
     )
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -61,8 +68,7 @@ class Recipe(BaseModel):
     def paper(cls, *, dims: Literal[2, 3] = 2) -> Recipe:
         """The 2015 paper: one 572-pixel tile per step, momentum 0.99, weight map, elastic deformation.
 
-        The paper names neither learning rate, schedule nor intensity scaling; those chosen here are
-        explained in docs/log.md.
+        The paper names no learning rate, schedule or intensity scaling; docs/log.md explains those chosen here.
         """
         network = UNetConfig.paper(dims=dims)
         tile = network.input_size(388 if dims == 2 else 4)

@@ -1,4 +1,4 @@
-"""How weights follow the gradient: the rate of each step, and the optimiser that a recipe asks for."""
+"""How weights follow the gradient: the learning rate of each step, and the optimiser that a recipe asks for."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from contractile.recipe import OptimizerConfig
 from contractile.unet import Kernel, UNet, find_kernels
 
 # Newton-Schulz polynomial a x + b x^3 + c x^5 of Jordan et al. 2024 (https://kellerjordan.github.io/posts/muon/):
-# applied five times it takes singular values from 0.01 up to 1 into 0.7 to 1.2, which is near enough to 1.
+# five iterations map singular values from 0.01 to 1 into 0.7 to 1.2, which is close enough to 1.
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
-# A step of rate 1 changes a matrix by 1 in all its directions; kernels take this many times the rate of the rest.
+# An orthogonal step of rate 1 changes a matrix by 1 in all directions. The learning rate of kernels is this many times
+# that of the other parameters.
 KERNEL_RATE = 7.0
-# The last layer takes this many times that rate: under tied kernels it sees few features, and at the common rate it had
-# not told three classes apart after hundreds of steps (docs/log.md).
+# The learning rate of the last layer is this many times that of the other parameters. With tied kernels it sees few
+# features, and with the common rate it did not tell three classes apart after hundreds of steps (docs/log.md).
 HEAD_RATE = 3.0
 
 
 def learning_rate(step: int, steps: int, config: OptimizerConfig) -> float:
-    """The rate of step number `step` of `steps`: a linear rise over the warm-up, then the schedule."""
+    """The rate of step number `step` (from 0) of `steps`: a linear rise over the warm-up, then the schedule."""
     warmup = min(config.warmup, steps // 4)
     if step < warmup:
         return config.learning_rate * (step + 1) / warmup
@@ -35,7 +36,7 @@ def learning_rate(step: int, steps: int, config: OptimizerConfig) -> float:
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """The rate of the next step, of which some groups of parameters take a multiple."""
+    """Set the rate of the next step; some groups of parameters take a multiple of it."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group.get("rate", 1.0)
 
@@ -52,7 +53,7 @@ def make_optimizer(network: UNet, config: OptimizerConfig) -> torch.optim.Optimi
 
 
 def _groups(parameters: Iterable[Tensor], config: OptimizerConfig) -> list[dict[str, Any]]:
-    """Weights decay; biases and normalisation do not."""
+    """Groups of parameters: weights decay; biases and the parameters of norms do not."""
     every = list(parameters)
     return [
         {"params": [p for p in every if p.ndim > 1], "weight_decay": config.weight_decay},
@@ -61,12 +62,12 @@ def _groups(parameters: Iterable[Tensor], config: OptimizerConfig) -> list[dict[
 
 
 class Muon(torch.optim.AdamW):
-    """Muon (Jordan et al. 2024) for kernels, AdamW for all else.
+    """Muon (Jordan et al. 2024) for kernels, AdamW for all other parameters.
 
-    The step of a kernel is its gradient, smoothed over steps, as the nearest orthogonal matrix: every direction moves
-    by the same amount, however small its share of the gradient. PyTorch's own takes matrices only; here a kernel is
-    the matrix of output channels x (input channels, offsets), and a tied kernel that of its expansion, so that the
-    step is the one that the expanded network would take on the batch in all eight poses.
+    The step of a kernel is the orthogonal matrix nearest to its gradient, smoothed over steps: every direction moves by
+    the same amount, however small its share of the gradient. PyTorch's own Muon takes matrices only. Here a kernel is
+    the matrix of output channels x (input channels, offsets). For a tied kernel it is the matrix of its expansion, so
+    that the step is the one that the expanded network would take on the batch in all eight poses.
     """
 
     def __init__(self, network: UNet, config: OptimizerConfig) -> None:
@@ -78,7 +79,7 @@ class Muon(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Any:
-        """One step; gradients of kernels are used up, so that AdamW passes these by."""
+        """One step. Gradients of kernels are set to None, so that AdamW skips these parameters."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -95,7 +96,7 @@ class Muon(torch.optim.AdamW):
         parameter, group = kernel.parameter, self.param_groups[0]
         rate, momentum = KERNEL_RATE * group["lr"], group["betas"][0]
         state = self.state[parameter]
-        if not state:  # the names are AdamW's, whose loading looks for the step
+        if not state:  # the names are those of AdamW, whose load_state_dict needs `step`
             state.update(step=torch.zeros(()), exp_avg=torch.zeros_like(gradient))
         smooth = state["exp_avg"]
         smooth.lerp_(gradient, 1 - momentum)
@@ -105,16 +106,16 @@ class Muon(torch.optim.AdamW):
 
 
 def orthogonalise(values: Tensor, kernel: Kernel) -> Tensor:
-    """The orthogonal matrix next to that of a kernel's values, in the parameter's shape; true float32 products only.
+    """The orthogonal matrix nearest to that of a kernel's values, in the shape of the parameter.
 
-    With U S V^T the matrix's singular value decomposition, about U V^T, times sqrt(N / M) where it is taller than wide.
-    Polynomials of the Gram matrix take the place of those of the matrix, and rows of the first pose that of all, which
-    for a tied kernel saves most of the arithmetic.
+    With U S V^T the singular value decomposition of the matrix (N, M), the result is about U V^T, times sqrt(N / M)
+    where N > M. Products must be exact to float32. Polynomials of the Gram matrix replace those of the matrix, and for
+    a tied kernel only the rows of the first pose are computed, which saves most of the arithmetic.
     """
     matrix = kernel.matrix(kernel.rows(values))  # (N, M)
     n, m = matrix.shape
     matrix = matrix / matrix.norm().clamp(min=1e-7)
-    gram = matrix[:: kernel.orbit] @ matrix.mT  # (R, N), as all that follows
+    gram = matrix[:: kernel.orbit] @ matrix.mT  # (R, N), like the matrices below
     one = torch.eye(n, device=gram.device, dtype=gram.dtype)[:: kernel.orbit]
     factor = polynomial = _polynomial(gram, one, kernel)
     for _ in range(ITERATIONS - 1):
@@ -125,14 +126,14 @@ def orthogonalise(values: Tensor, kernel: Kernel) -> Tensor:
 
 
 def _polynomial(gram: Tensor, one: Tensor, kernel: Kernel) -> Tensor:
-    """a + b G + c G^2, by rows (R, N): what one iteration multiplies the matrix by."""
+    """a + b G + c G^2 of the Gram matrix G, as rows (R, N): one iteration multiplies the matrix by it."""
     a, b, c = NEWTON_SCHULZ
     return torch.addmm(one, gram, kernel.square(torch.add(b * one, gram, alpha=c)), beta=a)
 
 
 @contextmanager
 def _exact_products() -> Iterator[None]:
-    """Products of float32 in float32: what a GPU may round, repeated products of Gram matrices would blow up."""
+    """Multiply float32 in full precision: a GPU may round factors, which repeated products of Gram matrices amplify."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
