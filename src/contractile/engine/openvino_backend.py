@@ -85,8 +85,8 @@ def convert(arranged: UNet) -> Any:
 
     config = arranged.config
     image = torch.zeros(1, config.channels, *(config.input_size(1, axis) for axis in range(config.dims)))
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PyTorch warns about its own code
+    with torch.no_grad(), warnings.catch_warnings(record=True):
+        warnings.simplefilter("ignore")  # PyTorch and OpenVINO warn about their own code
         exported = torch.export.export(_ClassScores(arranged).cpu(), (image,), strict=False).run_decompositions()
         decoder = TorchFXPythonDecoder(exported.module(), dynamic_shapes=True)
     frontend = FrontEndManager().load_by_framework("pytorch")
