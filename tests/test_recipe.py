@@ -255,6 +255,8 @@ def test_spacing_in_a_recipe_says_more_than_the_file():
     silent = replace(balls(5), pixel_size_um=None)
     assert derive([silent], {"steps": 100}).network.flat_levels == ()
     assert derive([silent], {"steps": 100, "targets": {"spacing": [5, 1, 1]}}).network.flat_levels == (2, 0, 0)
+    coarse = derive([balls(5)], {"steps": 100})
+    assert coarse.targets.spacing == coarse.samples.augment.spacing == (5, 1, 1)
     for wrong in ([5, 1], [5, 1, 0]):
         with pytest.raises(ValueError, match=r"targets.spacing must hold one positive number for each of the 3 axes"):
             derive([silent], {"targets": {"spacing": wrong}})

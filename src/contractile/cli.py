@@ -244,7 +244,7 @@ def main() -> None:
     fault of this package, with its traceback. 130: stopped with Ctrl-C.
     """
     prepare_process()
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
     words = sorted(sys.argv[1:], key=lambda word: word != "--verbose")  # an option of the program, not of a verb
     try:
         status = app(words, standalone_mode=False) or 0

@@ -54,9 +54,11 @@ def derive(examples: Sequence[Example], changes: Mapping[str, Any]) -> Recipe:
     recipe = Recipe.paper(dims=seen.dims) if changes.get("base") == "paper" else _default(seen, changes)
     kept_apart = recipe.targets.model_copy(update={"separation": asked.get("separation", recipe.targets.separation)})
     classes = len(asked.get("class_values", seen.class_values)) or kept_apart.n_classes
+    spacing = {"spacing": seen.pixel_size} if any(recipe.network.flat_levels) else {}  # else pixels count as cubes
     fitted = {
         "network": {"channels": seen.channels, "classes": classes},
-        "targets": {"task": seen.task, "class_values": seen.class_values},
+        "targets": {"task": seen.task, "class_values": seen.class_values, **spacing},
+        "samples": {"augment": spacing},
         **({} if "steps" in changes or "minutes" in changes else {"minutes": DEFAULT_MINUTES}),
     }
     recipe = apply_changes(recipe, fitted, changes)
