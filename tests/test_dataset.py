@@ -166,6 +166,16 @@ def blocks(values, size=6):
     return example(labels=labels, shape=labels.shape)
 
 
+def test_two_stacks_of_as_many_pages_pair_page_by_page(tmp_path):
+    for name, pages in (("a3_i", 4), ("a_l", 4), ("longer", 5)):
+        stack = np.zeros((pages, 6, 6), np.uint8)
+        tifffile.imwrite(tmp_path / f"{name}.tif", stack, photometric="minisblack")
+    pairs = pair_up(tmp_path / "a3_i.tif", tmp_path / "a_l.tif")
+    assert [(pair.image.page, pair.labels.page) for pair in pairs] == [(n, n) for n in range(4)]
+    with pytest.raises(ValueError, match="labels without an image"):
+        pair_up(tmp_path / "a3_i.tif", tmp_path / "longer.tif")
+
+
 TARGETS = TargetConfig(task="classes", class_values=(0, 1), w0=0, balance=False)
 
 

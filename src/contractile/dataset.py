@@ -56,8 +56,8 @@ def pair_up(images: str | Path, labels: str | Path, *, dims: int = 2) -> list[Pa
     """Match images and labels by name, in natural order (t2 before t10).
 
     Names match as a whole ("a.tif", "a.png"), without words such as image, raw, mask, labels ("a_img", "a_mask"), or
-    by their numbers ("t007", "man_seg007"). One image and one label file always match. Images without labels are left
-    out with a warning. Raises ContractileError when nothing matches, or when labels have no image; and as `find`.
+    by their numbers ("t007", "man_seg007"). One image and one label file always match, and two files with
+    equally many pages match page by page. Images without labels are left out with a warning. Raises ContractileError when nothing matches, or when labels have no image; and as `find`.
     """
     pictures, truths = find(images, dims=dims), find(_label_folder(labels), dims=dims)
     matched = _match(pictures, truths)
@@ -82,6 +82,8 @@ def _label_folder(labels: str | Path) -> str | Path:
 
 
 def _match(images: Sequence[Source], labels: Sequence[Source]) -> list[Pair]:
+    if len(images) == len(labels) and len({one.path for one in images}) == len({one.path for one in labels}) == 1:
+        return [Pair(one.name, one, other) for one, other in zip(images, labels, strict=True)]  # page by page
     by_name = {source.name: source for source in labels}
     partners = match_names([source.name for source in images], [source.name for source in labels])
     return [Pair(one.name, one, by_name[partners[one.name]]) for one in images if one.name in partners]
