@@ -13,8 +13,8 @@ import torch
 from contractile.dataset import Example, Samples
 from contractile.decode import Decoding, decode_objects
 from contractile.engine import EngineConfig
-from contractile.errors import NotFinished, OutOfMemory
-from contractile.model import load
+from contractile.errors import NotFinished, NotWritten, OutOfMemory
+from contractile.model import load, save
 from contractile.prediction import Predictor
 from contractile.recipe import derive
 from contractile.training import fit, train
@@ -359,6 +359,20 @@ def test_wrong_data_leaves_nothing_behind(folder):
     with pytest.raises(FileNotFoundError, match="nothing there"):
         train(folder / "nowhere", folder / "labels", out=folder / "run")
     assert not (folder / "run").exists()
+
+
+def test_a_full_disk_is_named(folder):
+    resource = pytest.importorskip("resource")
+    model = run(folder, "before").model
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, limits[1]))
+    try:
+        with pytest.raises(NotWritten, match=r"state.ckpt: cannot be written .* on a disk with free space"):
+            run(folder)
+        with pytest.raises(NotWritten, match=r"m.safetensors: cannot be written .* on a disk with free space"):
+            save(model, folder / "m.safetensors")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_a_folder_that_cannot_be_written(folder):

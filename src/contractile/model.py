@@ -12,7 +12,7 @@ from typing import Any, Literal
 import safetensors
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from safetensors.torch import save_file
+from safetensors.torch import save as serialise
 
 from contractile.decode import Decoding
 from contractile.errors import ContractileError, NotFound, describe_invalid
@@ -73,7 +73,7 @@ def save(model: Model, path: str | Path) -> None:
     """Write the model file. An old one is replaced when the new one is complete. Raises NotWritten, NotWritable."""
     weights = {name: value.detach().cpu().contiguous() for name, value in model.network.state_dict().items()}
     with replacing(Path(path)) as partial:
-        save_file(weights, partial, metadata={METADATA_KEY: model.card.model_dump_json()})
+        partial.write_bytes(serialise(weights, metadata={METADATA_KEY: model.card.model_dump_json()}))
 
 
 def is_model(path: str | Path) -> bool:

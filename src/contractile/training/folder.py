@@ -9,6 +9,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,10 @@ def read_state(folder: Path) -> dict[str, Any] | None:
 
 
 def write_state(folder: Path, state: Mapping[str, Any]) -> None:
+    content = BytesIO()
+    torch.save(dict(state), content)  # into memory first: on a full disk torch.save raises no OSError
     with replacing(folder / STATE_FILE) as path:
-        torch.save(dict(state), path)
+        path.write_bytes(content.getbuffer())
 
 
 def write_recipe(folder: Path, recipe: Recipe) -> None:
