@@ -13,7 +13,7 @@ import torch
 from contractile.dataset import Example, Samples
 from contractile.decode import Decoding, decode_objects
 from contractile.engine import EngineConfig
-from contractile.errors import NotFinished, NotWritten, OutOfMemory
+from contractile.errors import ContractileError, NotFinished, NotWritten, OutOfMemory
 from contractile.model import load, save
 from contractile.prediction import Predictor
 from contractile.recipe import derive
@@ -352,6 +352,17 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(folder):
 
 def test_nothing_to_resume(folder):
     with pytest.raises(FileNotFoundError, match=r"holds no state.ckpt to resume from; leave out --resume"):
+        train(folder / "images", folder / "labels", out=folder / "run", resume=True)
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", "half"])
+def test_a_broken_state_is_named(folder, content):
+    run(folder, steps=1, validations=1)
+    path = folder / "run" / "state.ckpt"
+    path.write_bytes(path.read_bytes()[:2000] if content == "half" else content)
+    with pytest.raises(
+        ContractileError, match=r"state.ckpt: is not the state of a run; train anew into another folder"
+    ):
         train(folder / "images", folder / "labels", out=folder / "run", resume=True)
 
 

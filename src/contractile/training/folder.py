@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ import torch
 
 from contractile.dataset import Example
 from contractile.engine import find_device
-from contractile.errors import AlreadyThere, NotFound, NotWritable
+from contractile.errors import AlreadyThere, ContractileError, NotFound, NotWritable
 from contractile.images import replacing
 from contractile.labels import diameters
 from contractile.model import ModelCard
@@ -45,9 +46,12 @@ def check_folder(folder: Path, *, resume: bool) -> None:
 
 
 def read_state(folder: Path) -> dict[str, Any] | None:
-    """The last state of the run in a folder; None where no run has begun."""
+    """The last state of the run in a folder; None where no run has begun. Raises ContractileError for a broken file."""
     path = folder / STATE_FILE
-    return torch.load(path, map_location="cpu", weights_only=True) if path.is_file() else None
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True) if path.is_file() else None
+    except (RuntimeError, EOFError, UnpicklingError) as error:
+        raise ContractileError("is not the state of a run", "train anew into another folder", where=path) from error
 
 
 def write_state(folder: Path, state: Mapping[str, Any]) -> None:
