@@ -172,7 +172,7 @@ def test_two_stacks_of_as_many_pages_pair_page_by_page(tmp_path):
         tifffile.imwrite(tmp_path / f"{name}.tif", stack, photometric="minisblack")
     pairs = pair_up(tmp_path / "a3_i.tif", tmp_path / "a_l.tif")
     assert [(pair.image.page, pair.labels.page) for pair in pairs] == [(n, n) for n in range(4)]
-    with pytest.raises(ValueError, match="labels without an image"):
+    with pytest.raises(ValueError, match="share no names; name each label file like its image"):
         pair_up(tmp_path / "a3_i.tif", tmp_path / "longer.tif")
 
 

@@ -56,8 +56,9 @@ def pair_up(images: str | Path, labels: str | Path, *, dims: int = 2) -> list[Pa
     """Match images and labels by name, in natural order (t2 before t10).
 
     Names match as a whole ("a.tif", "a.png"), without words such as image, raw, mask, labels ("a_img", "a_mask"), or
-    by their numbers ("t007", "man_seg007"). One image and one label file always match, and two files with
-    equally many pages match page by page. Images without labels are left out with a warning. Raises ContractileError when nothing matches, or when labels have no image; and as `find`.
+    by their numbers ("t007", "man_seg007"). One image and one label file always match, and two files of equally many
+    pages match page by page. Images without labels are left out with a warning. Raises ContractileError when nothing
+    matches, or when labels have no image; and as `find`.
     """
     pictures, truths = find(images, dims=dims), find(_label_folder(labels), dims=dims)
     matched = _match(pictures, truths)
