@@ -16,7 +16,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import contractile
@@ -26,7 +25,6 @@ contractile.prepare_process()  # before PyTorch starts its threads
 # isort: split
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from ratios import judge
 from scipy import ndimage
@@ -36,7 +34,6 @@ from contractile.dataset import Example, Samples, load_examples, pair_up
 from contractile.recipe import derive
 from contractile.synthetic import SceneConfig, draw_scene
 from contractile.targets import make_target
-from contractile.training.convolution import kernel_gradient, only_avx2
 from contractile.training.state import begin, launch, take_step
 
 LARGEST_SHARE = 0.1  # of a step, for making its samples
@@ -117,25 +114,6 @@ def joint_warp(*, size: int, repeats: int) -> Iterator[Row]:
             yield Row(f"joint warp {size} x {size}, {image.dtype}", name, ours_s, other_s, promised)
 
 
-def learning_kernels(*, size: int, repeats: int) -> Iterator[Row]:
-    """Gradient of 3x3 kernels for four images in channels-last order; only on processors where ours is used."""
-    if not only_avx2():
-        return
-    for ins, outs, side in ((32, 16, size), (64, 32, size // 2), (128, 64, size // 4)):
-        form = torch.channels_last
-        x = torch.randn(4, ins, side, side).contiguous(memory_format=form)
-        gradient = torch.randn(4, outs, side, side).contiguous(memory_format=form)
-        weight = torch.randn(outs, ins, 3, 3).contiguous(memory_format=form)
-
-        def other(x: Any = x, gradient: Any = gradient, weight: Any = weight) -> object:
-            return torch.ops.aten.convolution_backward(
-                gradient, x, weight, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [False, True, False]
-            )
-
-        ours_s, other_s = take_turns(lambda x=x, g=gradient: kernel_gradient(x, g, 1), other, repeats=repeats)
-        yield Row(f"kernel gradient {ins} -> {outs}, 4 x {side} x {side}", "PyTorch", ours_s, other_s, 1.5)
-
-
 def sample_share(*bases: str, side: int, repeats: int) -> Iterator[str]:
     """The time to make the samples of a step (one thread) beside the step itself (all threads), for each recipe."""
     examples = []
@@ -183,10 +161,7 @@ def main() -> None:
     print("| part | beside | ours | the other | faster | promised | held |")
     print("|---|---|---|---|---|---|---|")
     ratios = {}
-    for row in chain(
-        joint_warp(size=64 if quick else 572, repeats=3 if quick else 40),
-        learning_kernels(size=32 if quick else 256, repeats=3 if quick else 20),
-    ):
+    for row in joint_warp(size=64 if quick else 572, repeats=3 if quick else 40):
         print(row)
         ratios[f"{row.part}; {row.other}"] = row.other_s / row.ours_s
     print("\n| recipe | making its samples | training step | share | at most | held |")

@@ -19,7 +19,6 @@ from contractile.errors import ContractileError, NotFinished, OutOfMemory
 from contractile.loss import combined
 from contractile.model import Model, ModelCard
 from contractile.recipe import Recipe
-from contractile.training.convolution import use_quick_gradients
 from contractile.training.optimizer import learning_rate, make_optimizer, set_rate
 from contractile.unet import UNet, fold
 
@@ -107,7 +106,6 @@ def begin(recipe: Recipe, fabric: Fabric, *, data: str = "") -> State:
     """The state before the first step: it depends on the recipe and its seed alone."""
     torch.manual_seed(recipe.seed)
     network = Learner(recipe.network)
-    use_quick_gradients(network)
     if recipe.network.dims == 2 and recipe.network.symmetry == "none":  # tied kernels choose this format themselves
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = make_optimizer(network, recipe.optimizer)
