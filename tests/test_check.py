@@ -369,3 +369,14 @@ def test_large_numbers_take_no_memory() -> None:
     assert count == 1
     assert set(np.unique(result)) == {0, 10**9, 2 * 10**9, 2 * 10**9 + 1}
     assert peak < 10**7
+
+
+def test_planes_that_nobody_annotated_are_no_fault(tmp_path: Path) -> None:
+    image, labels = draw_scene(SceneConfig(shape=(7, 96, 96), radius=9), np.random.default_rng(0))
+    labels[[1, 2, 4, 5]] = -1
+    tifffile.imwrite(tmp_path / "stack.tif", image[0].clip(0).astype(np.uint16), photometric="minisblack")
+    tifffile.imwrite(tmp_path / "labels.tif", labels, photometric="minisblack")
+    for dims in (2, 3):
+        found = check_dataset(tmp_path / "stack.tif", tmp_path / "labels.tif", dims=dims)
+        faults = [finding.problem for finding in found if finding.level != "note"]
+        assert not [one for one in faults if "the same labels" in one or "nothing is annotated" in one]

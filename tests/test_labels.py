@@ -68,6 +68,7 @@ def test_an_object_in_every_third_plane_is_one_object():
     for number in range(1, 6):
         stack[::3, 2:6, 10 * number : 10 * number + 6] = number
     assert find_meaning([stack]).task == "objects"
+    assert find_meaning(list(stack)).task == "objects"  # plane by plane, too
     stack[stack < 0] = 99
     assert find_meaning([stack], ignore_label=99).task == "objects"
 

@@ -61,7 +61,7 @@ def train(
     seed: Annotated[int | None, typer.Option(help="random seed [0]")] = None,
     device: Device = "auto",
 ) -> None:
-    """Train on annotated images. Writes RUN/model.safetensors and RUN/report.html, RUN being the folder --out."""
+    """Train on annotated images. Writes model.safetensors and report.html into the folder --out."""
     from contractile.recipe import read_recipe
     from contractile.report import write_report
     from contractile.training import train as train_run
@@ -75,19 +75,11 @@ def train(
     if minutes is not None:
         changes.pop("steps", None)  # the recipe of a run names both, and steps would win
     changes |= {key: value for key, value in given.items() if value is not None}
-    if device != "auto":
-        changes["device"] = device
+    changes |= {} if device == "auto" else {"device": device}
     validation = (val_images, val_labels) if val_images and val_labels else None
     with _bar("training") as bar:
-        run = train_run(
-            images,
-            labels,
-            out=out,
-            recipe=changes,
-            validation=validation,
-            resume=resume,
-            progress=_training_display(bar),
-        )
+        show = _training_display(bar)
+        run = train_run(images, labels, out=out, recipe=changes, validation=validation, resume=resume, progress=show)
     print_scores(run.evaluation, f"the model on {len(run.validation)} validation image(s)")
     report = write_report(run, data=(images, labels, *(validation or ())))
     typer.echo(f"model   {out / 'model.safetensors'}\nreport  {report}")
@@ -115,7 +107,7 @@ def predict(
 
     chosen = _configure(EngineConfig, device=device, backend=engine, precision=precision)
     predictor = Predictor(load(model), engine=chosen, tile=tile, diameter=_diameter(diameter))
-    products = _words(save)
+    products = _words(save) or ()
     with _bar("tiles") as bar:
         task = bar.add_task("predicting", total=None)
 
@@ -151,24 +143,16 @@ def evaluate(
     from contractile.evaluation import evaluate as score
     from contractile.images import replacing
 
-    names = _words(scores) if scores else None
-    config = _configure(
-        EvaluateConfig,
-        dims=dims,
-        border=border,
-        classes=_words(classes) if classes else None,
-        pixel_size=_words(pixel_size) if pixel_size else None,
-    )
+    names, values, size = (_words(text) for text in (scores, classes, pixel_size))
+    config = _configure(EvaluateConfig, dims=dims, border=border, classes=values, pixel_size=size)
     if against is None:
         with _bar("images") as bar:
             task = bar.add_task("scoring", total=None)
-            evaluation = score(
-                predicted,
-                truth,
-                scores=names,
-                config=config,
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
-            )
+
+            def show(done: int, total: int) -> None:
+                bar.update(task, completed=done, total=total)
+
+            evaluation = score(predicted, truth, scores=names, config=config, progress=show)
         print_scores(evaluation, f"{len(evaluation.images)} image(s)")
         text = evaluation.to_json()
     else:
@@ -185,11 +169,12 @@ def check(
     images: Annotated[str, typer.Argument(help="folder, glob, file or stack")],
     labels: Annotated[str | None, typer.Argument(help="their annotations")] = None,
     fix: Annotated[Path | None, typer.Option(help="write corrected copies of the labels into this folder")] = None,
+    dims: Annotated[int, typer.Option(help="axes of an image: 2, or 3 for volumes")] = 2,
 ) -> None:
     """Name what is wrong with a dataset, and the cure."""
     from contractile.check import check_dataset, fix_dataset
 
-    findings = check_dataset(images, labels)
+    findings = check_dataset(images, labels, dims=dims)
     for finding in findings:
         typer.echo(f"{finding.level}: {finding.where}: {finding.problem}; {finding.cure}")
     if not findings:
@@ -197,7 +182,7 @@ def check(
     if fix is not None:
         if labels is None:
             raise ContractileError("--fix corrects annotations", "give LABELS, too")
-        for line in fix_dataset(images, labels, fix):
+        for line in fix_dataset(images, labels, fix, dims=dims):
             typer.echo(line)
     if any(finding.level == "error" for finding in findings) and fix is None:
         raise typer.Exit(NOT_FINISHED)
@@ -314,9 +299,9 @@ def _diameter(text: str | None) -> Any:
         ) from None
 
 
-def _words(text: str) -> list[str]:
-    """The words of a comma-separated list."""
-    return [word.strip() for word in text.split(",") if word.strip()]
+def _words(text: str | None) -> list[str] | None:
+    """The words of a comma-separated list; None where the option was not given, or is empty."""
+    return [word.strip() for word in text.split(",") if word.strip()] if text else None
 
 
 def print_scores(evaluation: Evaluation, title: str) -> None:

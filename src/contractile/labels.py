@@ -125,8 +125,10 @@ def find_meaning(
     values: set[int] = set()
     images, pieces, layers = 0, [], 0
     for one in labels:
-        images += 1
         known = _annotated_planes(one if ignore_label is None else np.where(one == ignore_label, -1, one))
+        if known.size == 0:
+            continue
+        images += 1
         values.update(np.unique(known[known >= 0]).tolist())
         if task is None:
             numbers = renumber(known)

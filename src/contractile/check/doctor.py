@@ -176,7 +176,7 @@ def _look_at_labels(
                 continue
             good.append((where, labels))
             twin = first.setdefault(_digest(labels), pair)
-            if twin is not pair and labels.any() and not _same_image(seen, twin, pair):
+            if twin is not pair and (labels > 0).any() and not _same_image(seen, twin, pair):
                 spots.append(Spot("duplicate labels", where, describe(twin.labels)))
     if len(pairs) == 1:
         spots.append(Spot("few", describe(pairs[0].labels), "1"))
@@ -196,7 +196,7 @@ def _faults_of_labels(good: Sequence[tuple[str, NDArray[np.int32]]]) -> Iterator
     task = _task(labels for _, labels in good)
     for where, labels in good:
         found = np.unique(labels)
-        if len(found) == 1:
+        if len(found) == 1 and found[0] >= 0:
             yield Spot("empty", where, str(found[0]))
         if found[0] < 0:
             yield Spot("ignored", where, f"{np.mean(labels < 0):.0%}")

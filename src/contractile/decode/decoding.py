@@ -58,8 +58,8 @@ def decode_objects(
     else:
         labels, count = np.zeros(parts.shape, np.int32), 0
         for first, last, box in _group(parts, decoding.smooth, together):
-            here = parts[box] - np.int32(first - 1)
-            here[here.view(np.uint32) > last - first + 1] = 0  # parts of other groups: negative ones are large, too
+            here = parts[box]
+            here = np.where((first <= here) & (here <= last), here - np.int32(first - 1), 0)
             core = np.asarray(probabilities[(slice(1, 2), *box)])[0]
             objects = _grow_cores(core, here, decoding, count)
             labels[box] += objects

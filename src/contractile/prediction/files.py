@@ -63,16 +63,7 @@ def predict_files(
     would write the same file, or an image that does not fit the model, naming it; AlreadyThere where a file that was
     not written by this package would be replaced; NotFound where there are no images.
     """
-    unknown = [product for product in products if product not in PRODUCTS]
-    if unknown or not products:
-        raise ContractileError(
-            f"products must be among {', '.join(PRODUCTS)}, got {', '.join(products)!r}", "correct the name"
-        )
-    if "objects" in products and predictor.card.task != "objects":
-        raise ContractileError(
-            f"products must not hold objects for a model of task {predictor.card.task}, got {', '.join(products)}",
-            "train on labels that number their objects",
-        )
+    _check_products(products, predictor.card.task)
     dims = predictor.card.network.dims
     sources = _leave_out_results(find(images, dims=dims), Path(out))
     files = {
@@ -155,6 +146,18 @@ def _predict_page(
     except ContractileError as error:
         raise error.at(describe(source)) from None
     return predictor.decode(field), field
+
+
+def _check_products(products: Sequence[str], task: str) -> None:
+    if not products or not set(products) <= set(PRODUCTS):
+        raise ContractileError(
+            f"products must be among {', '.join(PRODUCTS)}, got {', '.join(products)!r}", "correct the name"
+        )
+    if "objects" in products and task != "objects":
+        raise ContractileError(
+            f"products must not hold objects for a model of task {task}, got {', '.join(products)}",
+            "train on labels that number their objects",
+        )
 
 
 def _leave_out_results(sources: Sequence[Source], out: Path) -> list[Source]:

@@ -136,7 +136,7 @@ class Predictor:
             space = ", ".join(("Z", "Y", "X")[-config.dims :])
             raise ContractileError(
                 f"image must have shape ({config.channels}, {space}) for this model, got {tuple(image.shape)}",
-                f"put channels first and keep the {config.channels} channel(s) it was trained on",
+                f"put channels first, and give the {config.channels} channel(s) that it was trained on",
             )
         return image
 

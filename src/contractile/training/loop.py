@@ -123,11 +123,11 @@ def fit(
     started = time.monotonic() if started is None else started
     interrupted = read_state(folder)
     _check_length(recipe, folder, resumed=interrupted is not None)
-    fabric, jury = launch(recipe, folder), Validation(recipe, validation)
+    fabric, scoring = launch(recipe, folder), Validation(recipe, validation)
     samples = Samples(training, recipe.targets, recipe.samples, seed=recipe.seed)
     card = describe(recipe, training, validation)
     deadline = started + 60 * (recipe.minutes or 0)
-    steps = recipe.steps or count_steps(recipe, fabric, samples, jury, card, deadline=deadline)
+    steps = recipe.steps or count_steps(recipe, fabric, samples, scoring, card, deadline=deadline)
     recipe = recipe.model_copy(update={"steps": steps})
     state = begin(recipe, fabric, data=card.provenance["data_sha256"])
     if interrupted is not None:
@@ -138,11 +138,11 @@ def fit(
     before = max((row.get("seconds", 0.0) for row in state.history), default=0.0)
     for loss in _learn(state, samples, steps, clock=started - before):
         if state.step % math.ceil(steps / recipe.validations) == 0 or state.step == steps:
-            _validate(state, jury, card, folder)
+            _validate(state, scoring, card, folder)
         if progress is not None:
             progress(Status(state.step, steps, loss, state.best))
-    model, evaluation = _finish(state, samples, jury, folder)
-    return Run(folder, recipe, model, evaluation, state.history, jury.examples)
+    model, evaluation = _finish(state, samples, scoring, folder)
+    return Run(folder, recipe, model, evaluation, state.history, scoring.examples)
 
 
 def _learn(state: State, samples: Samples, steps: int, *, clock: float) -> Iterator[float]:
@@ -164,9 +164,9 @@ def _learn(state: State, samples: Samples, steps: int, *, clock: float) -> Itera
             yield loss
 
 
-def _validate(state: State, jury: Validation, card: ModelCard, folder: Path) -> None:
+def _validate(state: State, scoring: Validation, card: ModelCard, folder: Path) -> None:
     """Score some validation images. Save the network, unless an earlier one was clearly better, and the state."""
-    scores = jury.look(state.model(card))
+    scores = scoring.look(state.model(card))
     state.record(**{f"val_{name}": value for name, value in scores.items()})
     if state.fabric.is_global_zero:
         steering = scores.get(steering_score(state.recipe), 0.0)
@@ -178,7 +178,7 @@ def _validate(state: State, jury: Validation, card: ModelCard, folder: Path) -> 
     state.fabric.barrier()
 
 
-def _finish(state: State, samples: Samples, jury: Validation, folder: Path) -> tuple[Model, Evaluation]:
+def _finish(state: State, samples: Samples, scoring: Validation, folder: Path) -> tuple[Model, Evaluation]:
     """Complete the network that was kept: statistics of its norms, decoding, scores on all validation images."""
     state.fabric.barrier()
     kept = load(folder / MODEL_FILE)
@@ -188,7 +188,7 @@ def _finish(state: State, samples: Samples, jury: Validation, folder: Path) -> t
     with state.fabric.autocast():
         measure_statistics(network.to(device), images, shared=state.recipe.network.symmetry == "square")
     network.cpu()
-    model, evaluation = jury.conclude(kept)
+    model, evaluation = scoring.conclude(kept)
     if state.fabric.is_global_zero:
         save(model, folder / MODEL_FILE)
     return model, evaluation
