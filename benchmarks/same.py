@@ -1,7 +1,7 @@
 """Does a change of the code change a prediction? Predicts with two states of the package and compares.
 
     git worktree add /tmp/before COMMIT
-    python benchmarks/same.py /tmp/before/src IMAGE... --models nuclei runs/isbi/run --options "" "--tta"
+    python benchmarks/same.py /tmp/before/src IMAGE... --models nuclei runs/isbi/run --options= --options=--tta
 
 Both states run `contractile predict` in float32 with PyTorch on the processor, on the same images and model files. The
 largest difference of a probability must stay under 1e-5, and every label must be the same. Exits with 1 otherwise.
@@ -30,12 +30,12 @@ def main() -> None:
     parser.add_argument("before", type=Path, help="the src folder of another state of the package")
     parser.add_argument("images", nargs="+")
     parser.add_argument("--models", nargs="+", default=["nuclei"])
-    parser.add_argument("--options", nargs="+", default=[""], help="of contractile predict, one run for each")
+    parser.add_argument("--options", action="append", help="of contractile predict, one run for each --options=")
     arguments = parser.parse_args()
     same = True
     print("| model | options | image | largest difference | labels that differ |\n|---|---|---|--:|--:|")
     for model in arguments.models:
-        for options in arguments.options:
+        for options in arguments.options or [""]:
             with tempfile.TemporaryDirectory() as folder:
                 outs = [Path(folder, name) for name in ("before", "now")]
                 for source, out in zip((arguments.before, HERE), outs, strict=True):
@@ -53,7 +53,7 @@ def main() -> None:
 def predict(source: Path, model: str, images: list[str], options: str, out: Path) -> None:
     command = [sys.executable, "-m", "contractile.cli", "predict", model, *images, "--out", str(out), *EXACT]
     environment = {**os.environ, "PYTHONPATH": str(source.resolve())}
-    subprocess.run([*command, *shlex.split(options)], check=True, env=environment, stdout=subprocess.DEVNULL)
+    subprocess.run([*command, *shlex.split(options)], check=True, env=environment, capture_output=True)
 
 
 if __name__ == "__main__":
