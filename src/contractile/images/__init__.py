@@ -6,6 +6,7 @@ find -> Source -> read, open_image, read_labels, read_probabilities -> arrays ->
 from __future__ import annotations
 
 from contractile.images.image import Image as Image
+from contractile.images.image import Stack as Stack
 from contractile.images.names import match_names as match_names
 from contractile.images.overlay import overlay as overlay
 from contractile.images.reading import describe as describe

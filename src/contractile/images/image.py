@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -12,6 +13,20 @@ from contractile.grid import Pixels, Region
 
 Shape = tuple[int, ...]
 Size = tuple[float, ...] | None  # of a pixel
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What the pages of a file are: one letter and one length per axis that counts pages, such as "TZ" and (10, 5).
+
+    `interval_s` is the time between two frames in seconds, `spacing_um` the distance between two planes in
+    micrometres; None where the file does not say, or has no such axis.
+    """
+
+    axes: str
+    lengths: tuple[int, ...]
+    interval_s: float | None = None
+    spacing_um: float | None = None
 
 
 class Image:

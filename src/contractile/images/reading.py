@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from contractile.errors import ContractileError
 from contractile.grid import Region, as_slices
 from contractile.images.axes import Layout, arrange
-from contractile.images.formats import Raster, one_clear_line, open_rasters
+from contractile.images.formats import open_rasters
 from contractile.images.image import Image, Size
+from contractile.images.raster import Raster, one_clear_line
 from contractile.images.sources import Source, stem
 
 LARGEST = 2**31 - 1  # labels are int32

@@ -11,7 +11,10 @@ from pathlib import Path
 
 from contractile.errors import ContractileError, NotFound
 from contractile.images.axes import arrange
-from contractile.images.formats import PICTURES, SUPPORTED, is_zarr, one_clear_line, open_rasters, unsupported
+from contractile.images.formats import PICTURES, SUPPORTED, open_rasters, unsupported
+from contractile.images.image import Stack
+from contractile.images.raster import one_clear_line
+from contractile.images.zarrs import is_zarr
 
 
 @dataclass(frozen=True)
@@ -19,12 +22,15 @@ class Source:
     """One image on disk.
 
     `page` counts the images in a file from 0; it is None for a file with a single image. `name` is the stem of the
-    file, followed by the page where there is one: `stack_0007`.
+    file, followed by the page where there is one: `stack_0007`. `axes` are the letters that somebody gave for the axes of
+    the file; None leaves them to what the file says. `stack` says what the pages of the file are.
     """
 
     name: str
     path: Path
     page: int | None = None
+    axes: str | None = None
+    stack: Stack | None = None
 
 
 def find(where: str | Path | Sequence[str | Path], *, dims: int = 2) -> list[Source]:

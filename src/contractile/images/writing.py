@@ -21,8 +21,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from contractile.errors import ContractileError, NotWritable, NotWritten, WrongType
 from contractile.grid import Region
-from contractile.images.formats import one_clear_line
 from contractile.images.image import Shape, Size
+from contractile.images.raster import one_clear_line
 
 Kind = Literal["labels", "probabilities"]
 IMAGEJ_TYPES = ("uint8", "uint16", "float32")

@@ -1,0 +1,16 @@
+"""Pairs on disk -> an endless, seeded stream of training samples.
+
+pair_up -> Pair -> load_examples -> Example -> split -> Samples -> Batch.
+"""
+
+from __future__ import annotations
+
+from contractile.dataset.examples import Example as Example
+from contractile.dataset.examples import load_examples as load_examples
+from contractile.dataset.examples import split as split
+from contractile.dataset.pairing import Pair as Pair
+from contractile.dataset.pairing import pair_up as pair_up
+from contractile.dataset.samples import Batch as Batch
+from contractile.dataset.samples import SampleConfig as SampleConfig
+from contractile.dataset.samples import Samples as Samples
+from contractile.dataset.samples import pasted_copies as pasted_copies

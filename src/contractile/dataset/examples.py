@@ -1,0 +1,100 @@
+"""Pairs -> annotated images in memory, and which of them validate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contractile.dataset.pairing import Pair
+from contractile.errors import ContractileError
+from contractile.images import describe, read, read_labels
+from contractile.targets import TargetConfig, unannotated
+
+SMALLEST_PART = 0.2  # share of an example that is cut off for validation, at least
+
+
+@dataclass(frozen=True)
+class Example:
+    """A pair in memory: pixels (C, *S) of the type of their file, labels (*S) int32."""
+
+    name: str
+    pixels: NDArray[Any]
+    labels: NDArray[np.int32]
+    pixel_size_um: tuple[float, ...] | None = None
+
+
+def load_examples(pairs: Sequence[Pair], *, dims: int = 2) -> list[Example]:
+    """Read pairs into memory and check that they fit together.
+
+    Raises ContractileError for an image and labels of different sizes, for images with different numbers of channels,
+    and for labels that hold a single value in the whole set; and as `read` and `read_labels`.
+    """
+    examples = [_load(pair, dims) for pair in pairs]
+    channels = {example.pixels.shape[0]: example.name for example in examples}
+    if len(channels) > 1:
+        counts = ", ".join(f"{name}: {count}" for count, name in sorted(channels.items()))
+        problem = f"images must all have the same number of channels, got {counts}"
+        raise ContractileError(problem, "convert them to one kind")
+    values = sorted({int(v) for example in examples for v in np.unique(example.labels) if v >= 0})
+    if len(values) < 2:
+        found = f"the value {values[0]}" if values else "pixels to ignore"
+        rule = "labels must hold at least two classes (or background and objects)"
+        problem = f"{rule}, got only {found} in all {len(examples)} file(s)"
+        raise ContractileError(problem, "check that these are the annotations")
+    return examples
+
+
+def _load(pair: Pair, dims: int) -> Example:
+    image = read(pair.image, dims=dims)
+    labels = read_labels(pair.labels, dims=dims)
+    if image.shape[1:] != labels.shape:
+        found = f"image {pair.image.name} {image.shape[1:]} and labels {pair.labels.name} {labels.shape}"
+        problem = f"labels must have the size of their image, got {found}"
+        raise ContractileError(problem, "crop or resample one of them", where=describe(pair.labels))
+    return Example(pair.name, image.pixels, labels, image.pixel_size_um)
+
+
+def split(
+    examples: Sequence[Example], fraction: float, targets: TargetConfig | None = None
+) -> tuple[list[Example], list[Example]]:
+    """(training, validation): the last annotated examples validate, a `fraction` of all annotated ones.
+
+    The choice is not random: neighbouring frames and sections look alike, and would make the score too good. Where
+    that is less than one example, the last annotated one is cut across its longest axis, and at least a fifth of its
+    annotated pixels validate. `targets` say which labels are annotated (by default all >= 0).
+    Raises ContractileError unless 0 < fraction < 1, or when nothing is annotated.
+    """
+    if not 0 < fraction < 1:
+        raise ContractileError(f"val_fraction must lie between 0 and 1, got {fraction}", "use 0.1")
+    targets = targets or TargetConfig()
+    annotated = [number for number, example in enumerate(examples) if not unannotated(example.labels, targets).all()]
+    if not annotated:
+        problem = f"labels of the {len(examples)} image(s) must hold annotated pixels, got only ignored ones"
+        raise ContractileError(problem, "annotate at least one image")
+    wanted = fraction * len(annotated)
+    if wanted >= 1:
+        held_out = annotated[-min(round(wanted), len(annotated) - 1) :]
+        return [e for n, e in enumerate(examples) if n not in held_out], [examples[n] for n in held_out]
+    last = annotated[-1]
+    known = ~unannotated(examples[last].labels, targets)
+    first, second = _cut(examples[last], known, max(wanted, SMALLEST_PART))
+    return [*examples[:last], first, *examples[last + 1 :]], [second]
+
+
+def _cut(example: Example, known: NDArray[np.bool_], share: float) -> tuple[Example, Example]:
+    """An example in two, cut across its longest axis. The second part holds `share` of the pixels that are `known`."""
+    axis = int(np.argmax(example.labels.shape))
+    across = tuple(a for a in range(example.labels.ndim) if a != axis)
+    before = np.cumsum(known.sum(axis=across))
+    at = 1 + int(np.argmin(np.abs(before[:-1] - (1 - share) * before[-1]))) if len(before) > 1 else 1
+
+    def part(along: slice) -> Example:
+        index = tuple(along if a == axis else slice(None) for a in range(example.labels.ndim))
+        pixels, labels = example.pixels[(slice(None), *index)], example.labels[index]
+        return replace(example, pixels=np.ascontiguousarray(pixels), labels=np.ascontiguousarray(labels))
+
+    return part(slice(0, at)), part(slice(at, None))
