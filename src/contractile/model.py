@@ -50,6 +50,7 @@ class ModelCard(BaseModel):
         default=False, description="images are resampled so that the diameter of their objects becomes `diameter`"
     )
     pixel_size_um: tuple[float, ...] | None = Field(default=None, description="of the training images")
+    axes: str | None = Field(default=None, description="letters of the axes of image files, where they had to be given")
     normalization: Normalization = Normalization()
     decoding: Decoding = Decoding()
     scores: dict[str, float] = Field(default_factory=dict, description="on the validation images")

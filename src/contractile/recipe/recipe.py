@@ -60,6 +60,10 @@ class Recipe(BaseModel):
         description="fraction of the annotated images held out when no validation images are given; where that is less "
         "than one image, a part of the last one",
     )
+    axes: str | None = Field(
+        default=None,
+        description="letters of the axes of the image files, such as YXC, where the files do not say it right",
+    )
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: int = Field(default=0, ge=0)

@@ -92,6 +92,7 @@ def describe(recipe: Recipe, training: Sequence[Example], validation: Sequence[E
         diameter=typical or None,
         diameters=(small, large) if typical else None,
         pixel_size_um=validation[0].pixel_size_um,
+        axes=recipe.axes,
         normalization=recipe.samples.normalization,
         provenance=_trace(recipe, [*training, *validation]),
     )
