@@ -22,8 +22,8 @@ class Source:
     """One image on disk.
 
     `page` counts the images in a file from 0; it is None for a file with a single image. `name` is the stem of the
-    file, followed by the page where there is one: `stack_0007`. `axes` are the letters that somebody gave for the axes of
-    the file; None leaves them to what the file says. `stack` says what the pages of the file are.
+    file, followed by the page where there is one: `stack_0007`. `axes` are the letters that somebody gave for the axes
+    of the file; None leaves them to what the file says. `stack` says what the pages of the file are.
     """
 
     name: str
