@@ -1,62 +1,118 @@
-"""Grey values of any range -> the values that a network sees: one offset and one scale per channel of an image.
-They are found once and never per tile, so that tiles of one image fit together."""
+"""Grey values of any range -> the values that a network sees: one curve per channel of an image.
+
+The curve is found once per image and never per tile, so that tiles of one image fit together.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from scipy import ndimage
 
 from contractile.errors import ContractileError
 from contractile.grid import Pixels
 
 SAMPLE = 2**20  # pixels per channel that statistics are taken from
 AT_ONCE = 2**26  # pixels per channel that one read of the sample spans
+BLOCK = {1: 4096, 2: 128, 3: 32}  # side of the blocks that a large image is known by
+FLOOR = 8.0  # the range is at least this many standard deviations of the noise
+KNEE = 3.0  # compressive: the curve is straight up to this many standard deviations of the noise ...
+WIDEST = 30.0  # ... or the range divided by this
+LOWEST, HIGHEST = -1.0, 3.0  # of the values that a network sees
+FEW = 16  # pixels that may be brighter than the brightest structure: hot pixels, dust
+TRIMMED, TRIMMED_MEAN = 0.8, 0.5586  # the mean size of the smallest four fifths of normal deviates
+DARK = 8.0  # the background of a dark image lies in this part of its range
+STEP = 0.29  # standard deviation of the rounding to whole numbers: 1 / sqrt(12)
 
 
 @dataclass(frozen=True, eq=False)
-class Affine:
-    """values = (pixels - offset) * scale, offset and scale (C,) float64."""
+class Intensity:
+    """The curve of each channel (C,): relative = (pixels - offset) * scale; values = bend(relative).
+
+    Relative values are linear in light: 0 is the background, 1 the brightest structures. `noise` is the standard
+    deviation of their noise. `compressive` values rise with the logarithm of the relative ones above the noise.
+    `bounded` values lie between -1 and 3.
+    """
 
     offset: NDArray[np.float64]
     scale: NDArray[np.float64]
+    noise: NDArray[np.float64]
+    compressive: bool = False
+    bounded: bool = True
 
     def apply(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
         """Pixels (C, *S) of any type -> values (C, *S) float32, the same for a tile as for the whole image."""
+        return self.bend(self.relative(pixels), self.noise)
+
+    def relative(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
+        """Pixels (C, *S) of any type -> relative values (C, *S) float32."""
         pixels = np.asarray(pixels)
         if pixels.shape[0] != len(self.offset):
             problem = f"pixels must have {len(self.offset)} channels, as at the fit, got {pixels.shape}"
             raise ContractileError(problem, "fit again")
-        per_channel = (-1, *(1,) * (pixels.ndim - 1))
         # integers of 16 bits are exact in float32; larger ones would lose digits before the subtraction
         work: Any = np.float32 if pixels.dtype.itemsize <= 2 or pixels.dtype == np.float32 else np.float64
-        offset, scale = (one.astype(work).reshape(per_channel) for one in (self.offset, self.scale))
-        values: NDArray[np.float32] = ((pixels.astype(work) - offset) * scale).astype(np.float32, copy=False)
+        offset, scale = (_along(one, pixels.ndim).astype(work) for one in (self.offset, self.scale))
+        work = pixels.astype(work)
+        if self.bounded:
+            reach = _unbend(np.full_like(self.noise, HIGHEST), self._knee(self.noise))
+            steps = _along(np.divide(reach, self.scale, out=np.zeros_like(reach), where=self.scale > 0), pixels.ndim)
+            work = np.clip(work, (offset - steps).astype(work.dtype), (offset + steps).astype(work.dtype))
+        values: NDArray[np.float32] = ((work - offset) * scale).astype(np.float32, copy=False)
         return values
+
+    def bend(self, relative: NDArray[np.float32], noise: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Relative values (C, *S) with `noise` (C,) -> the values that a network sees (C, *S) float32."""
+        if not self.bounded:
+            return relative
+        louder = np.maximum(1.0, FLOOR * noise)  # what does not rise above the noise is not stretched
+        values = relative / _along(louder, relative.ndim).astype(np.float32)
+        if self.compressive:
+            knee = _along(self._knee(noise / louder), relative.ndim).astype(np.float32)
+            size = np.abs(values) / knee
+            bent = np.log(size + np.sqrt(size * size + 1)) / np.arcsinh(1 / knee)  # asinh, in fast functions
+            values = np.copysign(bent, values)
+        bounded: NDArray[np.float32] = np.clip(values, np.float32(LOWEST), np.float32(HIGHEST))
+        return bounded
 
     def invert(self, values: NDArray[np.floating[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
         """Values (C, *S) -> pixels (C, *S) of type `dtype`, rounded and clipped: the inverse of `apply`."""
-        per_channel = (-1, *(1,) * (values.ndim - 1))
-        pixels = values * _inverse(self.scale).reshape(per_channel) + self.offset.reshape(per_channel)
+        relative = values.astype(np.float64)
+        if self.bounded:
+            relative = _unbend(relative, _along(self._knee(self.noise), values.ndim))
+        inverse = np.divide(1.0, self.scale, out=np.zeros_like(self.scale), where=self.scale > 0)
+        pixels = relative * _along(inverse, values.ndim) + _along(self.offset, values.ndim)
         if dtype.kind in "iu":
             pixels = np.rint(pixels).clip(np.iinfo(dtype).min, np.iinfo(dtype).max)
-        return pixels.astype(dtype)
+        result: NDArray[Any] = pixels.astype(dtype)
+        return result
+
+    def _knee(self, noise: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The relative value (C,) up to which the curve is straight; infinite where it is straight everywhere."""
+        return np.maximum(KNEE * noise, 1 / WIDEST) if self.compressive else np.full_like(noise, np.inf)
 
 
 class Normalization(BaseModel):
-    """How offset and scale follow from an image.
+    """How the curve follows from an image.
 
-    percentile: the percentile `low` becomes 0 and the percentile `high` becomes 1; nothing is clipped.
-    standard: the mean becomes 0 and the standard deviation 1. none: pixels are not changed.
+    linear: the percentile `low` becomes 0 and the percentile `high` becomes 1. The range between them is at least eight
+    times the noise, so that an image without structures is not stretched, and no value lies beyond -1 and 3.
+    compressive: for bright structures on a dark background, of which some are far brighter than others. The background
+    becomes 0 and the brightest structures become 1, on a curve (asinh) that is straight near the noise and logarithmic
+    above it.
+    percentile, standard, none: as earlier versions had them. The percentiles, or the mean and the mean plus one
+    standard deviation, become 0 and 1; or pixels are not changed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["percentile", "standard", "none"] = "percentile"
+    kind: Literal["linear", "compressive", "percentile", "standard", "none"] = "linear"
     low: float = Field(1.0, ge=0, le=100)
     high: float = Field(99.8, ge=0, le=100)
 
@@ -66,24 +122,103 @@ class Normalization(BaseModel):
             raise ContractileError(f"low must be below high, got {self.low} and {self.high}", "use 1 and 99.8")
         return self
 
-    def fit(self, pixels: Pixels) -> Affine:
-        """Offset and scale for pixels (C, *S), from about 2^20 evenly spread pixels per channel at most.
+    def fit(self, pixels: Pixels) -> Intensity:
+        """The curve for pixels (C, *S), from about 2^20 evenly spread pixels per channel at most.
 
         A constant channel becomes 0. Raises ContractileError where one of these pixels is NaN or infinite.
         """
-        sample = _subsample(pixels)  # (C, n)
-        if not np.isfinite(sample).all():
+        blocks = list(_blocks(pixels)) if self.kind in ("linear", "compressive") else [_subsample(pixels)]
+        if not all(np.isfinite(block).all() for block in blocks):
             raise ContractileError("pixels must be finite numbers, got NaN or infinity", "replace them by 0")
+        if self.kind in ("linear", "compressive"):
+            return self._fit_blocks(blocks, whole=pixels.dtype.kind in "iu")
+        [sample] = blocks  # (C, n)
         if self.kind == "none":
-            return Affine(np.zeros(len(sample)), np.ones(len(sample)))
-        if self.kind == "standard":
-            return Affine(sample.mean(axis=1), _inverse(sample.std(axis=1)))
-        low, high = np.percentile(sample, (self.low, self.high), axis=1)
-        # with few bright spots on a flat background, both percentiles are the background
-        flat = high <= low
-        low = np.where(flat, sample.min(axis=1), low)
-        high = np.where(flat, sample.max(axis=1), high)
-        return Affine(low, _inverse(high - low))
+            low, high = np.zeros(len(sample)), np.ones(len(sample))
+        elif self.kind == "standard":
+            low, high = sample.mean(axis=1), sample.mean(axis=1) + sample.std(axis=1)
+        else:
+            low, high = np.percentile(sample, (self.low, self.high), axis=1)
+            # with few bright spots on a flat background, both percentiles are the background
+            flat = high <= low
+            low, high = np.where(flat, sample.min(axis=1), low), np.where(flat, sample.max(axis=1), high)
+        return Intensity(low, _inverse(high - low), np.zeros(len(sample)), bounded=False)
+
+    def _fit_blocks(self, blocks: list[NDArray[Any]], *, whole: bool) -> Intensity:
+        """The curve from blocks (C, *B) of pixels; `whole` says that pixels are whole numbers."""
+        found = [self._fit_channel([block[c] for block in blocks], whole) for c in range(len(blocks[0]))]
+        low, span, noise = np.array(found).T
+        scale = _inverse(np.maximum(span, FLOOR * noise))
+        return Intensity(low, scale, noise * scale, compressive=self.kind == "compressive")
+
+    def _fit_channel(self, blocks: list[NDArray[Any]], whole: bool) -> tuple[float, float, float]:
+        """Background, range and noise of one channel, in its own units."""
+        pixels = np.concatenate([block.ravel() for block in blocks]).astype(np.float64)
+        clean = [ndimage.median_filter(block, _flat(block.ndim, 3)) for block in blocks]  # without hot pixels
+        noise = max(_noise(blocks, clean), STEP if whole else 0.0)
+        low, high = np.percentile(pixels, (self.low, self.high))
+        if self.kind == "compressive":
+            smooth = [ndimage.uniform_filter(one.astype(np.float64), _flat(one.ndim, 5)) for one in clean]
+            low = np.percentile(np.concatenate([one.ravel() for one in smooth]), self.low)
+            brightest = np.concatenate([one.ravel() for one in clean])
+            high = max(high, np.partition(brightest, -min(FEW, brightest.size))[-min(FEW, brightest.size)])
+        if high <= low and pixels.size:  # a few spots on a flat background
+            low, high = pixels.min(), pixels.max()
+        return float(low), float(high - low), noise if high > low else 0.0
+
+
+def bright_on_dark(pixels: NDArray[Any], ground: NDArray[np.bool_]) -> bool:
+    """Whether the `ground` (*S) of an image (C, *S) is dark in every channel, as in fluorescence.
+
+    Its median then lies in the lowest eighth of the range of the image.
+    """
+    low, high = np.percentile(pixels.reshape(len(pixels), -1), (1, 99.8), axis=1)
+    middle = np.median(pixels[:, ground], axis=1) if ground.any() else high
+    return bool(((middle - low) * DARK <= high - low).all())
+
+
+def _noise(blocks: list[NDArray[Any]], clean: list[NDArray[Any]]) -> float:
+    """Standard deviation of the noise in the darker half of the pixels, from differences of neighbours along X.
+
+    Second differences of every other pixel cancel slopes, and see noise that a lens or an interpolation has spread over
+    neighbours. The largest are left out: they are edges.
+    """
+    found = []
+    middle = np.median(np.concatenate([one.ravel() for one in clean]))
+    for block, smooth in zip(blocks, clean, strict=True):
+        line = block.astype(np.float64)
+        bend = np.abs(line[..., :-4] - 2 * line[..., 2:-2] + line[..., 4:]) / math.sqrt(6)
+        found.append(bend[smooth[..., 2:-2] <= middle] if line.shape[-1] > 4 else np.zeros(0))
+    sizes = np.sort(np.concatenate(found))
+    return float(sizes[: math.ceil(TRIMMED * sizes.size)].mean() / TRIMMED_MEAN) if sizes.size else 0.0
+
+
+def _flat(dims: int, size: int) -> tuple[int, ...]:
+    """The size of a filter within planes."""
+    return (1,) * (dims - 2) + (size,) * min(dims, 2)
+
+
+def _blocks(pixels: Pixels) -> Iterator[NDArray[Any]]:
+    """The whole of a small image, else evenly spread blocks that hold about SAMPLE pixels: (C, *B) each.
+
+    Their places follow from the size of the image alone, not from how it is stored.
+    """
+    space = pixels.shape[1:]
+    if math.prod(space) <= SAMPLE:
+        yield np.asarray(pixels[...])
+        return
+    side = BLOCK[len(space)]
+    number = round((SAMPLE / side ** len(space)) ** (1 / len(space)))
+    starts = [np.unique(np.linspace(0, max(0, size - side), number).astype(int)) for size in space]
+    for first in starts[0]:  # a band at a time: a compressed file without tiles is decoded once for each
+        band = _read_band(pixels, slice(int(first), int(first) + side))
+        for rest in np.ndindex(*(len(one) for one in starts[1:])):
+            corner = [int(one[n]) for one, n in zip(starts[1:], rest, strict=True)]
+            yield band[(slice(None), slice(None), *(slice(at, at + side) for at in corner))]
+
+
+def _read_band(pixels: Pixels, lines: slice) -> NDArray[Any]:
+    return np.asarray(pixels[(slice(None), lines, *(slice(None),) * (len(pixels.shape) - 2))])
 
 
 def _subsample(pixels: Pixels) -> NDArray[np.float64]:
@@ -98,6 +233,18 @@ def _subsample(pixels: Pixels) -> NDArray[np.float64]:
     rest = (slice(None, None, step),) * (len(space) - 1)
     parts = [np.asarray(pixels[(slice(None), slice(y, y + group, step), *rest)]) for y in range(0, space[0], group)]
     return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1).astype(np.float64)
+
+
+def _unbend(values: NDArray[np.float64], knee: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The relative values that become `values`, with the knee of each."""
+    straight = np.isinf(knee)
+    bent = np.where(straight, 1.0, knee)
+    return np.where(straight, values, bent * np.sinh(values * np.arcsinh(1 / bent)))
+
+
+def _along(one: NDArray[Any], ndim: int) -> NDArray[Any]:
+    """(C,) -> (C, 1, ...) with `ndim` axes."""
+    return one.reshape(-1, *(1,) * (ndim - 1))
 
 
 def _inverse(spread: NDArray[np.float64]) -> NDArray[np.float64]:

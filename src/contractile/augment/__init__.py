@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from contractile.augment.grey import GreyConfig as GreyConfig
 from contractile.augment.grey import change_grey_values as change_grey_values
+from contractile.augment.grey import change_light as change_light
+from contractile.augment.grey import dim_objects as dim_objects
+from contractile.augment.grey import with_rims as with_rims
 from contractile.augment.paste import Picture as Picture
 from contractile.augment.paste import paste_objects as paste_objects
 from contractile.augment.warp import Sample as Sample
@@ -17,6 +20,7 @@ from contractile.augment.warp import Warp as Warp
 from contractile.augment.warp import WarpConfig as WarpConfig
 from contractile.augment.warp import apply_warp as apply_warp
 from contractile.augment.warp import draw_warp as draw_warp
+from contractile.augment.warp import nearest as nearest
 from contractile.augment.warp import warp as warp
 
 
@@ -31,7 +35,8 @@ class AugmentConfig(WarpConfig, GreyConfig):
         interpolation. It gives no range for rotation and grey values. Here rotation is by any angle, because a section
         has no upright position, and grey values change in brightness and contrast, as strongly as in the default.
         """
-        return cls(flip=False, scale=(1.0, 1.0), gamma=0.0, noise=0.0, blur=0.0)
+        light = {"illumination": 0.0, "blur": 0.0, "photons": 0.0, "noise": 0.0, "saturation": 0.0}
+        return cls(flip=False, scale=(1.0, 1.0), gamma=0.0, **light)
 
     @classmethod
     def mild(cls) -> AugmentConfig:

@@ -154,6 +154,17 @@ def apply_warp(drawn: Warp, whole: Sample, *, inner: tuple[int, ...]) -> Sample:
     return Sample(tile.image[:, 0], tile.classes[0], tile.weight[0])
 
 
+def nearest(drawn: Warp, values: NDArray[Any]) -> NDArray[Any]:
+    """The value (*S) of the nearest pixel for every pixel of the tile, mirrored beyond the image: (*tile)."""
+    at = np.rint(drawn.coordinates()).astype(np.int64)
+    for axis, size in enumerate(values.shape):
+        period = max(1, 2 * (size - 1))
+        inside = np.abs(at[axis]) % period
+        at[axis] = np.minimum(inside, period - inside)
+    taken: NDArray[Any] = values[tuple(at)]
+    return taken
+
+
 def _empty_sample(channels: int, tile: tuple[int, ...], inner: tuple[int, ...]) -> Sample:
     """Three uninitialised arrays in one block: small blocks get small pages, which slow the warp by a third."""
     n, shape = math.prod(inner), (channels, *tile)

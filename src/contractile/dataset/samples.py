@@ -12,7 +12,19 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from contractile.augment import AugmentConfig, Picture, Sample, change_grey_values, paste_objects, warp
+from contractile.augment import (
+    AugmentConfig,
+    Picture,
+    Sample,
+    apply_warp,
+    change_grey_values,
+    change_light,
+    dim_objects,
+    draw_warp,
+    nearest,
+    paste_objects,
+    with_rims,
+)
 from contractile.dataset.examples import Example
 from contractile.errors import ContractileError
 from contractile.intensity import Normalization
@@ -126,6 +138,8 @@ class Samples:
         self._intensity = intensity * (1 + config.pasted)
         examples = [*examples, *pasted_copies(examples, targets, config, seed=seed)]
         self._pixels = [example.pixels for example in examples]
+        dimmed = targets.task == "objects" and config.augment.dimmed > 1
+        self._objects = [with_rims(example.labels) for example in examples] if dimmed else []
         self.targets = _make_targets([example.labels for example in examples], targets)
         maps = [target.classes for target in self.targets]
         if not any((one >= 0).any() for one in maps):
@@ -143,8 +157,12 @@ class Samples:
         which, centre = places.draw(rng)
         target, config = self.targets[which], self.config
         whole = Sample(self._pixels[which], target.classes, target.weight)
-        part = warp(whole, centre, tile=config.tile, inner=config.core, config=config.augment, rng=rng)
-        image = self._intensity[which].apply(part.image)
+        drawn = draw_warp(config.tile, centre, config=config.augment, rng=rng)
+        part, intensity = apply_warp(drawn, whole, inner=config.core), self._intensity[which]
+        light = intensity.relative(part.image)
+        if self._objects and rng.random() < config.augment.grey_chance:
+            light = dim_objects(light, nearest(drawn, self._objects[which]), config.augment.dimmed, rng=rng)
+        image = intensity.bend(*change_light(light, intensity.noise, config.augment, rng=rng))
         return part._replace(image=change_grey_values(image, config.augment, rng=rng))
 
     def batch(self, step: int, *, rank: int = 0, ranks: int = 1) -> Batch:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from contractile.engine import Placed, fit_tile
 from contractile.errors import OutOfMemory
 from contractile.grid import Block, Key, as_slices, cut, plan
-from contractile.intensity import Affine
+from contractile.intensity import Intensity
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ class NetworkField(Field):
         self,
         image: Any,
         placed: Placed,
-        intensity: Affine,
+        intensity: Intensity,
         *,
         tile: int | None = None,
         progress: Progress | None = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from contractile.decode import decode_objects, inside_probability
 from contractile.engine import EngineConfig, Placed, example_shape, place
 from contractile.errors import ContractileError
 from contractile.grid import Block, cut
-from contractile.intensity import Affine
+from contractile.intensity import Intensity
 from contractile.model import Model, ModelCard
 from contractile.model import load as load_model
 from contractile.prediction.field import Field, Mean, NetworkField, Progress
@@ -74,9 +75,10 @@ class Predictor:
         Raises ContractileError when channels or axes do not fit the model, or pixels are not finite.
         """
         image = self._canonical(image)
-        scale = self._scale(image)
+        intensity = self.card.normalization.fit(image)
+        scale = self._scale(image, intensity)
         seen = image if scale == 1 else Resampled(image, scaled_shape(image.shape[1:], scale))
-        field = self._field(seen, tta=tta, progress=progress)
+        field = self._field(seen, intensity, tta=tta, progress=progress)
         return field if scale == 1 else Resampled(field, image.shape[1:], scale=scale)
 
     def decode(self, probabilities: Any) -> NDArray[np.int32]:
@@ -89,9 +91,8 @@ class Predictor:
         labels: NDArray[np.int32] = values[maps.argmax(axis=0)]
         return labels
 
-    def _field(self, image: Any, *, tta: bool = False, progress: Progress | None = None) -> Field:
+    def _field(self, image: Any, intensity: Intensity, *, tta: bool = False, progress: Progress | None = None) -> Field:
         """What the network says about an image (C, *S) as it is, or the mean over its views."""
-        intensity = self.card.normalization.fit(image)
         placed = self.placed = self.placed or self._place(image, intensity)
         seen = views(image.shape[1:], self.card.symmetry) if tta else [UNCHANGED]
         fields = []
@@ -101,14 +102,14 @@ class Predictor:
             fields.append(view.restore(field))
         return Mean(fields) if tta else fields[0]
 
-    def _place(self, image: Any, intensity: Affine) -> Placed:
+    def _place(self, image: Any, intensity: Intensity) -> Placed:
         """The network on its device; the middle of this image is the example that a fast engine is checked on."""
         sides = zip(image.shape[1:], example_shape(self.card.network), strict=True)
         read = tuple(((size - side) // 2, (size - side) // 2 + side) for size, side in sides)
         example = intensity.apply(cut(image, Block(read=read, write=read)))[None]
         return place(self.network, self.engine, example=example)
 
-    def _scale(self, image: Any) -> float:
+    def _scale(self, image: Any, intensity: Intensity) -> float:
         """By how much an image (C, *S) is enlarged for the network: the model's diameter / that of its objects.
 
         1 without a diameter, and for one that the network has seen, or so near to it that it makes no difference.
@@ -118,13 +119,13 @@ class Predictor:
             return 1.0
         small, large = self.card.diameters or (own, own)
         if diameter == "estimate":
-            diameter = estimate_diameter(image, (small, own, large), self._find_objects)
+            diameter = estimate_diameter(image, (small, own, large), partial(self._find_objects, intensity=intensity))
             diameter = own * 2 ** (round(4 * math.log2(diameter / own)) / 4)  # so that images share shapes
         return 1.0 if small / SAME_SIZE < diameter < large * SAME_SIZE else own / diameter
 
-    def _find_objects(self, image: Any) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    def _find_objects(self, image: Any, *, intensity: Intensity) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """An image (C, Y, X) at the model's own scale -> labels and probability of being inside, (Y, X) each."""
-        maps = np.asarray(self._field(image))
+        maps = np.asarray(self._field(image, intensity))
         return self.decode(maps), inside_probability(maps)
 
     def _canonical(self, image: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 from contractile.augment import AugmentConfig
 from contractile.dataset import Example, SampleConfig
 from contractile.engine import find_device, native_precision
+from contractile.intensity import Normalization
 from contractile.recipe.changes import apply_changes, check_fields
 from contractile.recipe.recipe import OptimizerConfig, Recipe
 from contractile.recipe.survey import Survey, survey
@@ -36,6 +37,9 @@ VARIED_PASSES = 5.0  # with fewer passes over the images, samples vary less
 TURNED_PASSES = 30.0  # with fewer passes, samples for tied kernels turn by quarter turns only
 RARE = 0.1  # a class with a smaller share of the pixels is rare
 W0 = {"classes": 5.0, "objects": 10.0}
+DIMMED = (
+    16.0  # in dark images single objects are dimmed by up to this factor, so that dim ones are found beside bright ones
+)
 FOCUS = 0.33  # share of the samples around rare pixels
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
 
@@ -89,7 +93,8 @@ def _default(seen: Survey, changes: Mapping[str, Any]) -> Recipe:
             core=tile,
             batch=min(max(1, round(step_pixels / (2 if short else 1) / math.prod(tile))), LARGEST_BATCH),
             focus=FOCUS if seen.rarest < RARE else 0.0,
-            augment=_augment(passes, symmetry),
+            augment=_augment(passes, symmetry, dimmed=DIMMED if seen.dark and seen.task == "objects" else 1.0),
+            normalization=Normalization(kind="compressive" if seen.dark else "linear"),
         ),
         # Pixels between two near objects weigh more; where objects touch is a class of its own (docs/log.md).
         targets=TargetConfig(separation="contact", w0=W0[seen.task], balance=False),
@@ -127,13 +132,14 @@ def _tile(seen: Survey, network: UNetConfig) -> tuple[int, ...]:
     return tuple(sides)
 
 
-def _augment(passes: float, symmetry: str) -> AugmentConfig:
+def _augment(passes: float, symmetry: str, *, dimmed: float) -> AugmentConfig:
     """How samples vary: little where few pixels are seen twice, and by quarter turns alone where kernels are tied.
 
     A network with tied kernels learns faster from images that are not turned by other angles. Other angles make its
     outlines more exact once it has seen each image often (docs/log.md).
     """
     varied = AugmentConfig() if passes >= VARIED_PASSES else AugmentConfig.mild()
+    varied = varied.model_copy(update={"dimmed": dimmed})
     if symmetry == "none" or passes >= TURNED_PASSES:
         return varied
     return varied.model_copy(update={"rotation": 0.0, "quarter_turns": True})
@@ -147,11 +153,12 @@ def explain(seen: Survey, recipe: Recipe) -> tuple[str, str]:
     if seen.guessed:
         other = "classes" if seen.task == "objects" else "objects"
         kinds += f' (a guess; if they are {other}, a recipe with targets.task = "{other}" says so)'
+    dark = ", on a dark background" if seen.dark else ""
     partly = f", {seen.labelled:.0%} of it annotated" if seen.labelled < 0.995 else ""
     large = f", large ones {seen.largest:.0f}" if seen.largest > 1.2 * seen.structure else ""
     data = (
         f"data: {seen.images} image(s) of {size} pixels, {seen.channels} channel(s){partly}; {kinds}, about "
-        f"{seen.structure:.0f} pixels wide{large}; the rarer class takes {seen.rarest:.0%}"
+        f"{seen.structure:.0f} pixels wide{large}{dark}; the rarer class takes {seen.rarest:.0%}"
     )
     fields = network.receptive_field if len(set(network.receptive_field)) > 1 else network.receptive_field[:1]
     field = " x ".join(map(str, fields))

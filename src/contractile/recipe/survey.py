@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from contractile.dataset import Example
 from contractile.errors import ContractileError
+from contractile.intensity import bright_on_dark
 from contractile.labels import diameters, find_meaning
 from contractile.targets import TargetConfig, unannotated
 
@@ -44,6 +45,7 @@ class Survey:
     rarest: float
     labelled: float
     guessed: bool = False
+    dark: bool = False
     pixel_size: tuple[float, ...] = ()
 
     @property
@@ -93,8 +95,15 @@ def survey(
         rarest=float(np.min(counts) / max(1, np.sum(counts))),
         labelled=labelled,
         guessed=meaning.guessed,
+        dark=_is_dark(some, found),
         pixel_size=pixel_size,
     )
+
+
+def _is_dark(examples: Sequence[Example], task: str) -> bool:
+    """Whether structures are bright on a dark background in most images; of classes, any may be the background."""
+    found = [bright_on_dark(e.pixels, (e.labels == 0) | (task == "classes")) for e in examples]
+    return 2 * sum(found) > len(found)
 
 
 def _relative_size(examples: Sequence[Example], spacing: Sequence[float]) -> tuple[float, ...]:
