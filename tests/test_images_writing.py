@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, Literal
+from xml.etree import ElementTree
 
 import imagecodecs
 import numpy as np
@@ -17,6 +18,7 @@ from PIL import Image as Pillow
 
 from contractile.errors import ContractileError, NotWritable, NotWritten
 from contractile.images import (
+    Stack,
     TiffSink,
     find,
     is_ours,
@@ -29,6 +31,7 @@ from contractile.images import (
     write_picture,
     write_probabilities,
 )
+from contractile.images.image import Size
 from contractile.images.overlay import PREDICTED, TRUE
 
 sides = st.integers(1, 5)
@@ -108,6 +111,176 @@ def test_pictures_come_back(tmp_path: Path) -> None:
         np.testing.assert_array_equal(imagecodecs.imread(tmp_path / "new" / "a.png"), picture)
 
 
+def series_of(path: Path) -> list[tuple[str, tuple[int, ...]]]:
+    """Axes and lengths of the images in a TIFF, as other programs see them."""
+    with tifffile.TiffFile(path) as tiff:
+        return [(one.axes, one.shape) for one in tiff.series]
+
+
+def ome_pixels(path: Path) -> list[dict[str, str]]:
+    """The attributes of Pixels, of each image in an OME-TIFF."""
+    with tifffile.TiffFile(path) as tiff:
+        return [one.attrib for one in ElementTree.fromstring(tiff.ome_metadata).iterfind(".//{*}Pixels")]
+
+
+def test_labels_of_a_time_series_are_one(tmp_path: Path) -> None:
+    stack = Stack("T", (3,), interval_s=60.0)
+    write_labels(tmp_path / "t.tif", np.zeros((3, 8, 9), int), pixel_size_um=(0.5, 0.25), stack=stack)
+    assert series_of(tmp_path / "t.tif") == [("TYX", (3, 8, 9))]
+    with tifffile.TiffFile(tmp_path / "t.tif") as tiff:
+        meta, tags = tiff.imagej_metadata, tiff.pages.first.tags
+        assert meta is not None
+        assert (meta["frames"], meta["finterval"], meta["unit"]) == (3, 60.0, "um")
+        assert (tags["XResolution"].value, tags["YResolution"].value) == ((4, 1), (2, 1))
+        assert "spacing" not in meta
+
+
+def test_labels_and_probabilities_of_a_hyperstack(tmp_path: Path) -> None:
+    stack = Stack("TZ", (2, 3), interval_s=1.5, spacing_um=2.0)
+    labels = np.arange(6).repeat(72).reshape(6, 8, 9)
+    write_labels(tmp_path / "labels.tif", labels, pixel_size_um=(0.5, 0.5), stack=stack)
+    write_probabilities(tmp_path / "p.tif", np.stack([labels] * 4, axis=1), pixel_size_um=(0.5, 0.5), stack=stack)
+    assert series_of(tmp_path / "labels.tif") == [("TZYX", (2, 3, 8, 9))]
+    assert series_of(tmp_path / "p.tif") == [("TZCYX", (2, 3, 4, 8, 9))]
+    assert tifffile.imread(tmp_path / "labels.tif")[:, :, 0, 0].tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert tifffile.imread(tmp_path / "p.tif")[:, :, 3, 0, 0].tolist() == [[0, 1, 2], [3, 4, 5]]
+    for name in ("labels.tif", "p.tif"):
+        with tifffile.TiffFile(tmp_path / name) as tiff:
+            meta = tiff.imagej_metadata
+            assert meta is not None
+            assert (meta["frames"], meta["slices"]) == (2, 3)
+            assert (meta["finterval"], meta["spacing"], meta["unit"]) == (1.5, 2.0, "um")
+
+
+def test_types_and_orders_that_imagej_does_not_know_become_ome(tmp_path: Path) -> None:
+    stack = Stack("ZT", (2, 3), interval_s=1.5, spacing_um=2.0)
+    labels = np.arange(6).repeat(72).reshape(6, 8, 9)
+    write_labels(tmp_path / "order.tif", labels, pixel_size_um=(0.5, 0.25), stack=stack)
+    write_labels(tmp_path / "int32.tif", labels - 1, pixel_size_um=(0.5, 0.25), stack=stack)
+    write_labels(tmp_path / "uint32.tif", labels + 2**16, pixel_size_um=(0.5, 0.25), stack=stack)
+    for name in ("order", "int32", "uint32"):
+        assert series_of(tmp_path / f"{name}.tif") == [("ZTYX", (2, 3, 8, 9))]
+        [pixels] = ome_pixels(tmp_path / f"{name}.tif")
+        known = {"PhysicalSizeX": "0.25", "PhysicalSizeY": "0.5", "PhysicalSizeZ": "2.0", "TimeIncrement": "1.5"}
+        units = {"PhysicalSizeXUnit": "µm", "PhysicalSizeYUnit": "µm", "PhysicalSizeZUnit": "µm"}
+        assert (known | units | {"TimeIncrementUnit": "s"}).items() <= pixels.items()
+    assert tifffile.imread(tmp_path / "int32.tif").dtype == np.int32
+
+
+def test_a_time_series_of_volumes(tmp_path: Path) -> None:
+    stack = Stack("T", (2,), interval_s=30.0)
+    write_labels(tmp_path / "labels.tif", np.ones((2, 3, 8, 9), int), pixel_size_um=(2.0, 0.5, 0.25), stack=stack)
+    assert series_of(tmp_path / "labels.tif") == [("TZYX", (2, 3, 8, 9))]
+    with tifffile.TiffFile(tmp_path / "labels.tif") as tiff:
+        assert tiff.imagej_metadata is not None
+        assert (tiff.imagej_metadata["spacing"], tiff.imagej_metadata["finterval"]) == (2.0, 30.0)
+    maps = np.ones((2, 4, 3, 8, 9))
+    write_probabilities(tmp_path / "p.tif", maps, dims=3, pixel_size_um=(2.0, 0.5, 0.25), stack=stack)
+    assert series_of(tmp_path / "p.tif") == [("TCZYX", (2, 4, 3, 8, 9))]
+    [pixels] = ome_pixels(tmp_path / "p.tif")
+    assert (pixels["PhysicalSizeZ"], pixels["TimeIncrement"]) == ("2.0", "30.0")
+
+
+@pytest.mark.parametrize("axes", ["I", "Q", "A", "TQ", "QZ"])
+def test_pages_without_a_known_letter_keep_it(tmp_path: Path, axes: str) -> None:
+    stack = Stack(axes, (3, 2)[: len(axes)], interval_s=4.0, spacing_um=2.0 if "Z" in axes else None)
+    pages = int(np.prod(stack.lengths))
+    write_labels(tmp_path / "a.tif", np.ones((pages, 8, 9), int), pixel_size_um=(0.5, 0.25), stack=stack)
+    assert series_of(tmp_path / "a.tif") == [(f"{axes}YX", (*stack.lengths, 8, 9))]
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        assert tiff.shaped_metadata is not None
+        assert tiff.shaped_metadata[0]["finterval"] == 4.0
+        assert tiff.shaped_metadata[0].get("spacing") == stack.spacing_um
+        assert tiff.shaped_metadata[0]["unit"] == "um"
+        assert tiff.pages.first.get_resolution("MICROMETER") == pytest.approx((4, 2))
+
+
+def test_positions_become_images_of_an_ome_tiff(tmp_path: Path) -> None:
+    stack = Stack("PT", (2, 3), interval_s=60.0)
+    labels = np.arange(6).repeat(72).reshape(6, 8, 9)
+    sizes: list[Size] = [(0.5, 0.5)] * 3 + [(0.25, 0.25)] * 3
+    write_labels(tmp_path / "same.tif", labels, pixel_size_um=(0.5, 0.5), stack=stack)
+    write_labels(tmp_path / "other.tif", labels, pixel_size_um=sizes, stack=stack)
+    for name, second in (("same", "0.5"), ("other", "0.25")):
+        assert series_of(tmp_path / f"{name}.tif") == [("TYX", (3, 8, 9))] * 2
+        pixels = ome_pixels(tmp_path / f"{name}.tif")
+        assert [one["PhysicalSizeX"] for one in pixels] == ["0.5", second]
+        assert [one["TimeIncrement"] for one in pixels] == ["60.0"] * 2
+        np.testing.assert_array_equal(tifffile.imread(tmp_path / f"{name}.tif", series=1)[:, 0, 0], [3, 4, 5])
+
+
+def test_pages_of_different_pixel_sizes_become_images(tmp_path: Path) -> None:
+    with TiffSink(tmp_path / "a.tif", (3, 2, 8, 9), kind="probabilities", stack=Stack("I", (3,))) as sink:
+        for page in range(3):
+            sink[page] = page / 4
+        sink.pixel_size_um = [(0.5, 0.5), (0.5, 0.5), None]
+    assert series_of(tmp_path / "a.tif") == [("CYX", (2, 8, 9))] * 3
+    assert [one.get("PhysicalSizeY") for one in ome_pixels(tmp_path / "a.tif")] == ["0.5", "0.5", None]
+    assert [read_probabilities(page)[0, 0, 0] for page in find(tmp_path / "a.tif")] == [0, 0.25, 0.5]
+
+
+def test_axes_of_length_1_stay(tmp_path: Path) -> None:
+    stack = Stack("TZ", (1, 3), spacing_um=2.0)
+    write_labels(tmp_path / "a.tif", np.ones((3, 8, 9), int), pixel_size_um=(0.5, 0.5), stack=stack)
+    write_labels(tmp_path / "p.tif", np.ones((1, 8, 9), int), pixel_size_um=[(0.5, 0.5)], stack=Stack("P", (1,)))
+    assert series_of(tmp_path / "a.tif") == [("TZYX", (1, 3, 8, 9))]
+    assert series_of(tmp_path / "p.tif") == [("PYX", (1, 8, 9))]
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        assert tiff.shaped_metadata is not None
+        assert tiff.shaped_metadata[0]["spacing"] == 2.0
+
+
+@pytest.mark.parametrize("size", [(1e-9, 1e-9), (1e-4, 5e-5), (1e12, 1.0), (1.0, 0.1), (1e5, 2e5)])
+def test_pixels_of_any_size(tmp_path: Path, size: tuple[float, float]) -> None:
+    write_labels(tmp_path / "a.tif", np.ones((8, 9), int), pixel_size_um=size)
+    assert read(tmp_path / "a.tif").pixel_size_um == pytest.approx(size, rel=1e-6)
+
+
+def test_a_distance_of_planes_without_a_pixel_size(tmp_path: Path) -> None:
+    write_labels(tmp_path / "a.tif", np.ones((3, 8, 9), int), stack=Stack("Z", (3,), spacing_um=2.0))
+    [pixels] = ome_pixels(tmp_path / "a.tif")
+    assert pixels["PhysicalSizeZ"] == "2.0"
+    assert "PhysicalSizeX" not in pixels
+
+
+def test_more_pages_than_16_bits_can_count(tmp_path: Path) -> None:
+    labels = np.arange(2**16 + 2).astype(np.int32)[:, None, None].repeat(2, axis=1).repeat(2, axis=2)
+    write_labels(tmp_path / "a.tif", labels, stack=Stack("T", (len(labels),), interval_s=0.1))
+    assert series_of(tmp_path / "a.tif") == [("TYX", labels.shape)]
+    assert tifffile.imread(tmp_path / "a.tif", key=2**16 + 1).tolist() == [[2**16 + 1] * 2] * 2
+
+
+def test_large_numbers_need_no_memory(tmp_path: Path) -> None:
+    labels = np.array([[0, 2**31 - 1], [5, 2_000_000_000]])
+    write_labels(tmp_path / "a.tif", labels)
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.tif"), labels)
+    assert overlay(np.zeros((1, 2, 2)), labels.astype(np.int32)).shape == (2, 2, 3)
+
+
+@given(
+    axes=st.sampled_from(["T", "Z", "TZ", "ZT", "P", "PT", "PTZ", "I", "Q", "A", "QT"]),
+    data=st.data(),
+    sized=st.booleans(),
+    dtype=st.sampled_from([0, -1, 300, 70_000]),
+)
+def test_every_stack_comes_back_for_other_programs(
+    tmp_path_factory: pytest.TempPathFactory, axes: str, data: st.DataObject, sized: bool, dtype: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "stack.tif"
+    lengths = tuple(data.draw(st.integers(1, 3)) for _ in axes)
+    pages = int(np.prod(lengths))
+    labels = np.arange(pages * 20).reshape(pages, 4, 5) % 3 + dtype
+    stack = Stack(axes, lengths, 2.5 if "T" in axes else None, 1.5 if "Z" in axes else None)
+    write_labels(path, labels, pixel_size_um=(0.5, 0.25) if sized else None, stack=stack)
+    found = series_of(path)
+    if len(found) > 1:  # positions
+        assert found == [(f"{axes[1:]}YX", (*lengths[1:], 4, 5))] * lengths[0]
+    else:
+        assert found == [(f"{axes}YX", (*lengths, 4, 5))]
+    read_back = np.stack([tifffile.imread(path, series=number) for number in range(len(found))])
+    np.testing.assert_array_equal(read_back.reshape(labels.shape), labels)
+
+
 def test_what_cannot_be_written(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     with pytest.raises(TypeError, match="labels must be integers, got float64; decode probabilities first"):
@@ -118,6 +291,20 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
         write_labels(path, np.array([[0, 2**32]]))
     with pytest.raises(ValueError, match=r"probabilities must be \(K, \*S\).*dims=2.*got shape \(4, 4\)"):
         write_probabilities(path, np.zeros((4, 4)))
+    with pytest.raises(
+        ValueError, match=r"with pages TZ of lengths \(2, 3\) the shape must be \(6, Y, X\), got \(5, 4, 4\)"
+    ):
+        write_labels(path, np.zeros((5, 4, 4), int), stack=Stack("TZ", (2, 3)))
+    with pytest.raises(
+        ValueError, match=r"the shape must be \(6, \*S\), got \(4, 4\); put all pages along the first axis"
+    ):
+        write_labels(path, np.zeros((4, 4), int), stack=Stack("TZ", (2, 3)))
+    with pytest.raises(ValueError, match=r"the shape must be \(2, C, Y, X\), got \(4, 3, 4\); put all pages along"):
+        write_probabilities(path, np.zeros((4, 3, 4)), stack=Stack("T", (2,)))
+    with pytest.raises(ValueError, match="pixel_size_um must be one size, or a list of one for each of 0 pages, got 1"):
+        write_labels(path, np.zeros((4, 4), int), pixel_size_um=[(1.0, 1.0)])
+    with pytest.raises(ValueError, match=r"for each of 2 pages, got 1; give the stack and the size of each"):
+        write_labels(path, np.zeros((2, 4, 4), int), pixel_size_um=[None], stack=Stack("T", (2,)))
     with pytest.raises(ValueError, match=r"pixels must be \(C, Y, X\).*got shape \(4, 4\); drop or add axes"):
         write_image(path, np.zeros((4, 4)))
     with pytest.raises(ValueError, match=r"rgb must be \(Y, X, 3\) or \(Y, X\) uint8, got float64"):
@@ -136,11 +323,10 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
     write_labels(path, np.ones((4, 4), int))
     old = path.read_bytes()
 
-    def half(name: Path, *_: Any, **__: Any) -> None:
-        Path(name).write_bytes(b"II")
+    def half(writer: tifffile.TiffWriter, *_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(tifffile, "imwrite", half)
+    monkeypatch.setattr(tifffile.TiffWriter, "write", half)
     with pytest.raises(OSError, match=r"cannot be written \(No space left on device\)"):
         write_labels(path, np.zeros((4, 4), int))
     assert path.read_bytes() == old
@@ -151,7 +337,7 @@ def test_a_folder_that_may_not_be_written_to(tmp_path: Path, monkeypatch: pytest
     def refuse(*_: Any, **__: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(tifffile, "imwrite", refuse)
+    monkeypatch.setattr(tifffile, "TiffWriter", refuse)
     with pytest.raises(NotWritable, match=r"cannot be written \(Permission denied\); choose a folder") as caught:
         write_labels(tmp_path / "a.tif", np.zeros((4, 4), int))
     assert caught.value.where == str(tmp_path / "a.tif")

@@ -5,11 +5,13 @@ No file is left half-written: each is written under a temporary name beside its 
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -21,58 +23,78 @@ from numpy.typing import ArrayLike, NDArray
 
 from contractile.errors import ContractileError, NotWritable, NotWritten, WrongType
 from contractile.grid import Region
-from contractile.images.image import Shape, Size
+from contractile.images.image import Shape, Size, Stack
 from contractile.images.raster import one_clear_line
+from contractile.images.tiff_forms import SOFTWARE, Part, write_parts
 
 Kind = Literal["labels", "probabilities"]
-IMAGEJ_TYPES = ("uint8", "uint16", "float32")
-IMAGEJ_BYTES = 2**31  # an ImageJ TIFF cannot be a BigTIFF
-SOFTWARE = "contractile"  # the mark by which files of this package are known from others
+PageSizes = Size | list[Size]  # of a pixel: one for all pages, or one for each
 _TEXT = b"tEXtSoftware\0" + SOFTWARE.encode()
 PNG_MARK = struct.pack(">I", len(_TEXT) - 4) + _TEXT + struct.pack(">I", zlib.crc32(_TEXT))  # a chunk of text
 PNG_HEAD = 33  # bytes of a PNG in front of its second chunk
 
 
-def write_labels(path: str | Path, labels: NDArray[Any], *, pixel_size_um: Size = None) -> None:
+def write_labels(
+    path: str | Path, labels: NDArray[Any], *, pixel_size_um: PageSizes = None, stack: Stack | None = None
+) -> None:
     """Write integer labels (*S), or pages of them (P, *S), as a compressed TIFF.
 
-    Its type is the smallest unsigned one that holds them, or int32 where some are negative. Raises WrongType,
+    `stack` says what the pages are; the file gets its axes and what it knows of time and depth. Without it one axis
+    more than Y and X is Z, and one in front of Z is T. `pixel_size_um` is that of all pages, or a list of P sizes;
+    where these differ, or where the pages are positions (P), the file holds several images.
+
+    The type is the smallest unsigned one that holds the labels, or int32 where some are negative. Raises WrongType,
     ContractileError, NotWritten, NotWritable.
     """
     labels = np.asarray(labels)
     if labels.dtype.kind not in "uib":
         raise WrongType(f"labels must be integers, got {labels.dtype}", "decode probabilities first")
-    axes = _label_axes(labels.shape)
-    _write_tiff(Path(path), labels.astype(_smallest(labels), copy=False), axes, pixel_size_um)
+    axes, sizes = _label_axes(labels.shape, stack), _page_sizes(pixel_size_um, stack)
+    _write_tiff(Path(path), labels.astype(_smallest(labels), copy=False), axes, sizes, stack)
 
 
 def write_probabilities(
-    path: str | Path, probabilities: NDArray[Any], *, dims: int = 2, pixel_size_um: Size = None
+    path: str | Path,
+    probabilities: NDArray[Any],
+    *,
+    dims: int = 2,
+    pixel_size_um: PageSizes = None,
+    stack: Stack | None = None,
 ) -> None:
     """Write probabilities (K, *S), or pages of them (P, K, *S), as a float32 TIFF; `dims` axes are space.
 
-    Raises ContractileError, NotWritten, NotWritable.
+    `pixel_size_um` and `stack` as in `write_labels`; without `stack` pages are T. The classes are the channels (C) of
+    the file. Raises ContractileError, NotWritten, NotWritable.
     """
     values = np.asarray(probabilities, dtype=np.float32)
-    _write_tiff(Path(path), values, _probability_axes(values.shape, dims), pixel_size_um)
+    axes, sizes = _probability_axes(values.shape, dims, stack), _page_sizes(pixel_size_um, stack)
+    _write_tiff(Path(path), values, axes, sizes, stack)
 
 
 class TiffSink:
     """A TIFF of labels (*S) or (P, *S), or of probabilities (K, *S) or (P, K, *S), written region by region.
 
     `sink[region] = values` in any order; what is not written stays 0. `close` writes the file. So does the end of a
-    `with` block, unless an exception ends it. All values are in memory until then.
+    `with` block, unless an exception ends it. All values are in memory until then. `pixel_size_um` and `stack` as in
+    `write_labels`; the size may be given as late as before `close`, by `sink.pixel_size_um = size`.
     Raises ContractileError at once for a shape that such a file cannot have.
     """
 
     def __init__(
-        self, path: str | Path, shape: Shape, *, kind: Kind = "labels", dims: int = 2, pixel_size_um: Size = None
+        self,
+        path: str | Path,
+        shape: Shape,
+        *,
+        kind: Kind = "labels",
+        dims: int = 2,
+        pixel_size_um: PageSizes = None,
+        stack: Stack | None = None,
     ) -> None:
-        _label_axes(shape) if kind == "labels" else _probability_axes(shape, dims)
-        self.shape = shape
+        _label_axes(shape, stack) if kind == "labels" else _probability_axes(shape, dims, stack)
+        self.shape, self.pixel_size_um = shape, pixel_size_um
         self._values: NDArray[Any] = np.zeros(shape, np.int32 if kind == "labels" else np.float32)
         write = write_labels if kind == "labels" else partial(write_probabilities, dims=dims)
-        self._write = partial(write, path, self._values, pixel_size_um=pixel_size_um)
+        self._write = partial(write, path, self._values, stack=stack)
 
     def __setitem__(self, region: Region, values: ArrayLike) -> None:
         self._values[region] = values
@@ -82,7 +104,7 @@ class TiffSink:
 
     def close(self) -> None:
         """Write the file. Raises what `write_labels` and `write_probabilities` raise."""
-        self._write()
+        self._write(pixel_size_um=self.pixel_size_um)
 
     def __enter__(self) -> Self:
         return self
@@ -101,7 +123,7 @@ def write_image(path: str | Path, pixels: NDArray[Any], *, pixel_size_um: Size =
     axes = _axes(pixels.shape, "CYX" if pixels.ndim < 4 else "CZYX", 3, "pixels must be (C, Y, X) or (C, Z, Y, X)")
     if len(pixels) == 1:
         pixels, axes = pixels[0], axes[1:]
-    _write_tiff(Path(path), pixels, axes, pixel_size_um)
+    _write_tiff(Path(path), pixels, axes, [pixel_size_um], None)
 
 
 def write_picture(path: str | Path, rgb: NDArray[np.uint8]) -> None:
@@ -151,13 +173,27 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
-def _label_axes(shape: Shape) -> str:
+def _label_axes(shape: Shape, stack: Stack | None) -> str:
+    if stack is not None:
+        return _stack_axes(shape, stack, "ZYX"[-(len(shape) - 1) :] if len(shape) in (3, 4) else "")
     return _axes(shape, "TZYX", 2, "labels must be (Y, X), (Z, Y, X) or pages of them")
 
 
-def _probability_axes(shape: Shape, dims: int) -> str:
+def _probability_axes(shape: Shape, dims: int, stack: Stack | None) -> str:
+    if stack is not None:
+        return _stack_axes(shape, stack, "C" + "ZYX"[-dims:])
     rule = f"probabilities must be (K, *S) or (P, K, *S) with dims={dims} axes of space"
     return _axes(shape, "TC" + "ZYX"[-dims:], dims + 1, rule)
+
+
+def _stack_axes(shape: Shape, stack: Stack, page: str) -> str:
+    """The axes of all pages of a stack, `page` those of one. Raises ContractileError where `shape` does not fit."""
+    pages = math.prod(stack.lengths)
+    if not page or len(shape) != 1 + len(page) or shape[0] != pages:
+        wanted = f"({pages}, {', '.join(page) or '*S'})"
+        problem = f"with pages {stack.axes} of lengths {stack.lengths} the shape must be {wanted}, got {shape}"
+        raise ContractileError(problem, "put all pages along the first axis")
+    return stack.axes + page
 
 
 def _axes(shape: Shape, letters: str, at_least: int, rule: str) -> str:
@@ -165,6 +201,17 @@ def _axes(shape: Shape, letters: str, at_least: int, rule: str) -> str:
     if not at_least <= len(shape) <= len(letters):
         raise ContractileError(f"{rule}, got shape {shape}", "drop or add axes")
     return letters[-len(shape) :]
+
+
+def _page_sizes(size: PageSizes, stack: Stack | None) -> list[Size]:
+    """One size for all pages, or as many as there are pages."""
+    if not isinstance(size, list):
+        return [size]
+    if stack is None or len(size) != math.prod(stack.lengths):
+        pages = math.prod(stack.lengths) if stack else 0
+        problem = f"pixel_size_um must be one size, or a list of one for each of {pages} pages, got {len(size)}"
+        raise ContractileError(problem, "give the stack and the size of each of its pages")
+    return size
 
 
 def _smallest(labels: NDArray[Any]) -> type[np.unsignedinteger[Any]] | type[np.signedinteger[Any]]:
@@ -176,23 +223,23 @@ def _smallest(labels: NDArray[Any]) -> type[np.unsignedinteger[Any]] | type[np.s
     return np.uint8 if high < 2**8 else np.uint16 if high < 2**16 else np.uint32
 
 
-def _write_tiff(path: Path, array: NDArray[Any], axes: str, pixel_size_um: Size) -> None:
-    """Write an ImageJ TIFF where ImageJ knows the type and the order of axes, else an OME-TIFF.
-
-    Both keep the pixel size, but drop axes of length 1. With such an axis the form is tifffile's own, which keeps it.
-    """
-    sizes = (None, None, None, *(pixel_size_um or (None, None)))[-3:]
-    z, y, x = sizes
-    known = {f"PhysicalSize{axis}": size for axis, size in zip("ZYX", sizes, strict=True) if size}
-    form: dict[str, Any] = {"ome": True, "metadata": {"axes": axes, **known}}
-    if str(array.dtype) in IMAGEJ_TYPES and "CZ" not in axes and array.nbytes < IMAGEJ_BYTES:
-        unit = {"unit": "um", **({"spacing": z} if z else {})} if x else {}
-        form = {"imagej": True, "metadata": {"axes": axes, **unit}}
-    if 1 in (*array.shape[:-2], array.shape[-1]):
-        form = {"metadata": {"axes": axes}}
-    if x and y:
-        form |= {"resolution": (1 / x, 1 / y)}
-        if "imagej" not in form:
-            form |= {"resolution": (1e4 / x, 1e4 / y), "resolutionunit": "CENTIMETER"}
+def _write_tiff(path: Path, values: NDArray[Any], axes: str, sizes: Sequence[Size], stack: Stack | None) -> None:
+    lengths = (*stack.lengths, *values.shape[1:]) if stack else values.shape
     with replacing(path) as temporary:
-        tifffile.imwrite(temporary, array, photometric="minisblack", compression="zlib", software=SOFTWARE, **form)
+        write_parts(temporary, _parts(values.reshape(lengths), axes, sizes, stack or Stack("", ())))
+
+
+def _parts(values: NDArray[Any], axes: str, sizes: Sequence[Size], stack: Stack) -> list[Part]:
+    """One image, or several: of positions, which OME-TIFF keeps as images, and of pages with different pixel sizes."""
+    whole = Part(values, axes, _size_along_zyx(sizes[0], stack), stack.interval_s)
+    positions = len(values) > 1 and axes[0] == "P" and replace(whole, values=values[0], axes=axes[1:]).fits_ome
+    if len(set(sizes)) == 1 and not positions:
+        return [whole]
+    each = len(sizes) // len(values)  # pages along the other axes; 0 for one size
+    of_index = [sizes[index * each : (index + 1) * each] or sizes for index in range(len(values))]
+    return [part for one, own in zip(values, of_index, strict=True) for part in _parts(one, axes[1:], own, stack)]
+
+
+def _size_along_zyx(size: Size, stack: Stack) -> tuple[float | None, float | None, float | None]:
+    z, y, x = (None, None, None, *(size or (None, None)))[-3:]
+    return (stack.spacing_um if "Z" in stack.axes else z, y, x)
