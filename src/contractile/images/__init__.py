@@ -10,6 +10,7 @@ from contractile.images.image import Stack as Stack
 from contractile.images.names import match_names as match_names
 from contractile.images.overlay import overlay as overlay
 from contractile.images.reading import describe as describe
+from contractile.images.reading import grey_of as grey_of
 from contractile.images.reading import open_image as open_image
 from contractile.images.reading import read as read
 from contractile.images.reading import read_labels as read_labels
@@ -17,6 +18,8 @@ from contractile.images.reading import read_probabilities as read_probabilities
 from contractile.images.sources import Source as Source
 from contractile.images.sources import find as find
 from contractile.images.sources import list_files as list_files
+from contractile.images.sources import say_guesses as say_guesses
+from contractile.images.sources import settle_axes as settle_axes
 from contractile.images.sources import stem as stem
 from contractile.images.writing import TiffSink as TiffSink
 from contractile.images.writing import is_ours as is_ours

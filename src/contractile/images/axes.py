@@ -15,6 +15,9 @@ import numpy as np
 from contractile.errors import ContractileError
 
 Index = tuple[int | slice, ...]
+FEW = 4  # so many channels are a colour picture with transparency, or four stains
+FEW_BEHIND = 16  # an axis that is too short to be a side of the image holds at most so many channels
+SHORTER = 4  # times that an axis is shorter than its neighbours when it is no side of the image
 
 
 @dataclass(frozen=True)
@@ -88,22 +91,49 @@ def _depth_axis(axes: str, lengths: tuple[int, ...], others: list[int], file: st
     return candidates[0]
 
 
-def guess_axes(lengths: tuple[int, ...], *, dims: int, file: str) -> str:
-    """The axes of an array that does not name them (.npy, Zarr without metadata).
+def guess_axes(
+    lengths: tuple[int, ...], *, dims: int, file: str, pages_first: bool = False, labels: bool = False
+) -> str:
+    """The axes of an array whose file does not name them.
 
-    An axis of at most 4 just before or behind the axes of space is channels. Any other axis in front counts pages.
+    A short axis behind the axes of space is channels: at most `FEW_BEHIND` and a quarter of both axes before it, or at
+    most `FEW`. So is an axis of at most `FEW` just before the axes of space, or first of all. Every other axis in front
+    counts pages. With `pages_first` (TIFF, which has pages) an axis in front always counts pages. Labels have no
+    channels: all their further axes count pages.
+
+    Raises ContractileError where the array has too few or too many axes for an image of `dims` dimensions.
     """
     space = "YX" if dims == 2 else "ZYX"
     extra = len(lengths) - dims
     if extra == 0:
-        return space
-    if extra in (1, 2):
-        pages = "Q" * (extra - 1)
-        if lengths[-1] <= 4 < lengths[extra - 1]:
-            return f"{pages}{space}C"
-        if lengths[extra - 1] <= 4:
-            return f"{pages}C{space}"
-        if extra == 1:
-            return f"Q{space}"
-    problem = f"an array of shape {lengths} is no image with dims={dims}"
-    raise ContractileError(problem, f"save it as (C, {', '.join(space)})", where=file)
+        return "YXZ" if dims == 3 and _is_behind(lengths) else space
+    if extra < 0 or (extra > 2 and not (pages_first or labels)):
+        problem = f"an array of shape {lengths} is no image with dims={dims}"
+        raise ContractileError(problem, f"save it as (C, {', '.join(space)}), or name its axes (--axes)", where=file)
+    pages = "Q" * (extra - 1)
+    if lengths[-1] == 1 or (_is_behind(lengths) and lengths[-1] <= FEW_BEHIND):
+        return f"{pages}{space}{'Q' if labels and lengths[-1] > 1 else 'C'}"
+    if labels or pages_first:
+        return f"{pages}Q{space}"
+    return _guess_channels(lengths, space, extra)
+
+
+def _guess_channels(lengths: tuple[int, ...], space: str, extra: int) -> str:
+    """The axes of an array with one or two axes more than `space`, which may be channels."""
+    pages = "Q" * (extra - 1)
+    if lengths[-1] <= FEW < lengths[extra - 1]:
+        return f"{pages}{space}C"
+    if lengths[extra - 1] <= FEW:
+        return f"{pages}C{space}"
+    if lengths[0] <= FEW:
+        return f"CQ{space}"
+    if space == "ZYX" and lengths[extra] <= FEW:
+        return f"{pages}ZCYX"
+    if _is_behind(lengths) and lengths[-3] == lengths[-2]:  # two equal sides are Y and X
+        return f"{pages}{space}Q"
+    return f"{pages}Q{space}"
+
+
+def _is_behind(lengths: tuple[int, ...]) -> bool:
+    """Whether the last axis is clearly shorter than the two before it, too short to be X."""
+    return SHORTER * lengths[-1] <= min(lengths[-3:-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from contractile.grid import Region, as_slices
 from contractile.images.axes import Layout, arrange
 from contractile.images.formats import open_rasters
 from contractile.images.image import Image, Size
+from contractile.images.naming import check_axes
 from contractile.images.raster import Raster, one_clear_line
 from contractile.images.sources import Source, stem
 
 LARGEST = 2**31 - 1  # labels are int32
+STEP = 7  # pixels between those that are compared first
 ROUNDING = 1e-4  # by which probabilities may miss [0, 1]
 
 
@@ -44,43 +47,43 @@ class _Stored:
         return block[taken]
 
 
-def open_image(source: Source | str | Path, *, dims: int = 2) -> Image:
+def open_image(source: Source | str | Path, *, dims: int = 2, axes: str | None = None) -> Image:
     """The image of a source, with its pixels left on disk: for images larger than memory. Use it in a `with` statement.
 
     Uncompressed TIFF and .npy are mapped into memory. Compressed TIFF and OME-Zarr are read chunk by chunk: a strip,
     a tile or a plane. Pictures (PNG, JPEG) are decoded whole. Raises what `read` raises, but does not look for NaN.
     """
-    return _open(_as_source(source), dims)
+    return _open(_as_source(source, axes), dims)
 
 
 def _open(source: Source, dims: int, *, indices: bool = False) -> Image:
     with ExitStack() as files:
-        rasters = files.enter_context(open_rasters(source.path, dims=dims, indices=indices))
+        rasters = files.enter_context(open_rasters(source.path, dims=dims, indices=indices, axes=source.axes))
         raster, layout, page = _choose(rasters, source, dims)
         pixels = _Stored(raster, layout, page, source.path)
         return Image(source.name, pixels, _pixel_size(raster, dims), file=files.pop_all())
 
 
-def read(source: Source | str | Path, *, dims: int = 2) -> Image:
+def read(source: Source | str | Path, *, dims: int = 2, axes: str | None = None) -> Image:
     """The whole image, in memory. Colour becomes 3 channels; transparency is dropped.
 
     Raises NotFound, and ContractileError where the file is unreadable or truncated, holds several pages and none was
     chosen, has axes that make no image of `dims` dimensions, or holds pixels that are NaN or infinite.
     """
-    source = _as_source(source)
+    source = _as_source(source, axes)
     with _open(source, dims) as image:
         pixels = image.pixels
     _refuse_not_finite(pixels, source)
     return Image(image.name, pixels, image.pixel_size_um)
 
 
-def read_labels(source: Source | str | Path, *, dims: int = 2) -> NDArray[np.int32]:
+def read_labels(source: Source | str | Path, *, dims: int = 2, axes: str | None = None) -> NDArray[np.int32]:
     """Labels (*S): 0 is background, negative values are pixels to ignore.
 
     A file of floats is read where every value is a whole number. Raises ContractileError for colour, fractions and
     numbers beyond int32, and what `read` raises.
     """
-    source = _as_source(source)
+    source = _as_source(source, axes)
     where = describe(source)
     with _open(source, dims, indices=True) as image:
         if image.shape[0] != 1:
@@ -98,21 +101,39 @@ def read_labels(source: Source | str | Path, *, dims: int = 2) -> NDArray[np.int
     return values.astype(np.int32)
 
 
-def read_probabilities(source: Source | str | Path, *, dims: int = 2) -> NDArray[np.float32]:
+def read_probabilities(source: Source | str | Path, *, dims: int = 2, axes: str | None = None) -> NDArray[np.float32]:
     """Probabilities (K, *S) in [0, 1], as `write_probabilities` wrote them.
 
     8- and 16-bit maps are divided by 255 and 65535. Raises ContractileError for values outside [0, 1], and what `read`
     raises.
     """
+    source = _as_source(source, axes)
     values = read(source, dims=dims).pixels
     if values.dtype in (np.uint8, np.uint16):
         return (values / np.float32(np.iinfo(values.dtype).max)).astype(np.float32)
     if values.dtype.kind != "f" or values.min() < -ROUNDING or values.max() > 1 + ROUNDING:
         rule = "probabilities must be floats in [0, 1] or unsigned 8- or 16-bit maps"
         problem = f"{rule}, got {values.dtype} from {values.min()} to {values.max()}"
-        raise ContractileError(problem, "save them after softmax or sigmoid", where=describe(_as_source(source)))
+        raise ContractileError(problem, "save them after softmax or sigmoid", where=describe(source))
     inside: NDArray[np.float32] = np.clip(values, 0, 1).astype(np.float32)
     return inside
+
+
+def grey_of(pixels: NDArray[Any]) -> NDArray[Any] | None:
+    """The one channel (1, *S) of a grey picture (3, *S) that was stored as colour: its three channels are equal.
+
+    A fourth channel of a single value, transparency that hides nothing, does not count. None for any other image.
+    """
+    if len(pixels) not in (3, 4):
+        return None
+    colour = [pixels[0], pixels[1], pixels[2]]
+    thin = (slice(None, None, STEP),) * (pixels.ndim - 1)
+    for part in (thin, ...):  # a few pixels first: most colour pictures show there what they are
+        if not all(np.array_equal(colour[0][part], other[part]) for other in colour[1:]):
+            return None
+    if len(pixels) == 4 and pixels[3].size and pixels[3].min() != pixels[3].max():
+        return None
+    return pixels[:1]
 
 
 def describe(source: Source) -> str:
@@ -120,11 +141,12 @@ def describe(source: Source) -> str:
     return f"{source.path}" if source.page is None else f"{source.path} (page {source.page})"
 
 
-def _as_source(source: Source | str | Path) -> Source:
-    if isinstance(source, Source):
-        return source
-    path = Path(source).expanduser()
-    return Source(stem(path), path)
+def _as_source(source: Source | str | Path, axes: str | None) -> Source:
+    """A source with the axes that were given for it, if any."""
+    if not isinstance(source, Source):
+        path = Path(source).expanduser()
+        source = Source(stem(path), path)
+    return source if axes is None else replace(source, axes=check_axes(axes))
 
 
 def _choose(rasters: list[Raster], source: Source, dims: int) -> tuple[Raster, Layout, int]:

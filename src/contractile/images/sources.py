@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import glob
+import logging
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from contractile.errors import ContractileError, NotFound
-from contractile.images.axes import arrange
+from contractile.images.axes import Layout, arrange
 from contractile.images.formats import PICTURES, SUPPORTED, open_rasters, unsupported
 from contractile.images.image import Stack
-from contractile.images.raster import one_clear_line
+from contractile.images.naming import Guess, check_axes, fit_to_labels
+from contractile.images.raster import Raster, one_clear_line
 from contractile.images.zarrs import is_zarr
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,8 @@ class Source:
 
     `page` counts the images in a file from 0; it is None for a file with a single image. `name` is the stem of the
     file, followed by the page where there is one: `stack_0007`. `axes` are the letters that somebody gave for the axes
-    of the file; None leaves them to what the file says. `stack` says what the pages of the file are.
+    of the file; None leaves them to what the file says. `stack` says what the pages of the file are. `guess` is how
+    the axes are read where the file does not name them and nobody else does.
     """
 
     name: str
@@ -31,18 +36,64 @@ class Source:
     page: int | None = None
     axes: str | None = None
     stack: Stack | None = None
+    guess: Guess | None = field(default=None, compare=False)
 
 
-def find(where: str | Path | Sequence[str | Path], *, dims: int = 2) -> list[Source]:
+def find(
+    where: str | Path | Sequence[str | Path], *, dims: int = 2, axes: str | None = None, quiet: bool = False
+) -> list[Source]:
     """The images at a folder, glob, file, or list of those, in natural order (t2 before t10).
 
     With `dims` 2 each plane of a stack is an image; with 3 each volume is one. TIFFs are opened to count their pages.
-    A truncated one is found here only where that costs nothing; `read` finds all.
+    A truncated one is found here only where that costs nothing; `read` finds all. A set of files that holds one image
+    is listed once.
+
+    `axes` has a letter for each axis of the files, in order, such as "YXC" or "TZCYX". It wins over what the files say
+    and over a guess. Files without channels, without pages, or without both may miss these axes. A guess that may be
+    wrong is logged as a warning, one for all files alike; with `quiet` the caller does so (`say_guesses`), once it has
+    looked for evidence (`settle_axes`).
 
     Raises NotFound where nothing is there, and ContractileError for an empty folder, a format that is not read, a
-    truncated file, or axes that make no image of `dims` dimensions.
+    truncated file, `axes` that do not fit, or axes that make no image of `dims` dimensions.
     """
-    return [source for path in list_files(where) for source in _sources_in(path, dims)]
+    axes = None if axes is None else check_axes(axes)
+    sources: list[Source] = []
+    seen: set[Path] = set()
+    for path in list_files(where):
+        if path.resolve() not in seen:
+            found, files = _sources_in(path, dims, axes)
+            sources += found
+            seen.update(file.resolve() for file in files)
+    if not quiet:
+        say_guesses(sources)
+    return sources
+
+
+def say_guesses(sources: Sequence[Source]) -> None:
+    """Log a warning for each way in which files without named axes are read, where they may mean something else."""
+    kinds: dict[str, dict[Path, Guess]] = {}
+    for source in sources:
+        if source.guess is not None and source.guess.is_open:
+            kinds.setdefault(source.guess.axes, {})[source.path] = source.guess
+    for files in kinds.values():
+        [(path, guess), *others] = files.items()
+        more = f" and {len(others)} more" if others else ""
+        logger.warning("%s%s: %s", path.name, more, guess)
+
+
+def settle_axes(image: Source, labels: Source, *, dims: int = 2) -> str | None:
+    """The axes that make the file of `image` fit the shape of the file of `labels`, for both files.
+
+    An image (2, Y, X) with labels (Y, X) is CYX, one (Y, X, 5) is YXC; with labels of its own shape it has pages and no
+    channels. None where the image's file names its axes, somebody gave them, or the shapes do not fit either way.
+    """
+    if image.guess is None:
+        return None
+    with open_rasters(labels.path, dims=dims, indices=True, axes=labels.axes) as rasters:
+        if len(rasters) != 1:
+            return None
+        truth = rasters[0]
+        return fit_to_labels(image.guess, truth.axes, truth.lengths)
 
 
 def list_files(where: str | Path | Sequence[str | Path]) -> list[Path]:
@@ -102,10 +153,39 @@ def _is_readable(path: Path) -> bool:
     return is_zarr(path) if path.is_dir() else path.suffix.lower() in SUPPORTED
 
 
-def _sources_in(path: Path, dims: int) -> list[Source]:
+def _sources_in(path: Path, dims: int, axes: str | None) -> tuple[list[Source], tuple[Path, ...]]:
+    """The images in a file, and all files that hold pixels of them."""
     name = stem(path)
     if path.suffix.lower() in PICTURES:  # one page each
-        return [Source(name, path)]
-    with open_rasters(path, dims=dims) as rasters:
-        pages = sum(arrange(one.axes, one.lengths, dims=dims, file=str(path)).pages for one in rasters)
-    return [Source(name, path)] if pages == 1 else [Source(f"{name}_{page:04d}", path, page) for page in range(pages)]
+        return [Source(name, path, axes=axes)], ()
+    with open_rasters(path, dims=dims, axes=axes) as rasters:
+        layouts = [arrange(one.axes, one.lengths, dims=dims, file=str(path)) for one in rasters]
+    pages = sum(layout.pages for layout in layouts)
+    guess = Guess(rasters[0].lengths, rasters[0].axes) if len(rasters) == 1 and rasters[0].guessed else None
+    source = Source(name, path, None, axes, _stack(rasters, layouts), guess)
+    files = tuple(file for raster in rasters for file in getattr(raster, "files", ()))
+    if pages == 1:
+        return [source], files
+    return [replace(source, name=f"{name}_{page:04d}", page=page) for page in range(pages)], files
+
+
+def _stack(rasters: Sequence[Raster], layouts: Sequence[Layout]) -> Stack | None:
+    """What the pages of a file are. Several images of the same kind are pages without a name."""
+    stacks = {_stack_of(raster, layout) for raster, layout in zip(rasters, layouts, strict=True)}
+    if len(stacks) > 1 or len({layout.shape for layout in layouts}) > 1:
+        return None
+    (stack,) = stacks
+    if len(rasters) == 1:
+        return stack
+    stack = stack or Stack("", ())
+    return replace(stack, axes=f"Q{stack.axes}", lengths=(len(rasters), *stack.lengths))
+
+
+def _stack_of(raster: Raster, layout: Layout) -> Stack | None:
+    places = [place for place in layout.page_axes if raster.lengths[place] > 1]
+    if not places:
+        return None
+    axes = "".join(raster.axes[place] for place in places)
+    interval = raster.interval_s if "T" in axes else None
+    spacing = raster.scale.get("Z") if "Z" in axes else None
+    return Stack(axes, tuple(raster.lengths[place] for place in places), interval, spacing)
