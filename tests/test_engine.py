@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -378,6 +379,34 @@ def test_without_a_place_for_it_there_is_no_cache(monkeypatch, tmp_path, backend
     network, batch = make_network(NETWORKS["padded"]), make_batch(NETWORKS["padded"])
     values = place(network, EngineConfig(device="cpu", backend=backend, precision="float32"))(batch)
     np.testing.assert_allclose(values, place(network, EXACT)(batch), atol=1e-5)
+
+
+def test_the_cache_is_where_the_user_says_or_in_the_home_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "mine"))
+    assert cache_folder() == tmp_path / "mine" / "contractile"
+    for ignored in ("", "a relative path"):
+        monkeypatch.setenv("XDG_CACHE_HOME", ignored)
+        assert cache_folder() == tmp_path / "home" / ".cache" / "contractile"
+
+
+def test_a_user_without_a_home_folder_has_no_cache(monkeypatch):
+    def refuse():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", refuse)
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_folder() is None
+
+
+def test_a_cache_on_a_disk_that_takes_no_file_is_not_used(monkeypatch, tmp_path):
+    def refuse(**_):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    assert cache_folder() is None
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -1,10 +1,14 @@
-"""Settings of the whole process: threads and memory. Only the command line, scripts and benchmarks change them."""
+"""Settings of the whole process: threads, memory, caches. Only the command line, scripts and benchmarks change them."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import stat
 import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
 
 # Numbers of glibc's M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and M_MMAP_MAX -> (default value, once glibc has raised its
 # dynamic thresholds; value that keeps freed memory).
@@ -12,14 +16,69 @@ MALLOC_OPTIONS = {-1: (2**26, 2**31 - 1), -3: (2**25, 2**25), -4: (65536, 0)}
 
 
 def prepare_process() -> None:
-    """Set up threads and memory of this process for training and prediction. Call it before PyTorch is imported.
+    """Set up threads, memory and caches of this process. Call it before PyTorch is imported.
 
     It sets the environment variable OMP_WAIT_POLICY to PASSIVE, unless it is already set. Otherwise PyTorch's threads
     spin while they wait, and a training step takes up to ten times as long when another program needs a core. It also
-    lets the C library keep freed memory (see `keep_freed_memory`).
+    lets the C library keep freed memory (see `keep_freed_memory`) and finds a place for caches (see `place_caches`).
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     keep_freed_memory()
+    place_caches()
+
+
+def place_caches() -> Path | None:
+    """Find the folder in which libraries keep their caches, such as `~/.cache`; None where there is no place for one.
+
+    Where a user has no home folder, or may not write to it, this is a folder of their own among the temporary files.
+    The environment variables by which libraries find it are then set, for this process and its children.
+    """
+    home, named = _home(), os.environ.get("XDG_CACHE_HOME")
+    if named is not None and not os.path.isabs(named):  # the standard says to ignore it, but numba would take it
+        del os.environ["XDG_CACHE_HOME"]
+        named = None
+    usual = [Path(named)] if named else []
+    usual += [home / ".cache"] if home else []
+    folder = next(filter(_can_write, usual), None) or _temporary_folder()
+    if folder is None:
+        return None
+    if not usual or folder != usual[0]:
+        os.environ["XDG_CACHE_HOME"] = str(folder)
+    if home is None or not os.access(home, os.W_OK):
+        os.environ.setdefault("MPLCONFIGDIR", str(folder / "matplotlib"))  # it would warn, and make a new one each time
+    return folder
+
+
+def _home() -> Path | None:
+    with suppress(RuntimeError):  # a user who is in no list of users
+        home = Path.home()
+        return home if home.is_dir() else None
+    return None
+
+
+def _can_write(folder: Path) -> bool:
+    """Whether files can be made in a folder, which is made if it is not there. Permissions alone do not tell."""
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+        return True
+    return False
+
+
+def _temporary_folder() -> Path | None:
+    """A folder among the temporary files that only this user can write to: caches hold code.
+
+    None where there is no such place, or where somebody else has made a folder of that name.
+    """
+    user = str(os.getuid()) if hasattr(os, "getuid") else "cache"
+    with suppress(OSError):
+        folder = Path(tempfile.gettempdir(), f"contractile-{user}")
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        found = folder.lstat()
+        owned = not hasattr(os, "getuid") or (found.st_uid == os.getuid() and not found.st_mode & 0o022)
+        return folder if stat.S_ISDIR(found.st_mode) and owned and _can_write(folder) else None
+    return None
 
 
 def keep_freed_memory(keep: bool = True) -> bool:

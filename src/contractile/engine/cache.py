@@ -13,12 +13,18 @@ LARGEST_CACHE = 2**30  # bytes
 
 
 def cache_folder() -> Path | None:
-    """`$XDG_CACHE_HOME/contractile` (default `~/.cache/contractile`), made and pruned; None if it is not writable."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "contractile"
-    with suppress(OSError):
+    """`$XDG_CACHE_HOME/contractile` (default `~/.cache/contractile`), made and pruned.
+
+    None where no file can be written there, or the user has no home folder.
+    """
+    with suppress(OSError, RuntimeError):  # RuntimeError: a user who is in no list of users
+        named = os.environ.get("XDG_CACHE_HOME", "")
+        folder = (Path(named) if os.path.isabs(named) else Path.home() / ".cache") / "contractile"
         folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()  # permissions alone do not tell
         prune(folder, LARGEST_CACHE)
-    return folder if folder.is_dir() and os.access(folder, os.W_OK) else None
+        return folder
+    return None
 
 
 def prune(folder: Path, limit: int) -> None:
