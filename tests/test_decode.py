@@ -156,6 +156,13 @@ def test_cores_that_noise_makes_are_smoothed_away():
     assert choose_decoding([probabilities], [truth], score="pq").smooth > 0
 
 
+def test_objects_with_large_numbers_are_found_again():
+    labels = np.zeros((20, 30), np.int32)
+    labels[2:9, 3:15], labels[4:15, 18:27], labels[9:18, 3:15] = 1, 2, 3
+    large = np.array([0, 2_000_000_000, 5, 2**31 - 1], np.int32)[labels]
+    np.testing.assert_array_equal(decode_objects(perfect(large), Decoding()), labels)
+
+
 def test_a_part_without_a_core_is_an_object_all_the_same():
     probabilities = np.zeros((3, 4, 9), np.float32)
     probabilities[0] = 1

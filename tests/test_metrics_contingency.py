@@ -72,6 +72,18 @@ def test_every_integer_type_is_taken(dtype):
     assert tabulate(labels, labels).counts.tolist() == [1, 3]
 
 
+@given(label_pairs(low=-1))
+def test_large_numbers_cost_no_more_than_small_ones(pair):
+    def enlarge(labels):
+        return np.where(labels > 0, 2_000_000_000 + labels, labels)
+
+    small, large = tabulate(*pair), tabulate(*map(enlarge, pair))
+    for field in ("rows", "cols", "counts"):
+        np.testing.assert_array_equal(getattr(large, field), getattr(small, field))
+    np.testing.assert_array_equal(large.true_values, enlarge(small.true_values))
+    np.testing.assert_array_equal(select_objects(large).iou, select_objects(small).iou)
+
+
 def test_no_pixel_is_an_empty_table():
     assert tabulate(np.zeros((0, 4), int), np.zeros((0, 4), int)).total == 0
 

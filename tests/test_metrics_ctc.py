@@ -91,6 +91,25 @@ def test_links_lost_moved_and_of_the_wrong_kind():
     assert (errors.missing_edges, errors.redundant_edges, errors.wrong_edges) == (2, 2, 0)
 
 
+def test_tracks_may_end_long_after_the_last_frame():
+    frame = np.array([[1, 0, 2_000_000_000]])
+    frames = {t: overlap(frame, frame) for t in (0, 1, 2, 5)}
+    long = "1 0 2000000000 0\n2000000000 0 2000000000 0\n"
+    errors = count(frames, long, long)
+    assert (errors.vertices, errors.edges, errors.tra) == (8, 4, 1)  # frames 3 and 4 are not there
+    assert count(frames, "1 0 1 0\n2000000000 0 2000000000 0\n", long).missing_edges == 1
+
+
+@pytest.mark.parametrize("border", [0, 1])
+def test_objects_with_large_numbers(border):
+    true = np.zeros((6, 6), np.int32)
+    true[0, :2], true[2:4, 2:4], true[2:4, 4:] = 1, 2, 3
+    large = np.where(true > 0, 2_000_000_000 + true, 0)
+    kept, expected = clear_border(large, border), clear_border(true, border)
+    np.testing.assert_array_equal(kept, np.where(expected > 0, 2_000_000_000 + expected, 0))
+    assert score_objects(overlap(kept, large)).tolist() == score_objects(overlap(expected, true)).tolist()
+
+
 def test_undefined_without_objects():
     empty = np.zeros((2, 2), int)
     errors = count({0: overlap(empty, empty)}, "", "")

@@ -221,6 +221,24 @@ def test_weight_of_objects_with_large_numbers():
     assert (separation_weight(large, w0=10, sigma=5) == separation_weight(labels, w0=10, sigma=5)).all()
 
 
+@pytest.mark.parametrize("dtype", [np.int32, np.uint32, np.int64, np.uint64])
+@pytest.mark.parametrize("separation", ["gap", "contact", "none"])
+def test_targets_of_objects_with_large_numbers(dtype, separation):
+    labels = scene()
+    first = {np.int32: 2_000_000_000, np.uint32: 4_000_000_000}.get(dtype, 2**40)
+    large = np.where(labels > 0, labels.astype(np.int64) + first, 0).astype(dtype)
+    config = TargetConfig(separation=separation)
+    expected, found = make_target(labels, config), make_target(large, config)
+    np.testing.assert_array_equal(found.classes, expected.classes)
+    np.testing.assert_array_equal(found.weight, expected.weight)
+
+
+def test_classes_with_large_numbers():
+    labels = np.array([[0, 7], [2_000_000_000, -1]])
+    target = make_target(labels, TargetConfig(task="classes", class_values=(0, 7, 2_000_000_000), w0=0))
+    assert target.classes.tolist() == [[0, 1], [2, IGNORE]]
+
+
 def test_weight_does_not_depend_on_the_layout_in_memory():
     labels = scene((40, 50), n=12)
     expected = separation_weight(labels, w0=10, sigma=5)

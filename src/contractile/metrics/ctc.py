@@ -10,7 +10,8 @@ true ones. An overlap of exactly one half finds nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -113,10 +114,10 @@ def count_tracking_errors(
     vertices = sum((count_detection_errors(o) for o in frames.values()), GraphErrors())
     true_objects = {(t, int(i)) for t, o in frames.items() for i in o.true_ids}
     pred_objects = {(t, int(i)) for t, o in frames.items() for i in o.pred_ids}
-    true_edges = _keep_edges(_link(true_tracks), true_objects)
+    true_edges = _keep_edges(_link(true_tracks, frames), true_objects)
     single = {t: _single_partners(o) for t, o in frames.items()}
     mapped: Edges = {}
-    for (start, end), parent in _keep_edges(_link(predicted_tracks), pred_objects).items():
+    for (start, end), parent in _keep_edges(_link(predicted_tracks, frames), pred_objects).items():
         if start[1] in single[start[0]] and end[1] in single[end[0]]:
             ends = ((start[0], single[start[0]][start[1]]), (end[0], single[end[0]][end[1]]))
             mapped[ends] = parent
@@ -195,11 +196,14 @@ def clear_border(labels: NDArray[Any], border: int) -> NDArray[Any]:
     return np.where(np.isin(labels, inside) | (labels < 0), labels, 0)
 
 
-def _link(tracks: NDArray[Any]) -> Edges:
+def _link(tracks: NDArray[Any], frames: Collection[int]) -> Edges:
+    """The links of tracks (N, 4) between frames that are there; a track may end long after the last of them."""
     edges: Edges = {}
+    linked = [t for t in sorted(frames) if t + 1 in frames]
     last_frames = {int(label): int(last) for label, _, last, _ in tracks}
     for label, first, last, parent in tracks.tolist():
-        edges |= {((t, label), (t + 1, label)): False for t in range(first, last)}
+        within = linked[bisect_left(linked, first) : bisect_left(linked, last)]
+        edges |= {((t, label), (t + 1, label)): False for t in within}
         if parent:
             edges[(last_frames[parent], parent), (first, label)] = True
     return edges

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from scipy import ndimage
 
 from contractile.errors import ContractileError
-from contractile.labels import check_labels, connected
+from contractile.labels import check_labels, connected, renumber
 from contractile.targets.separation import find_cores, separate, separation_weight
 
 IGNORE = -1
@@ -104,7 +104,7 @@ def make_target(labels: NDArray[Any], config: TargetConfig, *, class_weights: Se
     check_labels(labels)
     ignored = unannotated(labels, config)
     if config.task == "objects":
-        objects = np.where(ignored, 0, labels).astype(np.int32)
+        objects = _as_int32(np.where(ignored, 0, labels))
         classes = (objects > 0).astype(np.int16)
         if config.separation != "none":
             objects = separate(objects) if config.separation == "gap" else find_cores(objects, unknown=ignored)
@@ -125,6 +125,12 @@ def make_target(labels: NDArray[Any], config: TargetConfig, *, class_weights: Se
         separation = separation_weight(objects, w0=config.w0, sigma=config.sigma, spacing=_steps(config, labels.ndim))
         weight += np.where(ignored, np.float32(0), separation)
     return Target(classes, weight)
+
+
+def _as_int32(labels: NDArray[Any]) -> NDArray[np.int32]:
+    """Labels (*S) of objects as int32; objects whose numbers need more bits are renumbered."""
+    fits = np.can_cast(labels.dtype, np.int32) or labels.max(initial=0) <= np.iinfo(np.int32).max
+    return labels.astype(np.int32) if fits else renumber(labels)
 
 
 def unannotated(labels: NDArray[Any], config: TargetConfig) -> NDArray[np.bool_]:
