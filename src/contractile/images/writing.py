@@ -41,7 +41,7 @@ def write_labels(
 
     `stack` says what the pages are; the file gets its axes and what it knows of time and depth. Without it one axis
     more than Y and X is Z, and one in front of Z is T. `pixel_size_um` is that of all pages, or a list of P sizes;
-    where these differ, or where the pages are positions (P), the file holds several images.
+    where these differ, or where the pages are several stacks (Q in front of T or Z), the file holds several images.
 
     The type is the smallest unsigned one that holds the labels, or int32 where some are negative. Raises WrongType,
     ContractileError, NotWritten, NotWritable.
@@ -230,10 +230,10 @@ def _write_tiff(path: Path, values: NDArray[Any], axes: str, sizes: Sequence[Siz
 
 
 def _parts(values: NDArray[Any], axes: str, sizes: Sequence[Size], stack: Stack) -> list[Part]:
-    """One image, or several: of positions, which OME-TIFF keeps as images, and of pages with different pixel sizes."""
+    """One image, or several: stacks without a name of their own, as OME-TIFF has them, and pages of different sizes."""
     whole = Part(values, axes, _size_along_zyx(sizes[0], stack), stack.interval_s)
-    positions = len(values) > 1 and axes[0] == "P" and replace(whole, values=values[0], axes=axes[1:]).fits_ome
-    if len(set(sizes)) == 1 and not positions:
+    stacks = axes[0] == "Q" and len(values) > 1 and not set("TZ").isdisjoint(axes)
+    if len(set(sizes)) == 1 and not (stacks and replace(whole, values=values[0], axes=axes[1:]).fits_ome):
         return [whole]
     each = len(sizes) // len(values)  # pages along the other axes; 0 for one size
     of_index = [sizes[index * each : (index + 1) * each] or sizes for index in range(len(values))]

@@ -3,46 +3,24 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from contractile.errors import AlreadyThere, ContractileError
-from contractile.images import (
-    Image,
-    Source,
-    TiffSink,
-    describe,
-    find,
-    is_ours,
-    overlay,
-    read,
-    stem,
-    write_picture,
-)
-from contractile.prediction.field import Field, Progress, ahead
-from contractile.prediction.objects import is_table, tabulate_objects, write_objects
+from contractile.errors import AlreadyThere, ContractileError, NotFinished
+from contractile.images import Image, Source, describe, find, grey_of, is_ours, list_files, open_image, read, stem
+from contractile.prediction.field import Progress, ahead
+from contractile.prediction.objects import is_table
+from contractile.prediction.outputs import PRODUCTS, Outputs, Written
 from contractile.prediction.predictor import Predictor
 
 logger = logging.getLogger(__name__)
 
-PRODUCTS = {"labels": ".tif", "probabilities": ".tif", "overlay": ".png", "objects": ".csv"}
+COLOURS = (3, 4)  # channels of a colour picture without and with transparency
+NAMED = 5  # files in the line that ends the work
 FileProgress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class Written:
-    """The files made from one input file, and the number of its pages."""
-
-    source: Path
-    pages: int
-    files: tuple[Path, ...]
 
 
 def predict_files(
@@ -52,100 +30,204 @@ def predict_files(
     out: str | Path,
     products: Sequence[str] = ("labels",),
     tta: bool = False,
+    axes: str | None = None,
     progress: FileProgress | None = None,
 ) -> Iterator[Written]:
     """Segment files into the folder `out`, one input at a time, as they are asked for.
 
-    For NAME.tif: `NAME_labels.tif`, and on request `NAME_probabilities.tif` (float32, classes first),
-    `NAME_overlay.png` (one per page of a stack) and `NAME_objects.csv` (a row per object). A stack of P pages gives
-    stacks: labels (P, Y, X), probabilities (P, K, Y, X), and a column `page`. `progress(name, done, total)` counts
-    tiles. Raises ContractileError for an unknown product, a table of objects of a model that has none, two inputs that
-    would write the same file, or an image that does not fit the model, naming it; AlreadyThere where a file that was
-    not written by this package would be replaced; NotFound where there are no images.
+    For NAME.tif: `NAME_labels.tif`, and on request `NAME_probabilities.tif` (float32, classes are channels),
+    `NAME_overlay.png` (one per page of a stack) and `NAME_objects.csv` (a row per object). A stack gives stacks with
+    the same axes, spacing and frame interval, and columns `page`, `t`, `z` ... `axes` are the letters of the files'
+    axes, such as "YXC" (default: those that the model was trained with). A grey picture that is stored as colour is
+    taken as grey by a model of one channel. `progress(name, done, total)` counts tiles.
+
+    Raises ContractileError, before any work, for an unknown product, a table of objects of a model that has none, two
+    inputs that would write the same file, or images of which none can be read or fits the model; AlreadyThere where a
+    file that was not written by this package would be replaced; NotFound where there are no images; NotWritten where
+    a result cannot be written. A file among others that cannot be read or predicted is logged as a warning and left
+    out; when all others are done, NotFinished names it.
     """
     _check_products(products, predictor.card.task)
-    dims = predictor.card.network.dims
-    sources = _leave_out_results(find(images, dims=dims), Path(out))
+    network, failures = predictor.card.network, _Failures()
+    paths = _leave_out_results(list_files(images), Path(out))
+    sources = _find(paths, network.dims, axes or predictor.card.axes, failures)
     files = {
-        path: _Outputs(path, list(pages), Path(out), tuple(products), dims)
+        path: Outputs(path, list(pages), Path(out), tuple(products), network.dims)
         for path, pages in groupby(sources, key=lambda source: source.path)
     }
     _check_names(files)
     _check_ours(file for outputs in files.values() for file in outputs.files)
-    images_read = ahead(lambda source: (source, read(source, dims=dims)), sources)
+    _check_channels(sources, network.channels, network.dims)
     with ThreadPoolExecutor(max_workers=1) as writer:
         writing: Future[Written] | None = None
-        for path, pages in groupby(images_read, key=lambda pair: pair[0].path):
-            outputs = files.pop(path)
-            for page, (source, image) in enumerate(pages):
-                tick = None if progress is None else _page_progress(progress, path.name, page, outputs.pages)
-                outputs.add(page, image, *_predict_page(predictor, source, image, tta, tick))
+        for outputs in _predict_each(predictor, sources, files, failures, tta=tta, progress=progress):
             if writing is not None:
                 yield writing.result()
             writing = writer.submit(outputs.close)
         if writing is not None:
             yield writing.result()
+    failures.finish()
 
 
-class _Outputs:
-    """The files made from one input file; they are written when all its pages are predicted."""
+class _Failures:
+    """The files that gave no result, and why. They are logged once a file has given one."""
 
-    def __init__(self, path: Path, sources: Sequence[Source], out: Path, products: tuple[str, ...], dims: int) -> None:
-        self.path, self.products, self.dims = path, products, dims
-        self.pages, self._sizes = len(sources), set[tuple[int, ...]]()
-        named = {product: [out / f"{stem(path)}_{product}{PRODUCTS[product]}"] for product in products}
-        if "overlay" in products and len(sources) > 1:
-            named["overlay"] = [out / f"{source.name}_overlay.png" for source in sources]
-        self._named = named
-        self.files = tuple(file for product in PRODUCTS for file in named.get(product, ()))
-        self._sinks: dict[str, TiffSink] = {}
-        self._pictures: list[NDArray[np.uint8]] = []
-        self._tables: list[dict[str, NDArray[Any]]] = []
+    def __init__(self) -> None:
+        self.errors: dict[Path, ContractileError] = {}
+        self._done, self._logged = 0, 0
 
-    def add(self, page: int, image: Image, labels: NDArray[np.int32], field: Field) -> None:
-        """Take the results of one page. Raises ContractileError when its size is not that of the pages before."""
-        self._sizes.add(labels.shape)
-        if len(self._sizes) > 1:
-            raise ContractileError(
-                "pages of one stack must have the same size to give a stack", "split the file", where=self.path
-            )
-        if "labels" in self.products:
-            self._put("labels", page, labels, image)
-        if "probabilities" in self.products:
-            self._put("probabilities", page, np.asarray(field), image)
-        if "overlay" in self.products:
-            self._pictures.append(overlay(image.pixels, labels))
-        if "objects" in self.products:
-            maps = np.asarray(field)
-            self._tables.append(tabulate_objects(labels, image.pixels, maps, pixel_size_um=image.pixel_size_um))
+    def add(self, path: Path, error: ContractileError) -> None:
+        self.errors[path] = error if error.where else error.at(path)
+        self._log()
 
-    def _put(self, product: Literal["labels", "probabilities"], page: int, values: NDArray[Any], image: Image) -> None:
-        if product not in self._sinks:
-            (file,) = self._named[product]
-            shape = (self.pages, *values.shape) if self.pages > 1 else values.shape
-            size = image.pixel_size_um
-            self._sinks[product] = TiffSink(file, shape, kind=product, dims=self.dims, pixel_size_um=size)
-        self._sinks[product][page if self.pages > 1 else ...] = values
+    def count_result(self) -> None:
+        self._done += 1
+        self._log()
 
-    def close(self) -> Written:
-        """Write the files."""
-        for sink in self._sinks.values():
-            sink.close()
-        if "objects" in self.products:
-            write_objects(self._named["objects"][0], self._tables)
-        for file, picture in zip(self._named.get("overlay", ()), self._pictures, strict=True):
-            write_picture(file, picture)
-        return Written(self.path, self.pages, self.files)
+    def _log(self) -> None:
+        if self._done:
+            for error in list(self.errors.values())[self._logged :]:
+                logger.warning("%s", error)
+            self._logged = len(self.errors)
+
+    def finish(self) -> None:
+        """Raise the first error where there is no result at all, NotFinished where there are some."""
+        if not self.errors:
+            return
+        total = self._done + len(self.errors)
+        if not self._done:
+            raise _first_of(total, next(iter(self.errors.values())))
+        names = [str(path) for path in self.errors]
+        shown = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
+        problem = f"{len(names)} of {total} files gave no result: {shown}"
+        raise NotFinished(problem, "mend them or leave them out; the results of the others are complete")
 
 
-def _predict_page(
-    predictor: Predictor, source: Source, image: Image, tta: bool, progress: Progress | None
-) -> tuple[NDArray[np.int32], Field]:
+def _first_of(files: int, error: ContractileError) -> ContractileError:
+    """The first error of several files that all have one."""
+    more = f" (so none of the {files} files could be predicted)" if files > 1 else ""
+    return type(error)(f"{error.problem}{more}", error.cure, where=error.where)
+
+
+def _find(paths: Sequence[Path], dims: int, axes: str | None, failures: _Failures) -> list[Source]:
+    """The images in all files that can be opened. Raises what `find` raises where there are none."""
     try:
-        field = predictor.probabilities(image.pixels, tta=tta, progress=progress).hold()
+        return find(paths, dims=dims, axes=axes)
     except ContractileError as error:
-        raise error.at(describe(source)) from None
-    return predictor.decode(field), field
+        first = error
+    readable = []
+    for path in paths:
+        try:
+            find(path, dims=dims, axes=axes, quiet=True)
+            readable.append(path)
+        except ContractileError as error:
+            failures.add(path, error)
+    if not readable:
+        raise _first_of(len(paths), first)
+    return find(readable, dims=dims, axes=axes)
+
+
+def _predict_each(
+    predictor: Predictor,
+    sources: Sequence[Source],
+    files: dict[Path, Outputs],
+    failures: _Failures,
+    *,
+    tta: bool,
+    progress: FileProgress | None,
+) -> Iterator[Outputs]:
+    """The results of each file that can be read and predicted, taken out of `files`."""
+    wanted = (source for source in sources if source.path not in failures.errors)
+    for path, pages in groupby(ahead(_Reader(predictor).read, wanted), key=lambda pair: pair[0].path):
+        error = _fill(files[path], pages, predictor, tta=tta, progress=progress)
+        outputs = files.pop(path)
+        if error is not None:
+            failures.add(path, error)
+            continue
+        failures.count_result()
+        yield outputs
+
+
+def _fill(
+    outputs: Outputs,
+    pages: Iterable[tuple[Source, Image | ContractileError]],
+    predictor: Predictor,
+    *,
+    tta: bool,
+    progress: FileProgress | None,
+) -> ContractileError | None:
+    """Predict the pages of one file. Returns the error of a page that cannot be read or predicted.
+
+    Raises ContractileError where no image can be predicted, because the network cannot be placed on its device.
+    """
+    for page, (source, image) in enumerate(pages):
+        if isinstance(image, ContractileError):
+            return image
+        tick = None if progress is None else _page_progress(progress, outputs.path.name, page, outputs.pages)
+        try:
+            field = predictor.probabilities(image.pixels, tta=tta, progress=tick).hold()
+            outputs.add(page, image, predictor.decode(field), field)
+        except ContractileError as error:
+            if predictor.placed is None:
+                raise
+            return error.at(error.where or describe(source))
+    return None
+
+
+class _Reader:
+    """Reads images as a model wants them."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._channels, self._dims = predictor.card.network.channels, predictor.card.network.dims
+        self._said = False
+
+    def read(self, source: Source) -> tuple[Source, Image | ContractileError]:
+        """The image, or the reason why there is none: an error must not reach the images that were read before."""
+        try:
+            return source, self._fit(source, read(source, dims=self._dims))
+        except ContractileError as error:
+            return source, error
+
+    def _fit(self, source: Source, image: Image) -> Image:
+        if image.shape[0] == self._channels:
+            return image
+        grey = grey_of(image.pixels) if self._channels == 1 else None
+        if grey is None:
+            raise _misfit(source, image.shape[0], self._channels)
+        if not self._said:
+            logger.warning(
+                "%s is grey, stored as colour: one of its equal channels is taken, here and in files alike",
+                describe(source),
+            )
+            self._said = True
+        return Image(image.name, grey, image.pixel_size_um)
+
+
+def _misfit(source: Source, found: int, wanted: int) -> ContractileError:
+    """The error for an image with other channels than the model's."""
+    problem = f"the image has {found} channel(s), but the model takes {wanted}"
+    cure = f"give images with the {wanted} channels that it was trained on"
+    if wanted == 1:
+        cure = "save the channel that shows the objects as a file of its own"
+        cure += ", or convert the picture to grey" if found in COLOURS else ""
+    return ContractileError(problem, f"{cure}; where the axes were misread, name them (--axes)", where=describe(source))
+
+
+def _check_channels(sources: Sequence[Source], channels: int, dims: int) -> None:
+    """Raise ContractileError where no file has the channels of the model; the pixels are not read for it."""
+    firsts = [next(pages) for _, pages in groupby(sources, key=lambda source: source.path)]
+    first: ContractileError | None = None
+    for source in firsts:
+        try:
+            with open_image(source, dims=dims) as image:
+                found = image.shape[0]
+        except ContractileError:
+            continue  # it is named when its turn comes
+        if found == channels or (channels == 1 and found in COLOURS):  # the colours may turn out to be equal
+            return
+        first = first or _misfit(source, found, channels)
+    if first is not None:
+        raise _first_of(len(firsts), first)
 
 
 def _check_products(products: Sequence[str], task: str) -> None:
@@ -160,14 +242,20 @@ def _check_products(products: Sequence[str], task: str) -> None:
         )
 
 
-def _leave_out_results(sources: Sequence[Source], out: Path) -> list[Source]:
-    """Without what an earlier prediction of the other sources has put into the same folder."""
-    folder, names = out.absolute(), {source.name for source in sources} | {stem(source.path) for source in sources}
-    results = [f"{name}_{product}" for name in names for product in PRODUCTS]
-    kept = [source for source in sources if source.path.absolute().parent != folder or stem(source.path) not in results]
-    if len(kept) < len(sources):
-        logger.warning("%d earlier result(s) in %s are not predicted again", len(sources) - len(kept), out)
+def _leave_out_results(paths: Sequence[Path], out: Path) -> list[Path]:
+    """Each file once, without what an earlier prediction of the other files has put into the same folder."""
+    once = list({path.resolve(): path for path in reversed(paths)}.values())[::-1]
+    names, folder = {stem(path) for path in once}, out.absolute()
+    kept = [path for path in once if path.absolute().parent != folder or _made_from(stem(path)).isdisjoint(names)]
+    if len(kept) < len(once):
+        logger.warning("%d earlier result(s) in %s are not predicted again", len(once) - len(kept), out)
     return kept
+
+
+def _made_from(name: str) -> set[str]:
+    """The names of the files that a result may have been made from: all of a file, or one page of it."""
+    image, _, product = name.rpartition("_")
+    return {image, re.sub(r"_\d{4,}$", "", image)} if product in PRODUCTS else set()
 
 
 def _check_names(paths: Iterable[Path]) -> None:

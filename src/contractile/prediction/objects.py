@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contractile.decode import inside_probability
-from contractile.images import replacing
+from contractile.images import Stack, replacing
+from contractile.labels import renumber
 
 AXES = ("z", "y", "x")
+UNNAMED = "QI"  # letters of axes that only count
 
 
 def tabulate_objects(
@@ -36,12 +39,13 @@ def tabulate_objects(
 
     axes = AXES[-labels.ndim :]
     measured = regionprops_table(
-        labels,
+        renumber(labels),  # memory would follow the largest id
         np.moveaxis(np.concatenate([pixels.astype(np.float64), inside_probability(probabilities)[None]]), 0, -1),
         properties=("label", "area", "centroid", "bbox", "mean_intensity"),
     )
     size = "area" if labels.ndim == 2 else "volume"
-    columns = {"id": measured["label"], f"{size}_px": measured["area"].astype(np.int64)}
+    ids = np.unique(labels[labels > 0])
+    columns = {"id": ids[measured["label"] - 1], f"{size}_px": measured["area"].astype(np.int64)}
     columns |= {f"centroid_{axis}_px": measured[f"centroid-{i}"] for i, axis in enumerate(axes)}
     sides = (("front", "back"), ("top", "bottom"), ("left", "right"))[-labels.ndim :]
     for end, first in enumerate((0, labels.ndim)):
@@ -61,15 +65,31 @@ def tabulate_objects(
 def is_table(path: Path) -> bool:
     """Whether a file looks like a table that `write_objects` wrote."""
     with path.open("rb") as file:
-        return file.readline(100).startswith((b"id,", b"page,id,"))
+        return re.match(rb"(page,([a-z],)*)?id,", file.readline(100)) is not None
 
 
-def write_objects(path: Path, pages: Sequence[dict[str, NDArray[Any]]]) -> None:
-    """Write a page's columns, or those of several with `page` (from 0) in front, as CSV: numbers with six digits."""
+def write_objects(path: Path, pages: Sequence[dict[str, NDArray[Any]]], *, stack: Stack | None = None) -> None:
+    """Write the columns of one image, or those of the pages of a `stack`, as CSV: numbers with six digits.
+
+    In front of those of a stack are `page` (from 0) and the places along the axes that have a name, such as `t` and `z`
+    (from 0). Raises NotWritten, NotWritable.
+    """
+    names, places = _places(stack)
     with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow([*(["page"] if len(pages) > 1 else []), *pages[0]])
-        for page, columns in enumerate(pages):
+        writer.writerow([*names, *pages[0]])
+        for place, columns in zip(places, pages, strict=True):
             for row in zip(*columns.values(), strict=True):
-                shown = [value if isinstance(value, np.integer) else f"{value:.6g}" for value in row]
-                writer.writerow([page, *shown] if len(pages) > 1 else shown)
+                writer.writerow(
+                    [*place, *(value if isinstance(value, np.integer) else f"{value:.6g}" for value in row)]
+                )
+
+
+def _places(stack: Stack | None) -> tuple[list[str], list[tuple[int, ...]]]:
+    """The columns that say where a page is, and their values for each page."""
+    if stack is None:
+        return [], [()]
+    named = [number for number, letter in enumerate(stack.axes) if letter not in UNNAMED]
+    places = enumerate(np.ndindex(*stack.lengths))
+    names = ["page", *(stack.axes[number].lower() for number in named)]
+    return names, [(page, *(place[number] for number in named)) for page, place in places]
