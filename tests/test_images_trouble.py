@@ -60,7 +60,7 @@ def test_a_folder_that_may_not_be_listed(tmp_path: Path, monkeypatch: pytest.Mon
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "iterdir", refuse)
-    with pytest.raises(ContractileError, match=r"unreadable or truncated \(.*Permission denied\)") as caught:
+    with pytest.raises(ContractileError, match=r"cannot be read \(.*Permission denied\); check the disk") as caught:
         find(tmp_path)
     assert caught.value.where == str(tmp_path)
 

@@ -8,12 +8,22 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contractile.errors import ContractileError, OutOfMemory
+from contractile.grid import Region, as_slices
+
+logger = logging.getLogger(__name__)
+
+# what tifffile logs where pixels are lost: it goes on with fewer pages, or with zeros
+LOST = re.compile(
+    "zeroed|index out of range|reshape|circular|corrupted (file|tag list of page)|invalid (page offset|offset to)"
+)
 
 
 @dataclass(frozen=True)
@@ -23,7 +33,7 @@ class Raster:
     The last `alpha` elements of axis S are transparency, not signal. `scale` holds micrometres per pixel by axis
     letter, for the axes whose scale the file gives. `interval_s` is the time between two frames in seconds.
     `guessed` says that the file does not name its axes. `notes` are lines for the user about what is left out or
-    converted.
+    converted. `files` are all files that hold pixels of this array, where there may be several.
     """
 
     axes: str
@@ -35,36 +45,114 @@ class Raster:
     interval_s: float | None = None
     guessed: bool = False
     notes: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
+
+
+class Recoloured:
+    """An array whose numbers mean something else than pixels: only what is sliced is read and converted.
+
+    `convert` makes new numbers of an array of numbers. Where the array has an axis of samples, `samples` is its place,
+    and `convert` gets it behind all others. `new_samples` is its place, and the last of `shape` its length, in the
+    result; both are None where there are no samples.
+    """
+
+    def __init__(
+        self,
+        stored: Any,
+        shape: tuple[int, ...],
+        convert: Callable[[NDArray[Any]], NDArray[Any]],
+        samples: int | None = None,
+        new_samples: int | None = None,
+    ) -> None:
+        self.shape = shape
+        self._stored, self._convert, self._old, self._new = stored, convert, samples, new_samples
+
+    def __getitem__(self, region: Region) -> NDArray[Any]:
+        parts, taken = as_slices(region, self.shape)
+        wanted = [*parts]
+        chosen = slice(None) if self._new is None else wanted.pop(self._new)
+        if self._old is not None:
+            wanted.insert(self._old, slice(None))
+        block = np.asarray(self._stored[tuple(wanted)])
+        if self._old is not None:
+            block = np.moveaxis(block, self._old, -1)
+        block = self._convert(block)
+        if self._new is not None:
+            block = np.moveaxis(block[..., chosen], -1, self._new)
+        return block[taken]
+
+
+class Turned:
+    """An array whose first row is no top, or whose first column is no left side. Only what is sliced is read.
+
+    `orientation` is that of TIFF and EXIF: from 5 on axes `y` and `x` are swapped, then some are mirrored. `shape` is
+    that of the result.
+    """
+
+    def __init__(self, stored: Any, shape: tuple[int, ...], y: int, x: int, *, orientation: int) -> None:
+        self.shape = shape
+        self._stored, self._swapped = stored, (y, x) if orientation >= 5 else (0, 0)
+        self._mirrored = [axis for axis, kinds in ((y, (3, 4, 7, 8)), (x, (2, 3, 6, 7))) if orientation in kinds]
+
+    def __getitem__(self, region: Region) -> NDArray[Any]:
+        parts, taken = as_slices(region, self.shape)
+        wanted = [*parts]
+        for axis in self._mirrored:
+            places = range(self.shape[axis])[::-1][parts[axis]]  # from the far end
+            wanted[axis] = slice(places[-1], places[0] + 1, -places.step) if places else slice(0, 0)
+        one, other = self._swapped
+        wanted[one], wanted[other] = wanted[other], wanted[one]
+        block = np.asarray(self._stored[tuple(wanted)]).swapaxes(one, other)
+        turned: NDArray[Any] = np.flip(block, tuple(self._mirrored))[taken]
+        return turned
 
 
 @contextmanager
 def one_clear_line(path: Path) -> Iterator[None]:
-    """Turn anything that a decoder raises, and damage that tifffile only logs, into one ContractileError."""
-    logger = logging.getLogger("tifffile")
-    complaints: list[str] = []
+    """Turn anything that a decoder raises, and loss that tifffile only logs, into one ContractileError.
+
+    Whatever else tifffile logs becomes a warning that names the file, once.
+    """
+    library = logging.getLogger("tifffile")
+    heard: list[str] = []
     thread = threading.get_ident()
 
     def catch(record: logging.LogRecord) -> bool:
         mine = record.thread == thread
-        if mine and record.levelno >= logging.ERROR:
-            complaints.append(record.getMessage())
+        if mine and record.levelno >= logging.WARNING:
+            heard.append(_plain(record.getMessage()))
         return not mine
 
-    logger.addFilter(catch)
+    library.addFilter(catch)
     try:
         yield
+    except ContractileError:
+        raise
     except MemoryError as error:
         raise OutOfMemory("memory ran out while it was read", "close other programs or crop it", where=path) from error
     except Exception as error:
-        raise _unreadable(path, str(error)) from error
+        raise _unreadable(path, error) from error
     finally:
-        logger.removeFilter(catch)
-    serious = [text for text in complaints if re.search("page|corrupt|reshape|circular", text)]
-    if serious:
-        raise _unreadable(path, serious[0])
+        library.removeFilter(catch)
+    lost = [text for text in heard if LOST.search(text)]
+    if lost:
+        raise _unreadable(path, lost[0])
+    for text in heard:
+        _warn(path, text)
 
 
-def _unreadable(path: Path, reason: str) -> ContractileError:
-    line = re.sub(r"<[^<>]*>:?\s*", "", " ".join(reason.split())) or "empty file"
-    problem = f"unreadable or truncated ({line:.120})"
-    return ContractileError(problem, "copy the file again or re-export it", where=path)
+def _unreadable(path: Path, reason: object) -> ContractileError:
+    line = f"{_plain(str(reason)) or 'empty file':.120}"
+    if isinstance(reason, OSError) and reason.errno is not None:
+        return ContractileError(f"cannot be read ({line})", "check the disk and the permissions", where=path)
+    return ContractileError(f"unreadable or truncated ({line})", "copy the file again or re-export it", where=path)
+
+
+def _plain(text: str) -> str:
+    """A library's message on one line, without the names of its objects."""
+    return re.sub(r"<[^<>]*>:?\s*", "", " ".join(text.split()))
+
+
+@lru_cache(maxsize=1024)
+def _warn(path: Path, text: str) -> None:
+    logger.warning("%s: %s", path, text)
