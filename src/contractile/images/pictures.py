@@ -1,35 +1,133 @@
-"""Pictures (PNG, JPEG, BMP) -> rasters. They are decoded whole."""
+"""Pictures (PNG, JPEG, BMP, GIF, WebP) -> rasters. Their content says what they are. They are decoded whole.
+
+Pixels are turned as the picture's EXIF orientation says. As an image, a picture has the values that a viewer shows:
+grey of 1, 2 or 4 bits reaches from 0 to 255, and palettes and CMYK become colours. As labels, it has the numbers that
+it stores: grey of few bits is not stretched, and a palette gives the number of each colour.
+"""
 
 from __future__ import annotations
 
+import io
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import imagecodecs
 import numpy as np
+from numpy.typing import NDArray
+from PIL import BmpImagePlugin, GifImagePlugin, WebPImagePlugin
 from PIL import Image as Pillow
 
+from contractile.errors import ContractileError
+from contractile.images.jpeg import decode_jpeg, scan_jpeg
+from contractile.images.png import decode_png, scan_png
 from contractile.images.raster import Raster, one_clear_line
+
+OTHERS = {  # opened directly: `Pillow.open` refuses large pictures
+    b"BM": BmpImagePlugin.BmpImageFile,
+    b"GI": GifImagePlugin.GifImageFile,
+    b"RI": WebPImagePlugin.WebPImageFile,
+}
+ORIENTATION = 0x0112  # the EXIF tag
+TRANSPARENT = "its transparency (alpha channel) is left out"
+CMYK = "its CMYK colours are converted to RGB"
+TURNED = "turned as its EXIF orientation says"
+BEHIND = "only its first picture is read; behind it are others (a preview, a second view)"
+WHITE_FIRST = "the first colour of its palette is the brightest, and number 0: background"
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Pixels (Y, X) or (Y, X, S) as they are stored, the EXIF data, the palette (N, 3) and what there is to say."""
+
+    pixels: NDArray[Any]
+    exif: bytes = b""
+    palette: NDArray[np.uint8] | None = None
+    frames: int = 1
+    notes: tuple[str, ...] = ()
 
 
 def open_picture(path: Path, indices: bool) -> Raster:
+    """The raster of a picture; with `indices` (for labels) it has the numbers that the file stores.
+
+    Raises ContractileError for a picture that is cut off or damaged, and for an animation.
+    """
     with one_clear_line(path):
-        pixels = _decode_picture(path, indices)
+        picture = _decode(path.read_bytes(), indices)
+    if picture.frames > 1:
+        problem = f"is an animation of {picture.frames} pictures"
+        raise ContractileError(problem, "save its pictures as a TIFF stack", where=path)
+    pixels, notes = picture.pixels, list(picture.notes)
     alpha = 1 if pixels.ndim == 3 and pixels.shape[-1] in (2, 4) else 0
-    return Raster("YXS"[: pixels.ndim], pixels.shape, pixels.dtype, lambda: pixels, alpha)
+    if alpha and not _is_opaque(pixels[..., -1]):
+        notes.append(TRANSPARENT)
+    if picture.palette is not None and _begins_with_white(picture.palette):
+        notes.append(WHITE_FIRST)
+    orientation = _orientation(picture.exif)
+    if orientation != 1:
+        pixels = turn(pixels, orientation)
+        notes.append(TURNED)
+    return Raster("YXS"[: pixels.ndim], pixels.shape, pixels.dtype, lambda: pixels, alpha, notes=tuple(notes))
 
 
-def _decode_picture(path: Path, indices: bool) -> np.ndarray[Any, Any]:
-    suffix = path.suffix.lower()
-    data = path.read_bytes()
-    if suffix in (".jpg", ".jpeg"):
-        if b"\xff\xd9" not in data[-4096:]:  # the decoder would fill the missing part with grey
-            raise EOFError("no end marker")
-        return np.asarray(imagecodecs.jpeg8_decode(data))
-    has_palette = data[25:26] == b"\x03"
-    if suffix == ".png" and not (has_palette and indices):  # Pillow would reduce 16-bit colour to 8 bits
-        return np.asarray(imagecodecs.png_decode(data))
-    with Pillow.open(path) as picture:
-        if picture.mode == "P" and not indices:
-            return np.asarray(picture.convert("RGB"))
-        return np.asarray(picture)
+def turn(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Pixels (Y, X, ...) the right way up; `orientation` is EXIF's, 1 to 8. Any other number changes nothing."""
+    if orientation in (5, 6, 7, 8):  # rows are columns
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels
+
+
+def _decode(data: bytes, indices: bool) -> Decoded:
+    if data.startswith(b"\xff\xd8"):
+        jpeg = scan_jpeg(data)
+        notes = ((CMYK,) if len(jpeg.sampling) == 4 else ()) + ((BEHIND,) if jpeg.has_more else ())
+        return Decoded(decode_jpeg(jpeg), jpeg.exif, notes=notes)
+    if data.startswith(b"\x89PNG"):
+        png = scan_png(data)
+        palette = png.palette if indices else None
+        pixels = np.zeros((1, 1), np.uint8) if png.frames > 1 else decode_png(png, indices)
+        return Decoded(pixels, png.exif, palette, png.frames)
+    if data[:2] not in OTHERS:
+        raise ValueError("its content is no PNG, JPEG, BMP, GIF or WebP")
+    with OTHERS[data[:2]](io.BytesIO(data)) as picture:
+        frames = getattr(picture, "n_frames", 1)
+        exif = picture.info.get("exif", b"")
+        if picture.mode == "P" and indices:
+            palette = np.array(picture.getpalette(), np.uint8).reshape(-1, 3)
+            return Decoded(np.asarray(picture), exif, palette, frames)
+        return Decoded(_as_shown(picture, indices), exif, None, frames)
+
+
+def _as_shown(picture: Any, indices: bool) -> NDArray[Any]:
+    """The pixels of a picture that Pillow has opened; without `indices` in the values that a viewer shows."""
+    if picture.mode == "1" and not indices:
+        picture = picture.convert("L")
+    if picture.mode == "P":
+        picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
+    return np.asarray(picture)
+
+
+def _is_opaque(alpha: NDArray[Any]) -> bool:
+    return bool(alpha.min() == np.iinfo(alpha.dtype).max)
+
+
+def _begins_with_white(palette: NDArray[np.uint8]) -> bool:
+    """Whether a palette of greys begins with the brightest: then 0 may not be the background that people see."""
+    grey = bool((palette == palette[:, :1]).all())
+    return grey and len(palette) > 1 and bool(palette[0, 0] > palette[1:, 0].max())
+
+
+def _orientation(exif: bytes) -> int:
+    """1 to 8; 1 where the EXIF data say nothing that can be understood."""
+    if not exif:
+        return 1
+    tags = Pillow.Exif()
+    try:
+        tags.load(exif)
+        found = tags.get(ORIENTATION, 1)
+    except (SyntaxError, OSError, ValueError, KeyError, TypeError):
+        return 1
+    return found if found in range(1, 9) else 1

@@ -1,0 +1,255 @@
+"""JPEG -> pixels, and whether the file is whole: decoders fill what is missing with grey and do not say so.
+
+What lies behind the end marker (a camera's data, a second picture) is not read.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+from PIL import JpegImagePlugin
+
+SOS, EOI, DRI, APP1, APP2 = 0xDA, 0xD9, 0xDD, 0xE1, 0xE2
+SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # the markers of a frame header
+ALONE = {0x01, 0xD8, *range(0xD0, 0xD8)}  # markers without a length
+BETWEEN = {0xC4, 0xDB, 0xDC, DRI, SOS, EOI, *range(0xE0, 0xF0), 0xFE}  # what may follow a scan
+MARKER = re.compile(rb"\xff([^\x00\xff])", re.DOTALL)
+MARKER_IN_SCAN = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)
+RESTART = re.compile(rb"\xff([\xd0-\xd7])")
+NO_CODE = b"\xff\x00" * 8  # bits that no symbol begins with
+SPARE = 32  # bytes that an encoder may leave behind its last pixel
+WINDOW = 128  # bytes; so many bytes of compressed data are never all below 128, nor all above
+FLAT = 128  # the grey of pixels without data
+MOST_RESTARTS = 4096  # that are looked at one by one
+WIDEST = 65500  # pixels of a row in a JPEG
+ARITHMETIC = 0xC9  # the first kind that is not coded with whole bits
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Compressed data: `data[start:stop]`, in pieces of `restart` units (0: in one piece)."""
+
+    start: int
+    stop: int
+    restart: int
+
+
+@dataclass(frozen=True)
+class Jpeg:
+    """A JPEG file by its markers. `size_at` is where its height and width are, `sampling` how its channels are sampled.
+
+    `stop` is behind the end marker; None where the file has none, or holds something else before it.
+    """
+
+    data: bytes
+    kind: int = 0
+    bits: int = 0
+    size_at: int = 0
+    sampling: tuple[tuple[int, int], ...] = ()
+    scans: tuple[Scan, ...] = ()
+    exif: bytes = b""
+    pictures: bool = False
+    stop: int | None = None
+
+    @property
+    def height(self) -> int:
+        return int.from_bytes(self.data[self.size_at : self.size_at + 2])
+
+    @property
+    def width(self) -> int:
+        return int.from_bytes(self.data[self.size_at + 2 : self.size_at + 4])
+
+    @property
+    def unit(self) -> tuple[int, int]:
+        """Rows and columns of pixels that are compressed together."""
+        if len(self.sampling) == 1:
+            return 8, 8
+        return 8 * max(down for _, down in self.sampling), 8 * max(across for across, _ in self.sampling)
+
+    @property
+    def units(self) -> int:
+        return math.ceil(self.height / self.unit[0]) * math.ceil(self.width / self.unit[1])
+
+    @property
+    def has_more(self) -> bool:
+        """Whether another picture lies behind the first one."""
+        return self.pictures and self.stop is not None and b"\xff\xd8\xff" in self.data[self.stop :]
+
+    @property
+    def is_plain(self) -> bool:
+        """One scan of Huffman codes with 8 bits, the usual kind."""
+        return self.kind in (0xC0, 0xC1) and self.bits == 8 and len(self.scans) == 1
+
+
+def scan_jpeg(data: bytes) -> Jpeg:
+    """The parts of a JPEG. Raises EOFError where it ends before its pixels begin."""
+    jpeg, place, restart = Jpeg(data), 2, 0
+    while found := (MARKER_IN_SCAN if jpeg.scans else MARKER).search(data, place):
+        marker, place = found.group(1)[0], found.end()
+        if jpeg.scans and marker not in BETWEEN:
+            break
+        if marker == EOI:
+            jpeg = replace(jpeg, stop=place)
+            break
+        if marker in ALONE:
+            continue
+        body, place = place + 2, place + int.from_bytes(data[place : place + 2])
+        if place > len(data):
+            break
+        if marker == DRI:
+            restart = int.from_bytes(data[body : body + 2])
+        elif marker == SOS:
+            following = MARKER_IN_SCAN.search(data, place)
+            scan = Scan(place, following.start() if following else len(data), restart)
+            jpeg, place = replace(jpeg, scans=(*jpeg.scans, scan)), scan.stop
+        else:
+            jpeg = _with_segment(jpeg, marker, body, place)
+    if not jpeg.sampling or not jpeg.scans:
+        raise EOFError("it ends before its pixels begin")
+    return jpeg
+
+
+def _with_segment(jpeg: Jpeg, marker: int, start: int, stop: int) -> Jpeg:
+    body = jpeg.data[start:stop]
+    if marker in SIZES and len(body) > 5:
+        sampling = tuple((pair >> 4, pair & 15) for pair in body[7::3])
+        return replace(jpeg, kind=marker, bits=body[0], size_at=start + 1, sampling=sampling)
+    if marker == APP1 and body.startswith(b"Exif\0\0") and not jpeg.exif:
+        return replace(jpeg, exif=body)
+    if marker == APP2 and body.startswith(b"MPF\0"):
+        return replace(jpeg, pictures=True)
+    return jpeg
+
+
+def decode_jpeg(jpeg: Jpeg) -> NDArray[Any]:
+    """Pixels (Y, X) or (Y, X, 3), uint8, or uint16 for more than 8 bits. CMYK becomes RGB.
+
+    Raises EOFError or ValueError where data are missing or damaged, with the share of it where that can be known.
+    """
+    data = sum(scan.stop - scan.start for scan in jpeg.scans)
+    if jpeg.kind < ARITHMETIC and 8 * data < jpeg.units:  # a unit takes at least one bit
+        raise EOFError(f"{data} bytes of data cannot hold {jpeg.height} x {jpeg.width} pixels")
+    _check_restarts(jpeg)
+    end = jpeg.scans[-1].stop
+    if len(jpeg.sampling) == 4:
+        picture = JpegImagePlugin.JpegImageFile(io.BytesIO(jpeg.data[:end] + b"\xff\xd9"))
+        pixels = np.asarray(picture.convert("RGB"))
+    else:
+        pixels = np.asarray(imagecodecs.jpeg8_decode(jpeg.data[:end] + b"\xff\xd9"))
+    if _looks_whole(jpeg, pixels) or _is_whole(jpeg):
+        return pixels
+    raise ValueError(_describe_damage(jpeg, pixels))
+
+
+def _check_restarts(jpeg: Jpeg) -> None:
+    """The pieces of a scan are numbered: one that is missing is known at once."""
+    scan = jpeg.scans[0]
+    if not jpeg.is_plain or not scan.restart:
+        return
+    numbers = [mark[0] & 7 for mark in RESTART.findall(jpeg.data, scan.start, scan.stop)]
+    expected = math.ceil(jpeg.units / scan.restart) - 1
+    if len(numbers) == expected + 1:
+        del numbers[-1]  # some cameras write one too many
+    if numbers != [number % 8 for number in range(expected)]:
+        share = 1 - (len(numbers) + 1) / (expected + 1)
+        what = f"{share:.0%} of its data are missing" if share > 0 else "its data are damaged"
+        raise EOFError(f"{what}: {len(numbers) + 1} of {expected + 1} pieces")
+
+
+def _looks_whole(jpeg: Jpeg, pixels: NDArray[Any]) -> bool:
+    """Whether nothing speaks of damage. What does may be chance, and `_is_whole` finds out.
+
+    Pixels without data are grey: a cut leaves them in the last corner. What was written over compressed data (zeros,
+    ones, text) has bytes of one half only.
+    """
+    if jpeg.stop is None or not jpeg.is_plain or len(jpeg.sampling) == 4:
+        return False
+    return bool((pixels[-2:, -2:] != FLAT).any()) and not _strange_share(jpeg)
+
+
+def _strange_share(jpeg: Jpeg) -> float:
+    """The share of the compressed data that cannot be compressed data."""
+    scan = jpeg.scans[0]
+    data = np.frombuffer(jpeg.data, np.uint8, scan.stop - scan.start, scan.start)
+    high = (data[: data.size // WINDOW * WINDOW].reshape(-1, WINDOW) >= 128).mean(axis=1)
+    return float(((high == 0) | (high == 1)).mean()) if high.size else 0.0
+
+
+def _is_whole(jpeg: Jpeg) -> bool:
+    """Whether the data end where the pixels do; True where that cannot be found out."""
+    if not jpeg.is_plain:
+        return _can_be_coded_again(jpeg)
+    [scan] = jpeg.scans
+    head, data = jpeg.data[: scan.start], jpeg.data[scan.start : scan.stop]
+    if not scan.restart:
+        return _is_spent(head, data)
+    count = math.ceil(jpeg.units / scan.restart)
+    if count > MOST_RESTARTS or scan.restart * jpeg.unit[1] > WIDEST:
+        return True
+    pieces = RESTART.split(data)[: 2 * count : 2]  # numbers lie between the pieces
+    sizes = [scan.restart] * (count - 1) + [jpeg.units - scan.restart * (count - 1)]
+    return all(_is_spent(_head_of_piece(jpeg, size), piece) for size, piece in zip(sizes, pieces, strict=True))
+
+
+def _head_of_piece(jpeg: Jpeg, units: int) -> bytes:
+    """The header of a JPEG that is one row of so many units, without restarts."""
+    down, across = jpeg.unit
+    head = bytearray(jpeg.data[: jpeg.scans[0].start])
+    head[jpeg.size_at : jpeg.size_at + 4] = down.to_bytes(2) + (units * across).to_bytes(2)
+    place = head.rfind(b"\xff\xdd\0\4")
+    head[place + 4 : place + 6] = b"\0\0"
+    return bytes(head)
+
+
+class _Watched(io.BytesIO):
+    """A stream that is read up to `edge` first, so that `tell` shows whether a reader wanted more."""
+
+    edge = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        left = self.edge - self.tell()
+        return super().read(left if left > 0 and (size is None or size < 0 or size > left) else size)
+
+
+def _is_spent(head: bytes, data: bytes) -> bool:
+    """Whether a decoder needs all of the data, and no more, for its last pixel.
+
+    Without an end marker Pillow's decoder asks for more data until it has all pixels, and stops asking then.
+    """
+    stream = _Watched(head + data + NO_CODE)
+    stream.edge = max(len(head), len(head) + len(data) - SPARE)
+    try:
+        JpegImagePlugin.JpegImageFile(stream).load()
+    except OSError:
+        return False
+    return stream.tell() > stream.edge
+
+
+def _can_be_coded_again(jpeg: Jpeg) -> bool:
+    """JPEG XL keeps the very bits of a JPEG, of up to 8 bits in one or three channels, and refuses one with gaps."""
+    known = jpeg.kind in (0xC0, 0xC1, 0xC2) and jpeg.bits == 8 and len(jpeg.sampling) in (1, 3)
+    if not known or not imagecodecs.JPEGXL.available:
+        return jpeg.stop is not None
+    try:
+        imagecodecs.jpegxl_encode_jpeg(jpeg.data[: jpeg.scans[-1].stop] + b"\xff\xd9")
+    except imagecodecs.JpegxlError:
+        return False
+    return True
+
+
+def _describe_damage(jpeg: Jpeg, pixels: NDArray[Any]) -> str:
+    strange = _strange_share(jpeg)
+    if strange:
+        return f"at least {strange:.0%} of its data are overwritten"
+    flat = (pixels == FLAT).reshape(len(pixels), -1).all(axis=1)
+    rows = int(np.argmin(flat[::-1])) if not flat.all() else len(flat)
+    if rows:
+        return f"its data end too early: about {rows / len(flat):.0%} of its rows are missing"
+    return "its data are damaged: they do not end where its pixels do"

@@ -1,0 +1,135 @@
+"""PNG -> pixels. libpng decodes them and checks every block; what is wrong is found out for the message."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+GREY, PALETTE = 0, 3  # kinds of colour
+SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a pixel, by the kind of colour
+MOST = 1032  # times that deflate can shorten
+PIECE = 2**20  # bytes that are unpacked at once
+
+
+class Chunk(NamedTuple):
+    """`data[start:stop]` is the body of a block; its name and length lie before it, its checksum behind it."""
+
+    name: bytes
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Png:
+    """A PNG by its blocks."""
+
+    data: bytes
+    chunks: tuple[Chunk, ...]
+
+    def body(self, name: bytes) -> bytes:
+        """Of the first block with this name; empty where there is none."""
+        return next((self.data[start:stop] for found, start, stop in self.chunks if found == name), b"")
+
+    @property
+    def header(self) -> tuple[int, int, int, int]:
+        """Width, height, bits of a sample, kind of colour."""
+        width, height, bits, colour = struct.unpack(">IIBB", self.body(b"IHDR")[:10])
+        return width, height, bits, colour
+
+    @property
+    def frames(self) -> int:
+        """The pictures of an animation."""
+        body = self.body(b"acTL")
+        return int.from_bytes(body[:4]) if len(body) >= 4 else 1
+
+    @property
+    def exif(self) -> bytes:
+        return self.body(b"eXIf")
+
+    @property
+    def palette(self) -> NDArray[np.uint8] | None:
+        """Colours (N, 3) of a picture that stores their numbers."""
+        colours = self.body(b"PLTE") if self.header[3] == PALETTE else b""
+        return np.frombuffer(colours[: len(colours) // 3 * 3], np.uint8).reshape(-1, 3) if colours else None
+
+    @property
+    def expected(self) -> int:
+        """Bytes of all rows, each with its filter byte; a little less than those of an interlaced picture."""
+        width, height, bits, colour = self.header
+        return height * (1 + (width * bits * SAMPLES.get(colour, 1) + 7) // 8)
+
+
+def scan_png(data: bytes) -> Png:
+    """The blocks of a PNG, up to its end or as far as they follow one another. Raises EOFError without a header."""
+    chunks: list[Chunk] = []
+    place = len(SIGNATURE)
+    while place + 8 <= len(data):
+        length, name = struct.unpack_from(">I4s", data, place)
+        if not name.isalpha():
+            break
+        chunks.append(Chunk(name, place + 8, min(place + 8 + length, len(data))))
+        place += 12 + length
+        if name == b"IEND":
+            break
+    if not chunks or chunks[0].name != b"IHDR" or chunks[0].stop - chunks[0].start < 13:
+        raise EOFError("it ends within its header")
+    return Png(data, tuple(chunks))
+
+
+def decode_png(png: Png, indices: bool) -> NDArray[Any]:
+    """Pixels (Y, X) or (Y, X, S), uint8 or uint16. With `indices` the numbers that are stored, as labels need them.
+
+    Raises EOFError or ValueError where data are missing or damaged, with the share of it where that can be known.
+    """
+    _, _, bits, colour = png.header
+    stored = sum(stop - start for name, start, stop in png.chunks if name == b"IDAT")
+    if stored * MOST < png.expected:
+        raise EOFError(f"{stored} bytes of data cannot hold {png.header[1]} x {png.header[0]} pixels")
+    as_numbers = indices and colour in (GREY, PALETTE)
+    try:
+        pixels = np.asarray(imagecodecs.png_decode(_as_grey(png) if as_numbers else png.data))
+    except imagecodecs.PngError as error:
+        raise ValueError(_describe_damage(png, str(error))) from error
+    return pixels // (255 // (2**bits - 1)) if as_numbers and bits < 8 else pixels
+
+
+def _as_grey(png: Png) -> bytes:
+    """The same data as a PNG whose numbers are greys, so that no palette and no transparent colour is applied."""
+    header = bytearray(png.body(b"IHDR"))
+    header[9] = GREY
+    blocks = [png.data[start - 8 : stop + 4] for name, start, stop in png.chunks if name in (b"IDAT", b"IEND")]
+    first = struct.pack(">I4s", len(header), b"IHDR") + header
+    return SIGNATURE + first + struct.pack(">I", zlib.crc32(first[4:])) + b"".join(blocks)
+
+
+def _describe_damage(png: Png, error: str) -> str:
+    """What is wrong: the file ends too early, or a block of it was overwritten; with the share that is left."""
+    last = png.chunks[-1]
+    for name, start, stop in png.chunks:
+        checksum = png.data[stop : stop + 4]
+        if len(checksum) == 4 and zlib.crc32(name + png.data[start:stop]) != int.from_bytes(checksum):
+            where = (start - 8) / len(png.data)
+            return f"damaged: the checksum of a block does not fit, {where:.0%} into the file ({error})"
+    try:
+        missing = max(0.0, 1 - _unpacked_size(png) / png.expected)
+    except zlib.error:
+        return f"damaged ({error})"
+    return f"{'cut off' if last.name != b'IEND' else 'incomplete'}: {missing:.0%} of its rows are missing"
+
+
+def _unpacked_size(png: Png) -> int:
+    """Bytes of the rows that are there."""
+    unpack, size = zlib.decompressobj(), 0
+    for name, start, stop in png.chunks:
+        rest = png.data[start:stop] if name == b"IDAT" else b""
+        while rest:
+            size += len(unpack.decompress(rest, PIECE))
+            rest = unpack.unconsumed_tail
+    return size
