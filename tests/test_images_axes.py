@@ -6,12 +6,23 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
 
-from contractile.images import Source, find, grey_of, read, read_labels, settle_axes
+from contractile.errors import ContractileError
+from contractile.images import (
+    Source,
+    find,
+    grey_of,
+    open_image,
+    read,
+    read_labels,
+    read_probabilities,
+    settle_axes,
+)
 from contractile.images.axes import guess_axes
 from contractile.images.image import Stack
 
@@ -86,6 +97,123 @@ def test_a_guess_is_said_once_for_all_files_alike(tmp_path: Path, said: Any) -> 
     ]
 
 
+def test_a_guess_is_said_when_a_path_is_read(tmp_path: Path, said: Any) -> None:
+    np.save(tmp_path / "a.npy", numbered(2, 32, 28))
+    for _ in range(2):
+        assert read(tmp_path / "a.npy").shape == (2, 32, 28)
+    assert said() == ["a.npy: shape (2, 32, 28) is read as Y, X and 2 channels; --axes QYX reads it as 2 pages of Y, X"]
+
+
+def test_a_volume_says_what_is_depth(tmp_path: Path, said: Any) -> None:
+    np.save(tmp_path / "a.npy", numbered(32, 28, 5))
+    np.testing.assert_array_equal(read(tmp_path / "a.npy", dims=3).pixels[0], np.moveaxis(numbered(32, 28, 5), -1, 0))
+    assert said() == ["a.npy: shape (32, 28, 5) is read as Y, X, Z; --axes ZYX reads it as Z, Y, X"]
+
+
+def test_what_cannot_be_meant_otherwise_is_not_said(tmp_path: Path, said: Any) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", numbered(30, 32, 28))
+    tifffile.imwrite(tmp_path / "b.tif", numbered(2, 32, 28), metadata={"axes": "CYX"})
+    tifffile.imwrite(tmp_path / "c.tif", numbered(32, 28, 3), photometric="rgb")
+    np.save(tmp_path / "d.npy", numbered(32, 28, 1))
+    assert len(find(tmp_path)) == 33
+    assert not said()
+
+
+# given ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "dims", "pages", "expected"),
+    [
+        ((32, 28, 5), "YXC", 2, 1, (5, 32, 28)),
+        ((32, 28, 5), "yxq", 2, 5, (1, 32, 28)),
+        ((32, 28, 5), "QYX", 2, 32, (1, 28, 5)),
+        ((2, 32, 28), "CYX", 2, 1, (2, 32, 28)),
+        ((2, 32, 28), "TYX", 2, 2, (1, 32, 28)),
+        ((3, 32, 28), "ZYX", 3, 1, (1, 3, 32, 28)),
+        ((3, 2, 32, 28), "CTYX", 2, 2, (3, 32, 28)),
+        ((3, 2, 32, 28), "ZCYX", 3, 1, (2, 3, 32, 28)),
+        ((5, 3, 2, 6, 7), "TZCYX", 2, 15, (2, 6, 7)),
+        ((28, 32), "XY", 2, 1, (1, 32, 28)),
+        ((32, 28), "YXC", 2, 1, (1, 32, 28)),
+        ((2, 32, 28), "TCYX", 2, 1, (2, 32, 28)),
+        ((9, 32, 28), "TCYX", 2, 9, (1, 32, 28)),
+        ((32, 28), "TZCYX", 2, 1, (1, 32, 28)),
+        ((1, 32, 28, 3, 1), "YXC", 2, 1, (3, 32, 28)),
+    ],
+)
+def test_axes_given_win(
+    tmp_path: Path, shape: tuple[int, ...], axes: str, dims: int, pages: int, expected: tuple[int, ...], said: Any
+) -> None:
+    np.save(tmp_path / "a.npy", numbered(*shape))
+    sources = find(tmp_path / "a.npy", dims=dims, axes=axes)
+    assert (len(sources), read(sources[0], dims=dims).shape) == (pages, expected)
+    assert not said()
+    if len(shape) == len(axes):
+        tifffile.imwrite(tmp_path / "a.tif", numbered(*shape), photometric="minisblack")
+        sources = find(tmp_path / "a.tif", dims=dims, axes=axes)
+        assert (len(sources), read(sources[0], dims=dims).shape) == (pages, expected)
+
+
+def test_axes_given_reach_pixels_labels_and_probabilities(tmp_path: Path) -> None:
+    values = (numbered(4, 6, 2) % 2).astype(np.float32)
+    np.save(tmp_path / "a.npy", values)
+    expected = np.moveaxis(values, -1, 0)
+    np.testing.assert_array_equal(read(tmp_path / "a.npy", axes="YXC").pixels, expected)
+    np.testing.assert_array_equal(read_probabilities(tmp_path / "a.npy", axes="YXC"), expected)
+    page = Source("a", tmp_path / "a.npy", 1, axes="YXQ")
+    np.testing.assert_array_equal(read_labels(page), expected[1])
+    with open_image(tmp_path / "a.npy", axes="YXC") as stored:
+        np.testing.assert_array_equal(stored[1, 2:], expected[1, 2:])
+
+
+def test_axes_given_win_over_the_file_that_names_them(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", numbered(2, 32, 28), metadata={"axes": "TYX"})
+    assert len(find(tmp_path / "a.tif")) == 2
+    assert read(tmp_path / "a.tif", axes="CYX").shape == (2, 32, 28)
+
+
+@pytest.mark.parametrize(("axes", "shape"), [("CYX", (3, 32, 28)), ("TZCYX", (3, 32, 28)), ("YXC", (3, 32, 28))])
+def test_files_that_know_their_colours_keep_them(tmp_path: Path, axes: str, shape: tuple[int, ...]) -> None:
+    colour = numbered(32, 28, 3, dtype="uint8")
+    tifffile.imwrite(tmp_path / "a.tif", colour, photometric="rgb")
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(colour))
+    for name in ("a.tif", "a.png"):
+        assert read(tmp_path / name, axes=axes).shape == shape
+
+
+def test_a_file_with_more_named_axes_than_were_given_keeps_its_own(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.ome.tif", numbered(4, 2, 32, 28), ome=True, metadata={"axes": "TCYX"})
+    assert [read(one).shape for one in find(tmp_path, axes="CYX")] == [(2, 32, 28)] * 4
+
+
+def test_transparency_is_a_channel_where_the_axes_say_so(tmp_path: Path) -> None:
+    pixels = numbered(32, 28, 4, dtype="uint8")
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=["unassalpha"])
+    assert read(tmp_path / "a.tif", axes="YXC").shape == (3, 32, 28)
+    assert len(find(tmp_path / "a.tif", axes="YXQ")) == 4
+
+
+@pytest.mark.parametrize("axes", ["YC", "YXX", "YXCS", "Y-X", "", "TTYX"])
+def test_axes_that_are_none(tmp_path: Path, axes: str) -> None:
+    np.save(tmp_path / "a.npy", numbered(8, 9))
+    for use in (find, read):
+        with pytest.raises(ContractileError, match=rf"axes must hold one Y, one X, .* got '{axes}'; give one letter"):
+            use(tmp_path / "a.npy", axes=axes)
+
+
+def test_axes_that_do_not_fit(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", numbered(3, 4, 8, 9))
+    message = (
+        r"a\.npy: axes YXC must name each axis of the array, which has shape \(3, 4, 8, 9\); give 4 letters, such as"
+    )
+    with pytest.raises(ContractileError, match=message):
+        find(tmp_path / "a.npy", axes="YXC")
+    tifffile.imwrite(tmp_path / "a.tif", numbered(3, 2, 8, 9), metadata={"axes": "TZYX"})
+    with pytest.raises(ContractileError, match=r"shape \(3, 2, 8, 9\) and axes TZYX of its own; give 4 letters"):
+        find(tmp_path / "a.tif", axes="YXC")
+
+
 # shown by the labels --------------------------------------------------------------------------
 
 
@@ -119,6 +247,25 @@ def test_labels_settle_the_axes(
         assert [read(one).shape[1:] for one in sources] == [read_labels(one).shape for one in truths]
 
 
+def test_three_pages_that_tifffile_took_for_a_colour(tmp_path: Path) -> None:
+    for name in ("i.tif", "l.tif"):
+        tifffile.imwrite(tmp_path / name, numbered(3, 32, 28), photometric="rgb", planarconfig="separate")
+    image, truth = find(tmp_path / "i.tif")[0], find(tmp_path / "l.tif")[0]
+    assert (image.page, settle_axes(image, truth)) == (None, "QYX")
+    pages = find(tmp_path / "l.tif", labels=True)
+    assert [read_labels(page)[0, 0] for page in pages] == [0, 896, 1792]
+
+
+def test_labels_have_no_channels(tmp_path: Path) -> None:
+    np.save(tmp_path / "l.npy", numbered(3, 32, 28))
+    with pytest.raises(
+        ContractileError, match=r"one channel, got 3 .* name the axes if these are pages \(--axes QYX\)"
+    ):
+        read_labels(find(tmp_path / "l.npy")[0])
+    pages = find(tmp_path / "l.npy", labels=True)
+    assert [read_labels(page)[0, 0] for page in pages] == [0, 896, 1792]
+
+
 def test_axes_that_are_known_need_no_evidence(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "i.tif", numbered(2, 32, 28), metadata={"axes": "TYX"})
     tifffile.imwrite(tmp_path / "l.tif", numbered(32, 28))
@@ -132,6 +279,21 @@ def test_a_source_knows_its_stack(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", numbered(2, 3, 8, 9), imagej=True, metadata={"axes": "TZYX"})
     assert find(tmp_path)[4] == Source("a_0004", tmp_path / "a.tif", 4, None, Stack("TZ", (2, 3)))
     assert find(tmp_path, dims=3)[1].stack == Stack("T", (2,))
+
+
+def test_a_stack_without_names_and_several_images_in_a_file(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", numbered(30, 8, 9))
+    assert find(tmp_path / "a.tif")[7].stack == Stack("Q", (30,))
+    tifffile.imwrite(tmp_path / "b.tif", numbered(8, 9))
+    assert find(tmp_path / "b.tif")[0].stack is None
+    with tifffile.TiffWriter(tmp_path / "c.tif") as writer:
+        for _ in range(2):
+            writer.write(numbered(3, 8, 9), photometric="minisblack", metadata={"axes": "TYX"})
+    assert [one.stack for one in find(tmp_path / "c.tif")] == [Stack("QT", (2, 3))] * 6
+    with tifffile.TiffWriter(tmp_path / "d.tif") as writer:
+        for side in (8, 9):
+            writer.write(numbered(side, 9))
+    assert [one.stack for one in find(tmp_path / "d.tif")] == [None, None]
 
 
 # grey pictures --------------------------------------------------------------------------------

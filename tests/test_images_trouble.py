@@ -180,7 +180,7 @@ def test_negative_labels_survive(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (np.zeros((8, 8, 3), np.uint8), r"labels must have one channel, got 3 \(a colour picture\?\); save"),
+        (numbered(8, 8, 3, dtype="uint8"), r"labels must have one channel, got 3 \(a colour picture\?\); save"),
         (
             np.full((2, 2), 0.5, np.float32),
             r"labels must be whole numbers, 100\.0% of the pixels are fractions",

@@ -5,21 +5,30 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from contractile.errors import ContractileError, NotFound
+from contractile.images.content import Format, format_of
 from contractile.images.naming import name_axes
+from contractile.images.npy import open_npy
 from contractile.images.pictures import open_picture
-from contractile.images.raster import Raster, one_clear_line
+from contractile.images.raster import Raster
 from contractile.images.tiff import open_tiff
 from contractile.images.zarrs import is_zarr, open_zarr
 
-TIFF = (".tif", ".tiff")
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
-SUPPORTED = (*TIFF, *PICTURES, ".npy", ".zarr")
+SUFFIXES: dict[str, Format] = {
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".bmp": "BMP",
+    ".npy": "npy",
+}
+PICTURES = ("PNG", "JPEG", "BMP")  # one image each, whose axes are known
+SUPPORTED = (*SUFFIXES, ".zarr")
 TAKES_INDICES = "indices" in inspect.signature(open_tiff).parameters
 MICROSCOPE = (".czi", ".nd2", ".lif", ".oib", ".oif", ".lsm", ".vsi", ".ims", ".dv", ".svs", ".mrc")
 
@@ -31,26 +40,63 @@ def open_rasters(path: Path, *, dims: int, indices: bool = False, axes: str | No
     With `indices` (for labels) a palette gives the number of each colour, not the colour, and no axis that the file
     does not name is channels. `axes` are letters that somebody gives for the axes of the file; a picture needs none.
     """
-    if not path.exists():
-        raise NotFound("no such file", "check the spelling and the working folder", where=path)
-    suffix = path.suffix.lower()
     with ExitStack() as stack:
-        if is_zarr(path):
+        kind = kind_of(path)
+        if kind in PICTURES:
+            yield [_noted(open_picture(path, indices), path, kind)]
+            return
+        if kind == "zarr":
             rasters = open_zarr(path, dims)
-        elif path.is_dir():
-            raise ContractileError("is a folder, not an image", "use find() to list the images in it", where=path)
-        elif suffix in TIFF:
-            rasters = open_tiff(path, stack, **({"indices": indices} if TAKES_INDICES else {}))
-        elif suffix in PICTURES:
-            rasters = [open_picture(path, indices)]
-        elif suffix == ".npy":
-            rasters = [_open_npy(path)]
+        elif kind == "npy":
+            rasters = [open_npy(path)]
         else:
-            raise unsupported(suffix, where=path)
-        if suffix not in PICTURES:
-            names = partial(name_axes, axes=axes, dims=dims, file=str(path), pages_first=suffix in TIFF, labels=indices)
-            rasters = [names(raster) for raster in rasters]
-        yield rasters
+            rasters = open_tiff(path, stack, **({"indices": indices} if TAKES_INDICES else {}))
+        name = partial(name_axes, axes=axes, dims=dims, file=str(path), pages_first=kind == "TIFF", labels=indices)
+        yield [_noted(name(raster), path, kind) for raster in rasters]
+
+
+def kind_of(path: Path) -> Format | str:
+    """The format of a file, by its content; by its name where the content says nothing. A Zarr is "zarr".
+
+    Raises NotFound, and ContractileError for a format that is not read.
+    """
+    if not path.exists():
+        if path.is_symlink():
+            problem = f"is a link to {path.readlink()}, which is not there"
+            raise NotFound(problem, "copy the file itself (`git annex get` for git-annex)", where=path)
+        raise NotFound("no such file", "check the spelling and the working folder", where=path)
+    if is_zarr(path):
+        return "zarr"
+    if path.is_dir():
+        raise ContractileError("is a folder, not an image", "use find() to list the images in it", where=path)
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES and not path.stat().st_size:
+        raise unsupported(suffix, where=path)
+    kind = format_of(path) or SUFFIXES.get(suffix)
+    if kind is None:
+        raise unsupported(suffix, where=path)
+    return kind
+
+
+def misnamed(path: Path, kind: str) -> str | None:
+    """What to tell about a file whose name promises another format than it has."""
+    named = SUFFIXES.get(path.suffix.lower(), kind)
+    return None if named == kind else f"named {path.suffix}, but the content is {kind}; it is read as {kind}"
+
+
+def _noted(raster: Raster, path: Path, kind: str) -> Raster:
+    note = misnamed(path, kind)
+    return replace(raster, notes=(note, *raster.notes)) if note else raster
+
+
+def refusal(path: Path) -> ContractileError:
+    """The error for a file that is not read: by its content where that is known, else by its suffix."""
+    if path.suffix.lower() not in MICROSCOPE and path.is_file():
+        try:
+            kind_of(path)
+        except ContractileError as error:
+            return error
+    return unsupported(path.suffix, where=path)
 
 
 def unsupported(suffix: str, *, where: object) -> ContractileError:
@@ -60,10 +106,3 @@ def unsupported(suffix: str, *, where: object) -> ContractileError:
         return ContractileError(f"{suffix} is a microscope maker's format", cure, where=where)
     problem = f"unknown format {suffix or '(no suffix)'}"
     return ContractileError(problem, f"the formats read are {' '.join(SUPPORTED)}: convert it", where=where)
-
-
-def _open_npy(path: Path) -> Raster:
-    load = partial(np.load, path, mmap_mode="r", allow_pickle=False)
-    with one_clear_line(path):
-        array = load()
-    return Raster("Q" * array.ndim, array.shape, array.dtype, load, guessed=True)

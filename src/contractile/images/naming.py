@@ -34,13 +34,11 @@ class Guess:
 
     def __str__(self) -> str:
         """`shape (96, 96, 5) is read as Y, X and 5 channels; --axes YXQ reads it as 5 pages of Y, X`."""
-        other = self._other()
-        return (
-            f"shape {self.lengths} is read as {_in_words(self.axes, self.lengths)}; "
-            f"--axes {other} reads it as {_in_words(other, self.lengths)}"
-        )
+        read, other = _in_words(self.axes, self.lengths), _in_words(self.other, self.lengths)
+        return f"shape {self.lengths} is read as {read}; --axes {self.other} reads it as {other}"
 
-    def _other(self) -> str:
+    @property
+    def other(self) -> str:
         """What the shape may be as well: pages instead of channels, or channels instead of the shortest of pages."""
         if set("CS") & set(self.axes):
             return self.axes.replace("C", "Q").replace("S", "Q")
@@ -81,9 +79,14 @@ def name_axes(
     Raises ContractileError where `axes` does not fit the array.
     """
     if pages_first and "SYX" in raster.axes:  # tifffile writes three or four pages like this when they have no names
-        raster = replace(raster, guessed=True)
+        raster = replace(_renamed(raster, raster.axes.replace("S", "Q")) if labels else raster, guessed=True)
     elif raster.guessed or _counts_only(raster.axes):
-        guess = guess_axes(raster.lengths, dims=dims, file=file, pages_first=pages_first, labels=labels)
+        try:
+            guess = guess_axes(raster.lengths, dims=dims, file=file, pages_first=pages_first, labels=labels)
+        except ContractileError:
+            if axes is None:
+                raise
+            guess = "Q" * len(raster.lengths)
         raster = _renamed(replace(raster, guessed=True), guess)
     if axes is None:
         return raster
@@ -131,20 +134,20 @@ def _renamed(raster: Raster, axes: str) -> Raster:
 def _fitting(axes: str, raster: Raster, labels: bool) -> str | None:
     """The letters of the raster's axes when the axes of the files are `axes`; None where they do not fit."""
     own, count = raster.axes, len(raster.lengths)
-    if "S" in own and set(own.replace("S", "C")) == set(axes.replace("S", "C")):
+    named, given = set(own.replace("S", "C")), set(axes.replace("S", "C"))
+    if "S" in own and named == given:
         return own  # the samples of a pixel lie where the file has them
     if count == len(axes):
         return axes
+    if not raster.guessed and (named <= given or given <= named):
+        return own
     long = [place for place, n in enumerate(raster.lengths) if n > 1 or own[place] in "YX"]
     if len(long) == len(axes) < count:
         letters = dict(zip(long, axes, strict=True))
         return "".join(letters.get(place, "Q") for place in range(count))
     shorter = [one for one in _without_some(axes) if len(one) == count]
-    if own in shorter:
-        return own
-    if shorter:
-        return next((one for one in shorter if not labels and ("C" in one) == ("C" in own)), shorter[0])
-    return own if not raster.guessed and set(axes.replace("S", "C")) <= set(own.replace("S", "C")) else None
+    alike = [one for one in shorter if not labels and ("C" in one) == ("C" in own)]
+    return next(iter((*alike, *shorter)), None)
 
 
 def _without_some(axes: str) -> list[str]:

@@ -15,7 +15,8 @@ from contractile.grid import Region, as_slices
 from contractile.images.axes import Layout, arrange
 from contractile.images.formats import open_rasters
 from contractile.images.image import Image, Size
-from contractile.images.naming import check_axes
+from contractile.images.naming import Guess, check_axes
+from contractile.images.notes import say
 from contractile.images.raster import Raster, one_clear_line
 from contractile.images.sources import Source, stem
 
@@ -57,9 +58,13 @@ def open_image(source: Source | str | Path, *, dims: int = 2, axes: str | None =
 
 
 def _open(source: Source, dims: int, *, indices: bool = False) -> Image:
+    axes = source.axes or (source.guess.axes if source.guess else None)  # the pages are counted by these
     with ExitStack() as files:
-        rasters = files.enter_context(open_rasters(source.path, dims=dims, indices=indices, axes=source.axes))
+        rasters = files.enter_context(open_rasters(source.path, dims=dims, indices=indices, axes=axes))
         raster, layout, page = _choose(rasters, source, dims)
+        guess = Guess(raster.lengths, raster.axes)
+        for remark in (*raster.notes, *([str(guess)] if raster.guessed and guess.is_open else [])):
+            say(remark, [source.path])
         pixels = _Stored(raster, layout, page, source.path)
         return Image(source.name, pixels, _pixel_size(raster, dims), file=files.pop_all())
 
@@ -86,10 +91,16 @@ def read_labels(source: Source | str | Path, *, dims: int = 2, axes: str | None 
     source = _as_source(source, axes)
     where = describe(source)
     with _open(source, dims, indices=True) as image:
-        if image.shape[0] != 1:
+        pixels = image.pixels if image.shape[0] == 1 else grey_of(image.pixels)
+        if pixels is None:
             problem = f"labels must have one channel, got {image.shape[0]} (a colour picture?)"
-            raise ContractileError(problem, "save the object numbers as a 16-bit grey TIFF or PNG", where=where)
-        values = image[0]
+            cure = "save the object numbers as a 16-bit grey TIFF or PNG"
+            if source.guess is not None:
+                cure = f"name the axes if these are pages (--axes {source.guess.other}), or {cure}"
+            raise ContractileError(problem, cure, where=where)
+        if len(pixels) < image.shape[0]:
+            say("three equal channels are read as one", [source.path])
+    values: NDArray[Any] = pixels[0]
     _refuse_not_finite(values, source)
     if values.dtype.kind == "f" and not np.array_equal(values, np.rint(values)):
         share = float(np.mean(values != np.rint(values)))

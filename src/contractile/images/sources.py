@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import logging
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -12,13 +11,13 @@ from pathlib import Path
 
 from contractile.errors import ContractileError, NotFound
 from contractile.images.axes import Layout, arrange
-from contractile.images.formats import PICTURES, SUPPORTED, open_rasters, unsupported
+from contractile.images.formats import PICTURES, SUPPORTED, kind_of, misnamed, open_rasters, refusal
 from contractile.images.image import Stack
 from contractile.images.naming import Guess, check_axes, fit_to_labels
+from contractile.images.notes import say
+from contractile.images.npy import pickled
 from contractile.images.raster import Raster, one_clear_line
 from contractile.images.zarrs import is_zarr
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,12 @@ class Source:
 
 
 def find(
-    where: str | Path | Sequence[str | Path], *, dims: int = 2, axes: str | None = None, quiet: bool = False
+    where: str | Path | Sequence[str | Path],
+    *,
+    dims: int = 2,
+    axes: str | None = None,
+    labels: bool = False,
+    quiet: bool = False,
 ) -> list[Source]:
     """The images at a folder, glob, file, or list of those, in natural order (t2 before t10).
 
@@ -49,21 +53,27 @@ def find(
     is listed once.
 
     `axes` has a letter for each axis of the files, in order, such as "YXC" or "TZCYX". It wins over what the files say
-    and over a guess. Files without channels, without pages, or without both may miss these axes. A guess that may be
-    wrong is logged as a warning, one for all files alike; with `quiet` the caller does so (`say_guesses`), once it has
-    looked for evidence (`settle_axes`).
+    and over a guess. Files without channels, without pages, or without both may miss these axes. With `labels` no axis
+    is guessed to be channels. A guess that may be wrong is logged as a warning, one for all files alike; with `quiet`
+    the caller does so (`say_guesses`), once it has looked for evidence (`settle_axes`).
 
     Raises NotFound where nothing is there, and ContractileError for an empty folder, a format that is not read, a
     truncated file, `axes` that do not fit, or axes that make no image of `dims` dimensions.
     """
     axes = None if axes is None else check_axes(axes)
     sources: list[Source] = []
-    seen: set[Path] = set()
+    held: set[Path] = set()
+    notes: dict[str, list[Path]] = {}
     for path in list_files(where):
-        if path.resolve() not in seen:
-            found, files = _sources_in(path, dims, axes)
-            sources += found
-            seen.update(file.resolve() for file in files)
+        if path.resolve() in held:
+            continue
+        found = _look_into(path, dims, axes, labels)
+        sources += found.sources
+        held.update(file.resolve() for file in found.files)
+        for note in found.notes:
+            notes.setdefault(note, []).append(path)
+    for note, paths in notes.items():
+        say(note, paths)
     if not quiet:
         say_guesses(sources)
     return sources
@@ -76,9 +86,7 @@ def say_guesses(sources: Sequence[Source]) -> None:
         if source.guess is not None and source.guess.is_open:
             kinds.setdefault(source.guess.axes, {})[source.path] = source.guess
     for files in kinds.values():
-        [(path, guess), *others] = files.items()
-        more = f" and {len(others)} more" if others else ""
-        logger.warning("%s%s: %s", path.name, more, guess)
+        say(str(next(iter(files.values()))), list(files))
 
 
 def settle_axes(image: Source, labels: Source, *, dims: int = 2) -> str | None:
@@ -101,7 +109,19 @@ def list_files(where: str | Path | Sequence[str | Path]) -> list[Path]:
     places = [where] if isinstance(where, str | Path) else list(where)
     if not places:
         raise ContractileError("where must name at least one folder or file, got an empty list", "give one")
-    return [path for place in places for path in _files_at(place)]
+    paths = [path for place in places for path in _files_at(place)]
+    kinds = {path: pickled(path) for path in paths if path.suffix.lower() == ".npy"}
+    kept = [path for path in paths if not kinds.get(path) and not _is_litter(path)]
+    if not kept:
+        return paths  # whoever opens them says what they are
+    for kind in sorted({kind for kind in kinds.values() if kind}):
+        say(f"skipped: {kind}, not an image", [path for path in kinds if kinds[path] == kind])
+    return kept
+
+
+def _is_litter(path: Path) -> bool:
+    """Whether an operating system left the file there."""
+    return path.name.startswith("._") or path.name.lower() in ("thumbs.db", "desktop.ini", ".ds_store")
 
 
 def stem(path: Path) -> str:
@@ -119,25 +139,25 @@ def _files_at(place: str | Path) -> list[Path]:
     path = Path(place).expanduser()
     if path.is_dir() and not is_zarr(path):
         return _files_in(path)
-    if path.exists():
+    if path.exists() or path.is_symlink():
         return [path]
     if not glob.has_magic(str(place)):
         raise NotFound("nothing there", "check the spelling and the working folder", where=place)
     matches = [Path(match) for match in glob.glob(str(path), recursive=True)]
     if not matches:
         raise NotFound("no file matches", "check the pattern and the working folder", where=place)
-    readable = [match for match in matches if _is_readable(match)]
+    readable = _images_among(matches)
     if not readable:
-        raise unsupported(matches[0].suffix, where=place)
-    return sorted(readable, key=natural)
+        raise refusal(sorted(matches, key=natural)[0]).at(place)
+    return readable
 
 
 def _files_in(folder: Path) -> list[Path]:
     with one_clear_line(folder):
         entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
-    readable = [entry for entry in entries if _is_readable(entry)]
+    readable = _images_among(entries)
     if readable:
-        return sorted(readable, key=natural)
+        return readable
     if not entries:
         raise ContractileError("the folder is empty", "give the folder that holds the images", where=folder)
     folders = sorted(entry.name for entry in entries if entry.is_dir())
@@ -145,28 +165,41 @@ def _files_in(folder: Path) -> list[Path]:
         problem = f"no image in it, only folders ({', '.join(folders[:3])})"
         raise ContractileError(problem, "give one of those", where=folder)
     [(suffix, count)] = Counter(entry.suffix for entry in entries).most_common(1)
-    error = unsupported(suffix, where=folder)
+    error = refusal(min((entry for entry in entries if entry.suffix == suffix), key=natural))
     raise ContractileError(f"no image in it, only {count} file(s): {error.problem}", error.cure, where=folder)
 
 
-def _is_readable(path: Path) -> bool:
-    return is_zarr(path) if path.is_dir() else path.suffix.lower() in SUPPORTED
+def _images_among(paths: Sequence[Path]) -> list[Path]:
+    """Those that may be images, by their suffix, in natural order."""
+    chosen = [path for path in paths if (is_zarr(path) if path.is_dir() else path.suffix.lower() in SUPPORTED)]
+    return sorted(chosen, key=natural)
 
 
-def _sources_in(path: Path, dims: int, axes: str | None) -> tuple[list[Source], tuple[Path, ...]]:
-    """The images in a file, and all files that hold pixels of them."""
+@dataclass(frozen=True)
+class _Found:
+    """The images in a file, all files that hold pixels of them, and what to tell about them."""
+
+    sources: list[Source]
+    files: tuple[Path, ...]
+    notes: tuple[str, ...]
+
+
+def _look_into(path: Path, dims: int, axes: str | None, labels: bool) -> _Found:
     name = stem(path)
-    if path.suffix.lower() in PICTURES:  # one page each
-        return [Source(name, path, axes=axes)], ()
-    with open_rasters(path, dims=dims, axes=axes) as rasters:
+    kind = kind_of(path)
+    if kind in PICTURES:  # one page each
+        note = misnamed(path, kind)
+        return _Found([Source(name, path, axes=axes)], (), (note,) if note else ())
+    with open_rasters(path, dims=dims, indices=labels, axes=axes) as rasters:
         layouts = [arrange(one.axes, one.lengths, dims=dims, file=str(path)) for one in rasters]
     pages = sum(layout.pages for layout in layouts)
     guess = Guess(rasters[0].lengths, rasters[0].axes) if len(rasters) == 1 and rasters[0].guessed else None
     source = Source(name, path, None, axes, _stack(rasters, layouts), guess)
+    sources = (
+        [source] if pages == 1 else [replace(source, name=f"{name}_{page:04d}", page=page) for page in range(pages)]
+    )
     files = tuple(file for raster in rasters for file in getattr(raster, "files", ()))
-    if pages == 1:
-        return [source], files
-    return [replace(source, name=f"{name}_{page:04d}", page=page) for page in range(pages)], files
+    return _Found(sources, files, tuple(dict.fromkeys(note for raster in rasters for note in raster.notes)))
 
 
 def _stack(rasters: Sequence[Raster], layouts: Sequence[Layout]) -> Stack | None:

@@ -1,0 +1,100 @@
+"""What a file holds, by its first bytes. The content decides which reader opens a file, not its name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Literal
+
+from contractile.errors import ContractileError
+from contractile.images.raster import one_clear_line
+
+Format = Literal["TIFF", "PNG", "JPEG", "BMP", "npy"]
+READ: tuple[tuple[Format, bytes], ...] = (
+    ("TIFF", rb"II[*+]\0|MM\0[*+]"),
+    ("PNG", rb"\x89PNG\r\n\x1a\n"),
+    ("JPEG", rb"\xff\xd8\xff"),
+    ("BMP", rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0"),
+    ("npy", rb"\x93NUMPY"),
+)
+
+TO_OME = "export it as OME-TIFF (Fiji: Bio-Formats Exporter)"
+TO_PNG = "convert it to PNG or TIFF"
+TO_TIFF = "save the image in it as TIFF or OME-Zarr"
+UNPACK = "unpack it and give what is inside"
+AGAIN = "download the file again, from the link to the file itself"
+# (what the file is, its first bytes, what to do); the first that fits counts
+REFUSED: tuple[tuple[str, bytes, str], ...] = (
+    ("an .npz archive of arrays", rb"PK\x03\x04.{26}[^/]{1,80}?\.npy", "save each array in it as .npy or TIFF"),
+    ("a zip of ImageJ's ROIs", rb"PK\x03\x04.{26}[^/]{1,80}?\.roi", "save a label image of them (in Fiji) as TIFF"),
+    (
+        "a packed Zarr",
+        rb"PK\x03\x04.{26}[^/]{0,80}?/?(\.zgroup|\.zarray|\.zattrs|zarr\.json)",
+        "unpack it into a folder",
+    ),
+    ("a zip archive", rb"PK\x03\x04", UNPACK),
+    ("a gzip archive", rb"\x1f\x8b", UNPACK),
+    ("a 7z archive", rb"7z\xbc\xaf\x27\x1c", UNPACK),
+    ("a RAR archive", rb"Rar!", UNPACK),
+    ("an xz archive", rb"\xfd7zXZ\0", UNPACK),
+    ("a bzip2 archive", rb"BZh[1-9]1AY&SY", UNPACK),
+    ("a Zstandard archive", rb"\x28\xb5\x2f\xfd", UNPACK),
+    ("a tar archive", rb".{257}ustar", UNPACK),
+    ("a GIF picture", rb"GIF8[79]a", TO_PNG),
+    ("a WebP picture", rb"RIFF.{4}WEBP", TO_PNG),
+    ("an AVI film", rb"RIFF.{4}AVI ", "export its frames as TIFF"),
+    ("a HEIC or AVIF picture", rb".{4}ftyp(heic|heix|mif1|msf1|avif)", TO_PNG),
+    ("a film", rb".{4}ftyp|\x1aE\xdf\xa3", "export its frames as TIFF"),
+    ("a JPEG 2000 picture", rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", TO_PNG),
+    ("a JPEG XL picture", rb"\xff\x0a|\0\0\0\x0cJXL ", TO_PNG),
+    ("an OpenEXR picture", rb"\x76\x2f\x31\x01", TO_PNG),
+    ("a Photoshop file", rb"8BPS", TO_PNG),
+    ("a PNM picture", rb"P[1-7]\s", TO_PNG),
+    ("a PDF document", rb"%PDF", "export the image itself from the program that made it"),
+    ("a PostScript file", rb"%!PS|\xc5\xd0\xd3\xc6", "export the image itself from the program that made it"),
+    ("an HDF5 file", rb"\x89HDF\r\n\x1a\n", TO_TIFF),
+    ("a MATLAB file", rb"MATLAB 5\.0", TO_TIFF),
+    ("a DICOM file", rb".{128}DICM", TO_TIFF),
+    ("a NIfTI file", rb".{344}n[i+]1\0", TO_TIFF),
+    ("an NRRD file", rb"NRRD0", TO_TIFF),
+    ("an MRC file", rb".{208}MAP[ \0]", TO_TIFF),
+    ("a FITS file", rb"SIMPLE  =", TO_TIFF),
+    ("a CZI file of Zeiss", rb"ZISRAWFILE", TO_OME),
+    ("an ND2 file of Nikon", rb"\xda\xce\xbe\x0a", TO_OME),
+    ("a LIF file of Leica", rb"\x70\0\0\0.{4}\x2a", TO_OME),
+    ("an OLE file (Olympus OIB, Zeiss ZVI)", rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", TO_OME),
+    ("an ROI of ImageJ", rb"Iout", "save a label image of the ROIs (in Fiji) as TIFF"),
+    ("a pickle of Python", rb"\x80[\x02-\x05]", "save the array in it as TIFF or .npy"),
+    ("a side file of macOS, without pixels", rb"\0\x05\x16\x07", "give the file whose name lacks the ._ in front"),
+    ("a pointer of Git LFS, not the image", rb"version https://git-lfs", "fetch the image with `git lfs pull`"),
+    ("a pointer of git-annex, not the image", rb"/?annex/objects/", "fetch the image with `git annex get`"),
+    ("a web page, not an image", rb"(?i:\s*(<!--.*?-->\s*)?(<!doctype html|<html|<head))", AGAIN),
+    ("an answer of a web server, not an image", rb"(?i:\s*<\?xml[^>]*>\s*<error|\s*\{\s*\"(message|error))", AGAIN),
+    ("an SVG drawing", rb"(?is:\s*(<\?xml.*?)?<svg)", TO_PNG),
+    ("nothing but zeros (a copy that broke off?)", rb"\0{512}", "copy the file again or re-export it"),
+)
+TEXT = re.compile(rb"[\t\r\n\x20-\x7e]{16,}", re.DOTALL)
+LONGEST = 512  # bytes that the patterns look at
+SHOWN = 24  # characters of a text in a message
+
+
+def format_of(path: Path) -> Format | None:
+    """The format of a file that a reader here opens; None where the content says nothing.
+
+    Raises ContractileError, with a cure, for an empty file and for content that no reader here opens.
+    """
+    with one_clear_line(path), path.open("rb") as file:
+        head = file.read(LONGEST)
+    if not head:
+        problem = "unreadable or truncated (an empty file, 0 bytes)"
+        raise ContractileError(problem, "copy the file again or re-export it", where=path)
+    for name, pattern in READ:
+        if re.match(pattern, head, re.DOTALL):
+            return name
+    for what, pattern, cure in REFUSED:
+        if re.match(pattern, head, re.DOTALL):
+            raise ContractileError(f"is {what}", cure, where=path)
+    if TEXT.fullmatch(head):
+        begin = " ".join(head.decode("ascii").split())[:SHOWN]
+        raise ContractileError(f"is text, not an image (it begins with {begin!r})", "give the image itself", where=path)
+    return None
