@@ -9,12 +9,14 @@ from typing import Literal
 from contractile.errors import ContractileError
 from contractile.images.raster import one_clear_line
 
-Format = Literal["TIFF", "PNG", "JPEG", "BMP", "npy"]
+Format = Literal["TIFF", "PNG", "JPEG", "BMP", "GIF", "WebP", "npy"]
 READ: tuple[tuple[Format, bytes], ...] = (
     ("TIFF", rb"II[*+]\0|MM\0[*+]"),
     ("PNG", rb"\x89PNG\r\n\x1a\n"),
     ("JPEG", rb"\xff\xd8\xff"),
     ("BMP", rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0"),
+    ("GIF", rb"GIF8[79]a"),
+    ("WebP", rb"RIFF.{4}WEBP"),
     ("npy", rb"\x93NUMPY"),
 )
 
@@ -40,8 +42,6 @@ REFUSED: tuple[tuple[str, bytes, str], ...] = (
     ("a bzip2 archive", rb"BZh[1-9]1AY&SY", UNPACK),
     ("a Zstandard archive", rb"\x28\xb5\x2f\xfd", UNPACK),
     ("a tar archive", rb".{257}ustar", UNPACK),
-    ("a GIF picture", rb"GIF8[79]a", TO_PNG),
-    ("a WebP picture", rb"RIFF.{4}WEBP", TO_PNG),
     ("an AVI film", rb"RIFF.{4}AVI ", "export its frames as TIFF"),
     ("a HEIC or AVIF picture", rb".{4}ftyp(heic|heix|mif1|msf1|avif)", TO_PNG),
     ("a film", rb".{4}ftyp|\x1aE\xdf\xa3", "export its frames as TIFF"),

@@ -25,9 +25,11 @@ SUFFIXES: dict[str, Format] = {
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
     ".bmp": "BMP",
+    ".gif": "GIF",
+    ".webp": "WebP",
     ".npy": "npy",
 }
-PICTURES = ("PNG", "JPEG", "BMP")  # one image each, whose axes are known
+PICTURES = ("PNG", "JPEG", "BMP", "GIF", "WebP")  # one image each, whose axes are known
 SUPPORTED = (*SUFFIXES, ".zarr")
 TAKES_INDICES = "indices" in inspect.signature(open_tiff).parameters
 MICROSCOPE = (".czi", ".nd2", ".lif", ".oib", ".oif", ".lsm", ".vsi", ".ims", ".dv", ".svs", ".mrc")
