@@ -1,0 +1,121 @@
+"""What the terminal shows: the log, progress bars, tables of scores."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from contractile.evaluation import Comparison, Evaluation
+    from contractile.training import Status
+
+
+class Lines(logging.Handler):
+    """The log on standard error; while a progress bar is shown, rich puts the lines above it.
+
+    Shown are warnings and what was chosen for the data; with `verbose` all lines, and the module of each.
+    """
+
+    def __init__(self, verbose: bool) -> None:
+        super().__init__()
+        self.setFormatter(logging.Formatter("%(name)s: %(message)s" if verbose else "%(message)s"))
+        self.addFilter(
+            lambda record: verbose or record.levelno >= logging.WARNING or record.name.startswith("contractile.recipe")
+        )
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)
+
+
+class Bar:
+    """A progress bar on standard error, which appears with the first step: above an early error there is none.
+
+    Names of files are shown as they are: brackets in them have no meaning.
+    """
+
+    def __init__(self, unit: str) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TaskID,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        columns: list[Any] = [
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn(unit),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        ]
+        self._progress = Progress(*columns, console=Console(stderr=True))
+        self._task: TaskID | None = None
+
+    def show(self, description: str, done: int, total: int) -> None:
+        """Show that `done` of `total` steps are taken."""
+        if self._task is None:
+            self._task = self._progress.add_task(description, total=total)
+            self._progress.start()
+        self._progress.update(self._task, description=description, completed=done, total=total)
+
+    def show_training(self, status: Status) -> None:
+        """Show how far a training run is."""
+        best = "" if status.best is None else f", best score {status.best:.3f}"
+        self.show(f"loss {status.loss:.3f}{best}", status.step, status.steps)
+
+    def announce(self, line: str) -> None:
+        """Print a line on standard error, above the bar."""
+        self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._task is not None:
+            self._progress.stop()
+
+
+def print_scores(evaluation: Evaluation, title: str) -> None:
+    """A table of scores with their 95 % intervals over images."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from contractile.metrics import METRICS
+
+    table = Table("score", "", "value", "95 % interval", title=title, title_justify="left")
+    for name, score in evaluation.summary.items():
+        value = "undefined" if score.value is None else f"{score.value:.4f}"
+        known = score.low is not None and score.high is not None
+        interval = f"{score.low:.4f} to {score.high:.4f}" if known else score.reason or ""
+        table.add_row(name, METRICS[name].title, value, interval)
+    Console().print(table)
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """A table of two predictions' scores and whether they differ."""
+    from rich.console import Console
+    from rich.table import Table
+
+    def show(value: float | None) -> str:
+        return "undefined" if value is None else f"{value:.4f}"
+
+    table = Table("score", "first", "second", "difference", "95 % interval", "p", "better")
+    for name, one in comparison.differences.items():
+        interval = "" if one.low is None else f"{show(one.low)} to {show(one.high)}"
+        table.add_row(
+            name,
+            show(one.first),
+            show(one.second),
+            show(one.value),
+            interval,
+            show(one.p_value),
+            one.better or one.reason or "",
+        )
+    Console().print(table)

@@ -1,0 +1,82 @@
+"""The program around the verbs: what the process needs, and how each kind of end looks."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from contractile.cli.display import Lines
+from contractile.cli.verbs import app
+from contractile.cli.words import NOT_FINISHED, WRONG_CALL, explain_wrong_call
+from contractile.errors import ContractileError, NotFinished, NotFound
+from contractile.process import prepare_process
+
+OUR_FAULT, INTERRUPTED = 70, 130
+
+logger = logging.getLogger(__name__)
+
+
+@app.callback()
+def program(
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="show the log, and where an error arose; may also follow the verb")
+    ] = False,
+) -> None:
+    """Train a U-Net from a handful of annotated microscopy images; segment images of any size without a seam."""
+    ours = logging.getLogger("contractile")
+    ours.setLevel(logging.INFO)
+    ours.handlers = [Lines(verbose)]
+    try:
+        os.getcwd()
+    except FileNotFoundError:  # libraries would crash later, far from the cause
+        raise NotFound("the working folder is not there any more", "change to another folder (cd)") from None
+
+
+def main() -> None:
+    """Run a command and end the process with its status.
+
+    0: done. 1: the work could not be finished, for want of memory or disk space, say. 2: the call was wrong. 70: a
+    fault of this package, with its traceback. 130: stopped with Ctrl-C.
+    """
+    prepare_process()
+    _print_any_name()
+    logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
+    words = sorted(sys.argv[1:], key=lambda word: word != "--verbose")  # an option of the program, not of a verb
+    try:
+        status = app(words, standalone_mode=False) or 0
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    except NotFinished as error:
+        _fail(str(error), NOT_FINISHED)
+    except ContractileError as error:
+        _fail(str(error), WRONG_CALL)
+    except (MemoryError, OSError) as error:
+        _fail(str(error) or "out of memory", NOT_FINISHED)
+    except Exception as error:
+        if hasattr(error, "format_message"):  # click's own complaints about the call
+            _fail(explain_wrong_call(error.format_message(), words), WRONG_CALL)
+        traceback.print_exc()
+        _fail("this is a fault in contractile, please report it with the lines above", OUR_FAULT)
+    if status == INTERRUPTED:
+        training = "train" in [word for word in words if word != "--verbose"][:1]
+        _fail("stopped; the same command with --resume continues" if training else "stopped", INTERRUPTED)
+    sys.exit(status)
+
+
+def _print_any_name() -> None:
+    """Let names of files that the terminal has no letters for be printed with escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure: Any = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    logger.info("the traceback:", exc_info=status in (NOT_FINISHED, WRONG_CALL))
+    typer.echo(f"contractile: {' '.join(message.split())}", err=True)
+    sys.exit(status)

@@ -1,0 +1,241 @@
+"""The verbs: each takes its words, calls one function of the library and prints what it gives."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from contractile.cli.display import Bar, print_comparison, print_scores
+from contractile.cli.words import (
+    NOT_FINISHED,
+    configure,
+    diameter_of,
+    given,
+    listed,
+    refuse_image,
+    refuse_more,
+    tidy,
+)
+from contractile.errors import ContractileError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+MORE_WORDS = {"allow_extra_args": True}  # the verb itself says what is wrong with them
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps")]
+Dims = Annotated[int, typer.Option(help="axes of an image: 2, or 3 for volumes")]
+Axes = Annotated[
+    str | None,
+    typer.Option(help="the axes of the image files, a letter each in order, e.g. YXC or TZCYX [what the files say]"),
+]
+
+
+@app.command(context_settings=MORE_WORDS)
+def train(
+    call: typer.Context,
+    images: Annotated[str, typer.Argument(help="folder, quoted glob, file or multi-page stack", callback=tidy)],
+    labels: Annotated[
+        str, typer.Argument(help="their annotations, given in the same way; pairs match by name", callback=tidy)
+    ],
+    out: Annotated[Path, typer.Option(help="folder for the run; made if it is not there")],
+    recipe: Annotated[str, typer.Option(help="default, paper, or a TOML file")] = "default",
+    minutes: Annotated[float | None, typer.Option(help="time budget [10]")] = None,
+    steps: Annotated[int | None, typer.Option(help="number of optimiser steps, instead of --minutes")] = None,
+    val_images: Annotated[
+        str | None, typer.Option(help="images to validate on, with --val-labels", callback=tidy)
+    ] = None,
+    val_labels: Annotated[str | None, typer.Option(help="their annotations", callback=tidy)] = None,
+    val_fraction: Annotated[
+        float | None,
+        typer.Option(help="fraction of the images held out when no validation images are given [0.1]"),
+    ] = None,
+    axes: Axes = None,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="train even where `check` finds an error in the data")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="continue the run in --out")] = False,
+    seed: Annotated[int | None, typer.Option(help="random seed [0]")] = None,
+    device: Device = "auto",
+) -> None:
+    """Train on annotated images. Writes model.safetensors and report.html into the folder --out."""
+    refuse_more(call, (images, labels), (val_images, val_labels))
+    from contractile.recipe import read_recipe
+    from contractile.report import write_report
+    from contractile.training import train as train_run
+
+    if minutes is not None and steps is not None:
+        raise ContractileError("--minutes and --steps exclude each other", "give one of them")
+    if (val_images is None) != (val_labels is None):
+        raise ContractileError("--val-images and --val-labels go together", "give both or neither")
+    changes = read_recipe(recipe)
+    if minutes is not None:
+        changes.pop("steps", None)  # the recipe of a run names both, and steps would win
+    changes |= given(minutes=minutes, steps=steps, val_fraction=val_fraction, seed=seed, axes=axes)
+    changes |= {} if device == "auto" else {"device": device}
+    validation = (val_images, val_labels) if val_images and val_labels else None
+    more: dict[str, Any] = given(anyway=anyway)
+    with Bar("training") as bar:
+        run = train_run(
+            images,
+            labels,
+            out=out,
+            recipe=changes,
+            validation=validation,
+            resume=resume,
+            progress=bar.show_training,
+            **more,
+        )
+    print_scores(run.evaluation, f"the model on {len(run.validation)} validation image(s)")
+    report = write_report(run, data=(images, labels, *(validation or ())))
+    typer.echo(f"model   {out / 'model.safetensors'}\nreport  {report}")
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="model.safetensors, a run folder, or the name of a pretrained model")],
+    images: Annotated[list[str], typer.Argument(help="folders, globs, files or stacks", callback=tidy)],
+    out: Annotated[Path, typer.Option(help="folder for the results")],
+    save: Annotated[str, typer.Option(help="any of labels,probabilities,overlay,objects")] = "labels",
+    tta: Annotated[
+        bool, typer.Option("--tta", help="average over mirrored or turned copies (5 to 8 x slower)")
+    ] = False,
+    engine: Annotated[str, typer.Option(help="auto, torch or openvino")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16")] = "auto",
+    tile: Annotated[int | None, typer.Option(help="largest side of a tile, in pixels [fits memory]")] = None,
+    diameter: Annotated[str | None, typer.Option(help="diameter of the objects in pixels, or estimate")] = None,
+    axes: Axes = None,
+    device: Device = "auto",
+) -> None:
+    """Segment images of any size. Writes NAME_labels.tif for each file NAME."""
+    from contractile.engine import EngineConfig
+    from contractile.model import load
+    from contractile.prediction import Predictor, predict_files
+
+    refuse_image(model)
+    chosen = configure(EngineConfig, device=device, backend=engine, precision=precision)
+    predictor = Predictor(load(model), engine=chosen, tile=tile, diameter=diameter_of(diameter))
+    products = listed(save) or ()
+    more: dict[str, Any] = given(axes=axes)
+    with Bar("tiles") as bar:
+        for written in predict_files(predictor, images, out=out, products=products, tta=tta, progress=bar.show, **more):
+            bar.announce(f"{written.source.name}: {', '.join(str(file) for file in written.files)}")
+
+
+@app.command(context_settings=MORE_WORDS)
+def evaluate(
+    call: typer.Context,
+    predicted: Annotated[
+        str, typer.Argument(help="folder, quoted glob, file or stack of labels or probabilities", callback=tidy)
+    ],
+    truth: Annotated[
+        str,
+        typer.Argument(help="the annotations, or a Cell Tracking Challenge folder such as 01_GT", callback=tidy),
+    ],
+    scores: Annotated[
+        str | None, typer.Option(help="any of isbi,ctc,ap,overlap,surface, or names of scores [all that fit]")
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="write all scores to this file")] = None,
+    against: Annotated[
+        str | None, typer.Option(help="other predictions of the same images, for a paired test", callback=tidy)
+    ] = None,
+    dims: Dims = 2,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="PREDICTED holds maps of probabilities, also where it is integers")
+    ] = False,
+    border: Annotated[int, typer.Option(help="ctc: leave out objects within so many pixels of the edge")] = 0,
+    classes: Annotated[
+        str | None, typer.Option(help="the values of the classes, e.g. 0,1,2 [those found, where labels are classes]")
+    ] = None,
+    pixel_size: Annotated[
+        str | None, typer.Option(help="surface: size of a pixel along each axis, e.g. 0.5,0.2,0.2 [from the file]")
+    ] = None,
+) -> None:
+    """Score predictions against the truth, as a set and, with --json, per image."""
+    refuse_more(call, (predicted, truth), (against,))
+    from contractile.evaluation import EvaluateConfig, compare
+    from contractile.evaluation import evaluate as score
+    from contractile.images import replacing
+
+    names, values, size = (listed(text) for text in (scores, classes, pixel_size))
+    more: dict[str, Any] = given(probabilities=probabilities)
+    config = configure(EvaluateConfig, dims=dims, border=border, classes=values, pixel_size=size, **more)
+    if against is None:
+        with Bar("images") as bar:
+            evaluation = score(
+                predicted,
+                truth,
+                scores=names,
+                config=config,
+                progress=lambda done, total: bar.show("scoring", done, total),
+            )
+        print_scores(evaluation, f"{len(evaluation.images)} image(s)")
+        text = evaluation.to_json()
+    else:
+        comparison = compare(predicted, against, truth, scores=names, config=config)
+        print_comparison(comparison)
+        text = comparison.to_json()
+    if json_file is not None:
+        with replacing(json_file) as path:
+            path.write_text(text, encoding="utf-8")
+
+
+@app.command(context_settings=MORE_WORDS)
+def check(
+    call: typer.Context,
+    images: Annotated[str, typer.Argument(help="folder, quoted glob, file or stack", callback=tidy)],
+    labels: Annotated[str | None, typer.Argument(help="their annotations", callback=tidy)] = None,
+    fix: Annotated[Path | None, typer.Option(help="write corrected copies of the labels into this folder")] = None,
+    dims: Dims = 2,
+    axes: Axes = None,
+) -> None:
+    """Name what is wrong with a dataset, and the cure."""
+    refuse_more(call, (images, labels))
+    from contractile.check import check_dataset, fix_dataset
+
+    more: dict[str, Any] = given(axes=axes)
+    findings = check_dataset(images, labels, dims=dims, **more)
+    for finding in findings:
+        typer.echo(f"{finding.level}: {finding.where}: {finding.problem}; {finding.cure}")
+    if not findings:
+        typer.echo("nothing to complain about")
+    if fix is not None:
+        if labels is None:
+            raise ContractileError("--fix corrects annotations", "give LABELS, too")
+        for line in fix_dataset(images, labels, fix, dims=dims, **more):
+            typer.echo(line)
+    if any(finding.level == "error" for finding in findings) and fix is None:
+        raise typer.Exit(NOT_FINISHED)
+
+
+@app.command()
+def info(
+    what: Annotated[
+        list[str], typer.Argument(help="model files, run folders, images, or folders or globs of images", callback=tidy)
+    ],
+    axes: Axes = None,
+) -> None:
+    """Describe models and images."""
+    from contractile.cli.describing import describe_images
+    from contractile.model import is_model, read_card
+
+    for place in what:
+        if is_model(place):
+            card = read_card(place)
+            typer.echo(f"{place}: {card.task}, {card.network.parameters:,} parameters")
+            typer.echo(json.dumps(card.model_dump(mode="json"), indent=2))
+        else:
+            for line in describe_images(place, axes):
+                typer.echo(line)
+
+
+@app.command()
+def demo(out: Annotated[Path, typer.Option(help="folder for all files")] = Path("demo")) -> None:
+    """Train on synthetic images for two minutes, segment a large one, score it. Needs no data and no internet."""
+    from contractile.demo import run_demo
+
+    with Bar("training") as bar:
+        result = run_demo(out, announce=bar.announce, training_progress=bar.show_training)
+    print_scores(result.evaluation, "on the large image, which training never saw")
+    typer.echo(f"picture {result.overlay}\nreport  {result.report}\nmodel   {result.run.folder / 'model.safetensors'}")

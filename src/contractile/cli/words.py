@@ -1,0 +1,129 @@
+"""The words of a call: places of files, values of options, and what to say about a call that is wrong."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shlex
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import typer
+
+from contractile.errors import ContractileError, describe_invalid
+
+NOT_FINISHED, WRONG_CALL = 1, 2
+SHOWN = 4  # words of a call that are repeated in a message
+QUOTES = "'\"`\u2018\u2019\u201c\u201d"
+
+T = TypeVar("T")
+Place = TypeVar("Place", str, list[str], None)
+
+
+def tidy(place: Place) -> Place:
+    """Places of files as somebody typed them: quotes go and backslashes become slashes where something is there then.
+
+    Some shells leave quotes around a word, and a word copied from a page or from Windows brings its own.
+    """
+    if isinstance(place, list):
+        return [tidy(one) for one in place]
+    if place is None or _is_there(place):
+        return place
+    plain = place.strip(QUOTES)
+    return next((one for one in (plain, plain.replace("\\", "/")) if one and _is_there(one)), place)
+
+
+def _is_there(place: str) -> bool:
+    with suppress(OSError, ValueError):  # a name that no file can have
+        path = os.path.expanduser(place)
+        return os.path.exists(path) or (glob.has_magic(path) and any(glob.iglob(path, recursive=True)))
+    return False
+
+
+def refuse_more(call: typer.Context, places: Sequence[str | None], options: Sequence[str | None] = ()) -> None:
+    """Raise ContractileError where a verb that takes these `places` got more: the files of a pattern, most likely.
+
+    `options` are the places that options name; a pattern behind one of them gives more words, too.
+    """
+    if not call.args:
+        return
+    verb = call.info_name
+    takes = "PREDICTED and TRUTH" if verb == "evaluate" else "IMAGES and LABELS"
+    words = [word for word in places if word] + call.args
+    some = ", ".join(words[:SHOWN]) + (", ..." if len(words) > SHOWN else "")
+    problem = f"{verb} takes {takes}, got {len(words)} words ({some})"
+    groups = _by_pattern([*words, *(option for option in options if option)])
+    if all(len(files) == 1 for files in groups.values()):
+        raise ContractileError(problem, "the value of an option follows its name, as in --out run")
+    patterns = [pattern if len(files) > 1 else files[0] for pattern, files in groups.items()]
+    if len(patterns) != 2 and not (verb == "check" and len(patterns) == 1):
+        patterns = ["images/*.tif", "labels/*.tif"]
+    folders = [str(Path(one).parent) if glob.has_magic(one) else one for one in patterns]
+    cure = "quote the pattern, or the shell puts its files in its place"
+    raise ContractileError(
+        problem, f"{cure}: {verb} {shlex.join(patterns)}; or give the folder: {verb} {shlex.join(folders)}"
+    )
+
+
+def _by_pattern(words: Sequence[str]) -> dict[str, list[str]]:
+    """Words that one pattern may have given: files of one suffix in one folder."""
+    groups: dict[str, list[str]] = {}
+    for word in words:
+        path = Path(word)
+        groups.setdefault(f"{path.parent / '*'}{path.suffix}" if path.suffix else word, []).append(word)
+    return groups
+
+
+def refuse_image(model: Path) -> None:
+    """Raise ContractileError for a file that cannot be a model: `predict images/*.tif` lacks it."""
+    from contractile.model import is_model
+
+    if model.is_file() and not is_model(model):
+        raise ContractileError(
+            f"the first word must be a model, got the file {model}",
+            "name the model before the images: predict nuclei images/*.tif",
+        )
+
+
+def explain_wrong_call(message: str, words: Sequence[str]) -> str:
+    """A complaint about a call, with the cure where the name of a file was taken for an option."""
+    files = [word for word in words if word.startswith("-") and _is_there(word)]
+    if not files:
+        return message
+    return f"{message.rstrip('.')}; {files[0]} is a file: write ./{files[0]}, since an option begins with - too"
+
+
+def configure(kind: type[T], **options: Any) -> T:
+    """A configuration from options. Raises ContractileError for what pydantic refuses."""
+    from pydantic import ValidationError
+
+    try:
+        return kind(**options)
+    except ValidationError as error:
+        field, problem = describe_invalid(error)
+        option = field.split(".")[0].replace("backend", "engine").replace("_", "-")
+        raise ContractileError(f"--{option}: {problem}", "see --help") from None
+
+
+def given(**options: T | None) -> dict[str, T]:
+    """The options that were given: those that are not None or False."""
+    return {name: value for name, value in options.items() if value is not None and value is not False}
+
+
+def diameter_of(text: str | None) -> Any:
+    """Pixels, "estimate", or None where the option was not given."""
+    if text is None or text == "estimate":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise ContractileError(
+            f"diameter must be a number of pixels or 'estimate', got {text!r}", "use e.g. 30"
+        ) from None
+
+
+def listed(text: str | None) -> list[str] | None:
+    """The words of a comma-separated list; None where the option was not given, or is empty."""
+    return [word.strip() for word in text.split(",") if word.strip()] if text else None

@@ -1,0 +1,300 @@
+"""Calls as people type them: patterns that the shell expanded, names of all kinds, what is shown and when."""
+
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from test_cli import call, refused
+
+from contractile.cli.display import Bar
+from contractile.cli.words import tidy
+from contractile.evaluation import EvaluateConfig
+from contractile.model import Model, ModelCard, save
+from contractile.unet import UNet, UNetConfig
+
+
+@pytest.fixture
+def images(tmp_path, monkeypatch):
+    """Three images in a folder, which is the working folder."""
+    monkeypatch.chdir(tmp_path)
+    Path("images").mkdir()
+    for number in range(3):
+        pixels = np.random.default_rng(number).integers(0, 200, (24, 32), np.uint8)
+        tifffile.imwrite(f"images/{number}.tif", pixels)
+    return ["images/0.tif", "images/1.tif", "images/2.tif"]
+
+
+@pytest.fixture
+def model(images):
+    config = UNetConfig(width=2, depth=1, classes=3)
+    save(Model(UNet(config), ModelCard(network=config, task="objects", diameter=12.0)), "m.safetensors")
+    return "m.safetensors"
+
+
+# patterns that the shell expanded
+
+
+@pytest.mark.parametrize(
+    ("words", "cure"),
+    [
+        (
+            ("train", "i/a.tif", "i/b.tif", "l/a.tif", "l/b.tif"),
+            "train 'i/*.tif' 'l/*.tif'; or give the folder: train i l",
+        ),
+        (("train", "i/a.tif", "i/b.tif", "l"), "train 'i/*.tif' l; or give the folder: train i l"),
+        (("train", "i/a.tif", "i/b.tif", "i/c.tif"), "train 'images/*.tif' 'labels/*.tif'"),
+        (
+            ("train", "i", "l", "--val-images", "v/a.png", "v/b.png", "--val-labels", "w"),
+            "train 'images/*.tif' 'labels",
+        ),
+        (("train", "a 1.zarr", "a 2.zarr", "b/1.tif"), "train '*.zarr' b/1.tif; or give the folder: train . b/1.tif"),
+        (("check", "i/a.tif", "i/b.tif", "i/c.tif"), "check 'i/*.tif'; or give the folder: check i"),
+        (
+            ("check", "my i/a.png", "my i/b.png", "l/a.tif", "l/b.tif"),
+            "check 'my i/*.png' 'l/*.tif'; or give the folder",
+        ),
+        (("evaluate", "p/a.tif", "p/b.tif", "t/a.tif", "t/b.tif"), "evaluate 'p/*.tif' 't/*.tif'"),
+        (("evaluate", "p", "t", "--against", "q/a.tif", "q/b.tif"), "evaluate 'images/*.tif' 'labels/*.tif'"),
+    ],
+)
+def test_an_expanded_pattern_gets_one_line(capsys, words, cure):
+    line = refused(capsys, *words, *(("--out", "r") if words[0] == "train" else ()))
+    assert "; quote the pattern, or the shell puts its files in its place: " in line
+    assert cure in line
+    assert not Path("r").exists()
+
+
+def test_words_that_are_no_files_of_a_pattern(capsys):
+    line = refused(capsys, "train", "images", "labels", "run", "--out", "r")
+    assert line == (
+        "contractile: train takes IMAGES and LABELS, got 3 words (images, labels, run); the value of an option "
+        "follows its name, as in --out run"
+    )
+
+
+def test_a_long_list_of_files_is_cut_short(capsys):
+    files = [f"i/{number}.tif" for number in range(500)]
+    assert "got 500 words (i/0.tif, i/1.tif, i/2.tif, i/3.tif, ...)" in refused(capsys, "check", *files)
+
+
+def test_predict_and_info_take_an_expanded_pattern(images, model, capsys):
+    status, _, told = call(capsys, "predict", model, *images, "--out", "out")
+    assert (status, told.count("_labels.tif\n")) == (0, 3)
+    assert sorted(os.listdir("out")) == ["0_labels.tif", "1_labels.tif", "2_labels.tif"]
+    status, text, _ = call(capsys, "info", *images, model)
+    assert status == 0
+    assert [line.split(":")[0] for line in text.splitlines()[:4]] == ["0.tif", "1.tif", "2.tif", model]
+
+
+def test_a_pattern_without_a_model(images, capsys):
+    line = refused(capsys, "predict", *images, "--out", "out")
+    assert line == (
+        "contractile: the first word must be a model, got the file images/0.tif; name the model before the images: "
+        "predict nuclei images/*.tif"
+    )
+    assert not Path("out").exists()
+
+
+def test_a_file_that_looks_like_an_option(images, model, capsys):
+    Path(images[0]).rename("-0.tif")
+    line = refused(capsys, "predict", model, "-0.tif", "--out", "out")
+    assert line.endswith("; -0.tif is a file: write ./-0.tif, since an option begins with - too")
+    assert call(capsys, "predict", model, "./-0.tif", "--out", "out")[0] == 0
+    assert call(capsys, "info", "--", "-0.tif")[0] == 0
+    assert refused(capsys, "info", "--wrong").endswith("No such option: --wrong")
+
+
+@pytest.mark.parametrize("verb", ["info", "predict", "check", "train"])
+def test_a_pattern_that_matches_nothing(images, model, capsys, verb):
+    words = {"info": ("info",), "predict": ("predict", model), "check": ("check",), "train": ("train", "images")}[verb]
+    out = () if verb in ("info", "check") else ("--out", "out")
+    status, text, told = call(capsys, *words, "pictures/*.tif", *out)
+    assert status == (1 if verb == "check" else 2)  # check lists it with what else is wrong
+    assert "pictures/*.tif: no file matches; check the pattern and the working folder" in text + told
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    "word", [r"images\*.tif", r"images\0.tif", "'images/*.tif'", "\u2018images/*.tif\u2019", '"images/"', "`images`"]
+)
+def test_patterns_of_other_systems_and_pages(images, capsys, word):
+    status, text, _ = call(capsys, "info", word)
+    assert status == 0
+    assert text.startswith("0.tif: 24 x 32 pixels")
+
+
+def test_a_name_that_is_there_is_taken_as_it_is(images):
+    Path("'0.tif'").touch()
+    Path(r"images\0.tif").touch()
+    assert tidy(["'0.tif'", r"images\0.tif", "'1.tif'"]) == ["'0.tif'", r"images\0.tif", "'1.tif'"]
+    assert tidy(r"images\1.tif") == "images/1.tif"
+    assert tidy("a\0b") == "a\0b"
+    assert tidy("'") == "'"
+    assert tidy(None) is None
+
+
+# names of files
+
+
+@pytest.mark.parametrize(
+    "name", ["Zelle ä.tif", "[red]a[/].tif", "a[/b].tif", "細胞 1.tif", "a%s{0}.tif", "a\udce4.tif"]
+)
+def test_any_name_of_a_file_is_shown(images, model, capsys, name):
+    try:
+        Path(images[0]).rename(name)
+    except (OSError, UnicodeEncodeError):
+        pytest.skip("this system has no such names")
+    status, _, told = call(capsys, "predict", model, name, "--out", "out")
+    assert status == 0
+    assert f"{name}: {Path('out', name).with_suffix('')}_labels.tif" in told.replace("\\udce4", "\udce4")
+    status, text, _ = call(capsys, "info", name)
+    assert (status, text.replace("\\udce4", "\udce4").split(": ")[0]) == (0, name)
+
+
+# what is shown, and when
+
+
+def test_no_bar_before_the_first_step(images, model, capsys):
+    for words in (
+        ("predict", model, "nothing", "--out", "out"),
+        ("train", "nothing", "images", "--out", "out"),
+        ("evaluate", "nothing", "images"),
+    ):
+        status, text, told = call(capsys, *words)
+        assert (status, text, told.count("\n")) == (2, "", 1)
+
+
+def test_a_bar_shows_how_far_the_work_is(capsys):
+    with Bar("images") as bar:
+        bar.announce("[bold]first[/bold]")
+        bar.show("[a].tif", 1, 4)
+        logging.getLogger("contractile.images").warning("a line of the reader")
+        bar.show("[a].tif", 4, 4)
+    told = capsys.readouterr().err
+    assert "[bold]first[/bold]\n" in told
+    assert "[a].tif" in told
+    assert "4/4 images" in told
+
+
+def test_a_call_in_a_folder_that_is_gone(images, capsys, monkeypatch):
+    def refuse():
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(os, "getcwd", refuse)
+    line = refused(capsys, "info", "images")
+    assert line == "contractile: the working folder is not there any more; change to another folder (cd)"
+
+
+# options that reach the library
+
+
+def test_the_axes_reach_every_verb(images, model, capsys, monkeypatch):
+    asked = {}
+
+    def take(name, result):
+        def function(*_, **options):
+            asked[name] = options
+            return result
+
+        return function
+
+    monkeypatch.setattr("contractile.prediction.predict_files", take("predict", []))
+    monkeypatch.setattr("contractile.check.check_dataset", take("check", []))
+    monkeypatch.setattr("contractile.check.fix_dataset", take("fix", []))
+    assert call(capsys, "predict", model, "images", "--out", "out", "--axes", "YXC")[0] == 0
+    assert call(capsys, "check", "images", "images", "--fix", "fixed", "--axes", "YXC")[0] == 0
+    assert {name: options["axes"] for name, options in asked.items()} == dict.fromkeys(
+        ("predict", "check", "fix"), "YXC"
+    )
+    assert call(capsys, "predict", model, "images", "--out", "out")[0] == 0
+    assert "axes" not in asked["predict"]  # the model file decides
+
+
+def test_the_options_of_a_training_reach_it(images, capsys, monkeypatch):
+    asked = {}
+
+    def stop(*_, **options):
+        asked.update(options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("contractile.training.train", stop)
+    words = ("train", "images", "images", "--out", "run", "--steps", "3")
+    assert call(capsys, *words, "--axes", "TYX", "--anyway")[0] == 130
+    assert asked["recipe"] == {"base": "default", "steps": 3, "axes": "TYX"}
+    assert asked["anyway"] is True
+    asked.clear()
+    call(capsys, *words)
+    assert "anyway" not in asked
+    assert "axes" not in asked["recipe"]
+
+
+def test_probabilities_are_announced(images, capsys, monkeypatch):
+    if "probabilities" not in EvaluateConfig.model_fields:
+        pytest.skip("nothing to announce yet")
+    asked = []
+
+    def stop(*_, config, **__):
+        asked.append(config.probabilities)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("contractile.evaluation.evaluate", stop)
+    call(capsys, "evaluate", "images", "images", "--probabilities")
+    call(capsys, "evaluate", "images", "images")
+    assert asked == [True, False]
+
+
+# info
+
+
+def test_info_says_what_the_pages_are(images, capsys):
+    stack = np.arange(2 * 3 * 4 * 6, dtype=np.uint16).reshape(2, 3, 4, 6)
+    tifffile.imwrite(
+        "stack.tif", stack, imagej=True, resolution=(2, 2),
+        metadata={"axes": "TZYX", "unit": "um", "spacing": 1.5, "finterval": 60},
+    )  # fmt: skip
+    status, text, _ = call(capsys, "info", "stack.tif")
+    assert status == 0
+    assert text == (
+        "stack.tif: 6 pages (T 2, one every 60 s; Z 3, 1.5 um apart) of 4 x 6 pixels, 1 channel(s), uint16, 0 to 143, "
+        "axes TZYX, 0.5 x 0.5 um per pixel\n"
+    )
+
+
+def test_info_says_which_axes_are_given_or_guessed(images, capsys):
+    np.save("a.npy", np.zeros((30, 40, 5), np.float32))
+    assert "axes YXC (as given)" in call(capsys, "info", "a.npy", "--axes", "YXC")[1]
+    assert "(guessed)" in call(capsys, "info", "a.npy")[1]
+    assert "5 pages (Q 5) of 30 x 40 pixels" in call(capsys, "info", "a.npy", "--axes", "YXQ")[1]
+
+
+def test_info_describes_pixels_that_are_not_numbers(images, capsys):
+    pixels = np.linspace(0, 2, 600, dtype=np.float32).reshape(20, 30)
+    pixels[0, :3] = np.nan, np.inf, -np.inf
+    np.save("a.npy", pixels)
+    np.save("b.npy", np.full((20, 30), np.nan, np.float32))
+    text = call(capsys, "info", "a.npy", "b.npy")[1]
+    assert "float32, 0.0100167 to 2, 3 pixels that are NaN or infinite, axes YX" in text
+    assert "float32, no value, 600 pixels that are NaN or infinite, axes YX" in text
+
+
+def test_info_reads_only_a_part_of_large_files(images, capsys, monkeypatch):
+    monkeypatch.setattr("contractile.cli.describing.AT_MOST", 1000)
+    pixels = np.zeros((100, 100), np.uint8)
+    pixels[40:60, 40:60], pixels[0, 0] = 7, 200
+    np.save("a.npy", pixels)
+    np.save("b.npy", np.arange(30, dtype=np.uint8)[:, None, None] * np.ones((1, 20, 20), np.uint8))
+    text = call(capsys, "info", "a.npy", "b.npy")[1]
+    assert "uint8, 0 to 7 in its middle, axes YX" in text
+    assert "30 pages (Q 30) of 20 x 20 pixels, 1 channel(s), uint8, 0 to 1 in the first 2 page(s), axes" in text
+
+
+def test_info_describes_images_of_different_sizes_one_by_one(images, capsys):
+    with tifffile.TiffWriter("a.tif") as tiff:
+        tiff.write(np.zeros((8, 9), np.uint8), metadata=None)
+        tiff.write(np.full((10, 11), 5, np.uint8), metadata=None)
+    text = call(capsys, "info", "a.tif")[1]
+    assert "a.tif (page 0): 8 x 9 pixels, 1 channel(s), uint8, 0 to 0, axes YX" in text
+    assert "a.tif (page 1): 10 x 11 pixels, 1 channel(s), uint8, 5 to 5, axes YX" in text
