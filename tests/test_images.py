@@ -93,6 +93,7 @@ def test_colour_tiff_loses_its_alpha(tmp_path: Path, dims: int) -> None:
     pixels = numbered(6, 5, 4, dtype="uint8")
     if dims == 3:
         pixels = np.stack([pixels, pixels + 1])
+    pixels[..., 3] = 255 * (pixels[..., 3] > 50)
     tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=["unassalpha"])
     image = read(tmp_path / "a.tif", dims=dims)
     np.testing.assert_array_equal(image.pixels, np.moveaxis(pixels[..., :3], -1, 0))

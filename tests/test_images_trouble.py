@@ -88,7 +88,7 @@ def test_truncated_tiff_is_one_line(tmp_path: Path, form: dict[str, Any], kept: 
     rough = np.random.default_rng(0).integers(0, 255, (5, 64, 64), dtype=np.uint8)
     tifffile.imwrite(path, rough, photometric="minisblack", **form)
     path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
-    line = r"a\.tif: unreadable or truncated \(.+\); copy [^\n]*$"
+    line = r"a\.tif: (unreadable or truncated|is cut off) \(.+\); copy [^\n]*$"
     with caplog.at_level(logging.DEBUG), pytest.raises(ContractileError, match=line) as caught:
         _ = [read(page) for page in find(path)]
     assert caught.value.where == str(path)
@@ -163,9 +163,9 @@ def test_a_page_has_to_be_chosen(tmp_path: Path) -> None:
 # labels and probabilities ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32", "float32", "bool"])
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32", "float32"])
 def test_labels_of_any_type(tmp_path: Path, dtype: str) -> None:
-    labels = numbered(4, 5) % 3 if dtype != "bool" else numbered(4, 5) % 2
+    labels = numbered(4, 5) % 3
     tifffile.imwrite(tmp_path / "a.tif", labels.astype(dtype))
     result = read_labels(tmp_path / "a.tif")
     assert result.dtype == np.int32
@@ -208,5 +208,5 @@ def test_probabilities_of_others(tmp_path: Path) -> None:
 
 def test_tiff_with_an_unknown_version(tmp_path: Path) -> None:
     (tmp_path / "a.tif").write_bytes(b"II" + struct.pack("<HI", 99, 8))
-    with pytest.raises(ValueError, match=r"a\.tif: unreadable or truncated"):
+    with pytest.raises(ValueError, match=r"a\.tif: is no TIFF: it begins with b'IIc.*export the image again as TIFF"):
         find(tmp_path / "a.tif")

@@ -20,6 +20,7 @@ from contractile.grid import Region, as_slices
 
 logger = logging.getLogger(__name__)
 
+AGAIN = "copy the file again or re-export it"
 # what tifffile logs where pixels are lost: it goes on with fewer pages, or with zeros
 LOST = re.compile(
     "zeroed|index out of range|reshape|circular|corrupted (file|tag list of page)|invalid (page offset|offset to)"
@@ -145,7 +146,9 @@ def _unreadable(path: Path, reason: object) -> ContractileError:
     line = f"{_plain(str(reason)) or 'empty file':.120}"
     if isinstance(reason, OSError) and reason.errno is not None:
         return ContractileError(f"cannot be read ({line})", "check the disk and the permissions", where=path)
-    return ContractileError(f"unreadable or truncated ({line})", "copy the file again or re-export it", where=path)
+    if isinstance(reason, NotImplementedError):
+        return ContractileError(f"is not read ({line})", "save it in a simpler form", where=path)
+    return ContractileError(f"unreadable or truncated ({line})", AGAIN, where=path)
 
 
 def _plain(text: str) -> str:

@@ -1,32 +1,57 @@
-"""The physical size of a pixel in micrometres, in the many ways in which files give it."""
+"""The size of a pixel in micrometres and the time between frames in seconds, as the many kinds of files give them."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 import tifffile
 
-SPELLINGS = {  # of a unit, by its size in micrometres; the two kinds of \u00b5m are the micro sign and the Greek letter
+# spellings of units by their size; the two kinds of \u00b5 are the micro sign and the Greek letter
+LENGTHS = {  # in micrometres
     1e6: "m meter metre",
     1e5: "dm",
-    1e4: "cm centimeter",
-    1e3: "mm millimeter",
-    1.0: "um \u00b5m \u03bcm micron microns micrometer micrometre",
-    1e-3: "nm nanometer nanometre",
+    1e4: "cm centimeter centimetre",
+    1e3: "mm millimeter millimetre",
+    1.0: "um \u00b5m \u03bcm micron microns micrometer micrometers micrometre micrometres",
+    1e-3: "nm nanometer nanometers nanometre",
     1e-4: "å angstrom",
-    1e-6: "pm",
+    1e-6: "pm picometer",
     25400.0: "inch in",
 }
-MICROMETRES = {name: size for size, names in SPELLINGS.items() for name in names.split()}
+TIMES = {  # in seconds
+    86400.0: "d day days",
+    3600.0: "h hr hour hours",
+    60.0: "min minute minutes",
+    1.0: "s sec second seconds",
+    1e-3: "ms msec millisecond milliseconds",
+    1e-6: "us \u00b5s \u03bcs microsecond microseconds",
+    1e-9: "ns nanosecond nanoseconds",
+}
+MICROMETRES = {name: size for size, names in LENGTHS.items() for name in names.split()}
+SECONDS = {name: size for size, names in TIMES.items() for name in names.split()}
+CENTIMETRE = 3  # of the tag ResolutionUnit
 
 
 def in_micrometres(value: Any, unit: Any) -> float | None:
     """`value` in micrometres; None where it is no size or the unit is unknown."""
-    factor = MICROMETRES.get(str(unit).replace("\\u00B5", "u").strip().lower())
+    return _times(value, MICROMETRES.get(_spelled(unit)))
+
+
+def in_seconds(value: Any, unit: Any) -> float | None:
+    """`value` in seconds; None where it is no time or the unit is unknown."""
+    return _times(value, SECONDS.get(_spelled(unit)))
+
+
+def _spelled(unit: Any) -> str:
+    return str(unit).replace("\\u00B5", "u").strip().strip('"').lower()
+
+
+def _times(value: Any, factor: float | None) -> float | None:
     try:
-        size = float(value) * (factor or 0.0)
+        size = abs(float(value)) * (factor or 0.0)  # ImageJ gives planes in falling order a negative distance
     except (TypeError, ValueError):
         return None
     return size if math.isfinite(size) and size > 0 else None
@@ -36,40 +61,65 @@ def _known(**sizes: float | None) -> dict[str, float]:
     return {axis: size for axis, size in sizes.items() if size is not None}
 
 
-def tiff_scale(tiff: tifffile.TiffFile) -> dict[str, float]:
-    """From ImageJ's unit, or from a resolution in pixels per centimetre.
+def tiff_scale(page: tifffile.TiffPage, facts: Mapping[str, Any], *, imagej: bool) -> dict[str, float]:
+    """From the resolution in the tags of a page, and from `facts` (ImageJ's or tifffile's) with their unit.
 
-    A resolution per inch is not used: it is nearly always the 72 or 300 dpi of a printer.
+    A resolution per inch is not used: it is nearly always the 72 or 300 dpi of a printer. ImageJ counts pixels per
+    unit, whatever the tag says of the unit.
     """
-    tags = tiff.pages.first.tags
-    resolutions = [tags.valueof(f"{axis}Resolution") for axis in "XY"]
-    if not all(isinstance(one, tuple) and len(one) == 2 and all(one) for one in resolutions):
-        return {}
-    x, y = (denominator / numerator for numerator, denominator in resolutions)
-    if tiff.is_imagej:
-        meta = tiff.imagej_metadata or {}
-        unit = meta.get("unit")
-        sizes = {"X": x, "Y": y, "Z": meta.get("spacing")}
-        return _known(**{axis: in_micrometres(size, unit) for axis, size in sizes.items()})
-    if tags.valueof("ResolutionUnit") == 3:  # centimetre
-        return _known(X=in_micrometres(x, "cm"), Y=in_micrometres(y, "cm"))
-    return {}
+    x, y = (_step(page.tags.valueof(f"{axis}Resolution")) for axis in "XY")
+    unit = facts.get("unit")
+    kind = page.tags.valueof("ResolutionUnit")
+    z = in_micrometres(facts.get("spacing"), facts.get("zunit", unit))
+    if unit is not None and (imagej or kind != CENTIMETRE):
+        return _known(X=in_micrometres(x, unit), Y=in_micrometres(y, facts.get("yunit", unit)), Z=z)
+    if kind == CENTIMETRE:
+        return _known(X=in_micrometres(x, "cm"), Y=in_micrometres(y, "cm"), Z=z)
+    return _known(Z=z)
 
 
-def ome_tiff_scale(xml: str | None) -> dict[str, float]:
-    """From PhysicalSizeX, Y and Z of the first image, in micrometres where no unit is given."""
-    try:
-        root = ElementTree.fromstring(xml or "")
-    except ElementTree.ParseError:
-        return {}
-    pixels = root.find(".//{*}Pixels")
+def _step(resolution: Any) -> float | None:
+    """Units per pixel, of a tag that gives pixels per unit as a fraction."""
+    if not (isinstance(resolution, tuple) and len(resolution) == 2 and all(resolution)):
+        return None
+    return float(resolution[1]) / float(resolution[0])
+
+
+def tiff_interval(facts: Mapping[str, Any]) -> float | None:
+    """From ImageJ's `finterval`, in seconds where it names no other unit of time."""
+    return in_seconds(facts.get("finterval"), facts.get("tunit", "s"))
+
+
+def ome_scale(image: Element) -> dict[str, float]:
+    """From PhysicalSizeX, Y and Z of an <Image>, in micrometres where it names no other unit."""
+    pixels = image.find("{*}Pixels")
     if pixels is None:
         return {}
-    sizes = {
-        axis: in_micrometres(pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "um"))
-        for axis in "XYZ"
-    }
-    return _known(**sizes)
+    sizes = {axis: f"PhysicalSize{axis}" for axis in "XYZ"}
+    return _known(
+        **{axis: in_micrometres(pixels.get(name), pixels.get(f"{name}Unit", "um")) for axis, name in sizes.items()}
+    )
+
+
+def ome_interval(image: Element) -> float | None:
+    """From TimeIncrement of an <Image>, else from the times of its planes (DeltaT): the mean over the whole series."""
+    pixels = image.find("{*}Pixels")
+    if pixels is None:
+        return None
+    increment = in_seconds(pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit", "s"))
+    return increment or _mean_interval(pixels)
+
+
+def _mean_interval(pixels: Element) -> float | None:
+    first = [one for one in pixels.findall("{*}Plane") if one.get("TheZ") == "0" and one.get("TheC") == "0"]
+    try:
+        times = {int(one.get("TheT", "")): float(one.get("DeltaT", "")) for one in first}
+    except ValueError:
+        return None
+    if len(times) < 2:
+        return None
+    start, end = min(times), max(times)
+    return in_seconds((times[end] - times[start]) / (end - start), first[0].get("DeltaTUnit", "s"))
 
 
 def ome_zarr_scale(multiscale: dict[str, Any], axes: str) -> dict[str, float]:

@@ -1,43 +1,122 @@
-"""TIFF, OME-TIFF and ImageJ's TIFF -> rasters."""
+"""TIFF, OME-TIFF, ImageJ's TIFF and others -> rasters."""
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import Element
 
 import numpy as np
 import tifffile
 import zarr
 
-from contractile.images.raster import Raster, one_clear_line
-from contractile.images.scale import ome_tiff_scale, tiff_scale
+from contractile.errors import ContractileError
+from contractile.images.ome import Ome, check_names, settle_ome
+from contractile.images.photometric import interpret
+from contractile.images.raster import AGAIN, Raster, one_clear_line
+from contractile.images.scale import ome_interval, ome_scale, tiff_interval, tiff_scale
+from contractile.images.strips import check_pixels
+
+PLAIN = ("generic", "uniform", "shaped", "ome", "imagej")  # forms without thumbnails and labels of slides
+FEW = 4  # columns of an image that is hardly one
+UNNAMED = set("QI")  # tifffile's letters for an axis that counts pages
 
 
-def open_tiff(path: Path, stack: ExitStack) -> list[Raster]:
+def open_tiff(path: Path, stack: ExitStack, *, indices: bool = False) -> list[Raster]:
+    """The images of a TIFF, or of the set of files that it is part of. They can be used until `stack` ends.
+
+    With `indices` (for labels) a palette gives the number of each colour. Raises ContractileError where pixels or files
+    are missing, for what is not read, and for metadata that name files elsewhere.
+    """
     with one_clear_line(path):
+        tiff = _open(path, stack)
+        ome = settle_ome(tiff.ome_metadata or "", path) if tiff.is_ome else Ome()
+        if ome.xml is not None:
+            tiff = stack.enter_context(tifffile.TiffFile(path, omexml=ome.xml))
+        _check_index(tiff, path)
+        images = _images(tiff, ome, path)
+        rasters = [_raster(tiff, series, image, path, stack) for series, image in images]
+        if ome.notes:
+            rasters = [replace(rasters[0], notes=(*ome.notes, *rasters[0].notes)), *rasters[1:]]
+        form = "imagej" if tiff.is_imagej else "ome" if ome.images else ""
+        pages = [series.keyframe for series, _ in images]
+        return [
+            interpret(raster, page, path, form=form, indices=indices)
+            for raster, page in zip(rasters, pages, strict=True)
+        ]
+
+
+def _open(path: Path, stack: ExitStack) -> tifffile.TiffFile:
+    try:
         tiff = stack.enter_context(tifffile.TiffFile(path))
-        if not tiff.pages:
-            raise EOFError("no page of pixels in it")
-        return [_tiff_raster(tiff, series, stack) for series in _main_series(tiff)]
+    except tifffile.TiffFileError as error:
+        if "not a TIFF" not in str(error) and "TIFF version" not in str(error):
+            raise
+        with path.open("rb") as file:
+            head = file.read(8)
+        problem = f"is no TIFF: it begins with {head!r} (another format, or encrypted?)"
+        raise ContractileError(problem, "export the image again as TIFF", where=path) from error
+    if not tiff.pages:
+        raise EOFError("no page of pixels in it")
+    return tiff
 
 
-def _main_series(tiff: tifffile.TiffFile) -> list[tifffile.TiffPageSeries]:
-    """All images of the file, without the thumbnails and overviews that slide scanners add."""
+def _check_index(tiff: tifffile.TiffFile, path: Path) -> None:
+    """NDTiff keeps the names of all files of a set in one index, and tifffile opens what it names."""
+    index = path.with_name("NDTiff.index")
+    if tiff.is_ndtiff and index.is_file():
+        check_names((entry[1] for entry in tifffile.read_ndtiff_index(index)), path)
+
+
+def _images(tiff: tifffile.TiffFile, ome: Ome, path: Path) -> list[tuple[tifffile.TiffPageSeries, Element | None]]:
+    """All images of the file and their metadata, without the thumbnails and overviews that slide scanners add."""
     series = list(tiff.series)
-    if series and series[0].kind not in ("generic", "uniform", "shaped", "ome", "imagej"):
-        return series[:1]
-    full = [one for one in series if not one.keyframe.is_reduced]
-    return full or series[:1]
+    if tiff.is_imagej and series[0].kind != "imagej":
+        _check_stack(tiff, path)
+    if series[0].kind == "ome":
+        if len(series) != len(ome.images):
+            problem = f"its metadata describe {len(ome.images)} images, but its pages make up {len(series)}"
+            raise ContractileError(problem, "export it again", where=path)
+        pairs: list[tuple[tifffile.TiffPageSeries, Element | None]] = list(zip(series, ome.images, strict=True))
+    else:
+        pairs = [(one, ome.images[0] if ome.images else None) for one in series]
+    if series[0].kind not in PLAIN:
+        return pairs[:1]
+    return [pair for pair in pairs if not pair[0].keyframe.is_reduced] or pairs[:1]
 
 
-def _tiff_raster(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, stack: ExitStack) -> Raster:
-    _check_length(tiff, series)
-    samples = [int(kind) for kind in series.keyframe.extrasamples]
-    alpha = len(samples) if samples and all(kind in (1, 2) for kind in samples) else 0
-    scale = ome_tiff_scale(tiff.ome_metadata) if tiff.is_ome else tiff_scale(tiff)
-    dtype = np.dtype(tiff.byteorder + series.dtype.char)
+def _check_stack(tiff: tifffile.TiffFile, path: Path) -> None:
+    """ImageJ writes all planes behind its first page. tifffile gives up on them where the file ends too early."""
+    page, facts = tiff.pages.first, tiff.imagej_metadata or {}
+    counted = math.prod(int(facts.get(axis, 1)) for axis in ("frames", "slices", "channels"))
+    planes = max(counted, int(facts.get("images", 1)))
+    end = page.dataoffsets[0] + planes * page.nbytes
+    if page.is_final and end > tiff.filehandle.size:
+        raise ContractileError(f"is cut off (it has {tiff.filehandle.size} of at least {end} bytes)", AGAIN, where=path)
+
+
+def _raster(
+    tiff: tifffile.TiffFile,
+    series: tifffile.TiffPageSeries,
+    image: Element | None,
+    path: Path,
+    stack: ExitStack,
+) -> Raster:
+    notes = check_pixels(series, path)
+    page = series.keyframe
+    facts = _facts(tiff, page)
+    if image is None:
+        scale, interval = tiff_scale(page, facts, imagej=tiff.is_imagej), tiff_interval(facts)
+    else:
+        scale, interval = ome_scale(image), ome_interval(image)
+    dtype = np.dtype(page.parent.byteorder + series.dtype.char)
+    files = _files(series, path)
 
     @cache
     def chunked() -> Any:
@@ -46,20 +125,50 @@ def _tiff_raster(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, stack
         return zarr.open_array(stack.enter_context(series.aszarr(level=0)), mode="r")
 
     def load() -> Any:
-        if series.dataoffset is None:
+        if series.dataoffset is None or series.is_multifile:
             return chunked()
-        return np.memmap(tiff.filehandle.path, dtype, "r", series.dataoffset, series.shape)
+        return np.memmap(page.parent.filehandle.path, dtype, "r", series.dataoffset, series.shape)
 
-    return Raster(series.axes, tuple(series.shape), series.dtype, load, alpha, scale)
+    return Raster(
+        series.axes,
+        tuple(series.shape),
+        series.dtype,
+        load,
+        scale=scale,
+        interval_s=interval,
+        guessed=_is_guess(series, facts),
+        notes=notes,
+        files=files,
+    )
 
 
-def _check_length(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
-    """Raise EOFError where the file ends before its pixels do: after a copy that broke off, or on a full disk."""
-    size = tiff.filehandle.size
-    if series.dataoffset is not None:
-        ends = [series.dataoffset + series.nbytes]
-    else:
-        pages = [page for page in (series.pages[0], series.pages[-1]) if page is not None and page.parent is tiff]
-        ends = [sum(part) for page in pages for part in zip(page.dataoffsets, page.databytecounts, strict=False)]
-    if max(ends, default=0) > size:
-        raise EOFError(f"{size} bytes of at least {max(ends)}")
+def _facts(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> Mapping[str, Any]:
+    """What ImageJ, or tifffile itself, has written about an image."""
+    if tiff.is_imagej:
+        return tiff.imagej_metadata or {}
+    try:
+        facts = json.loads(page.shaped_description or "{}")
+    except ValueError:
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def _is_guess(series: tifffile.TiffPageSeries, facts: Mapping[str, Any]) -> bool:
+    """Whether the letters of the axes are tifffile's, not the file's.
+
+    It writes any array as ImageJ's or OME's, too, and takes the last axis for X where nobody names the axes.
+    """
+    if "axes" in facts or "S" in series.axes:
+        return False
+    if UNNAMED & set(series.axes):
+        return True
+    is_thin = len(series.shape) > 2 and series.axes.endswith("YX") and series.shape[-1] <= FEW < min(series.shape[:-1])
+    return is_thin and str(series.keyframe.software).startswith("tifffile")
+
+
+def _files(series: tifffile.TiffPageSeries, path: Path) -> tuple[Path, ...]:
+    """All files that hold pixels of an image, in order."""
+    if not series.is_multifile:
+        return (path.with_name(series.keyframe.parent.filehandle.name),)
+    names = {page.parent.filehandle.name: None for page in series.pages if page is not None}
+    return tuple(path.with_name(name) for name in names)

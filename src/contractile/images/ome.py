@@ -1,0 +1,221 @@
+"""The metadata of OME-TIFF: which files an image is in, and which XML tifffile may trust.
+
+tifffile opens whatever file the XML names, and makes black planes of what it does not find. So the names are settled
+before it sees them: only plain names of regular files in the same folder are opened, a renamed file is found by its
+identifier, and what is missing is named.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
+
+import tifffile
+
+from contractile.errors import ContractileError
+
+IDENTIFIER = re.compile(r"<(?:\w+:)?OME\b[^>]*?\sUUID\s*=\s*[\"']([^\"']+)[\"']")
+COMPANION = ".companion.ome"
+SHOWN = 3  # missing files that a message names
+
+
+@dataclass(frozen=True)
+class Ome:
+    """The <Image> elements whose pixels are there, and what to tell the user.
+
+    `xml` is the text for tifffile where that of the file does not do; None where it does.
+    """
+
+    images: tuple[Element, ...] = ()
+    xml: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def settle_ome(text: str, path: Path) -> Ome:
+    """Settle the XML of the OME-TIFF at `path`.
+
+    Raises ContractileError where it names a file that may not be opened, and where some planes of an image lie in
+    files that are missing. Images that lie wholly in such files are left out, with a note.
+    """
+    try:
+        root = ElementTree.fromstring(text)
+    except ElementTree.ParseError:
+        return Ome()  # tifffile says that it cannot read the XML
+    folder = _Folder(path)
+    own = root.get("UUID")
+    binary = root.find("{*}BinaryOnly")
+    if binary is not None:
+        companion = _find_companion(binary, folder)
+        if companion is None:
+            name = binary.get("MetadataFile")
+            return Ome(notes=(f"its metadata file {name} is missing: its pages are read without their meaning",))
+        root = _parse(companion)
+        root.set("UUID", own or "")
+    return _settle(root, own, folder, changed=binary is not None)
+
+
+def _settle(root: Element, own: str | None, folder: _Folder, *, changed: bool) -> Ome:
+    files = _find_files(root, own, folder)
+    gone: set[str] = set()
+    images = []
+    everything = tuple(root.findall("{*}Image"))
+    for image in everything:
+        lost = {_name(uuid) for uuid in _uuids(image) if files[_text(uuid)] is None}
+        if not lost and image.find("{*}Pixels/{*}TiffData") is not None:
+            images.append(image)
+            continue
+        if lost and any(files[_text(uuid)] for uuid in _uuids(image)):
+            raise _missing(lost, len({*map(_text, _uuids(image))}), folder.path)
+        root.remove(image)  # nothing of it is here
+        gone |= lost
+        changed = True
+    if gone and not images:
+        raise _missing(gone, len(files), folder.path)
+    if not images:  # nothing says which page is what
+        return Ome(everything)
+    changed |= _write_names(root, files, folder.path)
+    notes = (f"images of its set are left out, since their files are missing: {_some(gone)}",) if gone else ()
+    return Ome(tuple(images), ElementTree.tostring(root, "unicode") if changed else None, notes)
+
+
+def _missing(names: set[str], of: int, path: Path) -> ContractileError:
+    problem = f"{len(names)} of the {of} files that hold this image are missing: {_some(names)}"
+    return ContractileError(problem, "put all files of the set into one folder", where=path)
+
+
+def _some(names: set[str]) -> str:
+    shown = sorted(names)
+    return ", ".join(shown[:SHOWN]) + (f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else "")
+
+
+def _uuids(element: Element) -> Iterator[Element]:
+    """The names of files in an element; TiffData without such a name is in the file itself."""
+    for data in element.iterfind(".//{*}TiffData"):
+        uuid = data.find("{*}UUID")
+        if uuid is not None:
+            yield uuid
+
+
+def _text(uuid: Element) -> str:
+    return (uuid.text or "").strip()
+
+
+def _name(uuid: Element) -> str:
+    return uuid.get("FileName") or _text(uuid)
+
+
+def _find_files(root: Element, own: str | None, folder: _Folder) -> dict[str, Path | None]:
+    """Identifier -> the file that has it; None where no file of the folder does."""
+    names = {_text(uuid): uuid.get("FileName") for uuid in _uuids(root)}
+    own = _own(names, own, folder)
+    exact = own in names  # else identifiers are not kept, and only names can be trusted
+    return {uuid: folder.path if uuid == own else folder.find(name, uuid, exact) for uuid, name in names.items()}
+
+
+def _own(names: dict[str, str | None], own: str | None, folder: _Folder) -> str | None:
+    """The identifier of the file itself, which may have lost it, or have been renamed."""
+    if own in names:
+        return own
+    here = folder.path.name.casefold()
+    by_name = [uuid for uuid, name in names.items() if re.split(r"[/\\]", name or "")[-1].casefold() == here]
+    if by_name:
+        return by_name[0]
+    alone = [uuid for uuid in names if len(names) == 1]
+    return alone[0] if alone and folder.find(names[alone[0]], alone[0], exact=False) is None else own
+
+
+def _write_names(root: Element, files: dict[str, Path | None], path: Path) -> bool:
+    """Write the names that were found into the XML. Whether tifffile would have opened other files without that."""
+    own = next((uuid for uuid, file in files.items() if file == path), None)
+    changed = own is not None and root.get("UUID") != own
+    if own is not None:
+        root.set("UUID", own)
+    for uuid in _uuids(root):
+        file = files[_text(uuid)]
+        assert file is not None, "images with missing files are gone"
+        changed |= uuid.text != _text(uuid) or (file != path and file.name != uuid.get("FileName"))
+        uuid.text = _text(uuid)
+        uuid.set("FileName", file.name)
+    return changed
+
+
+def _find_companion(binary: Element, folder: _Folder) -> Path | None:
+    name, uuid = binary.get("MetadataFile", ""), binary.get("UUID")
+    found = folder.named(name)
+    if found is not None:
+        return found
+    return next((file for file in folder.companions if _identifier(file.read_text("utf-8")) == uuid), None)
+
+
+def _parse(companion: Path) -> Element:
+    try:
+        return ElementTree.parse(companion).getroot()
+    except (ElementTree.ParseError, OSError) as error:
+        raise ContractileError(f"its XML cannot be read ({error})", "copy it again", where=companion) from error
+
+
+def _identifier(xml: str) -> str | None:
+    found = IDENTIFIER.search(xml)
+    return found.group(1) if found else None
+
+
+class _Folder:
+    """The folder of an OME-TIFF, in which the other files of its set are looked up by name and by identifier."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def named(self, name: str) -> Path | None:
+        """The file of this name. Raises ContractileError for a name that leads elsewhere, or to no regular file."""
+        if name != Path(name).name or "\\" in name or "\0" in name or name in ("", ".."):
+            problem = f"its metadata name a file outside its folder ({name!r}), which is not opened"
+            raise ContractileError(
+                problem, "put all files of the set into one folder and export it again", where=self.path
+            )
+        file = self.path.parent / name
+        if file.exists() and not file.is_file():
+            problem = f"its metadata name {name!r}, which is no regular file and is not opened"
+            raise ContractileError(problem, "remove it, or export the image again", where=self.path)
+        return file if file.exists() else None
+
+    def find(self, name: str | None, uuid: str, exact: bool) -> Path | None:
+        """A file of the set, renamed or not. With `exact` a file of this name in another set does not count."""
+        file = None if name is None else self.named(name)
+        if file is not None and (not exact or self._identifier_of(file) in (None, uuid)):
+            return file
+        return self.by_identifier.get(uuid)
+
+    @cached_property
+    def by_identifier(self) -> dict[str, Path]:
+        """All TIFFs beside the file that have an identifier."""
+        files = [file for file in self._regular(".tif", ".tiff", ".tf2", ".tf8", ".btf") if file != self.path]
+        found = {self._identifier_of(file): file for file in files}
+        return {uuid: file for uuid, file in found.items() if uuid}
+
+    @cached_property
+    def companions(self) -> list[Path]:
+        return self._regular(COMPANION)
+
+    def _regular(self, *suffixes: str) -> list[Path]:
+        entries = sorted(self.path.parent.iterdir())
+        return [entry for entry in entries if entry.name.lower().endswith(suffixes) and entry.is_file()]
+
+    @staticmethod
+    def _identifier_of(file: Path) -> str | None:
+        try:
+            with tifffile.TiffFile(file) as tiff:
+                return _identifier(str(tiff.pages.first.description))
+        except Exception:  # whoever reads that file says what is wrong with it
+            return None
+
+
+def check_names(names: Iterable[str], path: Path) -> None:
+    """Raise ContractileError where the file at `path` names files that lie elsewhere, or are no regular files."""
+    folder = _Folder(path)
+    for name in {*names}:
+        folder.named(name)

@@ -1,0 +1,88 @@
+"""Whether the pixels of a TIFF are all there: tifffile reads as zeros what its tables do not list."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from contractile.errors import ContractileError
+from contractile.images.raster import AGAIN
+
+FORMS = ("generic", "uniform", "shaped", "ome", "imagej")  # slide scanners leave tiles out where there is no tissue
+STRIPS, TILES = 273, 324  # the tags that list where the pixels are
+SAVE = "save it uncompressed or with zlib (deflate)"
+
+
+def check_pixels(series: tifffile.TiffPageSeries, path: Path) -> tuple[str, ...]:
+    """Raise ContractileError where pixels of the image are missing or cannot be decoded.
+
+    Returns notes for the user: of tiles that the file leaves out on purpose, which are zeros.
+    """
+    _check_decoders(series.keyframe, path)
+    if series.dataoffset and not series.is_multifile:
+        _check_end(series.keyframe, series.dataoffset + series.nbytes)
+        return ()
+    pages = [*series.pages]
+    planes = math.prod(series.get_shape(squeeze=False)) // series.keyframe.size
+    missing = max(planes - len(pages), 0) + sum(page is None for page in pages)
+    if missing:
+        problem = f"{missing} of its {planes} planes are missing"
+        raise ContractileError(problem, "export it again, or tell the file how many planes it has", where=path)
+    if not {STRIPS, TILES} & {tag.code for tag in series.keyframe.tags}:
+        return ()
+    return _check_tables(series, pages, path)
+
+
+def _check_decoders(page: tifffile.TiffPage, path: Path) -> None:
+    if page.dtype is None:
+        problem = f"its pixels (sample format {int(page.sampleformat)}, {page.bitspersample} bits) are not read"
+        raise ContractileError(problem, "save it with 8 or 16 bits", where=path)
+    try:
+        tifffile.TIFF.DECOMPRESSORS[page.compression]
+        tifffile.TIFF.UNPREDICTORS[page.predictor]
+    except KeyError:
+        name = getattr(page.compression, "name", "of unknown kind")
+        problem = f"its compression ({name}, number {int(page.compression)}) is not read"
+        raise ContractileError(problem, SAVE, where=path) from None
+
+
+def _check_end(page: tifffile.TiffPage, end: int) -> None:
+    file = page.parent.filehandle
+    if end > file.size:
+        raise ContractileError(f"is cut off (it has {file.size} of at least {end} bytes)", AGAIN, where=file.path)
+
+
+def _check_tables(series: tifffile.TiffPageSeries, pages: list[Any], path: Path) -> tuple[str, ...]:
+    """A strip or tile that is nowhere is left out on purpose (a sparse file). One of 0 bytes somewhere is lost."""
+    needed = math.prod(series.keyframe.chunked)
+    lost = empty = 0
+    for page in pages:
+        offsets, counts = _table(page.dataoffsets, needed), _table(page.databytecounts, needed)
+        _check_end(page, int((offsets + counts).max(initial=0)))
+        nowhere = (offsets == 0) & (counts == 0)
+        listed = min(len(page.dataoffsets), len(page.databytecounts))
+        empty += int(nowhere[:listed].sum())
+        lost += int(((offsets == 0) | (counts == 0)).sum() - nowhere[:listed].sum())
+    total = needed * len(pages)
+    what = "tiles" if TILES in series.keyframe.tags else "strips"
+    if (lost and series.kind in FORMS) or empty == total:
+        problem = f"{(lost + empty) / total:.0%} of its pixels are missing: {lost + empty} of {total} {what}"
+        raise ContractileError(problem, "copy or export it again", where=path)
+    if not lost + empty:
+        return ()
+    return (
+        f"{(lost + empty) / total:.0%} of its {what} are left out in the file, and read as {series.keyframe.nodata}",
+    )
+
+
+def _table(values: Any, length: int) -> NDArray[np.int64]:
+    """The first values of a table of a page, with zeros where it is too short."""
+    table = np.zeros(length, np.int64)
+    found = np.asarray(values[:length], np.int64)
+    table[: len(found)] = found
+    return table
