@@ -1,105 +1,15 @@
-"""Pairs on disk -> samples: layouts of the field, refusals, splits, and a stream that can be repeated."""
+"""Annotated images -> samples: splits, and a stream that can be repeated."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
-import tifffile
 import torch
 
 from contractile.augment import AugmentConfig
-from contractile.dataset import Example, SampleConfig, Samples, load_examples, pair_up, pasted_copies, split
+from contractile.dataset import Example, SampleConfig, Samples, pasted_copies, split
 from contractile.errors import ContractileError
 from contractile.targets import TargetConfig
-
-
-def write(folder, names, array=None):
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        tifffile.imwrite(folder / name, np.zeros((4, 4), np.uint8) if array is None else array)
-
-
-def names(pairs):
-    return [(pair.image.name, pair.labels.name) for pair in pairs]
-
-
-@pytest.mark.parametrize(
-    ("images", "labels"),
-    [
-        (["a.tif", "b.tif"], ["a.tif", "b.tif"]),
-        (["a_img.tif", "b_img.tif"], ["a_mask.tif", "b_mask.tif"]),
-        (["t000.tif", "t001.tif"], ["man_seg000.tif", "man_seg001.tif"]),
-        (["image1.tif", "image2.tif"], ["label1.tif", "label2.tif"]),
-        (["cell 3 raw.tif", "cell 11 raw.tif"], ["Truth_3.tif", "Truth_11.tif"]),
-    ],
-)
-def test_pairs_match_by_name(tmp_path, images, labels):
-    write(tmp_path / "i", images)
-    write(tmp_path / "l", labels)
-    expected = [(i.removesuffix(".tif"), t.removesuffix(".tif")) for i, t in zip(images, labels, strict=True)]
-    assert names(pair_up(tmp_path / "i", tmp_path / "l")) == expected
-
-
-def test_stacks_match_page_by_page(tmp_path):
-    for name in ("volume", "labels"):
-        tifffile.imwrite(tmp_path / f"{name}.tif", np.zeros((3, 8, 8), np.uint8), photometric="minisblack")
-    pairs = pair_up(tmp_path / "volume.tif", tmp_path / "labels.tif")
-    assert [(pair.image.page, pair.labels.page) for pair in pairs] == [(0, 0), (1, 1), (2, 2)]
-
-
-def test_one_image_and_one_label_file_always_match(tmp_path):
-    write(tmp_path, ["cells.tif", "by_hand.tif"])
-    assert names(pair_up(tmp_path / "cells.tif", tmp_path / "by_hand.tif")) == [("cells", "by_hand")]
-
-
-def test_the_cell_tracking_challenge_layout(tmp_path, caplog):
-    write(tmp_path / "01", ["t000.tif", "t001.tif", "t002.tif"])
-    write(tmp_path / "01_GT" / "SEG", ["man_seg001.tif"])
-    write(tmp_path / "01_ST" / "SEG", ["man_seg000.tif", "man_seg001.tif", "man_seg002.tif"])
-    assert names(pair_up(tmp_path / "01", tmp_path / "01_ST"))[2] == ("t002", "man_seg002")
-    assert names(pair_up(tmp_path / "01", tmp_path / "01_GT")) == [("t001", "man_seg001")]
-    assert "2 of 3 images have no labels" in caplog.text
-
-
-def test_no_pairs(tmp_path):
-    write(tmp_path / "i", ["a.tif", "b.tif"])
-    write(tmp_path / "l", ["c.tif", "d.tif"])
-    with pytest.raises(
-        ContractileError, match=r"/l: no pairs found: 2 image\(s\) .* \(a, b\) and 2 label file\(s\) .* \(c, d\)"
-    ):
-        pair_up(tmp_path / "i", tmp_path / "l")
-
-
-def test_labels_without_an_image(tmp_path):
-    write(tmp_path / "i", ["a.tif"])
-    write(tmp_path / "l", ["a.tif", "b.tif"])
-    with pytest.raises(ValueError, match=r"labels without an image in .*: b \(1 of 2\); add the images"):
-        pair_up(tmp_path / "i", tmp_path / "l")
-
-
-def test_sizes_must_agree(tmp_path):
-    write(tmp_path / "i", ["a.tif"], np.zeros((4, 5), np.uint8))
-    write(tmp_path / "l", ["a.tif"], np.eye(4, dtype=np.uint8))
-    with pytest.raises(ValueError, match=r"image a \(4, 5\) and labels a \(4, 4\); crop or resample"):
-        load_examples(pair_up(tmp_path / "i", tmp_path / "l"))
-
-
-def test_channels_must_agree(tmp_path):
-    write(tmp_path / "i", ["a.tif"])
-    tifffile.imwrite(tmp_path / "i" / "b.tif", np.zeros((4, 4, 3), np.uint8), photometric="rgb")
-    write(tmp_path / "l", ["a.tif", "b.tif"], np.eye(4, dtype=np.uint8))
-    with pytest.raises(ValueError, match="same number of channels, got a: 1, b: 3; convert them"):
-        load_examples(pair_up(tmp_path / "i", tmp_path / "l"))
-
-
-def test_labels_of_one_value_teach_nothing(tmp_path):
-    write(tmp_path / "i", ["a.tif"])
-    write(tmp_path / "l", ["a.tif"])
-    with pytest.raises(ValueError, match=r"at least two classes .* got only the value 0 in all 1 file"):
-        load_examples(pair_up(tmp_path / "i", tmp_path / "l"))
-    write(tmp_path / "l", ["a.tif"], np.full((4, 4), -1, np.int8))
-    with pytest.raises(ContractileError, match=r"at least two classes .* got only pixels to ignore in all 1 file"):
-        load_examples(pair_up(tmp_path / "i", tmp_path / "l"))
 
 
 def example(name="a", shape=(40, 60), labels=None):
@@ -164,16 +74,6 @@ def blocks(values, size=6):
     for i, value in enumerate(values):
         labels[1:-1, i * (size + 2) + 1 : (i + 1) * (size + 2) - 1] = value
     return example(labels=labels, shape=labels.shape)
-
-
-def test_two_stacks_of_as_many_pages_pair_page_by_page(tmp_path):
-    for name, pages in (("a3_i", 4), ("a_l", 4), ("longer", 5)):
-        stack = np.zeros((pages, 6, 6), np.uint8)
-        tifffile.imwrite(tmp_path / f"{name}.tif", stack, photometric="minisblack")
-    pairs = pair_up(tmp_path / "a3_i.tif", tmp_path / "a_l.tif")
-    assert [(pair.image.page, pair.labels.page) for pair in pairs] == [(n, n) for n in range(4)]
-    with pytest.raises(ValueError, match="share no names; name each label file like its image"):
-        pair_up(tmp_path / "a3_i.tif", tmp_path / "longer.tif")
 
 
 TARGETS = TargetConfig(task="classes", class_values=(0, 1), w0=0, balance=False)

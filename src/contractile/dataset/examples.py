@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,8 +12,11 @@ from numpy.typing import NDArray
 
 from contractile.dataset.pairing import Pair
 from contractile.errors import ContractileError
-from contractile.images import describe, read, read_labels
+from contractile.images import describe, grey_of
+from contractile.images.joined import read_joined, read_joined_labels
 from contractile.targets import TargetConfig, unannotated
+
+logger = logging.getLogger(__name__)
 
 SMALLEST_PART = 0.2  # share of an example that is cut off for validation, at least
 
@@ -30,15 +34,16 @@ class Example:
 def load_examples(pairs: Sequence[Pair], *, dims: int = 2) -> list[Example]:
     """Read pairs into memory and check that they fit together.
 
-    Raises ContractileError for an image and labels of different sizes, for images with different numbers of channels,
-    and for labels that hold a single value in the whole set; and as `read` and `read_labels`.
+    Grey pictures that are stored as colour, with three equal channels, become one channel where all images are grey;
+    this is said once. Raises ContractileError for an image and labels of different sizes, for images with different
+    numbers of channels, and for labels that hold a single value in the whole set; and as `read` and `read_labels`.
     """
-    examples = [_load(pair, dims) for pair in pairs]
+    examples = _grey([_load(pair, dims) for pair in pairs])
     channels = {example.pixels.shape[0]: example.name for example in examples}
     if len(channels) > 1:
         counts = ", ".join(f"{name}: {count}" for count, name in sorted(channels.items()))
         problem = f"images must all have the same number of channels, got {counts}"
-        raise ContractileError(problem, "convert them to one kind")
+        raise ContractileError(problem, "convert them to one kind, or move the odd ones away")
     values = sorted({int(v) for example in examples for v in np.unique(example.labels) if v >= 0})
     if len(values) < 2:
         found = f"the value {values[0]}" if values else "pixels to ignore"
@@ -48,9 +53,21 @@ def load_examples(pairs: Sequence[Pair], *, dims: int = 2) -> list[Example]:
     return examples
 
 
+def _grey(examples: Sequence[Example]) -> list[Example]:
+    """The same examples. One channel is left of grey pictures stored as colour, where no other image is coloured."""
+    grey = [example.pixels if len(example.pixels) == 1 else grey_of(example.pixels) for example in examples]
+    stored = [example.name for example in examples if len(example.pixels) > 1]
+    single = [pixels for pixels in grey if pixels is not None]
+    if not stored or len(single) < len(examples):
+        return list(examples)
+    which = "all images" if len(stored) == len(examples) else f"{len(stored)} of {len(examples)} images ({stored[0]})"
+    logger.warning("%s are grey pictures stored as colour: their channels are equal, one is taken", which)
+    return [replace(one, pixels=np.ascontiguousarray(pixels)) for one, pixels in zip(examples, single, strict=True)]
+
+
 def _load(pair: Pair, dims: int) -> Example:
-    image = read(pair.image, dims=dims)
-    labels = read_labels(pair.labels, dims=dims)
+    image = read_joined(pair.image, dims=dims)
+    labels = read_joined_labels(pair.labels, dims=dims)
     if image.shape[1:] != labels.shape:
         found = f"image {pair.image.name} {image.shape[1:]} and labels {pair.labels.name} {labels.shape}"
         problem = f"labels must have the size of their image, got {found}"

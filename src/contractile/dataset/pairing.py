@@ -1,22 +1,27 @@
 """Images and their annotations on disk -> pairs.
 
-Images and labels may be two folders, two globs, two stacks of pages, or folders of the Cell Tracking Challenge (`01`
-beside `01_GT/SEG` or `01_ST/SEG`). They are paired by name.
+`layouts` lists the files of both sides, `images.names` says which belong together; here they are opened, and the pages
+of stacks paired.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from contractile.dataset.layouts import Item, Place, list_items
+from contractile.dataset.sides import CHANNEL, some
 from contractile.errors import ContractileError
-from contractile.images import Source, find, match_names
+from contractile.images import Source, find, say_guesses, settle_axes
+from contractile.images.joined import Joined
+from contractile.images.names import Match, bare, pair_names
 
 logger = logging.getLogger(__name__)
 
-SHOWN_NAMES = 3
+EXAMPLES = 2  # pairs that are shown
+MOST_CHANNELS = 16  # more files than this, numbered from 0, are frames
 
 
 @dataclass(frozen=True)
@@ -28,44 +33,159 @@ class Pair:
     labels: Source
 
 
-def pair_up(images: str | Path, labels: str | Path, *, dims: int = 2) -> list[Pair]:
+def pair_up(images: Place, labels: Place | None = None, *, dims: int = 2, axes: str | None = None) -> list[Pair]:
     """Match images and labels by name, in natural order (t2 before t10).
 
-    Names match as a whole ("a.tif", "a.png"), without words such as image, raw, mask, labels ("a_img", "a_mask"), or
-    by their numbers ("t007", "man_seg007"). One image and one label file always match, and two files of equally many
-    pages match page by page. Images without labels are left out with a warning. Raises ContractileError when nothing
-    matches, or when labels have no image; and as `find`.
+    Both are folders, globs, files or stacks, or one place is given twice (or once) and holds both: `list_items` knows
+    the layouts. Names match as a whole ("a.tif", "a.png"), without words such as image, raw, mask, labels ("a_img",
+    "a_mask"), or, which is said, by what differs in them or by their numbers ("ctrl_1", "treated_1"). One image and one
+    label file always match. Stacks match page by page. `axes` names the axes of the files (`find`); without it, the
+    shape of the labels shows what the axes of an image are that does not name them (`settle_axes`), which is said, too.
+
+    Images without labels are left out with a warning. Raises ContractileError when nothing matches, when labels have no
+    image, when a stack and its labels have different numbers of pages, or when images and labels are the same files;
+    and as `find`.
     """
-    pictures, truths = find(images, dims=dims), find(_label_folder(labels), dims=dims)
-    matched = _match(pictures, truths)
-    if not matched:
-        sides = f"{len(pictures)} image(s) in {images} ({_some(pictures)}) and {len(truths)} label file(s)"
-        problem = f"no pairs found: {sides} in {labels} ({_some(truths)}) share no names"
-        raise ContractileError(problem, "name each label file like its image", where=labels)
-    taken = {pair.labels for pair in matched}
-    orphans = [truth for truth in truths if truth not in taken]
-    if orphans:
-        problem = f"labels without an image in {images}: {_some(orphans)} ({len(orphans)} of {len(truths)})"
-        raise ContractileError(problem, "add the images, or move these label files away", where=labels)
+    pictures, truths = list_items(images, labels)
+    pictures = _join_channels(pictures, truths, dims)
+    places = f"{images}", f"{images if labels is None else labels}"
+    match = pair_names([one.name for one in pictures], [one.name for one in truths])
+    if len(match.partners) < len(truths) and 1 in (len(pictures), len(truths)):
+        return _pair_pages(pictures, truths, dims, axes, places)
+    _check_all(pictures, truths, match, places)
+    _announce(match, truths)
+    by_name = {truth.name: truth for truth in truths}
+    matched = [(one, by_name[match.partners[one.name]]) for one in pictures if one.name in match.partners]
     if len(matched) < len(pictures):
         logger.warning("%d of %d images have no labels and are left out", len(pictures) - len(matched), len(pictures))
-    return matched
+    return _open(matched, dims, axes)
 
 
-def _label_folder(labels: str | Path) -> str | Path:
-    """The folder SEG in `labels` where there is one: the Cell Tracking Challenge keeps its masks there."""
-    inner = Path(labels) / "SEG"
-    return inner if inner.is_dir() else labels
+def _join_channels(images: list[Item], labels: Sequence[Item], dims: int) -> list[Item]:
+    """nnU-Net's images CASE_0000, CASE_0001 are the channels of one image where the labels are named CASE.
+
+    They are left as they are where the labels have a page for each of them.
+    """
+    found = [match for one in images if (match := CHANNEL.fullmatch(one.name))]
+    cases: dict[str, list[Item]] = {}
+    for one, match in zip(images, found, strict=False):
+        cases.setdefault(match[1], []).append(one)
+    names = {bare(one.name): one for one in labels}
+    if len(found) < len(images) or not names.keys() <= {bare(case) for case in cases}:
+        return images
+    case = next(case for case in cases if bare(case) in names)
+    count = len(cases[case])
+    numbers = sorted(f"{number:04d}" for number in range(count)) * len(cases)
+    if count > MOST_CHANNELS or [match[2] for match in found] != numbers:
+        return images
+    if count > 1 and len(find(names[bare(case)].files[0], dims=dims, quiet=True)) == count:
+        return images
+    if count > 1:
+        parts = ", ".join(one.files[0].name for one in cases[case])
+        logger.warning("%s are taken for the channels of one image, as nnU-Net names them", parts)
+    return [Item(case, tuple(one.files[0] for one in parts), count > 1) for case, parts in cases.items()]
 
 
-def _match(images: Sequence[Source], labels: Sequence[Source]) -> list[Pair]:
-    if len(images) == len(labels) and len({one.path for one in images}) == len({one.path for one in labels}) == 1:
-        return [Pair(one.name, one, other) for one, other in zip(images, labels, strict=True)]  # page by page
-    by_name = {source.name: source for source in labels}
-    partners = match_names([source.name for source in images], [source.name for source in labels])
-    return [Pair(one.name, one, by_name[partners[one.name]]) for one in images if one.name in partners]
+def _check_all(images: Sequence[Item], labels: Sequence[Item], match: Match, places: tuple[str, str]) -> None:
+    """Raise ContractileError unless all labels have an image."""
+    image_names, names = [one.name for one in images], [one.name for one in labels]
+    if not match.partners:
+        sides = f"{len(images)} image(s) in {places[0]} ({some(image_names)}) and {len(labels)} label file(s)"
+        problem = f"no pairs found: {sides} in {places[1]} ({some(names)}) share no names"
+        raise ContractileError(problem, "name each label file like its image", where=places[1])
+    taken = set(match.partners.values())
+    orphans = [one for one in labels if one.name not in taken]
+    if not orphans:
+        return
+    for what, side in (("labels", labels), ("images", images)):
+        same = _same_name(side, {bare(one.name) for one in orphans})
+        if same:
+            problem = f"several {what} for one name: {some(same)}"
+            raise ContractileError(problem, "keep one of them and move the others away", where=places[what == "labels"])
+    problem = f"labels without an image in {places[0]}: {some([one.name for one in orphans])}"
+    problem = f"{problem} ({len(orphans)} of {len(labels)})"
+    raise ContractileError(problem, "add the images, or move these label files away", where=places[1])
 
 
-def _some(sources: Sequence[Source]) -> str:
-    names = ", ".join(source.name for source in sources[:SHOWN_NAMES])
-    return names + (", ..." if len(sources) > SHOWN_NAMES else "")
+def _same_name(items: Sequence[Item], wanted: set[str]) -> list[str]:
+    """The files of the first of the `wanted` names that several items have."""
+    counts = Counter(bare(one.name) for one in items)
+    double = [bare(one.name) for one in items if counts[bare(one.name)] > 1 and bare(one.name) in wanted]
+    return [one.files[0].name for one in items if double and bare(one.name) == double[0]]
+
+
+def _announce(match: Match, labels: Sequence[Item]) -> None:
+    """Say how images and labels were paired, where their names alone do not say it."""
+    challenge = all(one.files[0].parent.name == "SEG" for one in labels)  # its names, t007 and man_seg007, are agreed
+    if match.doubtful and not challenge:
+        _warn(match.way, [(name, match.partners[name]) for name in match.doubtful])
+
+
+def _warn(way: str, pairs: Sequence[tuple[str, str]]) -> None:
+    how = {"numbers": "by their numbers alone", "differences": "by the parts of their names that differ"}.get(way, way)
+    shown = ", ".join(f"{one} with {other}" for one, other in pairs[:EXAMPLES])
+    more = " ..." if len(pairs) > EXAMPLES else ""
+    logger.warning("images and labels are paired %s: %s%s; rename them if that is wrong", how, shown, more)
+
+
+def _pair_pages(
+    images: Sequence[Item], labels: Sequence[Item], dims: int, axes: str | None, places: tuple[str, str]
+) -> list[Pair]:
+    """A stack whose pages are labelled in files of their own, or the other way round."""
+    pictures, truths = ([one for item in side for one in _sources(item, dims, axes)] for side in (images, labels))
+    if len(pictures) == len(truths):
+        pairs = list(zip(pictures, truths, strict=True))
+        _warn("in their order", [(one.name, other.name) for one, other in pairs])
+        return [Pair(one.name, one, other) for one, other in pairs]
+    as_items = [[Item(one.name, (one.path,)) for one in side] for side in (pictures, truths)]
+    match = pair_names([one.name for one in pictures], [one.name for one in truths])
+    _check_all(as_items[0], as_items[1], match, places)
+    _announce(match, as_items[1])
+    by_name = {one.name: one for one in truths}
+    return [Pair(one.name, one, by_name[match.partners[one.name]]) for one in pictures if one.name in match.partners]
+
+
+def _open(matched: Sequence[tuple[Item, Item]], dims: int, axes: str | None) -> list[Pair]:
+    """The pairs of pages of pairs of files, with axes that the labels settle."""
+    pairs: list[Pair] = []
+    unsettled: list[Source] = []
+    settled: dict[str, list[str]] = {}
+    for picture, truth in matched:
+        images, labels = _sources(picture, dims, axes), _sources(truth, dims, axes)
+        if images[0].guess is not None and axes is None:
+            found = settle_axes(images[0], labels[0], dims=dims)
+            if found is None:
+                unsettled += images
+            elif found != images[0].guess.axes or len(images) != len(labels):
+                images, labels = _sources(picture, dims, found), _sources(truth, dims, found)
+                settled.setdefault(found, []).append(picture.files[0].name)
+        labels = labels if len(images) == len(labels) else _pages_of_labels(truth, labels, dims)
+        if len(images) != len(labels):
+            problem = f"has {len(images)} page(s), and its labels {truth.files[0]} have {len(labels)}"
+            cure = "give labels for each page, or name the axes if the pages are channels (--axes CYX)"
+            raise ContractileError(problem, cure, where=picture.files[0])
+        pairs += [Pair(_page_name(picture, one), one, other) for one, other in zip(images, labels, strict=True)]
+    say_guesses(unsettled)
+    for letters, names in settled.items():
+        logger.warning("axes %s, from the shape of the labels (--axes settles it otherwise): %s", letters, some(names))
+    return pairs
+
+
+def _sources(item: Item, dims: int, axes: str | None) -> list[Source]:
+    """The images in the files of an item."""
+    sources = find(item.files[0], dims=dims, axes=axes, quiet=True)
+    if not item.together:
+        return sources
+    return [Joined(_page_name(item, one), one.path, one.page, one.axes, parts=item.files) for one in sources]
+
+
+def _pages_of_labels(item: Item, labels: list[Source], dims: int) -> list[Source]:
+    """Labels have no channels: what was guessed to be channels of their file are pages."""
+    guess = labels[0].guess
+    return labels if guess is None or "C" not in guess.axes else _sources(item, dims, guess.axes.replace("C", "Q"))
+
+
+def _page_name(item: Item, source: Source) -> str:
+    """The name of an image: that of its item, which is different for each, and its page."""
+    name = item.name.replace("/", "_")
+    return name if source.page is None else f"{name}_{source.page:04d}"

@@ -1,46 +1,171 @@
-"""Which label file belongs to which image: by the whole name, the name without words such as mask, or its numbers."""
+"""What file names say: which label file belongs to which image, and which files are images, labels or neither."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
-ROLE = re.compile(
-    r"(^|[_\-. ])(images?|imgs?|raw|volume|masks?|labels?|seg|segmentation|gt|truth|groundtruth|annotations?)"
-    r"(?=$|[_\-. ]|\d)",
-    re.IGNORECASE,
+Way = Literal["names", "differences", "numbers"]
+
+LETTER = r"[^\W\d_]"
+GAP = r"[\s_.\-]"
+PICTURE = r"(?:images?|imgs?)"
+LABEL_WORDS = (
+    rf"(?:cp{GAP}?)?masks?{PICTURE}?|msks?|labels?{PICTURE}?|labell?ed|lbls?|"
+    rf"(?:man(?:ual)?{GAP}?)?segs?|segmentations?(?:{GAP}?masks?)?|segmented|segmasks?|gt|(?:ground{GAP}?)?truth|"
+    rf"annotations?|annotated|instances?"
+)
+IMAGE_WORDS = rf"{PICTURE}|im|raw|volumes?|inputs?|originals?|orig|photos?"
+# What Cellpose and this package write beside labels, and what people keep there: neither an image nor labels.
+OTHER_WORDS = (
+    rf"flows?|outlines?|cp{GAP}?outlines?|cp{GAP}?output|dp|cellprob|overlays?|probabilit(?:y|ies)|probs?|"
+    rf"previews?|thumb(?:nail)?s?"
 )
 
 
-def match_names(names: Sequence[str], others: Sequence[str]) -> dict[str, str]:
-    """Name -> its partner among `others`, in the order of `names`. Names without a partner are left out.
+def _word(words: str) -> re.Pattern[str]:
+    """A pattern for whole words: "mask" in "a_mask1", but not in "unmasked"."""
+    return re.compile(rf"(?<!{LETTER})(?:{words})(?!{LETTER})")
 
-    One name and one other always match. Otherwise names are compared in three ways: whole; without the words for
-    images and labels ("a_img", "a_mask"); by their numbers ("t007", "man_seg007"). The first way that finds a partner
-    for all of `others` is taken, else the way that finds most. Names that look the same in one way get no partner
-    that way.
+
+LABEL, IMAGE, ROLE = _word(LABEL_WORDS), _word(IMAGE_WORDS), _word(f"{LABEL_WORDS}|{IMAGE_WORDS}")
+OTHER = re.compile(rf"{GAP}(?:{OTHER_WORDS})(?=$|{GAP})")
+SUFFIXES = re.compile(r"(?:\.(?:ome|tiff?|png|jpe?g|bmp|npy|zarr))+$")
+CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
+
+@dataclass(frozen=True)
+class Match:
+    """Name -> its partner. `doubtful` are the names whose partner was not found by names alone, and `way` says how."""
+
+    partners: dict[str, str]
+    way: Way = "names"
+    doubtful: tuple[str, ...] = ()
+
+
+def match_names(names: Sequence[str], others: Sequence[str]) -> dict[str, str]:
+    """Name -> its partner among `others`, as `pair_names` finds it."""
+    return pair_names(names, others).partners
+
+
+def pair_names(names: Sequence[str], others: Sequence[str]) -> Match:
+    """Partners among `others`, in the order of `names`. Names without a partner are left out.
+
+    One name and one other always match. Otherwise names are compared as they are, without the words for images and
+    labels ("a_img", "a_mask"), and without separators and leading zeros. Names that look the same get no partner.
+    Where that leaves one of `others` alone, the rest is matched by what differs within each side ("exp2_t007_raw",
+    "cells_t007"), or by numbers ("t007", "man_seg007"), if that finds a partner for all.
     """
     if len(names) == len(others) == 1:
-        return {names[0]: others[0]}
-    best: dict[str, str] = {}
-    for key in (str.casefold, _without_role, _numbers):
-        partners = _by_key(others, key)
-        pairs = {name: partners[k] for k, name in _by_key(names, key).items() if k and k in partners}
-        best = max(best, pairs, key=len)
-        if len(best) == len(others):
-            break
-    return best
+        return Match({names[0]: others[0]})
+    count = len(others)
+    names, others = _unique(names), _unique(others)
+    sure: dict[str, str] = {}
+    for key in (_whole, bare, _joined):
+        sure |= _new(sure, _by_key(names, others, key))
+    ways: list[tuple[Way, dict[str, str]]] = [
+        ("differences", _pairs(_differences(names), _differences(others))),
+        ("numbers", _by_key(names, others, _numbers)),
+    ]
+    for way, found in ways:
+        doubtful = _new(sure, found)
+        if doubtful and len(sure) + len(doubtful) == count:
+            if way == "differences" and not any(re.search(LETTER, _differences(names)[name]) for name in doubtful):
+                way = "numbers"
+            partners = sure | doubtful
+            ordered = {name: partners[name] for name in names if name in partners}
+            return Match(ordered, way, tuple(name for name in ordered if name in doubtful))
+    return Match({name: sure[name] for name in names if name in sure})
 
 
-def _by_key(names: Sequence[str], key: Callable[[str], str]) -> dict[str, str]:
-    counts = Counter(key(name) for name in names)
-    return {key(name): name for name in names if counts[key(name)] == 1}
+def bare(name: str) -> str:
+    """A name without case, suffixes and the words for images and labels; separators are all alike."""
+    text = ROLE.sub(" ", _lower(CAMEL.sub("_", name)))
+    return re.sub(r"[\s_.\-/]+", "_", text).strip("_")
 
 
-def _without_role(name: str) -> str:
-    return ROLE.sub("", name).strip("_-. ").casefold()
+def label_words(name: str) -> frozenset[str]:
+    """The words in a name that say that a file holds labels."""
+    return frozenset(LABEL.findall(_lower(CAMEL.sub("_", name))))
+
+
+def is_image_word(name: str) -> bool:
+    """Whether a name says that something holds images, and not labels."""
+    text = _lower(CAMEL.sub("_", name))
+    return bool(IMAGE.search(text)) and not LABEL.search(text)
+
+
+def without_other(name: str) -> str | None:
+    """The bare name of the image that a file such as a_flows or a_overlay was made from; None for other files."""
+    text = _lower(name)
+    return bare(OTHER.sub("", text)) if OTHER.search(text) else None
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    counts = Counter(names)
+    return [name for name in names if counts[name] == 1]
+
+
+def _lower(name: str) -> str:
+    text = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    return SUFFIXES.sub("", text.strip()).strip()
+
+
+def _whole(name: str) -> str:
+    return re.sub(r"\s+", " ", _lower(name))
+
+
+def _joined(name: str) -> str:
+    return "".join(_tokens(name))
 
 
 def _numbers(name: str) -> str:
-    return "-".join(str(int(digits)) for digits in re.findall(r"\d+", name))
+    return "-".join(str(int(digits)) for digits in re.findall(r"\d+", unicodedata.normalize("NFC", name)))
+
+
+def _tokens(name: str) -> list[str]:
+    """The words and numbers of a bare name. Each number begins with a mark, so that 1 and 2 do not become 12."""
+    found = re.findall(rf"{LETTER}+|\d+", bare(name))
+    return [f"#{int(token)}" if token.isdecimal() else token for token in found]
+
+
+def _differences(names: Sequence[str]) -> dict[str, str]:
+    """Each name without the words and numbers that begin, and those that end, all names."""
+    tokens = [_tokens(name) for name in names]
+    if len(names) < 2:
+        return {name: "" for name in names}
+    first = _shared(tokens)
+    rest = [one[first:] for one in tokens]
+    last = _shared([one[::-1] for one in rest])
+    return {name: "".join(one[: len(one) - last]) for name, one in zip(names, rest, strict=True)}
+
+
+def _shared(lists: Sequence[Sequence[str]]) -> int:
+    """How many first elements all lists have in common."""
+    count = 0
+    for column in zip(*lists, strict=False):
+        if len(set(column)) > 1:
+            break
+        count += 1
+    return count
+
+
+def _by_key(names: Sequence[str], others: Sequence[str], key: Callable[[str], str]) -> dict[str, str]:
+    return _pairs({name: key(name) for name in names}, {other: key(other) for other in others})
+
+
+def _pairs(keys: dict[str, str], other_keys: dict[str, str]) -> dict[str, str]:
+    """Names and others whose keys are the same; a key that is empty or occurs twice on one side pairs nothing."""
+    counts, other_counts = Counter(keys.values()), Counter(other_keys.values())
+    by_key = {key: other for other, key in other_keys.items() if other_counts[key] == 1}
+    return {name: by_key[key] for name, key in keys.items() if key and counts[key] == 1 and key in by_key}
+
+
+def _new(sure: dict[str, str], found: dict[str, str]) -> dict[str, str]:
+    """What was found of names and others that have no partner yet."""
+    taken = set(sure.values())
+    return {name: other for name, other in found.items() if name not in sure and other not in taken}

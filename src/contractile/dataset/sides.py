@@ -1,0 +1,165 @@
+"""Which files are images and which are labels, where both lie in one place."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from contractile.errors import ContractileError
+from contractile.images import stem
+from contractile.images.names import bare, label_words, without_other
+from contractile.images.sources import natural
+from contractile.images.zarrs import is_zarr
+
+logger = logging.getLogger(__name__)
+
+CHANNEL = re.compile(r"(.+)_(\d{4})")  # nnU-Net's names: CASE_0000 is the first channel of the image of CASE
+WEAK = re.compile(r"(?:^|.*[\s_.\-])([il]|[xy])", re.IGNORECASE)  # a3_i.tif beside a_l.tif
+OF_LABELS, OF_TILES = ".png", (".jpg", ".jpeg", ".tif", ".tiff")  # QuPath writes tiles, and their labels beside them
+Sides = tuple[list[Path], list[Path]]
+
+
+def _tell_apart(files: Sequence[Path]) -> Sides | None:
+    """(images, labels): the files of one place by what their names say; None where nothing tells them apart.
+
+    Labels are the files with a word such as mask, labels or seg. Where there is no such word, they are the files
+    CASE beside CASE_0000, those that end in _l beside _i (or _y beside _x), or the PNG files of the same names as
+    files of another format, one by one.
+    """
+    rest = without_by_products(files)
+    for find_labels in (_with_label_words, _beside_channels, _with_weak_words, _of_other_format):
+        found = find_labels(rest)
+        images, labels = [file for file in rest if file not in found], [file for file in rest if file in found]
+        if images and labels:
+            if find_labels in (_with_weak_words, _of_other_format):
+                told = "images and labels told apart by the %s of their files alone: %s is an image, %s holds labels"
+                how = "format" if find_labels is _of_other_format else "last letter"
+                logger.warning(told, how, images[0].name, labels[0].name)
+            return images, labels
+    return None
+
+
+def only_images(files: Sequence[Path]) -> list[Path]:
+    """The images among files that are given as images: without labels that lie beside them, and by-products."""
+    rest = without_by_products(files)
+    labels = _with_label_words(rest)
+    names = {bare(stem(file)) for file in rest if file not in labels}
+    return [file for file in rest if file not in labels or bare(stem(file)) not in names]
+
+
+def only_labels(files: Sequence[Path]) -> list[Path]:
+    """The labels among files that are given as labels: without images that lie beside them, and by-products."""
+    rest = without_by_products(files)
+    labels = _with_label_words(rest)
+    names = {bare(stem(file)) for file in labels}
+    return [file for file in rest if file in labels or bare(stem(file)) not in names]
+
+
+def without_by_products(files: Sequence[Path]) -> list[Path]:
+    """The files without those such as a_flows.tif and a_overlay.png, where there is an a.tif or an a_mask.tif."""
+    of = {file: without_other(stem(file)) for file in files}
+    names = {bare(stem(file)) for file in files if of[file] is None}
+    left_out = [file for file in files if of[file] in names]
+    if left_out:
+        logger.warning("left out, neither images nor labels: %s", some([file.name for file in left_out]))
+    return [file for file in files if file not in left_out]
+
+
+def some(names: Sequence[str], shown: int = 3) -> str:
+    """The first names of a list, and how many more there are."""
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
+
+
+def _with_label_words(files: Sequence[Path]) -> set[Path]:
+    """The files with a label word that not all of them have."""
+    words = {file: label_words(stem(file)) for file in files}
+    shared = frozenset.intersection(*words.values()) if words else frozenset()
+    return {file for file in files if words[file] - shared}
+
+
+def _beside_channels(files: Sequence[Path]) -> set[Path]:
+    cases = {match[1] for file in files if (match := CHANNEL.fullmatch(stem(file)))}
+    found = {file for file in files if stem(file) in cases}
+    return found if all(CHANNEL.fullmatch(stem(file)) for file in files if file not in found) else set()
+
+
+def _with_weak_words(files: Sequence[Path]) -> set[Path]:
+    """The files that end in _l where the others end in _i, as many as those; the same with _y and _x."""
+    ends = {file: match[1].lower() for file in files if (match := WEAK.fullmatch(stem(file)))}
+    for image, label in ("il", "xy"):
+        found = {file for file in files if ends.get(file) == label}
+        if 2 * len(found) == len(files) and set(ends.values()) == {image, label} and len(ends) == len(files):
+            return found
+    return set()
+
+
+def _of_other_format(files: Sequence[Path]) -> set[Path]:
+    """The PNG files, where all others are JPEG or TIFF and each PNG has the name of exactly one of them."""
+    labels = {file for file in files if file.suffix.lower() == OF_LABELS}
+    others = [file for file in files if file not in labels]
+    names = {stem(file) for file in others if file.suffix.lower() in OF_TILES}
+    return labels if len(names) == len(others) and {stem(file) for file in labels} <= names else set()
+
+
+def apart(files: Sequence[Path]) -> Sides | None:
+    """(images, labels) of one place: what names tell apart, or OME-Zarr images and the labels within; else None."""
+    return _tell_apart(files) or _within_zarrs(files)
+
+
+def separate(images: list[Path], labels: list[Path]) -> Sides:
+    """The same files, each on one side. A file that was given for both goes where names say, links followed."""
+    keys = {file: _identity(file) for file in (*images, *labels)}
+    of_images, of_labels = {keys[file] for file in images}, {keys[file] for file in labels}
+    if not of_images & of_labels:
+        return images, labels
+    all_files = list({keys[file]: file for file in keys}.values())
+    for sides in (apart(all_files), _by_longer_names(images, labels, keys)):
+        if sides is not None:
+            pictures = [file for file in sides[0] if keys[file] in of_images]
+            truths = [file for file in sides[1] if file not in keys or keys[file] in of_labels]
+            if pictures and truths:
+                return pictures, truths
+    raise same_files([file for file in images if keys[file] in of_labels])
+
+
+def _identity(file: Path) -> tuple[int, int]:
+    """The same for all links to one file; a file that is not there has one of its own."""
+    try:
+        found = os.stat(file)
+    except OSError:
+        return -1, hash(file)
+    return found.st_dev, found.st_ino
+
+
+def _by_longer_names(images: list[Path], labels: list[Path], keys: dict[Path, tuple[int, int]]) -> Sides | None:
+    """Images without the labels among them, where the name of each label file is that of an image and more."""
+    of_labels = {keys[file] for file in labels}
+    rest = [file for file in images if keys[file] not in of_labels]
+    names = tuple(stem(file) for file in rest)
+    longer = names and all(stem(file).startswith(names) or stem(file).endswith(names) for file in labels)
+    return (rest, labels) if longer else None
+
+
+def _within_zarrs(files: Sequence[Path]) -> Sides | None:
+    """OME-Zarr images, and the labels that they hold: IMAGE.zarr/labels/NAME. None where they hold none."""
+    labels: list[Path] = []
+    for file in files:
+        inside = file / "labels"
+        groups = sorted((path for path in inside.iterdir() if is_zarr(path)), key=natural) if inside.is_dir() else []
+        if len(groups) > 1:
+            problem = f"holds several label images: {some([path.name for path in groups])}"
+            cure = f"give the labels as {file.parent / '*.zarr' / 'labels' / groups[0].name}"
+            raise ContractileError(problem, cure, where=file)
+        labels += groups
+    return (list(files), labels) if labels else None
+
+
+def same_files(files: Sequence[Path]) -> ContractileError:
+    """The error for files that would be images and labels at once."""
+    problem = f"images and labels are the same files: {some([file.name for file in files])}"
+    cure = "give the labels names such as a_mask.tif beside a.tif, or a folder of their own"
+    return ContractileError(problem, cure, where=files[0].parent)
