@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -150,7 +151,7 @@ def _predict_each(
 
 def _fill(
     outputs: Outputs,
-    pages: Iterable[tuple[Source, Image | ContractileError]],
+    pages: Iterable[tuple[Source, Image | Exception]],
     predictor: Predictor,
     *,
     tta: bool,
@@ -163,6 +164,8 @@ def _fill(
     for page, (source, image) in enumerate(pages):
         if isinstance(image, ContractileError):
             return image
+        if isinstance(image, Exception):
+            raise image
         tick = None if progress is None else _page_progress(progress, outputs.path.name, page, outputs.pages)
         try:
             field = predictor.probabilities(image.pixels, tta=tta, progress=tick).hold()
@@ -181,11 +184,11 @@ class _Reader:
         self._channels, self._dims = predictor.card.network.channels, predictor.card.network.dims
         self._said = False
 
-    def read(self, source: Source) -> tuple[Source, Image | ContractileError]:
+    def read(self, source: Source) -> tuple[Source, Image | Exception]:
         """The image, or the reason why there is none: an error must not reach the images that were read before."""
         try:
             return source, self._fit(source, read(source, dims=self._dims))
-        except ContractileError as error:
+        except Exception as error:  # raised again when it is the turn of this image, unless it is a file's fault
             return source, error
 
     def _fit(self, source: Source, image: Image) -> Image:
@@ -244,7 +247,10 @@ def _check_products(products: Sequence[str], task: str) -> None:
 
 def _leave_out_results(paths: Sequence[Path], out: Path) -> list[Path]:
     """Each file once, without what an earlier prediction of the other files has put into the same folder."""
-    once = list({path.resolve(): path for path in reversed(paths)}.values())[::-1]
+    places: dict[str, Path] = {}
+    for path in paths:
+        places.setdefault(os.path.abspath(path), path)
+    once = list(places.values())
     names, folder = {stem(path) for path in once}, out.absolute()
     kept = [path for path in once if path.absolute().parent != folder or _made_from(stem(path)).isdisjoint(names)]
     if len(kept) < len(once):

@@ -1,0 +1,524 @@
+"""Files in, files out."""
+
+import csv
+import re
+
+import numpy as np
+import pytest
+import tifffile
+from test_prediction import EXACT, NETWORKS, make_model, predictor
+
+from contractile.errors import AlreadyThere, ContractileError, NotFinished, NotFound, NotWritten
+from contractile.images import Stack, find, read, read_labels, read_probabilities
+from contractile.model import save
+from contractile.prediction import load, predict_files
+from contractile.unet import UNetConfig
+
+
+@pytest.fixture
+def files(tmp_path):
+    rng = np.random.default_rng(0)
+    tifffile.imwrite(tmp_path / "one.tif", rng.integers(0, 255, (40, 50), np.uint8))
+    tifffile.imwrite(tmp_path / "pages.tif", rng.integers(0, 255, (3, 32, 32), np.uint8), photometric="minisblack")
+    save(make_model(NETWORKS["default"], class_values=(0, 255)), tmp_path / "model.safetensors")
+    return tmp_path
+
+
+def test_files_and_stacks(files):
+    one = load(files / "model.safetensors", engine=EXACT)
+    seen = []
+    written = list(
+        predict_files(
+            one,
+            [files / "one.tif", files / "pages.tif"],
+            out=files / "out",
+            products=("labels", "probabilities", "overlay"),
+            progress=lambda name, done, total: seen.append((name, done, total)),
+        )
+    )
+    assert [w.pages for w in written] == [1, 3]
+    names = {path.name for path in (files / "out").iterdir()}
+    assert names == {
+        "one_labels.tif", "one_probabilities.tif", "one_overlay.png",
+        "pages_labels.tif", "pages_probabilities.tif",
+        "pages_0000_overlay.png", "pages_0001_overlay.png", "pages_0002_overlay.png",
+    }  # fmt: skip
+    assert {path for w in written for path in w.files} == set((files / "out").iterdir())
+    assert tifffile.imread(files / "out" / "pages_labels.tif").shape == (3, 32, 32)
+    assert tifffile.imread(files / "out" / "pages_probabilities.tif").shape == (3, 2, 32, 32)
+    maps = read_probabilities(files / "out" / "one_probabilities.tif")
+    np.testing.assert_array_equal(read_labels(files / "out" / "one_labels.tif"), one.decode(maps))
+    assert seen[-1] == ("pages.tif", 3, 3)
+
+
+def test_results_beside_their_images_are_not_predicted(files, caplog):
+    one = load(files / "model.safetensors", engine=EXACT)
+    products = ("labels", "probabilities", "overlay")
+    (files / "model.safetensors").unlink()
+    tifffile.imwrite(files / "other_labels.tif", np.zeros((20, 20), np.uint8))  # nobody's result
+    for _ in range(2):
+        written = list(predict_files(one, files, out=files, products=products))
+        assert [w.source.name for w in written] == ["one.tif", "other_labels.tif", "pages.tif"]
+    assert "earlier result(s)" in caplog.text
+
+
+def test_labels_drawn_by_hand_are_not_replaced(files):
+    one, drawn = load(files / "model.safetensors", engine=EXACT), np.ones((20, 20), np.uint8)
+    tifffile.imwrite(files / "one_labels.tif", drawn)
+    with pytest.raises(FileExistsError, match=r"one_labels.tif, which may have been drawn by hand; choose another"):
+        list(predict_files(one, files / "one.tif", out=files))
+    np.testing.assert_array_equal(tifffile.imread(files / "one_labels.tif"), drawn)
+    (files / "one_labels.tif").write_bytes(b"not a picture")
+    with pytest.raises(FileExistsError, match="choose another folder"):
+        list(predict_files(one, files / "one.tif", out=files))
+
+
+@pytest.mark.parametrize("name", ["one_overlay.png", "one_objects.csv", "one_probabilities.tif"])
+def test_no_file_from_elsewhere_is_replaced(files, name):
+    one = predictor(make_model(NETWORKS["default"], task="objects", class_values=()))
+    everything = ("labels", "probabilities", "overlay", "objects")
+    for _ in range(2):  # our own may be replaced
+        list(predict_files(one, files / "one.tif", out=files / "out", products=everything))
+    (files / "out" / name).write_bytes(b"mine")
+    with pytest.raises(AlreadyThere, match=rf"{name}, which may have been drawn by hand; choose another folder"):
+        list(predict_files(one, files / "one.tif", out=files / "out", products=everything))
+    assert (files / "out" / name).read_bytes() == b"mine"
+
+
+def test_a_file_that_would_not_be_written_stays_and_does_not_matter(files):
+    one = load(files / "model.safetensors", engine=EXACT)
+    (files / "out").mkdir()
+    (files / "out" / "one_overlay.tif").write_bytes(b"mine")
+    list(predict_files(one, files / "one.tif", out=files / "out", products=("labels", "overlay")))
+    assert (files / "out" / "one_overlay.tif").read_bytes() == b"mine"
+
+
+def test_pages_of_one_stack_have_one_size(files):
+    with tifffile.TiffWriter(files / "mixed.tif") as writer:
+        for side in (20, 24):
+            writer.write(np.zeros((side, side), np.uint8), photometric="minisblack")
+    one = load(files / "model.safetensors", engine=EXACT)
+    with pytest.raises(ContractileError, match=r"mixed.tif: pages of one stack must have the same size .*; split the"):
+        list(predict_files(one, files / "mixed.tif", out=files / "out"))
+
+
+def test_tables_of_files_and_stacks(files):
+    model = make_model(NETWORKS["default"], task="objects", class_values=())
+    inputs = [files / "one.tif", files / "pages.tif"]
+    list(predict_files(predictor(model), inputs, out=files / "out", products=("labels", "objects")))
+    for name, pages in (("one", 1), ("pages", 3)):
+        labels = np.reshape(tifffile.imread(files / "out" / f"{name}_labels.tif"), (pages, -1))
+        with (files / "out" / f"{name}_objects.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert len(rows) == sum(page.max() for page in labels)
+        for row in rows:
+            assert int(row["area_px"]) == (labels[int(row.get("page", 0))] == int(row["id"])).sum()
+
+
+def test_classes_have_no_table_of_objects(files):
+    one = load(files / "model.safetensors", engine=EXACT)
+    with pytest.raises(ValueError, match="products must not hold objects for a model of task classes"):
+        list(predict_files(one, files / "one.tif", out=files / "out", products=("objects",)))
+
+
+def test_unknown_products_are_refused(files):
+    one = load(files / "model.safetensors", engine=EXACT)
+    with pytest.raises(
+        ValueError, match="products must be among labels, probabilities, overlay, objects, got 'lables'"
+    ):
+        list(predict_files(one, files / "one.tif", out=files / "out", products=("lables",)))
+
+
+def test_two_inputs_of_one_name_are_refused(files):
+    (files / "more").mkdir()
+    tifffile.imwrite(files / "more" / "one.tif", np.zeros((4, 4), np.uint8))
+    one = load(files / "model.safetensors", engine=EXACT)
+    with pytest.raises(ValueError, match=r"images must have different names, got .*one.tif and .*one.tif"):
+        list(predict_files(one, [files / "one.tif", files / "more" / "one.tif"], out=files / "out"))
+
+
+# one bad file among good ones -------------------------------------------------------------------
+
+
+def noise(shape=(24, 32), seed=0):
+    return np.random.default_rng(seed).integers(0, 255, shape, np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Five pictures; compressed, so that damage to the pixels is found when they are read, not when they are listed."""
+    (tmp_path / "in").mkdir()
+    for number, name in enumerate("abcde"):
+        tifffile.imwrite(tmp_path / "in" / f"{name}.tif", noise(seed=number), compression="zlib")
+    return tmp_path / "in"
+
+
+@pytest.fixture
+def one():
+    return predictor(make_model(UNetConfig(width=2, depth=1), class_values=(0, 255)))
+
+
+def damage(path):
+    """Zeros in the middle: the list of strips is whole, their content is not."""
+    data = path.read_bytes()
+    at = len(data) // 3
+    path.write_bytes(data[:at] + bytes(100) + data[at + 100 :])
+
+
+def predicted(one, images, out, **options):
+    """Names of the inputs that were predicted, and the error at the end."""
+    names = []
+    try:
+        for written in predict_files(one, images, out=out, **options):
+            assert all(file.exists() for file in written.files)
+            names.append(written.source.name)
+    except ContractileError as error:
+        return names, error
+    return names, None
+
+
+@pytest.mark.parametrize("broken", ["a", "c", "e", "ab", "bd", "de"])
+def test_a_broken_file_does_not_stop_the_others(folder, one, caplog, broken):
+    for name in broken:
+        damage(folder / f"{name}.tif")
+    names, error = predicted(one, folder, folder.parent / "out", products=("labels", "overlay"))
+    assert names == [f"{name}.tif" for name in "abcde" if name not in broken]
+    written = {path.name for path in (folder.parent / "out").iterdir()}
+    assert written == {f"{name[0]}_{product}" for name in names for product in ("labels.tif", "overlay.png")}
+    assert type(error) is NotFinished
+    listed = ", ".join(str(folder / f"{name}.tif") for name in broken)
+    assert str(error) == (
+        f"{len(broken)} of 5 files gave no result: {listed}; "
+        "mend them or leave them out; the results of the others are complete"
+    )
+    for name in broken:
+        assert len(re.findall(rf"{name}\.tif: unreadable", caplog.text)) == 1
+
+
+def write_nothing(path):
+    path.write_bytes(b"")
+
+
+def write_words(path):
+    path.write_text("no picture")
+
+
+def write_nan(path):
+    tifffile.imwrite(path, np.full((24, 32), np.nan, np.float32))
+
+
+def write_half(path):
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def write_colour(path):
+    tifffile.imwrite(path, noise((24, 32, 3)), photometric="rgb")
+
+
+def write_channels(path):
+    tifffile.imwrite(path, noise((2, 24, 32)), metadata={"axes": "CYX"}, photometric="minisblack")
+
+
+def write_two_sizes(path):
+    with tifffile.TiffWriter(path) as writer:
+        for side in (20, 24):
+            writer.write(np.zeros((side, side), np.uint8), photometric="minisblack")
+
+
+def write_complex(path):
+    tifffile.imwrite(path, np.zeros((24, 32), np.complex64))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [write_nothing, write_words, write_nan, write_half, write_colour, write_channels, write_two_sizes, write_complex],
+)
+@pytest.mark.parametrize("name", ["a.tif", "c.tif", "e.tif"])
+def test_a_file_bad_in_any_way_does_not_stop_the_others(folder, one, caplog, spoil, name):
+    spoil(folder / name)
+    names, error = predicted(one, folder, folder.parent / "out")
+    assert names == [f"{letter}.tif" for letter in "abcde" if f"{letter}.tif" != name]
+    assert isinstance(error, NotFinished)
+    assert error.problem == f"1 of 5 files gave no result: {folder / name}"
+    assert len([line for line in caplog.messages if name in line]) == 1
+
+
+def test_a_broken_page_costs_its_file_alone(folder, one):
+    pages = np.stack([noise(seed=page) for page in range(4)]).astype(np.float32)
+    pages[2, 3, 3] = np.inf
+    tifffile.imwrite(folder / "b.tif", pages, photometric="minisblack", metadata={"axes": "TYX"})
+    names, error = predicted(one, folder, folder.parent / "out", products=("labels", "overlay"))
+    assert names == ["a.tif", "c.tif", "d.tif", "e.tif"]
+    assert error.problem.startswith("1 of 5 files gave no result")
+    assert not list((folder.parent / "out").glob("b_*"))
+
+
+def test_many_broken_files_are_not_all_listed_at_the_end(folder, one):
+    for number in range(7):
+        write_nothing(folder / f"z{number}.tif")
+    names, error = predicted(one, folder, folder.parent / "out")
+    assert len(names) == 5
+    assert re.match(r"7 of 12 files gave no result: (\S+z\d.tif, ){5}\.\.\.$", error.problem)
+
+
+def test_a_single_broken_file_is_its_own_error(folder, one):
+    damage(folder / "a.tif")
+    names, error = predicted(one, folder / "a.tif", folder.parent / "out")
+    assert not names
+    assert error.where == str(folder / "a.tif")
+    assert error.problem.startswith("unreadable")
+    assert "files" not in error.problem
+
+
+@pytest.mark.parametrize("spoil", [write_nothing, write_nan, write_channels, damage])
+def test_where_all_files_are_bad_the_first_error_is_the_answer(folder, one, caplog, spoil):
+    for name in "abcde":
+        spoil(folder / f"{name}.tif")
+    names, error = predicted(one, folder, folder.parent / "out")
+    assert not names
+    assert type(error) is ContractileError
+    assert error.where.startswith(str(folder / "a.tif"))
+    assert error.problem.endswith("(so none of the 5 files could be predicted)")
+    assert not caplog.messages
+    assert not (folder.parent / "out").exists()
+
+
+def test_wrong_channels_everywhere_are_refused_without_reading_the_pixels(folder, one, monkeypatch):
+    for name in "abcde":
+        write_channels(folder / f"{name}.tif")
+    monkeypatch.setattr("contractile.prediction.files.read", lambda *_, **__: pytest.fail("pixels were read"))
+    names, error = predicted(one, folder, folder.parent / "out")
+    assert not names
+    assert error.problem.startswith("the image has 2 channel(s), but the model takes 1")
+
+
+def test_a_place_with_nothing_is_refused_at_once(folder, one):
+    names, error = predicted(one, [folder / "a.tif", folder / "absent.tif"], folder.parent / "out")
+    assert not names
+    assert isinstance(error, NotFound)
+
+
+def test_a_network_without_a_device_is_refused_once(folder, one, monkeypatch, caplog):
+    def refuse(*_, **__):
+        raise ContractileError("device must be here, got cuda", "use cpu")
+
+    monkeypatch.setattr("contractile.prediction.predictor.place", refuse)
+    names, error = predicted(one, folder, folder.parent / "out")
+    assert not names
+    assert str(error) == "device must be here, got cuda; use cpu"
+    assert not caplog.messages
+
+
+def test_a_full_disk_ends_the_work_and_names_the_file(folder, one, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tifffile.TiffWriter, "write", full)
+    names, error = predicted(one, folder, folder.parent / "out")
+    assert not names
+    assert isinstance(error, NotWritten)
+    assert error.where.endswith("a_labels.tif")
+    assert not list((folder.parent / "out").iterdir())
+
+
+def test_a_fault_of_ours_costs_no_finished_result(folder, one, monkeypatch):
+    def fail(source, **options):
+        if source.name == "c":
+            raise KeyError("a fault")
+        return read(source, **options)
+
+    monkeypatch.setattr("contractile.prediction.files.read", fail)
+    with pytest.raises(KeyError, match="a fault"):
+        list(predict_files(one, folder, out=folder.parent / "out"))
+    assert sorted(path.name for path in (folder.parent / "out").iterdir()) == ["a_labels.tif", "b_labels.tif"]
+
+
+def test_progress_is_of_files_that_are_predicted(folder, one):
+    damage(folder / "a.tif")
+    seen = []
+    predicted(one, folder, folder.parent / "out", progress=lambda *told: seen.append(told))
+    assert seen == [(f"{name}.tif", 1, 1) for name in "bcde"]
+
+
+# channels ---------------------------------------------------------------------------------------
+
+
+def test_grey_stored_as_colour_is_grey(folder, one, caplog):
+    (folder.parent / "out").mkdir()
+    for name in "abc":
+        grey = read(folder / f"{name}.tif").pixels[0]
+        tifffile.imwrite(folder / f"{name}.tif", np.stack([grey] * 3, axis=-1), photometric="rgb")
+    names, error = predicted(one, folder, folder.parent / "out", products=("labels", "probabilities"))
+    assert (len(names), error) == (5, None)
+    alone = one.segment(noise(seed=0))
+    np.testing.assert_array_equal(read_labels(folder.parent / "out" / "a_labels.tif"), alone)
+    assert caplog.text.count("is grey, stored as colour: one of its equal channels is taken") == 1
+
+
+def test_grey_pages_stored_as_colour_are_grey(tmp_path, one):
+    pages = np.stack([noise(seed=page) for page in range(3)])
+    tifffile.imwrite(tmp_path / "a.tif", np.stack([pages] * 3, -1), photometric="rgb", metadata={"axes": "TYXS"})
+    assert predicted(one, tmp_path / "a.tif", tmp_path / "out") == (["a.tif"], None)
+    labels = tifffile.imread(tmp_path / "out" / "a_labels.tif")
+    np.testing.assert_array_equal(labels, [one.segment(page) for page in pages])
+
+
+def test_a_model_of_colour_gets_colour(tmp_path):
+    colour = predictor(make_model(UNetConfig(width=2, depth=1, channels=3)))
+    tifffile.imwrite(tmp_path / "a.tif", np.stack([noise()] * 3, axis=-1), photometric="rgb")
+    assert predicted(colour, tmp_path / "a.tif", tmp_path / "out") == (["a.tif"], None)
+
+
+@pytest.mark.parametrize(
+    ("channels", "axes", "wanted", "cure"),
+    [
+        (3, "YXS", 1, "save the channel that shows the objects as a file of its own, or convert the picture to grey"),
+        (2, "CYX", 1, "save the channel that shows the objects as a file of its own; where the axes were misread"),
+        (1, "YX", 3, r"give images with the 3 channels that it was trained on; .* name them \(--axes\)"),
+        (5, "CYX", 2, "give images with the 2 channels that it was trained on"),
+    ],
+)
+def test_an_image_of_other_channels_is_named(tmp_path, channels, axes, wanted, cure):
+    model = predictor(make_model(UNetConfig(width=2, depth=1, channels=wanted)))
+    shape = tuple({"Y": 24, "X": 32}.get(axis, channels) for axis in axes)
+    colour = {"photometric": "rgb" if "S" in axes else "minisblack", "metadata": {"axes": axes}}
+    tifffile.imwrite(tmp_path / "a.tif", noise(shape), **colour)
+    with pytest.raises(
+        ContractileError,
+        match=rf"a\.tif: the image has {channels} channel\(s\), but the model takes {wanted}; {cure}",
+    ):
+        list(predict_files(model, tmp_path / "a.tif", out=tmp_path / "out"))
+
+
+def test_axes_are_those_of_the_call_or_of_the_model(tmp_path):
+    image = noise((24, 32, 5))
+    np.save(tmp_path / "a.npy", image)
+    config = UNetConfig(width=2, depth=1, channels=5)
+    expected = predictor(make_model(config)).segment(np.moveaxis(image, -1, 0))
+    for model, given in ((make_model(config, axes="YXC"), None), (make_model(config, axes="CYX"), "YXC")):
+        assert predicted(predictor(model), tmp_path / "a.npy", tmp_path / "out", axes=given) == (["a.npy"], None)
+        np.testing.assert_array_equal(read_labels(tmp_path / "out" / "a_labels.tif"), expected)
+    grey = predictor(make_model(UNetConfig(width=2, depth=1)))
+    assert predicted(grey, tmp_path / "a.npy", tmp_path / "out", axes="YXT") == (["a.npy"], None)
+    with tifffile.TiffFile(tmp_path / "out" / "a_labels.tif") as tiff:
+        assert (tiff.series[0].axes, tiff.series[0].shape) == ("TYX", (5, 24, 32))
+
+
+# lists of files ---------------------------------------------------------------------------------
+
+
+def test_files_as_a_shell_lists_them(folder, one):
+    files = sorted(folder.glob("*.tif"))
+    assert predicted(one, [str(path) for path in files], folder.parent / "out") == ([*(p.name for p in files)], None)
+
+
+def test_a_file_that_is_named_twice_is_predicted_once(folder, one):
+    places = [folder / ".." / "in" / "a.tif", folder, folder / "a.tif", str(folder / "*.tif")]
+    assert predicted(one, places, folder.parent / "out") == ([f"{name}.tif" for name in "abcde"], None)
+
+
+def test_two_formats_of_one_name_are_refused(folder, one):
+    np.save(folder / "b.npy", noise())
+    with pytest.raises(ContractileError, match=r"images must have different names, got .*b\.npy and .*b\.tif"):
+        list(predict_files(one, folder, out=folder.parent / "out"))
+    assert not (folder.parent / "out").exists()
+
+
+def test_earlier_results_are_left_out_before_they_are_opened(folder, one, caplog):
+    (folder / "a_labels.tif").write_bytes(b"")
+    (folder / "b_0003_overlay.png").write_bytes(b"")
+    (folder / "other_overlay.png").write_bytes(b"")
+    names, error = predicted(one, folder, folder, products=("probabilities",))
+    assert names == [f"{name}.tif" for name in "abcde"]
+    assert error.problem == f"1 of 6 files gave no result: {folder / 'other_overlay.png'}"
+    assert "2 earlier result(s)" in caplog.text
+
+
+# stacks -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("axes", ["TYX", "ZYX", "TZYX", "ZTYX", "PTYX", "QYX", "PYX"])
+@pytest.mark.parametrize("dtype", ["uint8", "float64"])
+def test_results_of_a_stack_have_its_axes(tmp_path, one, axes, dtype):
+    lengths = (2, 3)[-(len(axes) - 2) :]
+    frames = noise((*lengths, 16, 16)).astype(dtype)
+    tifffile.imwrite(tmp_path / "a.tif", frames, photometric="minisblack", metadata={"axes": axes})
+    products = ("labels", "probabilities")
+    assert predicted(one, tmp_path / "a.tif", tmp_path / "out", products=products) == (["a.tif"], None)
+    for product, letters, channels in (("labels", axes, ()), ("probabilities", f"{axes[:-2]}CYX", (2,))):
+        with tifffile.TiffFile(tmp_path / "out" / f"a_{product}.tif") as tiff:
+            [series] = tiff.series
+            assert (series.axes, series.shape) == (letters, (*lengths, *channels, 16, 16))
+    np.testing.assert_array_equal(
+        tifffile.imread(tmp_path / "out" / "a_labels.tif").reshape(-1, 16, 16),
+        [one.segment(page) for page in frames.reshape(-1, 16, 16)],
+    )
+
+
+def test_results_of_a_stack_know_what_it_knew(tmp_path, one):
+    known = {"axes": "TZYX", "unit": "um", "finterval": 60.0, "spacing": 2.5}
+    tifffile.imwrite(tmp_path / "a.tif", noise((2, 3, 16, 16)), imagej=True, resolution=(4, 2), metadata=known)
+    products = ("labels", "probabilities")
+    assert predicted(one, tmp_path / "a.tif", tmp_path / "out", products=products) == (["a.tif"], None)
+    for product in products:
+        path = tmp_path / "out" / f"a_{product}.tif"
+        with tifffile.TiffFile(path) as tiff:
+            meta = tiff.imagej_metadata
+            assert {name: meta.get(name) for name in known} == {**known, "axes": None}
+            assert (meta["frames"], meta["slices"]) == (2, 3)
+        assert find(path)[0].stack == find(tmp_path / "a.tif")[0].stack == Stack("TZ", (2, 3), 60.0, 2.5)
+        assert read(find(path)[5]).pixel_size_um == (0.5, 0.25)
+
+
+def test_results_of_ome_tiff_are_ome_tiff_where_imagej_cannot_hold_them(tmp_path, one):
+    known = {"PhysicalSizeX": 250.0, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 500.0, "PhysicalSizeYUnit": "nm"}
+    known |= {"PhysicalSizeZ": 2.0, "TimeIncrement": 1.5, "TimeIncrementUnit": "min"}
+    frames = noise((3, 2, 16, 16))
+    tifffile.imwrite(tmp_path / "a.ome.tif", frames, photometric="minisblack", metadata={"axes": "ZTYX", **known})
+    assert predicted(one, tmp_path / "a.ome.tif", tmp_path / "out") == (["a.ome.tif"], None)
+    with tifffile.TiffFile(tmp_path / "out" / "a_labels.tif") as tiff:
+        assert tiff.series[0].axes == "ZTYX"
+        for text in ('PhysicalSizeX="0.25"', 'PhysicalSizeY="0.5"', 'PhysicalSizeZ="2.0"', 'TimeIncrement="90.0"'):
+            assert text in tiff.ome_metadata
+
+
+def test_positions_with_pixels_of_their_own_stay_apart(tmp_path, one):
+    with tifffile.TiffWriter(tmp_path / "a.tif", ome=True) as writer:
+        for size in (0.5, 0.25):
+            known = {"axes": "TYX", "PhysicalSizeX": size, "PhysicalSizeY": size}
+            writer.write(noise((3, 16, 16)), photometric="minisblack", metadata=known)
+    products = ("labels", "objects")
+    one = predictor(make_model(UNetConfig(width=2, depth=1), task="objects", class_values=()))
+    assert predicted(one, tmp_path / "a.tif", tmp_path / "out", products=products) == (["a.tif"], None)
+    pages = find(tmp_path / "out" / "a_labels.tif")
+    assert [read(page).pixel_size_um for page in pages] == [(0.5, 0.5)] * 3 + [(0.25, 0.25)] * 3
+    with tifffile.TiffFile(tmp_path / "out" / "a_labels.tif") as tiff:
+        assert [(one.axes, one.shape) for one in tiff.series] == [("TYX", (3, 16, 16))] * 2
+
+
+def test_volumes_over_time(tmp_path):
+    one = predictor(make_model(UNetConfig(dims=3, width=2, depth=1)))
+    known = {"axes": "TZYX", "unit": "um", "finterval": 60.0, "spacing": 2.5}
+    tifffile.imwrite(tmp_path / "a.tif", noise((2, 5, 16, 16)), imagej=True, resolution=(2, 2), metadata=known)
+    products = ("labels", "probabilities")
+    assert predicted(one, tmp_path / "a.tif", tmp_path / "out", products=products) == (["a.tif"], None)
+    for product in products:
+        [first, _] = find(tmp_path / "out" / f"a_{product}.tif", dims=3)
+        assert first.stack == Stack("T", (2,), 60.0)
+        assert read(first, dims=3).pixel_size_um == (2.5, 0.5, 0.5)
+
+
+def test_the_table_of_a_stack_names_its_axes(tmp_path):
+    one = predictor(make_model(UNetConfig(width=2, depth=1), task="objects", class_values=()))
+    frames = noise((2, 3, 16, 16))
+    tifffile.imwrite(tmp_path / "a.tif", frames, photometric="minisblack", metadata={"axes": "TZYX"})
+    assert predicted(one, tmp_path / "a.tif", tmp_path / "out", products=("labels", "objects")) == (["a.tif"], None)
+    labels = tifffile.imread(tmp_path / "out" / "a_labels.tif")
+    with (tmp_path / "out" / "a_objects.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[:4] == ["page", "t", "z", "id"]
+    assert len(rows) == labels.max(axis=(2, 3)).sum() > 0
+    for row in rows:
+        t, z = int(row["t"]), int(row["z"])
+        assert int(row["page"]) == 3 * t + z
+        assert int(row["area_px"]) == (labels[t, z] == int(row["id"])).sum()

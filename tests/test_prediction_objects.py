@@ -1,0 +1,86 @@
+"""The table of objects."""
+
+import numpy as np
+import pytest
+
+from contractile.images import Stack
+from contractile.prediction.objects import is_table, tabulate_objects, write_objects
+
+
+def two_boxes():
+    labels = np.zeros((10, 12), np.int32)
+    labels[2:5, 3:8], labels[6:, 0:2] = 1, 2
+    pixels = np.arange(120, dtype=np.uint8).reshape(1, 10, 12)
+    inside = np.where(labels == 1, 0.75, 0.25).astype(np.float32)
+    return labels, pixels, np.stack([1 - inside, inside])
+
+
+def test_a_table_of_objects():
+    labels, pixels, maps = two_boxes()
+    table = tabulate_objects(labels, pixels, maps, pixel_size_um=(0.5, 0.2))
+    first, second = ({name: float(column[row]) for name, column in table.items()} for row in (0, 1))
+    assert first == pytest.approx(
+        {
+            "id": 1, "area_px": 15, "centroid_y_px": 3, "centroid_x_px": 5,
+            "box_top_px": 2, "box_left_px": 3, "box_bottom_px": 5, "box_right_px": 8,
+            "mean_intensity": 41, "mean_probability": 0.75,
+            "area_um2": 1.5, "centroid_y_um": 1.5, "centroid_x_um": 1.0,
+        }
+    )  # fmt: skip
+    assert (second["id"], second["area_px"], second["mean_probability"]) == (2, 8, 0.25)
+    assert list(tabulate_objects(labels, pixels, maps)) == list(table)[:10]
+
+
+def test_a_table_of_a_volume_with_two_channels():
+    labels, pixels, maps = two_boxes()
+    volume, channels = np.stack([labels, labels]), np.stack([pixels[0], pixels[0] + 1])
+    table = tabulate_objects(volume, np.stack([channels] * 2, axis=1), np.stack([maps] * 2, axis=1))
+    assert {name: float(column[0]) for name, column in table.items()} == pytest.approx(
+        {
+            "id": 1, "volume_px": 30, "centroid_z_px": 0.5, "centroid_y_px": 3, "centroid_x_px": 5,
+            "box_front_px": 0, "box_top_px": 2, "box_left_px": 3, "box_back_px": 2, "box_bottom_px": 5,
+            "box_right_px": 8, "mean_intensity_0": 41, "mean_intensity_1": 42, "mean_probability": 0.75,
+        }
+    )  # fmt: skip
+
+
+def test_large_ids_need_no_memory():
+    labels, pixels, maps = two_boxes()
+    table = tabulate_objects(np.where(labels == 2, 2_000_000_000, labels), pixels, maps)
+    assert table["id"].tolist() == [1, 2_000_000_000]
+    assert table["area_px"].tolist() == [15, 8]
+    assert table["mean_intensity"].tolist() == tabulate_objects(labels, pixels, maps)["mean_intensity"].tolist()
+
+
+def test_pixels_to_ignore_are_no_objects():
+    labels, pixels, maps = two_boxes()
+    table = tabulate_objects(np.where(labels == 1, -5, labels), pixels, maps)
+    assert table["id"].tolist() == [2]
+    assert all(len(column) == 0 for column in tabulate_objects(np.minimum(labels, 0), pixels, maps).values())
+
+
+@pytest.mark.parametrize(
+    ("stack", "columns", "last"),
+    [
+        (None, ["id"], ["3"]),
+        (Stack("Q", (2,)), ["page", "id"], ["1", "3"]),
+        (Stack("T", (2,)), ["page", "t", "id"], ["1", "1", "3"]),
+        (Stack("ZT", (2, 2)), ["page", "z", "t", "id"], ["3", "1", "1", "3"]),
+        (Stack("QPT", (2, 1, 2)), ["page", "p", "t", "id"], ["3", "0", "1", "3"]),
+        (Stack("QQ", (1, 2)), ["page", "id"], ["1", "3"]),
+    ],
+)
+def test_where_the_objects_of_a_stack_are(tmp_path, stack, columns, last):
+    pages = 1 if stack is None else int(np.prod(stack.lengths))
+    write_objects(tmp_path / "a.csv", [{"id": np.array([7, 3]), "area_px": np.array([1, 2])}] * pages, stack=stack)
+    head, *rows = (line.split(",") for line in (tmp_path / "a.csv").read_text().splitlines())
+    assert head == [*columns, "area_px"]
+    assert rows[-1] == [*last, "2"]
+    assert len(rows) == 2 * pages
+    assert is_table(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("head", ["", "page", "identity,a", "page,time,id,x", "name,id,"])
+def test_a_table_from_elsewhere(tmp_path, head):
+    (tmp_path / "a.csv").write_text(head)
+    assert not is_table(tmp_path / "a.csv")
