@@ -13,6 +13,7 @@ if not BENCHMARKS.is_dir():
 sys.path.insert(0, str(BENCHMARKS))
 
 import ratios  # noqa: E402
+import reading  # noqa: E402
 import splits  # noqa: E402
 
 
@@ -69,3 +70,28 @@ def test_rows_are_added_to_their_table(tmp_path):
     text = results.read_text()
     assert text.count(accuracy.HEADING) == 1
     assert text.index("| 1 |") < text.index(accuracy.HEADING) < text.index("| first |") < text.index("| second |")
+
+
+def test_reading_is_measured_beside_others_and_an_earlier_state(capsys, monkeypatch):
+    words = ["reading.py", "--side", "48", "--pages", "3", "--files", "2", "--runs", "2", "--against"]
+    monkeypatch.setattr(reading, "SHORTEST_S", 0)
+    monkeypatch.setattr(reading, "ALLOWED", 1000.0)
+    monkeypatch.setattr(sys, "argv", [*words, str(BENCHMARKS.parent / "src")])
+    with pytest.raises(SystemExit) as end:
+        reading.main()
+    said = capsys.readouterr().out
+    assert said.count("\n| ") == len(reading.rows(3)) == 12
+    assert all(f"\n| {name} | " in said for name in reading.rows(3))
+    assert "| now / before |" in said
+    assert end.value.code == (1 if "REGRESSED" in said else 0)
+
+
+def test_reading_that_takes_more_than_a_tenth_longer_is_named():
+    seconds = {"now": [1.0, 5.5, 3.0], "before": [1.0, 5.0, 2.0]}  # the load differs from run to run
+    assert reading.ratio(seconds, "now", "before") == pytest.approx(1.1)
+    assert reading.slower({"a": 1.09, "b": 1.11, "c": 0.5}) == ["b"]
+
+
+def test_another_state_of_the_package_must_be_one(tmp_path):
+    with pytest.raises(SystemExit, match="must be the src folder of a checkout, got"):
+        reading.Reader(tmp_path, ["--serve", str(tmp_path)])
