@@ -281,6 +281,43 @@ def test_every_stack_comes_back_for_other_programs(
     np.testing.assert_array_equal(read_back.reshape(labels.shape), labels)
 
 
+def same_size(one: Size, other: Size) -> bool:
+    return one is None or other is None if None in (one, other) else one == pytest.approx(other, rel=1e-6)
+
+
+@given(data=st.data(), dims=st.sampled_from([2, 3]), kind=st.sampled_from(["labels", "probabilities"]))
+def test_every_stack_comes_back(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, dims: int, kind: Literal["labels", "probabilities"]
+) -> None:
+    """Pages, pixel sizes and what the pages are, as `find` and `read` see them. Axes of length 1 do not count."""
+    path = tmp_path_factory.getbasetemp() / "back.tif"
+    letters = ["T", "Z", "TZ", "ZT", "P", "PT", "PTZ", "Q", "A", "QT", "QTZ", "TQ"]
+    axes = data.draw(st.sampled_from([one for one in letters if dims == 2 or "Z" not in one]))
+    lengths = tuple(data.draw(st.integers(1, 3)) for _ in axes)
+    interval = data.draw(st.sampled_from([None, 0.04, 60.0, 86400.0])) if "T" in axes else None
+    spacing = data.draw(st.sampled_from([None, 0.3, 12.5])) if "Z" in axes else None
+    size = data.draw(st.sampled_from([None, (2.0, 0.5, 0.25), (0.1, 0.065, 0.065), (0.004, 0.004, 0.008)]))
+    size = None if size is None else size[-dims:]
+    stack, pages = Stack(axes, lengths, interval, spacing), int(np.prod(lengths))
+    first = data.draw(st.sampled_from([0, -1, 300, 70_000]))
+    shape = (pages, *((3,) if kind == "probabilities" else ()), *(3, 5, 6)[-dims:])
+    values = np.arange(int(np.prod(shape))).reshape(shape) % 7 + first
+    if kind == "labels":
+        write_labels(path, values, pixel_size_um=size, stack=stack)
+    else:
+        values = (values - first) / 7
+        write_probabilities(path, values, dims=dims, pixel_size_um=size, stack=stack)
+    found = find(path, dims=dims, quiet=True)
+    images = [read(source, dims=dims) for source in found]
+    back = np.stack([image.pixels for image in images]).reshape(shape)
+    np.testing.assert_array_equal(back, values.astype(back.dtype))
+    assert all(same_size(image.pixel_size_um, size) for image in images)
+    long = [place for place, length in enumerate(lengths) if length > 1]
+    kept = "".join(axes[place] for place in long)
+    times, depths = interval if "T" in kept else None, spacing if "Z" in kept else None
+    assert found[0].stack == (Stack(kept, tuple(lengths[i] for i in long), times, depths) if long else None)
+
+
 def test_what_cannot_be_written(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     with pytest.raises(TypeError, match="labels must be integers, got float64; decode probabilities first"):

@@ -417,6 +417,40 @@ def test_a_file_that_is_named_twice_is_predicted_once(folder, one):
     assert predicted(one, places, folder.parent / "out") == ([f"{name}.tif" for name in "abcde"], None)
 
 
+OME = """<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:{0}">
+<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCTZ" Type="uint8" SizeX="32" SizeY="24" SizeC="1" SizeT="2"
+SizeZ="1" PhysicalSizeX="0.5" PhysicalSizeY="0.5" TimeIncrement="30"><Channel ID="Channel:0:0" SamplesPerPixel="1"/>
+<TiffData FirstT="0" IFD="0" PlaneCount="1"><UUID FileName="s_0.ome.tif">urn:uuid:0</UUID></TiffData>
+<TiffData FirstT="1" IFD="0" PlaneCount="1"><UUID FileName="s_1.ome.tif">urn:uuid:1</UUID></TiffData>
+</Pixels></Image></OME>"""
+
+
+def write_set(folder):
+    """A time series of two frames in two files."""
+    for number in range(2):
+        tifffile.imwrite(
+            folder / f"s_{number}.ome.tif", noise(seed=number), description=OME.format(number), metadata=None
+        )
+
+
+def test_a_set_of_files_is_one_image(folder, one):
+    write_set(folder)
+    files = sorted(folder.glob("*.tif"))
+    names, error = predicted(one, files, folder.parent / "out")
+    assert (names, error) == (["a.tif", "b.tif", "c.tif", "d.tif", "e.tif", "s_0.ome.tif"], None)
+    path = folder.parent / "out" / "s_0_labels.tif"
+    assert find(path)[0].stack == Stack("T", (2,), 30.0)
+    np.testing.assert_array_equal(tifffile.imread(path), [one.segment(noise(seed=number)) for number in range(2)])
+
+
+def test_a_set_with_a_file_missing_does_not_stop_the_others(folder, one):
+    write_set(folder)
+    (folder / "s_1.ome.tif").unlink()
+    names, error = predicted(one, folder, folder.parent / "out")
+    assert names == ["a.tif", "b.tif", "c.tif", "d.tif", "e.tif"]
+    assert error.problem == f"1 of 6 files gave no result: {folder / 's_0.ome.tif'}"
+
+
 def test_two_formats_of_one_name_are_refused(folder, one):
     np.save(folder / "b.npy", noise())
     with pytest.raises(ContractileError, match=r"images must have different names, got .*b\.npy and .*b\.tif"):
