@@ -187,8 +187,9 @@ def test_a_file_with_more_named_axes_than_were_given_keeps_its_own(tmp_path: Pat
     assert [read(one).shape for one in find(tmp_path, axes="CYX")] == [(2, 32, 28)] * 4
 
 
-def test_transparency_is_a_channel_where_the_axes_say_so(tmp_path: Path) -> None:
+def test_transparency_is_left_out_unless_the_axes_make_pages_of_it(tmp_path: Path) -> None:
     pixels = numbered(32, 28, 4, dtype="uint8")
+    pixels[..., 3] = 255
     tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=["unassalpha"])
     assert read(tmp_path / "a.tif", axes="YXC").shape == (3, 32, 28)
     assert len(find(tmp_path / "a.tif", axes="YXQ")) == 4
@@ -264,6 +265,35 @@ def test_labels_have_no_channels(tmp_path: Path) -> None:
         read_labels(find(tmp_path / "l.npy")[0])
     pages = find(tmp_path / "l.npy", labels=True)
     assert [read_labels(page)[0, 0] for page in pages] == [0, 896, 1792]
+
+
+@pytest.mark.parametrize(
+    ("image", "labels", "expected"),
+    [
+        ((2, 9, 32, 28), (9, 32, 28), "CZYX"),
+        ((9, 2, 32, 28), (9, 32, 28), "ZCYX"),
+        ((9, 32, 28, 2), (9, 32, 28), "ZYXC"),
+        ((2, 9, 32, 28), (2, 9, 32, 28), "QZYX"),
+        ((32, 28, 5), (32, 28, 5), "YXZ"),
+    ],
+)
+@pytest.mark.parametrize("form", ["npy", "tif"])
+def test_labels_settle_the_axes_of_volumes(
+    tmp_path: Path, image: tuple[int, ...], labels: tuple[int, ...], expected: str, form: str
+) -> None:
+    for name, shape in (("i", image), ("l", labels)):
+        if form == "npy":
+            np.save(tmp_path / f"{name}.npy", numbered(*shape))
+        else:
+            tifffile.imwrite(tmp_path / f"{name}.tif", numbered(*shape), photometric="minisblack")
+    source, truth = (find(tmp_path / f"{name}.{form}", dims=3)[0] for name in "il")
+    assert settle_axes(source, truth, dims=3) == expected
+
+
+def test_coloured_labels_settle_the_axes_as_well(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "i.tif", numbered(2, 32, 28))
+    (tmp_path / "l.png").write_bytes(imagecodecs.png_encode(numbered(32, 28, 3, dtype="uint8")))
+    assert settle_axes(find(tmp_path / "i.tif")[0], find(tmp_path / "l.png")[0]) == "CYX"
 
 
 def test_axes_that_are_known_need_no_evidence(tmp_path: Path) -> None:

@@ -130,6 +130,11 @@ OTHERS = [
         r"text, not an image \(it begins with 'x,y,area 12,13,400.5'",
         "give the image itself",
     ),
+    (
+        "Fläche in µm²;".encode() * 60,
+        r"text, not an image \(it begins with 'Fläche in µm²;Fläche in",
+        "give the image itself",
+    ),
     (bytes(4096), r"nothing but zeros \(a copy that broke off\?\)", "copy the file again"),
     (b"", r"unreadable or truncated \(an empty file, 0 bytes\)", "copy the file again"),
 ]

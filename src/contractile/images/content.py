@@ -73,8 +73,8 @@ REFUSED: tuple[tuple[str, bytes, str], ...] = (
     ("an SVG drawing", rb"(?is:\s*(<\?xml.*?)?<svg)", TO_PNG),
     ("nothing but zeros (a copy that broke off?)", rb"\0{512}", "copy the file again or re-export it"),
 )
-TEXT = re.compile(rb"[\t\r\n\x20-\x7e]{16,}", re.DOTALL)
 LONGEST = 512  # bytes that the patterns look at
+CUT = 3  # bytes that one letter may lack
 SHOWN = 24  # characters of a text in a message
 
 
@@ -94,7 +94,18 @@ def format_of(path: Path) -> Format | None:
     for what, pattern, cure in REFUSED:
         if re.match(pattern, head, re.DOTALL):
             raise ContractileError(f"is {what}", cure, where=path)
-    if TEXT.fullmatch(head):
-        begin = " ".join(head.decode("ascii").split())[:SHOWN]
+    begin = _text(head)
+    if begin:
         raise ContractileError(f"is text, not an image (it begins with {begin!r})", "give the image itself", where=path)
     return None
+
+
+def _text(head: bytes) -> str | None:
+    """How the file begins, on one line, where that is text; else None."""
+    cut = CUT if len(head) == LONGEST else 0  # the last letter may have been cut in pieces
+    try:
+        text = head[: len(head) - cut].decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return None
+    line = " ".join(text.split())
+    return line[:SHOWN] if line.isprintable() else None

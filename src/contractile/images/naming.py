@@ -14,7 +14,6 @@ from contractile.images.raster import Raster
 
 OPEN_PAGES = 16  # more pages than this are hardly channels
 EXAMPLES = "such as YXC, CYX, TZCYX (C channels, Z planes, T or Q pages)"
-UNKNOWN = set("QI")  # tifffile's letters for axes without a name
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def name_axes(
     """
     if pages_first and "SYX" in raster.axes:  # tifffile writes three or four pages like this when they have no names
         raster = replace(_renamed(raster, raster.axes.replace("S", "Q")) if labels else raster, guessed=True)
-    elif raster.guessed or _counts_only(raster.axes):
+    elif raster.guessed:
         try:
             guess = guess_axes(raster.lengths, dims=dims, file=file, pages_first=pages_first, labels=labels)
         except ContractileError:
@@ -98,18 +97,14 @@ def name_axes(
     return replace(_renamed(raster, letters), guessed=False)
 
 
-def _counts_only(axes: str) -> bool:
-    """Whether the letters say of the axes in front only that there are so many of them."""
-    return bool(UNKNOWN & set(axes)) and set(axes) <= UNKNOWN | set("YX")
-
-
 def fit_to_labels(guess: Guess, axes: str, lengths: tuple[int, ...]) -> str | None:
     """The axes of an image without names when its labels have these `axes` and `lengths`; None where nothing fits.
 
     Labels of the same shape have the same axes. Labels with one axis less show which axis of the image is channels.
+    Samples of colour in the labels do not count.
     """
-    pages = axes.replace("C", "Q").replace("S", "Q")  # labels have no channels
-    known = [(letter, n) for letter, n in zip(pages, lengths, strict=True) if n > 1 or letter in "YX"]
+    pages = axes.replace("C", "Q")  # labels have no channels
+    known = [(one, n) for one, n in zip(pages, lengths, strict=True) if one != "S" and (n > 1 or one in "YX")]
     sides = [n for _, n in known]
     long = [place for place, n in enumerate(guess.lengths) if n > 1] if len(guess.lengths) > len(known) else []
     long = long if len(long) >= len(known) else list(range(len(guess.lengths)))

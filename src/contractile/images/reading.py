@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from contractile.errors import ContractileError
 from contractile.grid import Region, as_slices
 from contractile.images.axes import Layout, arrange
-from contractile.images.formats import open_rasters
 from contractile.images.image import Image, Size
 from contractile.images.naming import Guess, check_axes
 from contractile.images.notes import say
+from contractile.images.opened import take
 from contractile.images.raster import Raster, one_clear_line
 from contractile.images.sources import Source, stem
 
@@ -59,14 +59,19 @@ def open_image(source: Source | str | Path, *, dims: int = 2, axes: str | None =
 
 def _open(source: Source, dims: int, *, indices: bool = False) -> Image:
     axes = source.axes or (source.guess.axes if source.guess else None)  # the pages are counted by these
-    with ExitStack() as files:
-        rasters = files.enter_context(open_rasters(source.path, dims=dims, indices=indices, axes=axes))
-        raster, layout, page = _choose(rasters, source, dims)
+    opened = take(source.path, dims=dims, indices=indices, axes=axes)
+    with ExitStack() as failure:
+        failure.callback(opened.close)
+        raster, layout, page = _choose(opened.rasters, source, dims)
         guess = Guess(raster.lengths, raster.axes)
         for remark in (*raster.notes, *([str(guess)] if raster.guessed and guess.is_open else [])):
             say(remark, [source.path])
         pixels = _Stored(raster, layout, page, source.path)
-        return Image(source.name, pixels, _pixel_size(raster, dims), file=files.pop_all())
+        failure.pop_all()
+    is_last = source.page is None or (raster is opened.rasters[-1] and page == layout.pages - 1)
+    after = ExitStack()
+    after.callback(opened.close if is_last else opened.keep)
+    return Image(source.name, pixels, _pixel_size(raster, dims), file=after)
 
 
 def read(source: Source | str | Path, *, dims: int = 2, axes: str | None = None) -> Image:
