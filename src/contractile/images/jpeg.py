@@ -25,7 +25,7 @@ MARKER_IN_SCAN = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)
 RESTART = re.compile(rb"\xff([\xd0-\xd7])")
 NO_CODE = b"\xff\x00" * 8  # bits that no symbol begins with
 SPARE = 32  # bytes that an encoder may leave behind its last pixel
-WINDOW = 128  # bytes; so many bytes of compressed data are never all below 128, nor all above
+WINDOW, STEP = 128, 4  # bytes; every fourth byte of so many is never below 128 in all, nor above
 FLAT = 128  # the grey of pixels without data
 MOST_RESTARTS = 4096  # that are looked at one by one
 WIDEST = 65500  # pixels of a row in a JPEG
@@ -34,11 +34,15 @@ ARITHMETIC = 0xC9  # the first kind that is not coded with whole bits
 
 @dataclass(frozen=True)
 class Scan:
-    """Compressed data: `data[start:stop]`, in pieces of `restart` units (0: in one piece)."""
+    """Compressed data: `data[start:stop]`, in pieces of `restart` units (0: in one piece).
+
+    `band` is the first frequency in it: above 0 in most scans of a progressive JPEG.
+    """
 
     start: int
     stop: int
     restart: int
+    band: int
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ def scan_jpeg(data: bytes) -> Jpeg:
             restart = int.from_bytes(data[body : body + 2])
         elif marker == SOS:
             following = MARKER_IN_SCAN.search(data, place)
-            scan = Scan(place, following.start() if following else len(data), restart)
+            scan = Scan(place, following.start() if following else len(data), restart, data[place - 3])
             jpeg, place = replace(jpeg, scans=(*jpeg.scans, scan)), scan.stop
         else:
             jpeg = _with_segment(jpeg, marker, body, place)
@@ -143,9 +147,12 @@ def decode_jpeg(jpeg: Jpeg) -> NDArray[Any]:
         pixels = np.asarray(picture.convert("RGB"))
     else:
         pixels = np.asarray(imagecodecs.jpeg8_decode(jpeg.data[:end] + b"\xff\xd9"))
-    if _looks_whole(jpeg, pixels) or _is_whole(jpeg):
+    strange = _strange_bytes(jpeg)
+    if strange and strange > 2 * _flat_blocks(pixels):
+        raise ValueError(f"at least {max(0.01, strange / data):.0%} of its data are overwritten")
+    if (not strange and _looks_whole(jpeg, pixels)) or _is_whole(jpeg):
         return pixels
-    raise ValueError(_describe_damage(jpeg, pixels))
+    raise ValueError(_describe_damage(pixels))
 
 
 def _check_restarts(jpeg: Jpeg) -> None:
@@ -166,20 +173,34 @@ def _check_restarts(jpeg: Jpeg) -> None:
 def _looks_whole(jpeg: Jpeg, pixels: NDArray[Any]) -> bool:
     """Whether nothing speaks of damage. What does may be chance, and `_is_whole` finds out.
 
-    Pixels without data are grey: a cut leaves them in the last corner. What was written over compressed data (zeros,
-    ones, text) has bytes of one half only.
+    Pixels without data are grey: a cut leaves them at the end of some row, and in the last corner.
     """
     if jpeg.stop is None or not jpeg.is_plain or len(jpeg.sampling) == 4:
         return False
-    return bool((pixels[-2:, -2:] != FLAT).any()) and not _strange_share(jpeg)
+    return not (pixels[:, -2:] == FLAT).reshape(len(pixels), -1).all(axis=1).any()
 
 
-def _strange_share(jpeg: Jpeg) -> float:
-    """The share of the compressed data that cannot be compressed data."""
-    scan = jpeg.scans[0]
-    data = np.frombuffer(jpeg.data, np.uint8, scan.stop - scan.start, scan.start)
-    high = (data[: data.size // WINDOW * WINDOW].reshape(-1, WINDOW) >= 128).mean(axis=1)
-    return float(((high == 0) | (high == 1)).mean()) if high.size else 0.0
+def _strange_bytes(jpeg: Jpeg) -> int:
+    """So many bytes are hardly compressed data: what is written over it (zeros, ones, text) has bytes of one half only.
+
+    Where the pixels are flat, so are the data; therefore such a scan of flat brightness does not count.
+    """
+    windows = 0
+    for scan in jpeg.scans:
+        if scan.band or jpeg.is_plain:
+            data = np.frombuffer(jpeg.data, np.uint8, (scan.stop - scan.start) // WINDOW * WINDOW, scan.start)
+            high = (data[::STEP].reshape(-1, WINDOW // STEP) >= 128).mean(axis=1)
+            windows += int(((high == 0) | (high == 1)).sum())
+    return windows * WINDOW
+
+
+def _flat_blocks(pixels: NDArray[Any]) -> int:
+    """Blocks of 8 x 8 pixels of one colour. Each takes at most some 2 bytes."""
+    height, width = pixels.shape[0] // 8, pixels.shape[1] // 8
+    blocks = pixels[: 8 * height, : 8 * width].reshape(height, 8, width, -1)
+    colours = 1 if pixels.ndim == 2 else pixels.shape[2]
+    blocks = blocks.reshape(height, 8, width, 8, colours)
+    return int((blocks == blocks[:, :1, :, :1]).all(axis=(1, 3, 4)).sum())
 
 
 def _is_whole(jpeg: Jpeg) -> bool:
@@ -244,10 +265,7 @@ def _can_be_coded_again(jpeg: Jpeg) -> bool:
     return True
 
 
-def _describe_damage(jpeg: Jpeg, pixels: NDArray[Any]) -> str:
-    strange = _strange_share(jpeg)
-    if strange:
-        return f"at least {strange:.0%} of its data are overwritten"
+def _describe_damage(pixels: NDArray[Any]) -> str:
     flat = (pixels == FLAT).reshape(len(pixels), -1).all(axis=1)
     rows = int(np.argmin(flat[::-1])) if not flat.all() else len(flat)
     if rows:

@@ -2,40 +2,159 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import zarr
 
 from contractile.errors import ContractileError
-from contractile.images.axes import guess_axes
 from contractile.images.raster import Raster, one_clear_line
-from contractile.images.scale import ome_zarr_scale
+from contractile.images.scale import in_micrometres, in_seconds
+from contractile.images.zarr_chunks import find_gaps
+from contractile.images.zarr_metadata import check_numbers, letters_of
+
+OLD_AXES = "TCZYX"  # of OME-Zarr before its metadata named them
 
 
 def is_zarr(path: Path) -> bool:
     return path.is_dir() and any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zarray"))
 
 
-def open_zarr(path: Path, dims: int) -> list[Raster]:
-    """The full resolution of an OME-Zarr image, version 0.4 (Zarr 2) or 0.5 (Zarr 3), or a Zarr array without names."""
+def label_groups(path: Path) -> list[Path]:
+    """The label images inside an OME-Zarr image, IMAGE.zarr/labels/*, by name; each is opened as an image is.
+
+    Empty for a folder that is no Zarr or has none. Raises ContractileError where the folder cannot be listed.
+    """
+    folder = path / "labels"
     with one_clear_line(path):
-        node = zarr.open(path, mode="r")
+        if not (is_zarr(path) and folder.is_dir()):
+            return []
+        return sorted(one for one in folder.iterdir() if is_zarr(one))
+
+
+def open_zarr(path: Path, dims: int, *, labels: bool = False) -> list[Raster]:
+    """The full resolution of an OME-Zarr image, version 0.4 (Zarr 2) or 0.5 (Zarr 3), or another array of a Zarr.
+
+    Of several images the first is taken, and said. Axes are named by OME's metadata, `dimension_names` or xarray's
+    `_ARRAY_DIMENSIONS`; otherwise the raster is `guessed`. Missing chunks are told in its notes; with `labels` they are
+    background. Raises ContractileError for folders without an image, values that are no numbers, codecs that do more
+    than store numbers, and missing chunks that held pixels.
+    """
+    check_numbers(path)
+    with one_clear_line(path):
+        node = zarr.open(path, mode="r", use_consolidated=False)
+        attributes = dict(node.attrs)
     if isinstance(node, zarr.Array):
-        axes = guess_axes(node.shape, dims=dims, file=str(path))
-        return [Raster(axes, node.shape, node.dtype, lambda: node)]
-    ome = node.attrs.get("ome", dict(node.attrs))
-    if not isinstance(ome, dict) or not ome.get("multiscales"):
-        inside = ", ".join(sorted(node.keys())[:3]) or "nothing"
-        problem = f"holds no OME-Zarr image but {inside}"
-        raise ContractileError(problem, "give the folder of one image in it", where=path)
+        return [_bare_raster(path, node, _missing(path, labels=labels))]
+    ome = attributes["ome"] if isinstance(attributes.get("ome"), dict) else attributes
+    if isinstance(ome.get("multiscales"), list) and ome["multiscales"]:
+        return [_ome_raster(path, node, ome, labels=labels)]
+    first, *others = _images_inside(path, node, ome)
+    rasters = open_zarr(path / first, dims, labels=labels)
+    if others:
+        note = f"holds {len(others) + 1} images, of which {first} is read; give {path.name}/{others[0]} for the next"
+        rasters = [replace(raster, notes=(*raster.notes, note)) for raster in rasters]
+    return rasters
+
+
+def _images_inside(path: Path, node: zarr.Group, ome: dict[str, Any]) -> list[str]:
+    """The folders of the images in a group that is none itself: of bioformats2raw, of a well, or one array.
+
+    Raises ContractileError, with what to give, for a plate, for a folder of labels and where there is no image.
+    """
+    cure = "give the folder of one image in it"
+    with one_clear_line(path):
+        keys = sorted(node.keys(), key=lambda key: (len(key), key))
+        images = [str(_inside(one["path"])) for one in ome.get("well", {}).get("images", ())]
+        wells = [str(one["path"]) for one in ome.get("plate", {}).get("wells", ())]
+    if wells:
+        problem = f"is a plate of {len(wells)} wells, not an image"
+        raise ContractileError(problem, f"{cure}, such as {path.name}/{wells[0]}/0", where=path)
+    if ("labels" in ome or path.name == "labels") and len(keys) > 1:
+        problem = f"holds {len(keys)} label images, {', '.join(keys)}"
+        raise ContractileError(problem, f"give one of them, such as {path.name}/{keys[0]}", where=path)
+    for key in keys:
+        check_numbers(path / key)
+    with one_clear_line(path):
+        images = images or [key for key in keys if _is_image(node[key])]
+        arrays = [key for key in keys if isinstance(node[key], zarr.Array) and node[key].ndim > 1]
+    if images or len(arrays) == 1:
+        return images or arrays
+    problem = f"holds no OME-Zarr image but {', '.join(keys[:3]) or 'nothing'}"
+    raise ContractileError(problem, cure, where=path)
+
+
+def _is_image(node: zarr.Group | zarr.Array) -> bool:
+    ome = node.attrs.get("ome", node.attrs)
+    return isinstance(node, zarr.Group) and bool(ome.get("multiscales"))
+
+
+def _ome_raster(path: Path, node: zarr.Group, ome: dict[str, Any], *, labels: bool) -> Raster:
     multiscale = ome["multiscales"][0]
     with one_clear_line(path):
-        array = node[multiscale["datasets"][0]["path"]]
-        names = multiscale.get("axes") or list("tczyx"[-array.ndim :])
-        axes = "".join((axis if isinstance(axis, str) else axis["name"])[0].upper() for axis in names)
-    if len(axes) != array.ndim:
-        problem = f"its metadata must name {array.ndim} axes, one per axis of the array, got {axes}"
-        raise ContractileError(problem, "correct the metadata or export the image again", where=path)
+        folders = [path / _inside(level["path"]) for level in multiscale["datasets"]]
+    check_numbers(folders[0])
     with one_clear_line(path):
-        scale = ome_zarr_scale(multiscale, axes)
-    return [Raster(axes, array.shape, array.dtype, lambda: array, 0, scale)]
+        array = node[multiscale["datasets"][0]["path"]]
+        axes = [one if isinstance(one, dict) else {"name": one} for one in multiscale.get("axes") or ()]
+        if not axes and array.ndim == len(OLD_AXES):
+            axes = [{"name": letter} for letter in OLD_AXES]
+        names, types, units = ([axis.get(key) for axis in axes] for key in ("name", "type", "unit"))
+        letters = letters_of(names, types) if axes else None
+    if axes and len(axes) != array.ndim:
+        problem = (
+            f"its metadata must name {array.ndim} axes, one per axis of the array, got {', '.join(map(str, names))}"
+        )
+        raise ContractileError(problem, "correct the metadata or export the image again", where=path)
+    notes = _missing(path, *folders, labels=labels or "image-label" in ome)
+    if letters is None:
+        return _bare_raster(folders[0], array, notes)
+    with one_clear_line(path):
+        steps = list(zip(letters, _steps(multiscale, array.ndim), units, strict=True))
+    sizes = {letter: in_micrometres(step, unit) for letter, step, unit in steps if letter in "ZYX"}
+    times = [in_seconds(step, unit) for letter, step, unit in steps if letter == "T"]
+    scale = {letter: size for letter, size in sizes.items() if size is not None}
+    interval = times[0] if times else None
+    return Raster(letters, array.shape, array.dtype, lambda: array, 0, scale, interval, notes=notes)
+
+
+def _inside(path: Any) -> PurePosixPath:
+    """A path of the metadata. Raises ValueError where it leads out of the folder."""
+    found = PurePosixPath(str(path))
+    if found.is_absolute() or ".." in found.parts:
+        raise ValueError(f"its metadata name an array outside of it, {found}")
+    return found
+
+
+def _steps(multiscale: dict[str, Any], count: int) -> list[float]:
+    """How far apart elements are along each axis: the scale of the full resolution times that of all resolutions."""
+    found = [1.0] * count
+    first = multiscale["datasets"][0].get("coordinateTransformations") or []
+    for step in [*first, *(multiscale.get("coordinateTransformations") or [])]:
+        if step.get("type") == "scale" and len(step.get("scale", [])) == count:
+            found = [size * factor for size, factor in zip(found, step["scale"], strict=True)]
+    return found
+
+
+def _bare_raster(folder: Path, array: zarr.Array, notes: tuple[str, ...]) -> Raster:
+    """An array without OME's metadata: Zarr 3 and xarray have names for axes."""
+    with one_clear_line(folder):
+        names = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS") or ()
+        letters = letters_of(names) if len(names) == array.ndim else None
+    axes = letters or "Q" * array.ndim
+    return Raster(axes, array.shape, array.dtype, lambda: array, guessed=letters is None, notes=notes)
+
+
+def _missing(path: Path, array: Path | None = None, *lower: Path, labels: bool) -> tuple[str, ...]:
+    """What to say about missing chunks. Raises ContractileError where it is certain that they held pixels.
+
+    `array` and `lower` are the folders of the full and the lower resolutions of the image at `path`.
+    """
+    with one_clear_line(path):
+        gaps = find_gaps(array or path, lower)
+    if gaps is None or (not gaps.proof and (gaps.harmless or labels)):
+        return ()
+    if gaps.proof:
+        raise ContractileError(str(gaps), "copy the whole folder again, or export the image again", where=path)
+    return (f"{gaps}; copy the folder again if {path.name} should not be empty there",)

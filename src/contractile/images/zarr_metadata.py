@@ -1,0 +1,87 @@
+"""The metadata of a Zarr: whether an array holds only numbers, and the letters of its axes.
+
+Some codecs of Zarr 2 run code that is stored in the chunks. So metadata are looked at before anything is opened.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from contractile.errors import ContractileError
+from contractile.images.raster import one_clear_line
+
+PLAIN = (  # codecs that turn numbers into bytes and back, by their names in Zarr 2 and 3
+    "zlib gzip bz2 lzma zstd blosc lz4 delta shuffle fixedscaleoffset quantize packbits bitround astype pcodec zfpy "
+    "crc32 crc32c adler32 fletcher32 jenkins_lookup3 bytes endian transpose sharding_indexed"
+)
+CODECS = frozenset(PLAIN.split())
+TYPES = "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64"
+NUMBERS = frozenset(TYPES.split())
+NAMES = {
+    "Y": "y row rows height",
+    "X": "x col cols column columns width",
+    "Z": "z depth plane planes slice slices",
+    "C": "c ch channel channels band bands wavelength wavelengths stain stains",
+    "S": "s rgb rgba sample samples",
+    "T": "t time times timepoint timepoints frame frames",
+}
+LETTERS = {name: letter for letter, names in NAMES.items() for name in names.split()}
+ROLES = {"channel": "C", "time": "T"}  # OME's types of axes
+
+
+def check_numbers(folder: Path) -> None:
+    """Raise ContractileError where the array in this folder holds more than numbers, or uses a codec that may."""
+    with one_clear_line(folder):
+        found = [
+            json.loads(file.read_bytes()) for name in (".zarray", "zarr.json") if (file := folder / name).is_file()
+        ]
+        codecs = [name for metadata in found for name in _codecs(metadata)]
+        types = [_type(metadata) for metadata in found if metadata.get("node_type") != "group"]
+    for codec in codecs:
+        if codec not in CODECS:
+            problem = f"is stored with the codec {codec!r}, which does not only store numbers or is not read here"
+            raise ContractileError(problem, "save the array again with zstd or blosc", where=folder)
+    for name in types:
+        if name not in NUMBERS:
+            problem = f"holds values of type {name!r}, not integers or floats"
+            raise ContractileError(problem, "give an array of numbers", where=folder)
+
+
+def _codecs(metadata: dict[str, Any]) -> Iterator[str]:
+    """The names of all codecs in the metadata of an array, those inside shards, too."""
+    one = metadata.get("compressor")
+    entries = [*(metadata.get("codecs") or ()), *(metadata.get("index_codecs") or ()), *(metadata.get("filters") or ())]
+    for entry in entries if one is None else [*entries, one]:
+        yield str(entry.get("name", entry.get("id")) if isinstance(entry, dict) else entry).removeprefix("numcodecs.")
+        yield from _codecs(entry.get("configuration") or {}) if isinstance(entry, dict) else ()
+
+
+def _type(metadata: dict[str, Any]) -> str:
+    """The name of the type of an array's values: uint8 for |u1."""
+    found = metadata.get("data_type", metadata.get("dtype"))
+    if not isinstance(found, str) or "data_type" in metadata:
+        return str(found)
+    return np.dtype(found).name
+
+
+def letters_of(names: Sequence[Any], types: Sequence[Any] = ()) -> str | None:
+    """A letter for each name of an axis; None where the names do not say which axes are Y and X.
+
+    OME's types come first: of the axes of type space without a known name, the last are Z, Y and X. An axis of which
+    nothing is known counts pages: Q.
+    """
+    kinds = [*types, *[None] * (len(names) - len(types))]
+    letters = [
+        ROLES.get(kind) or LETTERS.get(str(name).strip().lower()) for name, kind in zip(names, kinds, strict=True)
+    ]
+    space = [place for place, kind in enumerate(kinds) if kind == "space"]
+    if not {"Y", "X"} <= set(letters) and len(space) in (2, 3):
+        for place, letter in zip(space, "ZYX"[-len(space) :], strict=True):
+            letters[place] = letter
+    found = "".join(letter or "Q" for letter in letters)
+    return found if found.count("Y") == found.count("X") == 1 else None
