@@ -111,7 +111,7 @@ def _name(uuid: Element) -> str:
 
 def _find_files(root: Element, own: str | None, folder: _Folder) -> dict[str, Path | None]:
     """Identifier -> the file that has it; None where no file of the folder does."""
-    names = {_text(uuid): uuid.get("FileName") for uuid in _uuids(root)}
+    names = {_text(uuid): uuid.get("FileName") or None for uuid in _uuids(root)}
     own = _own(names, own, folder)
     exact = own in names  # else identifiers are not kept, and only names can be trusted
     return {uuid: folder.path if uuid == own else folder.find(name, uuid, exact) for uuid, name in names.items()}
@@ -146,7 +146,7 @@ def _write_names(root: Element, files: dict[str, Path | None], path: Path) -> bo
 
 def _find_companion(binary: Element, folder: _Folder) -> Path | None:
     name, uuid = binary.get("MetadataFile", ""), binary.get("UUID")
-    found = folder.named(name)
+    found = folder.named(name) if name else None
     if found is not None:
         return found
     return next((file for file in folder.companions if _identifier(file.read_text("utf-8")) == uuid), None)
@@ -172,11 +172,9 @@ class _Folder:
 
     def named(self, name: str) -> Path | None:
         """The file of this name. Raises ContractileError for a name that leads elsewhere, or to no regular file."""
-        if name != Path(name).name or "\\" in name or "\0" in name or name in ("", ".."):
+        if name != Path(name).name or "\\" in name or "\0" in name or name == "..":
             problem = f"its metadata name a file outside its folder ({name!r}), which is not opened"
-            raise ContractileError(
-                problem, "put all files of the set into one folder and export it again", where=self.path
-            )
+            raise ContractileError(problem, "export the set again, all files into one folder", where=self.path)
         file = self.path.parent / name
         if file.exists() and not file.is_file():
             problem = f"its metadata name {name!r}, which is no regular file and is not opened"
