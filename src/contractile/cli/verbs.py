@@ -14,6 +14,7 @@ from contractile.cli.words import (
     configure,
     diameter_of,
     given,
+    leave_out_others,
     listed,
     refuse_image,
     refuse_more,
@@ -88,8 +89,9 @@ def train(
             **more,
         )
     print_scores(run.evaluation, f"the model on {len(run.validation)} validation image(s)")
+    typer.echo(f"model   {out / 'model.safetensors'}")
     report = write_report(run, data=(images, labels, *(validation or ())))
-    typer.echo(f"model   {out / 'model.safetensors'}\nreport  {report}")
+    typer.echo(f"report  {report}")
 
 
 @app.command()
@@ -116,7 +118,7 @@ def predict(
     refuse_image(model)
     chosen = configure(EngineConfig, device=device, backend=engine, precision=precision)
     predictor = Predictor(load(model), engine=chosen, tile=tile, diameter=diameter_of(diameter))
-    products = listed(save) or ()
+    products, images = listed(save) or (), leave_out_others(images)
     more: dict[str, Any] = given(axes=axes)
     with Bar("tiles") as bar:
         for written in predict_files(predictor, images, out=out, products=products, tta=tta, progress=bar.show, **more):
@@ -220,8 +222,9 @@ def info(
     from contractile.cli.describing import describe_images
     from contractile.model import is_model, read_card
 
-    for place in what:
-        if is_model(place):
+    models = [place for place in what if is_model(place)]
+    for place in [*models, *leave_out_others([place for place in what if place not in models])]:
+        if place in models:
             card = read_card(place)
             typer.echo(f"{place}: {card.task}, {card.network.parameters:,} parameters")
             typer.echo(json.dumps(card.model_dump(mode="json"), indent=2))

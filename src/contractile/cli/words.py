@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 import shlex
 from collections.abc import Sequence
@@ -17,6 +18,8 @@ from contractile.errors import ContractileError, describe_invalid
 NOT_FINISHED, WRONG_CALL = 1, 2
 SHOWN = 4  # words of a call that are repeated in a message
 QUOTES = "'\"`\u2018\u2019\u201c\u201d"
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Place = TypeVar("Place", str, list[str], None)
@@ -52,8 +55,7 @@ def refuse_more(call: typer.Context, places: Sequence[str | None], options: Sequ
     verb = call.info_name
     takes = "PREDICTED and TRUTH" if verb == "evaluate" else "IMAGES and LABELS"
     words = [word for word in places if word] + call.args
-    some = ", ".join(words[:SHOWN]) + (", ..." if len(words) > SHOWN else "")
-    problem = f"{verb} takes {takes}, got {len(words)} words ({some})"
+    problem = f"{verb} takes {takes}, got {len(words)} words ({_some(words)})"
     groups = _by_pattern([*words, *(option for option in options if option)])
     if all(len(files) == 1 for files in groups.values()):
         raise ContractileError(problem, "the value of an option follows its name, as in --out run")
@@ -74,6 +76,28 @@ def _by_pattern(words: Sequence[str]) -> dict[str, list[str]]:
         path = Path(word)
         groups.setdefault(f"{path.parent / '*'}{path.suffix}" if path.suffix else word, []).append(word)
     return groups
+
+
+def leave_out_others(places: list[str]) -> list[str]:
+    """Of several places those that are no files of another format, which a pattern such as images/* brings along.
+
+    A warning names the others. Where nothing else is left, all stay, and whoever opens them says what they are.
+    """
+    from contractile.images.formats import kind_of
+
+    def is_other(place: str) -> bool:
+        try:
+            return os.path.isfile(place) and not kind_of(Path(place))
+        except ContractileError:
+            return True
+
+    others = [place for place in places if is_other(place)] if len(places) > 1 else []
+    if len(others) == len(places):
+        return places
+    if others:
+        names = _some(others)
+        logger.warning("%d of the %d files are no images and are left out: %s", len(others), len(places), names)
+    return [place for place in places if place not in others]
 
 
 def refuse_image(model: Path) -> None:
@@ -127,3 +151,7 @@ def diameter_of(text: str | None) -> Any:
 def listed(text: str | None) -> list[str] | None:
     """The words of a comma-separated list; None where the option was not given, or is empty."""
     return [word.strip() for word in text.split(",") if word.strip()] if text else None
+
+
+def _some(words: Sequence[str]) -> str:
+    return ", ".join(words[:SHOWN]) + (", ..." if len(words) > SHOWN else "")
