@@ -186,7 +186,7 @@ def test_what_cellpose_and_predict_write_beside_labels_is_left_out(tmp_path, cap
         tmp_path / "d", [f"{n}{end}" for n in "ab" for end in (".tif", "_cp_masks.png", "_flows.tif", "_outlines.png")]
     )
     assert files(pair_up(tmp_path / "d")) == [("a.tif", "a_cp_masks.png"), ("b.tif", "b_cp_masks.png")]
-    assert "left out, neither images nor labels: a_flows.tif, a_outlines.png, b_flows.tif and 1 more" in caplog.text
+    assert "a_flows.tif and 3 more: left out, since such files hold neither images nor labels" in caplog.text
     write(tmp_path / "l", [f"{n}_{end}" for n in "ab" for end in ("labels.tif", "overlay.png", "probabilities.tif")])
     write(tmp_path / "l", ["a.tif"])  # a copy of an image
     write(tmp_path / "i", ["a.tif", "b.tif", "a_masks.tif"])
@@ -555,3 +555,24 @@ def test_numbers_of_objects_may_be_large(tmp_path):
     write(tmp_path, ["a_mask.tif"], labels)
     [example] = load_examples(pair_up(tmp_path))
     np.testing.assert_array_equal(example.labels, labels)
+
+
+def test_a_set_of_files_is_one_image(tmp_path):
+    """Two files of a multi-file OME-TIFF hold a channel each of one image."""
+    (tmp_path / "i").mkdir()
+    file = (
+        '<TiffData FirstC="{n}" IFD="0" PlaneCount="1"><UUID FileName="a_c{n}.ome.tif">urn:uuid:{n}</UUID></TiffData>'
+    )
+    channels = "".join(f'<Channel ID="Channel:0:{n}" SamplesPerPixel="1"/>' for n in range(2))
+    xml = (
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0"><Pixels ID="Pixels:0" '
+        'DimensionOrder="XYZCT" Type="uint8" SizeX="4" SizeY="4" SizeZ="1" SizeC="2" SizeT="1">'
+        f"{channels}{file.format(n=0)}{file.format(n=1)}</Pixels></Image></OME>"
+    )
+    for channel in range(2):
+        text = xml.replace("<OME ", f'<OME UUID="urn:uuid:{channel}" ')
+        image = np.full((4, 4), channel + 5, np.uint8)
+        tifffile.imwrite(tmp_path / "i" / f"a_c{channel}.ome.tif", image, description=text, metadata=None)
+    write(tmp_path / "l", ["a.tif"], np.eye(4, dtype=np.uint8))
+    [example] = load_examples(pair_up(tmp_path / "i", tmp_path / "l"))
+    assert example.pixels[:, 0, 0].tolist() == [5, 6]

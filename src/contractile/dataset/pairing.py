@@ -10,13 +10,14 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from contractile.dataset.layouts import Item, Place, list_items
-from contractile.dataset.sides import CHANNEL, some
 from contractile.errors import ContractileError
 from contractile.images import Source, find, say_guesses, settle_axes
-from contractile.images.joined import Joined
+from contractile.images.joined import open_item, page_name, sources_of
+from contractile.images.layouts import Item, Place, list_items
 from contractile.images.names import Match, bare, pair_names
+from contractile.images.sides import CHANNEL, some
 
 logger = logging.getLogger(__name__)
 
@@ -46,22 +47,33 @@ def pair_up(images: Place, labels: Place | None = None, *, dims: int = 2, axes: 
     image, when a stack and its labels have different numbers of pages, or when images and labels are the same files;
     and as `find`.
     """
-    pictures, truths = list_items(images, labels)
-    pictures = _join_channels(pictures, truths, dims)
     places = f"{images}", f"{images if labels is None else labels}"
+    pictures, truths = list_items(images, labels)
+    opened = [_find_each(pictures, dims, axes), _find_each(truths, dims, axes, labels=True)]
+    truths = [one for one in truths if one.files[0] in opened[1]]
+    pictures = _join_channels([one for one in pictures if one.files[0] in opened[0]], truths, opened[1])
     match = pair_names([one.name for one in pictures], [one.name for one in truths])
     if len(match.partners) < len(truths) and 1 in (len(pictures), len(truths)):
-        return _pair_pages(pictures, truths, dims, axes, places)
+        return _pair_pages(*([source for one in found.values() for source in one] for found in opened), places)
     _check_all(pictures, truths, match, places)
     _announce(match, truths)
     by_name = {truth.name: truth for truth in truths}
     matched = [(one, by_name[match.partners[one.name]]) for one in pictures if one.name in match.partners]
+    sources = [(sources_of(one, opened[0]), sources_of(other, opened[1])) for one, other in matched]
     if len(matched) < len(pictures):
         logger.warning("%d of %d images have no labels and are left out", len(pictures) - len(matched), len(pictures))
-    return _open(matched, dims, axes)
+    return _pair_each(matched, sources, dims, axes)
 
 
-def _join_channels(images: list[Item], labels: Sequence[Item], dims: int) -> list[Item]:
+def _find_each(items: Sequence[Item], dims: int, axes: str | None, *, labels: bool = False) -> dict[Path, list[Source]]:
+    """What the first file of each item holds. Of files that hold one image together only one is there."""
+    found: dict[Path, list[Source]] = {}
+    for source in find([one.files[0] for one in items], dims=dims, axes=axes, labels=labels, quiet=True):
+        found.setdefault(source.path, []).append(source)
+    return found
+
+
+def _join_channels(images: list[Item], labels: Sequence[Item], opened: dict[Path, list[Source]]) -> list[Item]:
     """nnU-Net's images CASE_0000, CASE_0001 are the channels of one image where the labels are named CASE.
 
     They are left as they are where the labels have a page for each of them.
@@ -78,7 +90,7 @@ def _join_channels(images: list[Item], labels: Sequence[Item], dims: int) -> lis
     numbers = sorted(f"{number:04d}" for number in range(count)) * len(cases)
     if count > MOST_CHANNELS or [match[2] for match in found] != numbers:
         return images
-    if count > 1 and len(find(names[bare(case)].files[0], dims=dims, quiet=True)) == count:
+    if count > 1 and len(opened[names[bare(case)].files[0]]) == count:
         return images
     if count > 1:
         parts = ", ".join(one.files[0].name for one in cases[case])
@@ -128,64 +140,44 @@ def _warn(way: str, pairs: Sequence[tuple[str, str]]) -> None:
     logger.warning("images and labels are paired %s: %s%s; rename them if that is wrong", how, shown, more)
 
 
-def _pair_pages(
-    images: Sequence[Item], labels: Sequence[Item], dims: int, axes: str | None, places: tuple[str, str]
-) -> list[Pair]:
+def _pair_pages(images: Sequence[Source], labels: Sequence[Source], places: tuple[str, str]) -> list[Pair]:
     """A stack whose pages are labelled in files of their own, or the other way round."""
-    pictures, truths = ([one for item in side for one in _sources(item, dims, axes)] for side in (images, labels))
-    if len(pictures) == len(truths):
-        pairs = list(zip(pictures, truths, strict=True))
-        _warn("in their order", [(one.name, other.name) for one, other in pairs])
-        return [Pair(one.name, one, other) for one, other in pairs]
-    as_items = [[Item(one.name, (one.path,)) for one in side] for side in (pictures, truths)]
-    match = pair_names([one.name for one in pictures], [one.name for one in truths])
+    if len(images) == len(labels):
+        _warn("in their order", [(one.name, other.name) for one, other in zip(images, labels, strict=True)])
+        return [Pair(one.name, one, other) for one, other in zip(images, labels, strict=True)]
+    as_items = [[Item(one.name, (one.path,)) for one in side] for side in (images, labels)]
+    match = pair_names([one.name for one in images], [one.name for one in labels])
     _check_all(as_items[0], as_items[1], match, places)
     _announce(match, as_items[1])
-    by_name = {one.name: one for one in truths}
-    return [Pair(one.name, one, by_name[match.partners[one.name]]) for one in pictures if one.name in match.partners]
+    by_name = {one.name: one for one in labels}
+    return [Pair(one.name, one, by_name[match.partners[one.name]]) for one in images if one.name in match.partners]
 
 
-def _open(matched: Sequence[tuple[Item, Item]], dims: int, axes: str | None) -> list[Pair]:
+def _pair_each(
+    matched: Sequence[tuple[Item, Item]],
+    opened: Sequence[tuple[list[Source], list[Source]]],
+    dims: int,
+    axes: str | None,
+) -> list[Pair]:
     """The pairs of pages of pairs of files, with axes that the labels settle."""
     pairs: list[Pair] = []
     unsettled: list[Source] = []
     settled: dict[str, list[str]] = {}
-    for picture, truth in matched:
-        images, labels = _sources(picture, dims, axes), _sources(truth, dims, axes)
-        if images[0].guess is not None and axes is None:
-            found = settle_axes(images[0], labels[0], dims=dims)
-            if found is None:
-                unsettled += images
-            elif found != images[0].guess.axes or len(images) != len(labels):
-                images, labels = _sources(picture, dims, found), _sources(truth, dims, found)
-                settled.setdefault(found, []).append(picture.files[0].name)
-        labels = labels if len(images) == len(labels) else _pages_of_labels(truth, labels, dims)
+    for (picture, truth), (images, labels) in zip(matched, opened, strict=True):
+        guess = images[0].guess if axes is None else None
+        found = None if guess is None else settle_axes(images[0], labels[0], dims=dims)
+        if guess is not None and found is None:
+            unsettled += images
+        elif guess is not None and (found != guess.axes or len(images) != len(labels)):
+            images = open_item(picture, dims=dims, axes=found)
+            labels = open_item(truth, dims=dims, axes=found, labels=True)
+            settled.setdefault(found or "", []).append(picture.files[0].name)
         if len(images) != len(labels):
             problem = f"has {len(images)} page(s), and its labels {truth.files[0]} have {len(labels)}"
             cure = "give labels for each page, or name the axes if the pages are channels (--axes CYX)"
             raise ContractileError(problem, cure, where=picture.files[0])
-        pairs += [Pair(_page_name(picture, one), one, other) for one, other in zip(images, labels, strict=True)]
+        pairs += [Pair(page_name(picture, one), one, other) for one, other in zip(images, labels, strict=True)]
     say_guesses(unsettled)
     for letters, names in settled.items():
         logger.warning("axes %s, from the shape of the labels (--axes settles it otherwise): %s", letters, some(names))
     return pairs
-
-
-def _sources(item: Item, dims: int, axes: str | None) -> list[Source]:
-    """The images in the files of an item."""
-    sources = find(item.files[0], dims=dims, axes=axes, quiet=True)
-    if not item.together:
-        return sources
-    return [Joined(_page_name(item, one), one.path, one.page, one.axes, parts=item.files) for one in sources]
-
-
-def _pages_of_labels(item: Item, labels: list[Source], dims: int) -> list[Source]:
-    """Labels have no channels: what was guessed to be channels of their file are pages."""
-    guess = labels[0].guess
-    return labels if guess is None or "C" not in guess.axes else _sources(item, dims, guess.axes.replace("C", "Q"))
-
-
-def _page_name(item: Item, source: Source) -> str:
-    """The name of an image: that of its item, which is different for each, and its page."""
-    name = item.name.replace("/", "_")
-    return name if source.page is None else f"{name}_{source.page:04d}"

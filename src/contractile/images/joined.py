@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from contractile.errors import ContractileError
 from contractile.images.image import Image
+from contractile.images.layouts import Item
 from contractile.images.reading import read, read_labels
-from contractile.images.sources import Source
+from contractile.images.sources import Source, find
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,26 @@ class Joined(Source):
     """
 
     parts: tuple[Path, ...] = ()
+
+
+def open_item(item: Item, *, dims: int = 2, axes: str | None = None, labels: bool = False) -> list[Source]:
+    """The images in the files of an item, each page one. Guesses of axes are not said. Raises as `find`."""
+    first = item.files[0]
+    return sources_of(item, {first: find(first, dims=dims, axes=axes, labels=labels, quiet=True)})
+
+
+def sources_of(item: Item, found: Mapping[Path, list[Source]]) -> list[Source]:
+    """The images in the files of an item, where `found` says what its first file holds."""
+    sources = found[item.files[0]]
+    if not item.together:
+        return sources
+    return [Joined(page_name(item, one), one.path, one.page, one.axes, parts=item.files) for one in sources]
+
+
+def page_name(item: Item, source: Source) -> str:
+    """The name of an image: that of its item, which is different for each, and its page."""
+    name = item.name.replace("/", "_")
+    return name if source.page is None else f"{name}_{source.page:04d}"
 
 
 def read_joined(source: Source, *, dims: int = 2) -> Image:

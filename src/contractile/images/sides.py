@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from contractile.errors import ContractileError
-from contractile.images import stem
 from contractile.images.names import bare, label_words, without_other
-from contractile.images.sources import natural
+from contractile.images.notes import say
+from contractile.images.sources import natural, stem
 from contractile.images.zarrs import is_zarr
-
-logger = logging.getLogger(__name__)
 
 CHANNEL = re.compile(r"(.+)_(\d{4})")  # nnU-Net's names: CASE_0000 is the first channel of the image of CASE
 WEAK = re.compile(r"(?:^|.*[\s_.\-])([il]|[xy])", re.IGNORECASE)  # a3_i.tif beside a_l.tif
@@ -35,9 +32,8 @@ def _tell_apart(files: Sequence[Path]) -> Sides | None:
         images, labels = [file for file in rest if file not in found], [file for file in rest if file in found]
         if images and labels:
             if find_labels in (_with_weak_words, _of_other_format):
-                told = "images and labels told apart by the %s of their files alone: %s is an image, %s holds labels"
                 how = "format" if find_labels is _of_other_format else "last letter"
-                logger.warning(told, how, images[0].name, labels[0].name)
+                say(f"taken for labels of {images[0].name} by the {how} of the file alone", labels)
             return images, labels
     return None
 
@@ -63,8 +59,7 @@ def without_by_products(files: Sequence[Path]) -> list[Path]:
     of = {file: without_other(stem(file)) for file in files}
     names = {bare(stem(file)) for file in files if of[file] is None}
     left_out = [file for file in files if of[file] in names]
-    if left_out:
-        logger.warning("left out, neither images nor labels: %s", some([file.name for file in left_out]))
+    say("left out, since such files hold neither images nor labels", left_out)
     return [file for file in files if file not in left_out]
 
 
@@ -107,7 +102,10 @@ def _of_other_format(files: Sequence[Path]) -> set[Path]:
 
 def apart(files: Sequence[Path]) -> Sides | None:
     """(images, labels) of one place: what names tell apart, or OME-Zarr images and the labels within; else None."""
-    return _tell_apart(files) or _within_zarrs(files)
+    if sides := _tell_apart(files):
+        return sides
+    labels = within_zarrs(files)
+    return (list(files), labels) if labels else None
 
 
 def separate(images: list[Path], labels: list[Path]) -> Sides:
@@ -144,8 +142,8 @@ def _by_longer_names(images: list[Path], labels: list[Path], keys: dict[Path, tu
     return (rest, labels) if longer else None
 
 
-def _within_zarrs(files: Sequence[Path]) -> Sides | None:
-    """OME-Zarr images, and the labels that they hold: IMAGE.zarr/labels/NAME. None where they hold none."""
+def within_zarrs(files: Sequence[Path]) -> list[Path]:
+    """The labels within OME-Zarr images: IMAGE.zarr/labels/NAME. Raises ContractileError where one holds several."""
     labels: list[Path] = []
     for file in files:
         inside = file / "labels"
@@ -155,7 +153,7 @@ def _within_zarrs(files: Sequence[Path]) -> Sides | None:
             cure = f"give the labels as {file.parent / '*.zarr' / 'labels' / groups[0].name}"
             raise ContractileError(problem, cure, where=file)
         labels += groups
-    return (list(files), labels) if labels else None
+    return labels
 
 
 def same_files(files: Sequence[Path]) -> ContractileError:

@@ -1,0 +1,268 @@
+"""The folders of the field -> the files of images and of labels, each with the name that it is paired by."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from contractile.errors import ContractileError
+from contractile.images.formats import SUPPORTED
+from contractile.images.names import bare, is_image_word, label_words
+from contractile.images.sides import apart, only_images, only_labels, same_files, separate, some, within_zarrs
+from contractile.images.sources import list_files, natural, stem
+from contractile.images.zarrs import is_zarr
+
+logger = logging.getLogger(__name__)
+
+Place = str | Path | Sequence[str | Path]
+TRAIN = re.compile(r"(stage1_)?train(ing)?([_-]?(set|data))?", re.IGNORECASE)
+HELD_OUT = {"ts", "test", "tests", "testing", "val", "valid", "validation"}
+SEQUENCE = re.compile(r"\d\d")  # of the Cell Tracking Challenge
+DEEPEST = 3  # folders within the folder that was given
+
+
+@dataclass(frozen=True)
+class Item:
+    """The files of one image, or of the labels of one; `name` is what they are paired by.
+
+    Several files are `together` one image: each holds a channel of it, or one object of its labels.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    together: bool = False
+
+
+Items = tuple[list[Item], list[Item]]
+
+
+def list_items(images: Place, labels: Place | None = None) -> Items:
+    """(images, labels) at two places, not opened and not paired. One place given twice, or once, holds both.
+
+    A place is what `find` takes. A folder that holds both has files that their names tell apart (`tell_apart`), a
+    folder of images beside a folder of labels (`images` and `masks`, `imagesTr` and `labelsTr`, `raw` and `label`, `x`
+    and `y`), a folder `train` that has these, sequences of the Cell Tracking Challenge (`01` and `01_GT`), or a folder
+    for each image (`ID/images`, and `ID/masks` with one object in each file). Labels may lie within an OME-Zarr image.
+
+    Raises ContractileError where one file is image and labels at once and nothing tells them apart; and as `find` for
+    places.
+    """
+    labels = images if labels is None else labels
+    folder, other = _folder(images), _folder(labels)
+    if folder is not None and other is not None and folder.samefile(other):
+        return _dataset(folder, DEEPEST)
+    image_files, label_files = list_files(_inner(images, labels=False)), list_files(_inner(labels, labels=True))
+    image_files, label_files = separate(image_files, label_files)
+    if cases := _cases(image_files, label_files):
+        return _together(cases)
+    return list_images(image_files), list_labels(label_files)
+
+
+def list_images(files: Sequence[Path]) -> list[Item]:
+    """The images among these files, each with its name."""
+    return _items(only_images(files))
+
+
+def list_labels(files: Sequence[Path]) -> list[Item]:
+    """The labels among these files, each with its name."""
+    return _items(only_labels(files))
+
+
+def list_truth(place: Place) -> list[Item]:
+    """The labels at one place, which may hold their images, too. Raises as `list_items`."""
+    folder = _folder(place)
+    if folder is not None and _inner(place, labels=True) == folder and not _has_files(folder):
+        return _dataset(folder, DEEPEST)[1]
+    files = list_files(_inner(place, labels=True))
+    return list_labels(within_zarrs(files) or files)
+
+
+def _folder(place: Place) -> Path | None:
+    """The folder that is meant; None for files, patterns, lists and Zarr images."""
+    path = Path(place).expanduser() if isinstance(place, str | Path) else None
+    return path if path is not None and path.is_dir() and not is_zarr(path) else None
+
+
+def _folders(folder: Path) -> list[Path]:
+    """The folders in a folder, in natural order, but Zarr images and hidden ones."""
+    inside = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    return sorted((path for path in inside if not is_zarr(path)), key=natural)
+
+
+def _has_files(folder: Path) -> bool:
+    """Whether a folder holds files that may be images."""
+    if not folder.is_dir():
+        return False
+    shown = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    return any(is_zarr(path) if path.is_dir() else path.suffix.lower() in SUPPORTED for path in shown)
+
+
+def _role(name: str) -> str:
+    """What a folder of this name holds: "images", "labels", or "" where the name does not say, or says test images."""
+    if HELD_OUT & set(bare(name).split("_")):
+        return ""
+    if label_words(name) or name.lower() == "y":
+        return "labels"
+    return "images" if is_image_word(name) or name.lower() == "x" else ""
+
+
+def _role_folder(folder: Path, role: str) -> Path | None:
+    """The folder in `folder` that holds images, or labels. Raises ContractileError where it may be any of several."""
+    found = [path for path in _folders(folder) if _role(path.name) == role]
+    plain = [path for path in found if bare(path.name) in ("", "tr", "train")]
+    found = plain if len(plain) == 1 else found
+    if len(found) > 1:
+        problem = f"several folders may hold the {role}: {some([path.name for path in found])}"
+        raise ContractileError(problem, f"give the folder of the {role} itself", where=folder)
+    return found[0] if found else None
+
+
+def _train_folder(folder: Path) -> Path | None:
+    found = [path for path in _folders(folder) if TRAIN.fullmatch(path.name)]
+    return found[0] if len(found) == 1 else None
+
+
+def _inner(place: Place, *, labels: bool) -> Place:
+    """The folder within a place that holds the files of this role, where the place itself holds none."""
+    folder, role = _folder(place), "labels" if labels else "images"
+    for _ in range(DEEPEST):
+        if folder is None:
+            return place
+        if labels and (folder / "SEG").is_dir():  # where the Cell Tracking Challenge keeps its masks
+            return folder / "SEG"
+        inner = None if _has_files(folder) else _role_folder(folder, role) or _train_folder(folder)
+        if inner is None:
+            break
+        folder = inner
+    return place if folder is None else folder
+
+
+def _dataset(folder: Path, deep: int) -> Items:
+    """What one folder holds of both, in this folder and in those within."""
+    if _has_files(folder):
+        return _mixed(folder)
+    if sequences := _sequences(folder):
+        return _together(sequences)
+    if found := _two_folders(folder):
+        return found
+    inside = _folders(folder)
+    inner = _train_folder(folder) or (inside[0] if len(inside) == 1 else None)
+    if inner is not None and deep:
+        logger.info("%s holds the training images", inner)
+        return _dataset(inner, deep - 1)
+    found = _each(folder, deep) if deep else None
+    if found is None:
+        list_files(folder)  # raises, since it holds no images
+        raise AssertionError(folder)
+    return found
+
+
+def _mixed(folder: Path) -> Items:
+    """A folder with files: images and labels beside one another, or images, with their labels in a folder within."""
+    files = list_files(folder)
+    if sides := apart(files):
+        return _items(sides[0]), _items(sides[1])
+    if found := _two_folders(folder):
+        return found
+    inner = _role_folder(folder, "labels")
+    if inner is None or not _has_files(inner):
+        raise same_files(files)
+    return list_images(files), list_labels(list_files(inner))
+
+
+def _two_folders(folder: Path) -> Items | None:
+    """A folder of images beside a folder of labels."""
+    image_folder, label_folder = _role_folder(folder, "images"), _role_folder(folder, "labels")
+    if image_folder is None or label_folder is None:
+        return None
+    images, labels = list_items(image_folder, label_folder)
+    return images, _one_label_image(images, labels)
+
+
+def _one_label_image(images: Sequence[Item], labels: Sequence[Item]) -> list[Item]:
+    """The labels of a single image, where they are many files of other names: each holds one object."""
+    others = len(images) == 1 and len(labels) > 1 and all(bare(one.name) != bare(images[0].name) for one in labels)
+    if not others:
+        return list(labels)
+    return [Item(images[0].name, tuple(file for one in labels for file in one.files), together=True)]
+
+
+def _sequences(folder: Path) -> dict[str, Items]:
+    """The sequences of the Cell Tracking Challenge in a folder: 01 with 01_GT or 01_ST, whichever has more masks."""
+    found: dict[str, Items] = {}
+    for one in _folders(folder):
+        truths = [folder / f"{one.name}_{kind}" / "SEG" for kind in ("GT", "ST")]
+        truths = [truth for truth in truths if SEQUENCE.fullmatch(one.name) and _has_files(truth)]
+        if truths:
+            sides = [list_items(one, truth) for truth in truths]
+            largest = max(range(len(truths)), key=lambda number: len(sides[number][1]))
+            if len(truths) > 1:
+                logger.warning("%s: the labels are those of %s", one, truths[largest].parent.name)
+            found[one.name] = sides[largest]
+    return found
+
+
+def _each(folder: Path, deep: int) -> Items | None:
+    """The images and labels of all folders in a folder; None where these hold nothing that can be told apart."""
+    found: dict[str, Items] = {}
+    bad: list[str] = []
+    for inner in _folders(folder):
+        try:
+            found[inner.name] = _dataset(inner, deep - 1)
+        except ContractileError:
+            bad.append(inner.name)
+    if found and bad:
+        logger.warning("%s: left out, no images with labels in them: %s", folder, some(bad))
+    return _together(found) if found else None
+
+
+def _cases(images: Sequence[Path], labels: Sequence[Path]) -> dict[str, Items]:
+    """By case, where each image lies in CASE/images and its labels in CASE/masks; empty where they lie elsewhere."""
+    roles = {_role(file.parent.name) for file in images}, {_role(file.parent.name) for file in labels}
+    of_case = {file.parent.parent: file for file in images}
+    homes = {file.parent.parent for file in labels}
+    if roles != ({"images"}, {"labels"}) or not 1 < len(of_case) == len(images) or not homes <= set(of_case):
+        return {}
+    found: dict[str, Items] = {}
+    for case, image in of_case.items():
+        items = _items([image]), _items([file for file in labels if file.parent.parent == case])
+        found[str(case)] = items[0], _one_label_image(*items)
+    return found
+
+
+def _together(found: dict[str, Items]) -> Items:
+    """The images and labels of several folders. What is alone in its folder has the name of the folder."""
+    if len(found) == 1:
+        return next(iter(found.values()))
+    objects = any(label.together for _, labels in found.values() for label in labels)
+    images: list[Item] = []
+    labels: list[Item] = []
+    for place, (some_images, some_labels) in found.items():
+        alone = len(some_images) == 1 and len(some_labels) == 1
+        images += [replace(one, name=place if alone else f"{place}/{one.name}") for one in some_images]
+        labels += [
+            replace(one, name=place if alone else f"{place}/{one.name}", together=one.together or (objects and alone))
+            for one in some_labels
+        ]
+    return images, labels
+
+
+def _items(files: Sequence[Path]) -> list[Item]:
+    """Files with their names: the stem, or where these are not unique the path without what all have in common."""
+    owners = [_owner(file) for file in files]
+    names = [stem(owner) for owner in owners]
+    if len(set(names)) < len(names):
+        shared = os.path.commonpath([owner.parent for owner in owners])
+        paths = [owner.relative_to(shared) for owner in owners]
+        names = ["/".join((*path.parts[:-1], stem(path))) for path in paths]
+    return [Item(name, (file,)) for name, file in zip(names, files, strict=True)]
+
+
+def _owner(file: Path) -> Path:
+    """The OME-Zarr image of labels in it (IMAGE.zarr/labels/NAME); any other file itself."""
+    inside = file.parent.name == "labels" and is_zarr(file.parent.parent)
+    return file.parent.parent if inside else file
