@@ -318,6 +318,16 @@ def test_every_stack_comes_back(
     assert found[0].stack == (Stack(kept, tuple(lengths[i] for i in long), times, depths) if long else None)
 
 
+@pytest.mark.parametrize("shape", [(100, 64, 8), (3, 64, 64), (20, 64, 2), (5, 1, 9)])
+def test_unnamed_pages_of_any_shape_are_no_channels(
+    tmp_path: Path, shape: tuple[int, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    labels = np.arange(np.prod(shape)).reshape(shape) % 11
+    write_labels(tmp_path / "a.tif", labels, stack=Stack("Q", shape[:1]))
+    np.testing.assert_array_equal([read_labels(page) for page in find(tmp_path / "a.tif")], labels)
+    assert not caplog.messages
+
+
 def test_what_cannot_be_written(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     with pytest.raises(TypeError, match="labels must be integers, got float64; decode probabilities first"):
