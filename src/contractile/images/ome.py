@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
@@ -184,7 +184,7 @@ class _Folder:
     def find(self, name: str | None, uuid: str, exact: bool) -> Path | None:
         """A file of the set, renamed or not. With `exact` a file of this name in another set does not count."""
         file = None if name is None else self.named(name)
-        if file is not None and (not exact or self._identifier_of(file) in (None, uuid)):
+        if file is not None and (not exact or _identifier_of(file) in (None, uuid)):
             return file
         return self.by_identifier.get(uuid)
 
@@ -192,7 +192,7 @@ class _Folder:
     def by_identifier(self) -> dict[str, Path]:
         """All TIFFs beside the file that have an identifier."""
         files = [file for file in self._regular(".tif", ".tiff", ".tf2", ".tf8", ".btf") if file != self.path]
-        found = {self._identifier_of(file): file for file in files}
+        found = {_identifier_of(file): file for file in files}
         return {uuid: file for uuid, file in found.items() if uuid}
 
     @cached_property
@@ -203,13 +203,19 @@ class _Folder:
         entries = sorted(self.path.parent.iterdir())
         return [entry for entry in entries if entry.name.lower().endswith(suffixes) and entry.is_file()]
 
-    @staticmethod
-    def _identifier_of(file: Path) -> str | None:
-        try:
-            with tifffile.TiffFile(file) as tiff:
-                return _identifier(str(tiff.pages.first.description))
-        except Exception:  # whoever reads that file says what is wrong with it
-            return None
+
+def _identifier_of(file: Path) -> str | None:
+    """The identifier that an OME-TIFF has for itself."""
+    return _read_identifier(file, file.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _read_identifier(file: Path, _: int) -> str | None:
+    try:
+        with tifffile.TiffFile(file) as tiff:
+            return _identifier(str(tiff.pages.first.description))
+    except Exception:  # whoever reads that file says what is wrong with it
+        return None
 
 
 def check_names(names: Iterable[str], path: Path) -> None:

@@ -70,6 +70,8 @@ def tiff_scale(page: tifffile.TiffPage, facts: Mapping[str, Any], *, imagej: boo
     x, y = (_step(page.tags.valueof(f"{axis}Resolution")) for axis in "XY")
     unit = facts.get("unit")
     kind = page.tags.valueof("ResolutionUnit")
+    if not imagej and kind != CENTIMETRE and x == y == 1:
+        x = y = None  # tifffile writes this where it knows nothing
     z = in_micrometres(facts.get("spacing"), facts.get("zunit", unit))
     if unit is not None and (imagej or kind != CENTIMETRE):
         return _known(X=in_micrometres(x, unit), Y=in_micrometres(y, facts.get("yunit", unit)), Z=z)

@@ -24,8 +24,11 @@ def check_pixels(series: tifffile.TiffPageSeries, path: Path) -> tuple[str, ...]
     Returns notes for the user: of tiles that the file leaves out on purpose, which are zeros.
     """
     _check_decoders(series.keyframe, path)
-    if series.dataoffset and not series.is_multifile:
-        _check_end(series.keyframe, series.dataoffset + series.nbytes)
+    if not series.keyframe.size:
+        return ()  # whoever arranges its axes says that it holds no pixels
+    offset = None if series.is_multifile else series.dataoffset
+    if offset:
+        check_end(series.keyframe, offset + series.nbytes)
         return ()
     pages = [*series.pages]
     planes = math.prod(series.get_shape(squeeze=False)) // series.keyframe.size
@@ -51,7 +54,8 @@ def _check_decoders(page: tifffile.TiffPage, path: Path) -> None:
         raise ContractileError(problem, SAVE, where=path) from None
 
 
-def _check_end(page: tifffile.TiffPage, end: int) -> None:
+def check_end(page: tifffile.TiffPage, end: int) -> None:
+    """Raise ContractileError where the file of a page is shorter than `end` bytes."""
     file = page.parent.filehandle
     if end > file.size:
         raise ContractileError(f"is cut off (it has {file.size} of at least {end} bytes)", AGAIN, where=file.path)
@@ -63,7 +67,7 @@ def _check_tables(series: tifffile.TiffPageSeries, pages: list[Any], path: Path)
     lost = empty = 0
     for page in pages:
         offsets, counts = _table(page.dataoffsets, needed), _table(page.databytecounts, needed)
-        _check_end(page, int((offsets + counts).max(initial=0)))
+        check_end(page, int((offsets + counts).max(initial=0)))
         nowhere = (offsets == 0) & (counts == 0)
         listed = min(len(page.dataoffsets), len(page.databytecounts))
         empty += int(nowhere[:listed].sum())

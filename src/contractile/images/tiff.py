@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -19,9 +19,9 @@ import zarr
 from contractile.errors import ContractileError
 from contractile.images.ome import Ome, check_names, settle_ome
 from contractile.images.photometric import interpret
-from contractile.images.raster import AGAIN, Raster, one_clear_line
+from contractile.images.raster import Raster, one_clear_line
 from contractile.images.scale import ome_interval, ome_scale, tiff_interval, tiff_scale
-from contractile.images.strips import check_pixels
+from contractile.images.strips import check_end, check_pixels
 
 PLAIN = ("generic", "uniform", "shaped", "ome", "imagej")  # forms without thumbnails and labels of slides
 FEW = 4  # columns of an image that is hardly one
@@ -78,7 +78,7 @@ def _images(tiff: tifffile.TiffFile, ome: Ome, path: Path) -> list[tuple[tifffil
     """All images of the file and their metadata, without the thumbnails and overviews that slide scanners add."""
     series = list(tiff.series)
     if tiff.is_imagej and series[0].kind != "imagej":
-        _check_stack(tiff, path)
+        _check_stack(tiff)
     if series[0].kind == "ome":
         if len(series) != len(ome.images):
             problem = f"its metadata describe {len(ome.images)} images, but its pages make up {len(series)}"
@@ -91,14 +91,13 @@ def _images(tiff: tifffile.TiffFile, ome: Ome, path: Path) -> list[tuple[tifffil
     return [pair for pair in pairs if not pair[0].keyframe.is_reduced] or pairs[:1]
 
 
-def _check_stack(tiff: tifffile.TiffFile, path: Path) -> None:
+def _check_stack(tiff: tifffile.TiffFile) -> None:
     """ImageJ writes all planes behind its first page. tifffile gives up on them where the file ends too early."""
     page, facts = tiff.pages.first, tiff.imagej_metadata or {}
     counted = math.prod(int(facts.get(axis, 1)) for axis in ("frames", "slices", "channels"))
     planes = max(counted, int(facts.get("images", 1)))
-    end = page.dataoffsets[0] + planes * page.nbytes
-    if page.is_final and end > tiff.filehandle.size:
-        raise ContractileError(f"is cut off (it has {tiff.filehandle.size} of at least {end} bytes)", AGAIN, where=path)
+    if page.is_final:
+        check_end(page, page.dataoffsets[0] + planes * page.nbytes)
 
 
 def _raster(
@@ -115,8 +114,26 @@ def _raster(
         scale, interval = tiff_scale(page, facts, imagej=tiff.is_imagej), tiff_interval(facts)
     else:
         scale, interval = ome_scale(image), ome_interval(image)
-    dtype = np.dtype(page.parent.byteorder + series.dtype.char)
-    files = _files(series, path)
+    return Raster(
+        series.axes,
+        tuple(series.shape),
+        series.dtype,
+        _loader(series, stack),
+        scale=scale,
+        interval_s=interval,
+        guessed=_is_guess(series, facts),
+        notes=notes,
+        files=_files(series, path),
+    )
+
+
+def _loader(series: tifffile.TiffPageSeries, stack: ExitStack) -> Callable[[], Any]:
+    """How to get the stored array: mapped into memory where it is plain, else read strip by strip or tile by tile."""
+    offset = None if series.is_multifile else series.dataoffset
+    if offset is not None:
+        file = series.keyframe.parent
+        dtype = np.dtype(file.byteorder + series.dtype.char)
+        return partial(np.memmap, file.filehandle.path, dtype, "r", offset, series.shape)
 
     @cache
     def chunked() -> Any:
@@ -124,22 +141,7 @@ def _raster(
             return series.asarray(level=0)
         return zarr.open_array(stack.enter_context(series.aszarr(level=0)), mode="r")
 
-    def load() -> Any:
-        if series.dataoffset is None or series.is_multifile:
-            return chunked()
-        return np.memmap(page.parent.filehandle.path, dtype, "r", series.dataoffset, series.shape)
-
-    return Raster(
-        series.axes,
-        tuple(series.shape),
-        series.dtype,
-        load,
-        scale=scale,
-        interval_s=interval,
-        guessed=_is_guess(series, facts),
-        notes=notes,
-        files=files,
-    )
+    return chunked
 
 
 def _facts(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> Mapping[str, Any]:
