@@ -72,6 +72,9 @@ def test_a_mask_of_bits_is_what_viewers_show(tmp_path: Path) -> None:
 def test_bits_in_all_their_compressions(tmp_path: Path, compression: str) -> None:
     square = noise(24, 33, high=2) > 0
     Pillow.fromarray(square).save(tmp_path / "m.tif", compression=compression, tiffinfo={262: 0})
+    with tifffile.TiffFile(tmp_path / "m.tif") as tiff:
+        if tiff.pages.first.compression not in tifffile.TIFF.DECOMPRESSORS:
+            pytest.skip("this tifffile is older")
     seen = np.asarray(Pillow.open(tmp_path / "m.tif"))
     np.testing.assert_array_equal(read_labels(tmp_path / "m.tif"), seen)
 

@@ -146,6 +146,31 @@ def test_holes_in_compressed_data_are_found(tmp_path: Path, compression: str, ho
         np.testing.assert_array_equal(image[0, :32], ramp[:32])
 
 
+@pytest.mark.parametrize("colour", [False, True])
+@pytest.mark.parametrize("hole", [(0.3, 0.7), (0.5, 1.0), (0.0, 1.0)])
+def test_holes_in_jpeg_are_found(tmp_path: Path, colour: bool, hole: tuple[float, float]) -> None:
+    path = tmp_path / "a.tif"
+    pixels = noise(256, 256, 3) if colour else noise(256, 256)
+    photometric = "rgb" if colour else "minisblack"
+    tifffile.imwrite(
+        path, pixels, photometric=photometric, tile=(128, 128), compression="jpeg", compressionargs={"level": 95}
+    )
+    whole = read(path).pixels
+    assert np.abs(whole.astype(int) - np.moveaxis(np.atleast_3d(pixels), -1, 0)).mean() < (60 if colour else 5)
+    with tifffile.TiffFile(path) as tiff:
+        place, count = tiff.pages.first.dataoffsets[2], tiff.pages.first.databytecounts[2]
+    data = bytearray(path.read_bytes())
+    start, stop = (place + int(share * count) for share in hole)
+    data[start:stop] = bytes(stop - start)
+    path.write_bytes(data)
+    with pytest.raises(
+        ContractileError, match=r"a\.tif: unreadable or truncated \(.*(overwritten|Not a JPEG|too early)"
+    ):
+        read(path)
+    with open_image(path) as image:
+        np.testing.assert_array_equal(image[:, :128], whole[:, :128])
+
+
 def test_planes_that_imagej_promises(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     description = "ImageJ=1.53t\nimages=4\nslices=4\nhyperstack=true\n"

@@ -147,12 +147,17 @@ def decode_jpeg(jpeg: Jpeg) -> NDArray[Any]:
         pixels = np.asarray(picture.convert("RGB"))
     else:
         pixels = np.asarray(imagecodecs.jpeg8_decode(jpeg.data[:end] + b"\xff\xd9"))
-    strange = _strange_bytes(jpeg)
+    check_jpeg(jpeg, pixels)
+    return pixels
+
+
+def check_jpeg(jpeg: Jpeg, pixels: NDArray[Any]) -> None:
+    """Raise ValueError where the decoded `pixels`, (Y, X) or (Y, X, 3), are not all in the data."""
+    data, strange = sum(scan.stop - scan.start for scan in jpeg.scans), _strange_bytes(jpeg)
     if strange and strange > 2 * _flat_blocks(pixels):
         raise ValueError(f"at least {max(0.01, strange / data):.0%} of its data are overwritten")
-    if (not strange and _looks_whole(jpeg, pixels)) or _is_whole(jpeg):
-        return pixels
-    raise ValueError(_describe_damage(pixels))
+    if not (not strange and _looks_whole(jpeg, pixels)) and not _is_whole(jpeg):
+        raise ValueError(_describe_damage(pixels))
 
 
 def _check_restarts(jpeg: Jpeg) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import tifffile
 from numpy.typing import NDArray
 
 from contractile.errors import ContractileError
+from contractile.images.jpeg import check_jpeg, scan_jpeg
 from contractile.images.raster import AGAIN
 
 FORMS = ("generic", "uniform", "shaped", "ome", "imagej")  # slide scanners leave tiles out where there is no tissue
 STRIPS, TILES = 273, 324  # the tags that list where the pixels are
+JPEG = (7, 33007, 34892)  # compressions
 SAVE = "save it uncompressed or with zlib (deflate)"
 
 
@@ -90,3 +93,21 @@ def _table(values: Any, length: int) -> NDArray[np.int64]:
     found = np.asarray(values[:length], np.int64)
     table[: len(found)] = found
     return table
+
+
+def watch_jpeg(series: tifffile.TiffPageSeries) -> None:
+    """Let the decoder of JPEG raise ValueError where data are missing: it fills the hole with grey, without a word."""
+    if series.keyframe.compression in JPEG:
+        for page in {id(page.keyframe): page.keyframe for page in series.pages}.values():
+            page.decode = partial(_decode_watched, page.decode)
+
+
+def _decode_watched(decode: Any, data: bytes | None, index: int, **more: Any) -> Any:
+    """What tifffile's decoder gives: the pixels (1, Y, X, S) of a strip or tile, its place and its shape."""
+    decoded = decode(data, index, **more)
+    if data is not None and "jpegheader" not in more:
+        tables = more.get("jpegtables")
+        jpeg = scan_jpeg(data if tables is None else tables[:-2] + data[2:])  # their end, its beginning
+        pixels = decoded[0][0]
+        check_jpeg(jpeg, pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    return decoded

@@ -21,7 +21,7 @@ from contractile.images.ome import Ome, check_names, settle_ome
 from contractile.images.photometric import interpret
 from contractile.images.raster import Raster, one_clear_line
 from contractile.images.scale import ome_interval, ome_scale, tiff_interval, tiff_scale
-from contractile.images.strips import check_end, check_pixels
+from contractile.images.strips import check_end, check_pixels, watch_jpeg
 
 PLAIN = ("generic", "uniform", "shaped", "ome", "imagej")  # forms without thumbnails and labels of slides
 FEW = 4  # columns of an image that is hardly one
@@ -137,6 +137,7 @@ def _loader(series: tifffile.TiffPageSeries, stack: ExitStack) -> Callable[[], A
 
     @cache
     def chunked() -> Any:
+        watch_jpeg(series)
         if 1 in series.shape[-2:]:  # tifffile chunks an image one pixel wide in a way it cannot read
             return series.asarray(level=0)
         return zarr.open_array(stack.enter_context(series.aszarr(level=0)), mode="r")
