@@ -1,7 +1,11 @@
 """Calls as people type them: patterns that the shell expanded, names of all kinds, what is shown and when."""
 
+import io
+import json
 import logging
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +13,7 @@ import pytest
 import tifffile
 from test_cli import call, refused
 
+from contractile.cli import program
 from contractile.cli.display import Bar
 from contractile.cli.words import tidy
 from contractile.evaluation import EvaluateConfig
@@ -169,6 +174,31 @@ def test_any_name_of_a_file_is_shown(images, model, capsys, name):
     assert f"{path.name}: {path.with_suffix('')}_labels.tif" in told.replace("\\udce4", "\udce4")
     status, text, _ = call(capsys, "info", path)
     assert (status, text.replace("\\udce4", "\udce4").split(": ")[0]) == (0, path.name)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems set the letters of a terminal in other ways")
+def test_a_poor_terminal_without_a_home_folder(images, tmp_path):
+    """No letters beyond ASCII, twelve columns, no colours; nobody's home."""
+    Path(images[0]).rename("images/Zelle ä.tif")
+    kept = {key: value for key, value in os.environ.items() if key not in ("HOME", "XDG_CACHE_HOME", "LANG")}
+    poor = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "TERM": "dumb", "COLUMNS": "12"}
+    words = ["evaluate", "images", "images", "--scores", "dice", "--json", "s.json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "contractile.cli", *words],
+        env={**kept, **poor, "TMPDIR": str(tmp_path)}, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+    assert "dice" in done.stdout
+    assert "1.0" in done.stdout
+    assert [image["name"] for image in json.loads(Path("s.json").read_text())["images"]][:2] == ["1", "2"]
+
+
+def test_a_stream_of_few_letters_takes_all_names(monkeypatch, capsys):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    program._print_any_name()
+    print("Zelle ä \udce4", flush=True)
+    assert stream.buffer.getvalue() == b"Zelle \\xe4 \\udce4\n"
 
 
 # what is shown, and when

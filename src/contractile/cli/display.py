@@ -7,8 +7,12 @@ import sys
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from contractile.evaluation import Comparison, Evaluation
     from contractile.training import Status
+
+NARROWEST = 60  # columns in which the numbers of a table are still whole
 
 
 class Lines(logging.Handler):
@@ -84,7 +88,6 @@ class Bar:
 
 def print_scores(evaluation: Evaluation, title: str) -> None:
     """A table of scores with their 95 % intervals over images."""
-    from rich.console import Console
     from rich.table import Table
 
     from contractile.metrics import METRICS
@@ -95,12 +98,11 @@ def print_scores(evaluation: Evaluation, title: str) -> None:
         known = score.low is not None and score.high is not None
         interval = f"{score.low:.4f} to {score.high:.4f}" if known else score.reason or ""
         table.add_row(name, METRICS[name].title, value, interval)
-    Console().print(table)
+    _print(table)
 
 
 def print_comparison(comparison: Comparison) -> None:
     """A table of two predictions' scores and whether they differ."""
-    from rich.console import Console
     from rich.table import Table
 
     def show(value: float | None) -> str:
@@ -118,4 +120,11 @@ def print_comparison(comparison: Comparison) -> None:
             show(one.p_value),
             one.better or one.reason or "",
         )
-    Console().print(table)
+    _print(table)
+
+
+def _print(table: Table) -> None:
+    """Print a table; a terminal narrower than a table can be breaks its lines."""
+    from rich.console import Console
+
+    Console(width=max(NARROWEST, Console().width)).print(table)
