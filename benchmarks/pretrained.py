@@ -1,10 +1,14 @@
-"""The model `nuclei` of the package: completes a training run on dsb2018, and measures it on objects of several sizes.
+"""The model `nuclei` of the package: completes a training run on dsb2018, and measures it under many conditions.
 
     python benchmarks/accuracy.py dsb2018 DATA --minutes 30 --recipe recipes/nuclei.toml
-    python benchmarks/pretrained.py runs/dsb2018-nuclei-30min-0 [--write]
+    python benchmarks/pretrained.py runs/dsb2018-nuclei-30min-0 [--against MODEL] [--write]
 
 The validation images of the dataset, which training never saw, are scored as they are, shrunk, and enlarged. Each time
 three ways are compared: without a diameter, with the known diameter, and with the diameter estimated for each image.
+Then they are scored with every nucleus dimmed by a factor of its own, with the noise of a camera, and with that of few
+photons; and objects are counted in fields that are empty, hold one nucleus, or have a hot pixel (`conditions.py`). The
+diameter is estimated there, as it is by default. `--against` measures another model on the same images: `nuclei` is the
+one in the package.
 `--write` puts the model into the package, with the measured scores on its card. Kernels are stored, and measured, in
 half precision.
 """
@@ -12,6 +16,7 @@ half precision.
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +28,7 @@ contractile.prepare_process()  # before PyTorch starts its threads
 import numpy as np
 import torch
 from accuracy import SCORES, value
+from conditions import blank, dimmed, one_nucleus, with_hot_pixel, with_photon_noise, with_read_noise
 from scipy import ndimage
 
 from contractile.evaluation import evaluate
@@ -35,6 +41,14 @@ from contractile.prediction.scaling import Resampled, scaled_shape
 MAGNIFICATIONS = (0.5, 1.0, 2.0, 4.0)
 WAYS = ("as it is", "diameter known", "diameter estimated")
 LEVELS = (0.5, 0.75, 0.9)
+SEEDS = 20  # fields of each kind
+FAR = 10  # pixels from a hot pixel, beyond which labels must not change
+CONDITIONS = {
+    "every nucleus dimmed by 1 to 16": partial(dimmed, spread="logarithm"),
+    "the same, factors uniform": partial(dimmed, spread="factor"),
+    **{f"read noise, signal to noise {n}": partial(with_read_noise, signal_to_noise=n) for n in (8, 4, 2)},
+    **{f"photon noise, {n} photons": partial(with_photon_noise, photons=n) for n in (100, 30, 10)},
+}
 DESCRIPTION = (
     "Nuclei in 2-D fluorescence images, bright on dark. Learned from nine tenths of the {images} training images of "
     "the 2018 Data Science Bowl's fluorescence subset (BBBC038, CC0; Caicedo et al. 2019, "
@@ -47,6 +61,7 @@ DESCRIPTION = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder that accuracy.py made")
+    parser.add_argument("--against", help="another model, measured on the same images")
     parser.add_argument("--write", action="store_true", help="put the model into the package")
     arguments = parser.parse_args()
     model, data = load(arguments.run / "run"), arguments.run / "data"
@@ -61,12 +76,55 @@ def main() -> None:
         found[magnification] = [score(model, scaled, way) for way in WAYS]
         cells = [" / ".join(f"{ap:.3f}" for ap in one) for one in found[magnification]]
         print(f"| {magnification:g} | {' | '.join(cells)} |", flush=True)
+    pairs = list(zip(images, truths, strict=True))
+    models = [model] + [load(arguments.against)] * (arguments.against is not None)
+    print_conditions(models, pairs)
+    print_fields(models, [image for image, _ in pairs])
     if arguments.write:
         path = PRETRAINED_FOLDER / "nuclei.safetensors"
         path.parent.mkdir(exist_ok=True)
         set_kernels(model, torch.float16)
         save(finished(model, data, found[1.0][2]), path)
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+
+
+def print_head(title: str, models: list[Model]) -> None:
+    print(f"\n| {title} | this model |{' against |' * (len(models) - 1)}\n|---|{'---|' * len(models)}")
+
+
+def print_conditions(models: list[Model], pairs: list[tuple[Any, Any]]) -> None:
+    """AP of the models on the same images under CONDITIONS."""
+    print_head(f"condition (AP at IoU {LEVELS})", models)
+    for name, change in CONDITIONS.items():
+        rng = np.random.default_rng(0)
+        changed = [(change(image, truth, rng), truth) for image, truth in pairs]
+        cells = [" / ".join(f"{ap:.3f}" for ap in score(model, changed, WAYS[2])) for model in models]
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def print_fields(models: list[Model], images: list[Any]) -> None:
+    """False objects in empty fields, one nucleus found or not, and the labels that a hot pixel changes."""
+    rows = {"empty field: false objects": [], "one nucleus: found": [], "one nucleus: false objects": []}
+    rows["hot pixel: share of pixels changed far from it"] = []
+    for model in models:
+        predictor, counts = Predictor(model), []
+        for seed in range(SEEDS):
+            rng = np.random.default_rng(seed)
+            empty = predictor.segment(blank(rng)).max()
+            field, truth = one_nucleus(rng)
+            labels = predictor.segment(field)
+            found = evaluate(labels, truth, scores=["f1"]).summary["f1"].value > 0
+            image = images[seed % len(images)].astype(np.uint16)
+            hot, place = with_hot_pixel(image, rng)
+            far = np.ones(image.shape[1:], bool)
+            far[tuple(slice(max(0, at - FAR), at + FAR + 1) for at in place)] = False
+            changed = (predictor.segment(image) > 0) != (predictor.segment(hot) > 0)
+            counts.append((empty, found, labels.max() - found, changed[far].mean()))
+        for row, values in zip(rows.values(), zip(*counts, strict=True), strict=True):
+            row.append(f"{np.mean(values):.4g} (most {np.max(values):.4g})")
+    print_head(f"fields, mean of {SEEDS} seeds", models)
+    for name, cells in rows.items():
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
 def set_kernels(model: Model, precision: torch.dtype) -> None:

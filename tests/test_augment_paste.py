@@ -74,13 +74,14 @@ def test_volumes_are_pasted_into_as_well():
     assert len(np.unique(paste_objects(volume, [volume], rng=np.random.default_rng(0)).labels)) == 3
 
 
+@pytest.mark.parametrize("kind", ["linear", "compressive", "percentile"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_grey_values_come_back_from_their_normalised_form(dtype):
+def test_grey_values_come_back_from_their_normalised_form(dtype, kind):
     pixels = np.random.default_rng(0).integers(0, 255, (2, 20, 20)).astype(dtype)
-    affine = Normalization().fit(pixels)
+    affine = Normalization(kind=kind).fit(pixels)
     np.testing.assert_allclose(affine.invert(affine.apply(pixels), pixels.dtype), pixels, atol=1e-3)
     beyond = affine.invert(affine.apply(pixels) * 10, np.dtype(np.uint8))
     assert (beyond.min(), beyond.max()) == (0, 255)
     constant = np.full((1, 4, 4), 7, dtype)
-    flat = Normalization().fit(constant)
+    flat = Normalization(kind=kind).fit(constant)
     np.testing.assert_array_equal(flat.invert(flat.apply(constant), constant.dtype), constant)

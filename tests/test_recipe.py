@@ -140,6 +140,15 @@ def test_the_more_often_images_are_seen_the_more_samples_vary():
     assert free.samples.augment == AugmentConfig()
 
 
+def test_the_scale_follows_the_background():
+    labels = discs(20).labels
+    bright = Example("bright", np.uint8(10 + 100 * (labels[None] > 0)), labels)
+    light = Example("light", 255 - bright.pixels, labels)
+    for example, kind, dimmed in ((bright, "compressive", 16.0), (light, "linear", 1.0)):
+        samples = derive([example] * 2, {"minutes": 10}).samples
+        assert (samples.normalization.kind, samples.augment.dimmed) == (kind, dimmed)
+
+
 def test_a_faster_processor_sees_images_more_often(monkeypatch):
     augment = {}
     for precision in ("float32", "bfloat16"):

@@ -174,7 +174,7 @@ def bright_on_dark(pixels: NDArray[Any], ground: NDArray[np.bool_]) -> bool:
     """
     low, high = np.percentile(pixels.reshape(len(pixels), -1), (1, 99.8), axis=1)
     middle = np.median(pixels[:, ground], axis=1) if ground.any() else high
-    return bool(((middle - low) * DARK <= high - low).all())
+    return bool(((middle - low) * DARK <= high - low).all() and (high > low).all())
 
 
 def _noise(blocks: list[NDArray[Any]], clean: list[NDArray[Any]]) -> float:
@@ -208,7 +208,7 @@ def _blocks(pixels: Pixels) -> Iterator[NDArray[Any]]:
         yield np.asarray(pixels[...])
         return
     side = BLOCK[len(space)]
-    number = round((SAMPLE / side ** len(space)) ** (1 / len(space)))
+    number = max(2, round((SAMPLE / side ** len(space)) ** (1 / len(space))))
     starts = [np.unique(np.linspace(0, max(0, size - side), number).astype(int)) for size in space]
     for first in starts[0]:  # a band at a time: a compressed file without tiles is decoded once for each
         band = _read_band(pixels, slice(int(first), int(first) + side))

@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from contractile.augment import AugmentConfig
 from contractile.dataset import SampleConfig
-from contractile.intensity import Normalization
 from contractile.loss import LossConfig
 from contractile.targets import TargetConfig
 from contractile.unet import UNetConfig
@@ -84,7 +83,6 @@ class Recipe(BaseModel):
                 core=(network.output_size(tile),) * dims,
                 batch=1,
                 augment=AugmentConfig.paper(),
-                normalization=Normalization(kind="percentile"),
             ),
             targets=TargetConfig(task="objects", w0=10, sigma=5, balance=True),
             optimizer=OptimizerConfig(

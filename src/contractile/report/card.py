@@ -26,6 +26,8 @@ def describe_card(card: ModelCard) -> tuple[Facts, Facts]:
 def _describe_model(card: ModelCard) -> tuple[tuple[str, str], ...]:
     network, intensity = card.network, card.normalization
     kinds = {
+        "linear": f"percentiles {intensity.low:g} and {intensity.high:g} become 0 and 1, above the noise",
+        "compressive": "background and brightest structures become 0 and 1, on a logarithmic curve above the noise",
         "percentile": f"percentiles {intensity.low:g} and {intensity.high:g} of each image become 0 and 1",
         "standard": "each image gets mean 0 and standard deviation 1",
         "none": "as in the file",
