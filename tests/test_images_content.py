@@ -176,6 +176,17 @@ def test_a_link_that_leads_nowhere(tmp_path: Path) -> None:
         find(tmp_path)
 
 
+def test_a_name_that_no_disk_takes(tmp_path: Path) -> None:
+    for use in (find, read):
+        with pytest.raises(
+            ContractileError, match=r"cannot be read \(.*too long.*\); check the disk and the permissions"
+        ):
+            use(tmp_path / f"{'a' * 300}.tif")
+    tifffile.imwrite(tmp_path / "a.tif", GREY)
+    with pytest.raises(FileNotFoundError, match=r"a\.tif/b\.tif: no such file; check the spelling"):
+        read(tmp_path / "a.tif" / "b.tif")
+
+
 # what lies beside images ----------------------------------------------------------------------
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -14,7 +14,7 @@ from contractile.images.content import Format, format_of
 from contractile.images.naming import name_axes
 from contractile.images.npy import open_npy
 from contractile.images.pictures import open_picture
-from contractile.images.raster import Raster
+from contractile.images.raster import Raster, one_clear_line
 from contractile.images.tiff import open_tiff
 from contractile.images.zarrs import is_zarr, open_zarr
 
@@ -31,7 +31,6 @@ SUFFIXES: dict[str, Format] = {
 }
 PICTURES = ("PNG", "JPEG", "BMP", "GIF", "WebP")  # one image each, whose axes are known
 SUPPORTED = (*SUFFIXES, ".zarr")
-TAKES_INDICES = "indices" in inspect.signature(open_tiff).parameters
 MICROSCOPE = (".czi", ".nd2", ".lif", ".oib", ".oif", ".lsm", ".vsi", ".ims", ".dv", ".svs", ".mrc")
 
 
@@ -42,7 +41,7 @@ def open_rasters(path: Path, *, dims: int, indices: bool = False, axes: str | No
     With `indices` (for labels) a palette gives the number of each colour, not the colour, and no axis that the file
     does not name is channels. `axes` are letters that somebody gives for the axes of the file; a picture needs none.
     """
-    with ExitStack() as stack:
+    with ExitStack() as files:
         kind = kind_of(path)
         if kind in PICTURES:
             yield [_noted(open_picture(path, indices), path, kind)]
@@ -52,7 +51,7 @@ def open_rasters(path: Path, *, dims: int, indices: bool = False, axes: str | No
         elif kind == "npy":
             rasters = [open_npy(path)]
         else:
-            rasters = open_tiff(path, stack, **({"indices": indices} if TAKES_INDICES else {}))
+            rasters = open_tiff(path, files, indices=indices)
         name = partial(name_axes, axes=axes, dims=dims, file=str(path), pages_first=kind == "TIFF", labels=indices)
         yield [_noted(name(raster), path, kind) for raster in rasters]
 
@@ -62,22 +61,29 @@ def kind_of(path: Path) -> Format | str:
 
     Raises NotFound, and ContractileError for a format that is not read.
     """
-    if not path.exists():
-        if path.is_symlink():
-            problem = f"is a link to {path.readlink()}, which is not there"
-            raise NotFound(problem, "copy the file itself (`git annex get` for git-annex)", where=path)
-        raise NotFound("no such file", "check the spelling and the working folder", where=path)
-    if is_zarr(path):
-        return "zarr"
-    if path.is_dir():
+    with one_clear_line(path):
+        try:
+            found = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            raise _absent(path) from None
+    if stat.S_ISDIR(found.st_mode):
+        if is_zarr(path):
+            return "zarr"
         raise ContractileError("is a folder, not an image", "use find() to list the images in it", where=path)
     suffix = path.suffix.lower()
-    if suffix not in SUFFIXES and not path.stat().st_size:
+    if suffix not in SUFFIXES and not found.st_size:
         raise unsupported(suffix, where=path)
     kind = format_of(path) or SUFFIXES.get(suffix)
     if kind is None:
         raise unsupported(suffix, where=path)
     return kind
+
+
+def _absent(path: Path) -> NotFound:
+    if path.is_symlink():
+        problem = f"is a link to {path.readlink()}, which is not there"
+        return NotFound(problem, "copy the file itself (`git annex get` for git-annex)", where=path)
+    return NotFound("no such file", "check the spelling and the working folder", where=path)
 
 
 def misnamed(path: Path, kind: str) -> str | None:

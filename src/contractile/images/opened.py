@@ -6,6 +6,7 @@ Nobody shares an open file. Whoever takes it has it alone; a second reader opens
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -64,7 +65,10 @@ def take(path: Path, *, dims: int, indices: bool = False, axes: str | None = Non
 
 
 def _key(path: Path, *how: object) -> Key | None:
-    if not path.is_file():
+    try:
+        found = path.stat()
+    except OSError:
+        return None  # whoever opens the file says what is wrong
+    if not stat.S_ISREG(found.st_mode):
         return None
-    found = path.stat()
     return (os.getpid(), path.absolute(), found.st_ino, found.st_mtime_ns, found.st_size, *how)

@@ -109,7 +109,10 @@ def list_files(where: str | Path | Sequence[str | Path]) -> list[Path]:
     places = [where] if isinstance(where, str | Path) else list(where)
     if not places:
         raise ContractileError("where must name at least one folder or file, got an empty list", "give one")
-    paths = [path for place in places for path in _files_at(place)]
+    paths: list[Path] = []
+    for place in places:
+        with one_clear_line(Path(place)):
+            paths += _files_at(place)
     kinds = {path: pickled(path) for path in paths if path.suffix.lower() == ".npy"}
     kept = [path for path in paths if not kinds.get(path) and not _is_litter(path)]
     if not kept:
@@ -153,8 +156,7 @@ def _files_at(place: str | Path) -> list[Path]:
 
 
 def _files_in(folder: Path) -> list[Path]:
-    with one_clear_line(folder):
-        entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+    entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
     readable = _images_among(entries)
     if readable:
         return readable
