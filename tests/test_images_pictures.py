@@ -86,7 +86,9 @@ def test_the_content_decides_and_not_the_name(tmp_path: Path, form: str, name: s
 
 @pytest.mark.parametrize("content", [b"", b"II*\0", b"no picture at all"])
 def test_content_that_is_no_picture(tmp_path: Path, content: bytes) -> None:
-    with pytest.raises(ContractileError, match="its content is no PNG, JPEG, BMP, GIF or WebP"):
+    with pytest.raises(
+        ContractileError, match="is no picture that is read here.*no PNG, JPEG, BMP, GIF or WebP; convert"
+    ):
         opened(tmp_path / "a.png", content)
 
 
@@ -431,6 +433,12 @@ def test_an_interlaced_png(tmp_path: Path) -> None:
 def test_a_png_that_declares_more_than_it_can_hold(tmp_path: Path) -> None:
     with pytest.raises(ContractileError, match=r"13 bytes of data cannot hold 100000 x 100000 pixels"):
         opened(tmp_path / "a.png", png([b"\1\2\3\4"], (100_000, 100_000), 8, 0))
+
+
+def test_a_png_with_far_too_many_rows(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).bytes(10_000)
+    with pytest.raises(ContractileError, match=r"its data are \d+ times as long as its pixels"):
+        opened(tmp_path / "a.png", png([noise] * 20, (10, 10), 8, 0))
 
 
 @pytest.mark.parametrize("length", [8, 20, 28])

@@ -49,10 +49,15 @@ class Decoded:
 def open_picture(path: Path, indices: bool) -> Raster:
     """The raster of a picture; with `indices` (for labels) it has the numbers that the file stores.
 
-    Raises ContractileError for a picture that is cut off or damaged, and for an animation.
+    Raises ContractileError for a picture that is cut off or damaged, for an animation, and for other content.
     """
     with one_clear_line(path):
-        picture = _decode(path.read_bytes(), indices)
+        data = path.read_bytes()
+    if not data.startswith((b"\xff\xd8", b"\x89PNG", *OTHERS)):
+        problem = "is no picture that is read here, whatever its name: no PNG, JPEG, BMP, GIF or WebP"
+        raise ContractileError(problem, "convert it to PNG or TIFF with the program that made it", where=path)
+    with one_clear_line(path):
+        picture = _decode(data, indices)
     if picture.frames > 1:
         problem = f"is an animation of {picture.frames} pictures"
         raise ContractileError(problem, "save its pictures as a TIFF stack", where=path)
@@ -90,8 +95,6 @@ def _decode(data: bytes, indices: bool) -> Decoded:
         palette = png.palette if indices else None
         pixels = np.zeros((1, 1), np.uint8) if png.frames > 1 else decode_png(png, indices)
         return Decoded(pixels, png.exif, palette, png.frames)
-    if data[:2] not in OTHERS:
-        raise ValueError("its content is no PNG, JPEG, BMP, GIF or WebP")
     with OTHERS[data[:2]](io.BytesIO(data)) as picture:
         frames = getattr(picture, "n_frames", 1)
         exif = picture.info.get("exif", b"")

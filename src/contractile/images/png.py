@@ -15,6 +15,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, PALETTE = 0, 3  # kinds of colour
 SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a pixel, by the kind of colour
 MOST = 1032  # times that deflate can shorten
+TOO_MANY = 4  # times that data may be longer than the pixels
 PIECE = 2**20  # bytes that are unpacked at once
 
 
@@ -92,6 +93,8 @@ def decode_png(png: Png, indices: bool) -> NDArray[Any]:
     stored = sum(stop - start for name, start, stop in png.chunks if name == b"IDAT")
     if stored * MOST < png.expected:
         raise EOFError(f"{stored} bytes of data cannot hold {png.header[1]} x {png.header[0]} pixels")
+    if stored > TOO_MANY * png.expected + PIECE // 16:  # unpacking it could take for ever
+        raise ValueError(f"its data are {stored // png.expected} times as long as its pixels")
     as_numbers = indices and colour in (GREY, PALETTE)
     try:
         pixels = np.asarray(imagecodecs.png_decode(_as_grey(png) if as_numbers else png.data))
