@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from scipy import ndimage
 
 from contractile.dataset import Example, Samples
 from contractile.decode import Decoding, decode_objects
@@ -370,6 +371,97 @@ def test_wrong_data_leaves_nothing_behind(folder):
     with pytest.raises(FileNotFoundError, match="nothing there"):
         train(folder / "nowhere", folder / "labels", out=folder / "run")
     assert not (folder / "run").exists()
+
+
+def _smooth_masks(folder):
+    for path in (folder / "labels").iterdir():
+        tifffile.imwrite(path, ndimage.gaussian_filter(tifffile.imread(path).astype(float), 0.7).astype(np.uint8))
+
+
+def _background_255(folder):
+    for path in (folder / "labels").iterdir():
+        tifffile.imwrite(path, np.where(tifffile.imread(path) > 0, 1, 255).astype(np.uint8))
+
+
+def _images_as_labels(folder):
+    for path in (folder / "images").iterdir():
+        (folder / "labels" / path.name).write_bytes(path.read_bytes())
+
+
+def _folders_swapped(folder):
+    (folder / "images").rename(folder / "other")
+    (folder / "labels").rename(folder / "images")
+    (folder / "other").rename(folder / "labels")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (_smooth_masks, r"0\.tif.* and 1 more: labels look like a picture of a mask .*; check --fix DIR cuts"),
+        (_background_255, r"no background 0; value 255 covers .*; check --fix DIR makes it 0"),
+        (_images_as_labels, r"labels are the image itself, pixel by pixel; give the annotations as labels"),
+        (_folders_swapped, r"the two are swapped; give the images first, then the labels"),
+    ],
+)
+def test_data_with_an_error_are_refused(folder, spoil, message):
+    spoil(folder)
+    with pytest.raises(ContractileError, match=message + r".*; --anyway \(anyway=True\) trains all the same"):
+        run(folder)
+    assert not (folder / "run").exists()
+
+
+def test_a_run_begins_in_spite_of_an_error_where_the_user_wants_it(folder, caplog):
+    _background_255(folder)
+    changes = {**TINY, "steps": 1, "validations": 1}
+    where = {"out": folder / "run", "recipe": changes}
+    assert train(folder / "images", folder / "labels", anyway=True, **where).recipe.targets.class_values == (1, 255)
+    assert "no background 0; value 255 covers" in caplog.text
+    train(folder / "images", folder / "labels", resume=True, **where)  # the user has decided
+
+
+def test_a_value_that_is_to_be_ignored_is_no_background(folder):
+    _background_255(folder)
+    for path in (folder / "labels").iterdir():
+        labels = tifffile.imread(path)
+        labels[:8] = 2
+        tifffile.imwrite(path, labels)
+    assert run(folder, steps=1, validations=1, targets={"ignore_label": 255}).recipe.targets.class_values == (1, 2)
+
+
+def test_warnings_about_the_data_are_few(folder, caplog):
+    for number, name in enumerate("abcdef"):
+        pixels = bright_discs(name, number + 9).pixels[0].astype(np.uint16)
+        labels = bright_discs(name, number + 9).labels
+        if name == "a":
+            pixels[:] = 7
+        pixels[5, 5] = 65535 if name == "b" else pixels[5, 5]
+        pixels[:20] = 0 if name == "c" else pixels[:20]
+        pixels = pixels.clip(0, 150) * 27 + 45 if name == "d" else pixels  # 4095 at most
+        tifffile.imwrite(folder / "images" / f"{name}.tif", pixels)
+        tifffile.imwrite(folder / "labels" / f"{name}.tif", labels.astype(np.uint8) * (name != "e"))
+    for kind in ("images", "labels"):
+        (folder / kind / "twin.tif").write_bytes((folder / kind / "0.tif").read_bytes())
+    run(folder, steps=1, validations=1)
+    lines = [record.getMessage() for record in caplog.records if record.name == "contractile.training.loop"]
+    assert len(lines) == 6
+    assert "nothing is annotated" in lines[0]
+    assert "every pixel of channel 0 has one value" in lines[1]
+    assert lines[-1] == "and 2 more: `contractile check` names them"
+
+
+def test_axes_that_the_labels_show_are_kept(tmp_path):
+    for number in range(2):
+        one = bright_discs(str(number), number)
+        for kind, array in (
+            ("images", np.stack([one.pixels[0]] * 5)),
+            ("labels", one.labels.astype(np.uint8)),
+        ):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            np.save(tmp_path / kind / f"{number}.npy", array)
+    result = run(tmp_path, steps=1, validations=1)
+    assert (result.recipe.axes, result.model.card.axes, result.recipe.network.channels) == ("CYX", "CYX", 5)
+    with pytest.raises(ContractileError, match=r"got image 0 \(5, 48\) and labels 0 \(48, 48\)"):
+        run(tmp_path, out="other", axes="YXC")  # what the user says wins, and does not fit the labels
 
 
 def test_a_full_disk_is_named(folder):

@@ -125,7 +125,7 @@ def find_meaning(
     values: set[int] = set()
     images, pieces, layers = 0, [], 0
     for one in labels:
-        known = _annotated_planes(one if ignore_label is None else np.where(one == ignore_label, -1, one))
+        known = annotated_planes(one if ignore_label is None else np.where(one == ignore_label, -1, one))
         if known.size == 0:
             continue
         images += 1
@@ -145,7 +145,7 @@ def find_meaning(
     return Meaning("classes", tuple(sorted(values)), guessed)
 
 
-def _annotated_planes(labels: NDArray[Any]) -> NDArray[Any]:
+def annotated_planes(labels: NDArray[Any]) -> NDArray[Any]:
     """Labels (*S) without lines and planes that nobody annotated: an object in every tenth plane stays one piece."""
     for axis in range(labels.ndim):
         others = tuple(other for other in range(labels.ndim) if other != axis)

@@ -1,262 +1,201 @@
-"""Look at a dataset file by file, collect what is wrong, and write repaired labels."""
+"""Look at a dataset, file by file or in memory, and collect what is wrong."""
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contractile.check.findings import LEVELS, Finding, Spot, gather
-from contractile.check.repair import (
-    count_greys,
-    cut_greys,
-    find_pieces,
-    find_specks,
-    find_split,
-    remove_specks,
-    separate_split,
-)
-from contractile.dataset import Pair, pair_up
+from contractile.check.annotation import faults_of_values, read_annotation
+from contractile.check.background import find_instead
+from contractile.check.findings import Finding, Spot, by_level, gather
+from contractile.check.objects import faults_of_objects
+from contractile.check.pixels import Seen, compare, digest, faults_of_pixels
+from contractile.dataset import Example, Pair, pair_up
 from contractile.errors import ContractileError
-from contractile.images import Source, describe, find, list_files, open_image, read, read_labels, write_labels
-from contractile.labels import find_meaning
+from contractile.images import Source, describe, find, list_files, open_image
+from contractile.images.joined import Joined, read_joined
+from contractile.images.layouts import list_items
 
-SATURATED = 0.01  # share of pixels at the upper limit above which it is a fault
-LIMITS = {2**bits - 1 for bits in (8, 10, 12, 14, 16)}  # upper limits of cameras
-ALIKE = 1.1  # pixel sizes may differ by this factor
+Place = str | Path | Sequence[str | Path]
+LOOKED_AT = 2**27  # pixels of labels that `find_errors` looks at, about
 
 
 @dataclass(frozen=True)
-class Seen:
-    """The properties of an image that are kept once its pixels are gone."""
+class Annotated:
+    """Labels (*S) whose values can be labels, and what is kept of their image."""
 
-    shape: tuple[int, ...]  # (C, *S)
-    dtype: str
-    digest: bytes
-    pixel_size_um: tuple[float, ...] | None
+    where: str
+    labels: NDArray[np.int32]
+    image: Seen | None
 
 
-def check_dataset(images: str | Path, labels: str | Path | None = None, *, dims: int = 2) -> list[Finding]:
+@dataclass
+class Notes:
+    """What was written down while looking: findings, complaints, images by source, usable labels."""
+
+    findings: list[Finding] = field(default_factory=list)
+    spots: list[Spot] = field(default_factory=list)
+    seen: dict[Hashable, Seen] = field(default_factory=dict)
+    labels: list[Annotated] = field(default_factory=list)
+
+    @contextmanager
+    def catch(self, where: object = "") -> Iterator[None]:
+        """Turn an error into a finding about `where`, or about the place that the error names."""
+        try:
+            yield
+        except ContractileError as error:
+            self.findings.append(Finding("error", str(where) or error.where, error.problem, error.cure))
+
+    def results(self) -> list[Finding]:
+        return by_level([*self.findings, *gather([*self.spots, *compare(self.seen)])])
+
+
+def check_dataset(
+    images: Place, labels: Place | None = None, *, dims: int = 2, axes: str | None = None
+) -> list[Finding]:
     """The faults of a dataset, worst first; an empty list where there are none.
 
-    `images` and `labels` are what training takes: folders, globs, files or stacks. A file that cannot be read is a
-    finding, not an exception: the other files are still looked at.
+    `images`, `labels` and `axes` are what training takes: folders, globs, files or stacks, and the letters of their
+    axes. A file that cannot be read is a finding, not an exception: the other files are still looked at.
     """
-    findings: list[Finding] = []
-    spots: list[Spot] = []
-    seen = _look_at_images(_find_each(images, dims, findings), dims, findings, spots)
+    notes = Notes()
+    pairs: list[Pair] = []
     if labels is not None:
-        pairs: list[Pair] = []
-        with _noted(findings):
-            pairs = pair_up(images, labels, dims=dims)
+        with notes.catch():
+            pairs = pair_up(images, labels, dims=dims, axes=axes)
         if not pairs:
-            _find_each(labels, dims, findings)
-        paired = {pair.image for pair in pairs}
-        spots += [Spot("unlabelled", describe(one)) for one in seen if pairs and one not in paired]
-        _look_at_labels(pairs, dims, seen, findings, spots)
-    return sorted(dict.fromkeys([*findings, *gather(spots)]), key=lambda finding: LEVELS.index(finding.level))
+            _find_each(labels, dims, axes, notes)
+    partner = {pair.image: pair.labels for pair in pairs}
+    single = _unpaired(images, labels, pairs, dims, axes) if pairs else _find_each(images, dims, axes, notes)
+    for source in [*partner, *single]:
+        pixels = None
+        with notes.catch(describe(source)):
+            pixels = _look_at_image(source, dims, notes)
+        if source in partner:
+            with notes.catch(describe(partner[source])):
+                found = read_annotation(partner[source], dims=dims)
+                _look_at_labels(found, describe(partner[source]), pixels, notes.seen.get(source), notes)
+    notes.spots += [Spot("unlabelled", describe(source)) for source in single if pairs]
+    if len(pairs) == 1:
+        notes.spots.append(Spot("few", describe(pairs[0].labels), "1"))
+    if _faults_of_set(notes.labels, notes):
+        notes.spots += faults_of_objects([(one.where, one.labels) for one in notes.labels])
+    return notes.results()
 
 
-def fix_dataset(images: str | Path, labels: str | Path, out: str | Path, *, dims: int = 2) -> list[str]:
-    """Write the repaired labels of every image to the folder `out`, named like the image.
+def find_errors(
+    pairs: Sequence[Pair], examples: Sequence[Example], *, ignore_label: int | None = None
+) -> list[Finding]:
+    """The faults that are cheap to find in examples that are in memory, worst first; `pairs` name their files.
 
-    Smoothed masks are cut in two, colour pictures of grey masks become grey, pieces of one number far apart get
-    different numbers, and specks are removed. Returns one line per repaired file, and one at the end.
-    Raises as `pair_up`, and ContractileError for labels that cannot be read, or when `out` holds the labels.
+    Of very large sets only evenly spaced examples are looked at. Pixels with `ignore_label` are not annotated.
     """
-    pairs = pair_up(images, labels, dims=dims)
-    folder = Path(out)
-    if any(folder.resolve() in pair.labels.path.resolve().parents for pair in pairs):
-        raise ContractileError(f"out must not be the folder of the labels, got {out}", "choose a new folder")
-    loaded = [_read_repaired(pair.labels, dims) for pair in pairs]
-    task = _task(labels for labels, _ in loaded)
-    lines: list[str] = []
-    for pair, (values, done) in zip(pairs, loaded, strict=True):
-        values, more = _repair(values, task)
-        with open_image(pair.image, dims=dims) as image:
-            write_labels(folder / f"{pair.name}.tif", values, pixel_size_um=image.pixel_size_um)
-        if done + more:
-            lines.append(f"{describe(pair.labels)}: {', '.join(done + more)}")
-    return [*lines, f"{len(pairs)} label file(s) written to {folder}, {len(lines)} of them repaired"]
+    step = max(1, sum(one.labels.size for one in examples) // LOOKED_AT)
+    notes = Notes()
+    for pair, example in list(zip(pairs, examples, strict=True))[::step]:
+        labels = example.labels
+        if ignore_label is not None:
+            labels = np.where(labels == ignore_label, -1, labels).astype(np.int32)
+        notes.seen[pair] = _see(example.pixels, describe(pair.image), example.pixel_size_um)
+        notes.spots += faults_of_pixels(example.pixels, describe(pair.image))
+        _look_at_labels(labels, describe(pair.labels), example.pixels, notes.seen[pair], notes)
+    _faults_of_set(notes.labels, notes)
+    return notes.results()
 
 
-@contextmanager
-def _noted(findings: list[Finding], where: str = "") -> Iterator[None]:
-    """Turn an error into a finding about `where`, or about the place that the error names."""
-    try:
-        yield
-    except ContractileError as error:
-        findings.append(Finding("error", where or error.where, error.problem, error.cure))
-
-
-def _find_each(place: str | Path, dims: int, findings: list[Finding]) -> list[Source]:
+def _find_each(place: Place, dims: int, axes: str | None, notes: Notes) -> list[Source]:
     """The sources at a place. A file that cannot be opened becomes a finding."""
-    sources: list[Source] = []
-    with _noted(findings, str(place)):
+    good: list[Path] = []
+    with notes.catch(place if isinstance(place, str | Path) else ""):
         for path in list_files(place):
-            with _noted(findings, str(path)):
-                sources += find(path, dims=dims)
-    return sources
+            with notes.catch(path):
+                find(path, dims=dims, axes=axes, quiet=True)
+                good.append(path)
+        return find(good, dims=dims, axes=axes) if good else []  # together: a set of files can hold one image
+    return []
 
 
-def _look_at_images(
-    sources: Sequence[Source], dims: int, findings: list[Finding], spots: list[Spot]
-) -> dict[Source, Seen]:
-    seen: dict[Source, Seen] = {}
-    first: dict[bytes, str] = {}
-    for source in sources:
-        where = describe(source)
-        with _noted(findings, where):
-            image = read(source, dims=dims)
-            digest = _digest(image.pixels)
-            seen[source] = Seen(image.shape, str(image.dtype), digest, image.pixel_size_um)
-            spots += _faults_of_pixels(image.pixels, where)
-            if first.setdefault(digest, where) != where:
-                spots.append(Spot("duplicate", where, first[digest]))
-    spots += _compare(seen)
-    return seen
+def _unpaired(images: Place, labels: Place | None, pairs: Sequence[Pair], dims: int, axes: str | None) -> list[Source]:
+    """The images that no labels belong to."""
+    used = {path.resolve() for pair in pairs for path in (*_files(pair.image), *_files(pair.labels))}
+    items, _ = list_items(images, labels)
+    left = [path for item in items for path in item.files if path.resolve() not in used]
+    return find(left, dims=dims, axes=axes, quiet=True) if left else []
 
 
-def _digest(array: NDArray[Any]) -> bytes:
-    return hashlib.blake2b(np.ascontiguousarray(array).data, key=str(array.shape).encode(), digest_size=16).digest()
+def _files(source: Source) -> tuple[Path, ...]:
+    return source.parts if isinstance(source, Joined) else (source.path,)
 
 
-def _faults_of_pixels(pixels: NDArray[Any], where: str) -> Iterator[Spot]:
-    for number, channel in enumerate(pixels):
-        high = channel.max()
-        if channel.min() == high:
-            yield Spot("constant", where, str(number))
-            continue
-        share = float(np.mean(channel == high))
-        if share > SATURATED and (pixels.dtype.kind == "f" or int(high) in LIMITS):
-            yield Spot("saturated", where, f"{share:.0%}")
+def _look_at_image(source: Source, dims: int, notes: Notes) -> NDArray[Any]:
+    """The pixels (C, *S) of an image, once their faults and properties are noted."""
+    if isinstance(source, Joined):
+        image = read_joined(source, dims=dims)
+        pixels = image.pixels
+    else:
+        with open_image(source, dims=dims) as image:
+            pixels = image.pixels  # unlike `read`, this takes NaN, so that their place can be named
+    where = describe(source)
+    notes.spots += faults_of_pixels(pixels, where)
+    notes.seen[source] = _see(pixels, where, image.pixel_size_um)
+    return pixels
 
 
-def _compare(seen: dict[Source, Seen]) -> Iterator[Spot]:
-    """Images of a dataset must be of one kind. Where they are of several, one of the rarest kind is named."""
-    kinds = {
-        "channels": {source: str(one.shape[0]) for source, one in seen.items()},
-        "types": {source: one.dtype for source, one in seen.items()},
-    }
-    for kind, values in kinds.items():
-        counts = Counter(values.values()).most_common()
-        if len(counts) > 1:
-            rare = next(source for source, value in values.items() if value == counts[-1][0])
-            yield Spot(kind, describe(rare), ", ".join(f"{n} x {value}" for value, n in counts))
-    sizes = {source: one.pixel_size_um for source, one in seen.items() if one.pixel_size_um}
-    if sizes:
-        ordered = sorted(sizes.items(), key=lambda item: item[1])
-        (_, low), (source, high) = ordered[0], ordered[-1]
-        if any(b > ALIKE * a for a, b in zip(low, high, strict=True)):
-            yield Spot("pixel sizes", describe(source), f"{low[-1]:.4g} to {high[-1]:.4g}")
+def _see(pixels: NDArray[Any], where: str, pixel_size_um: tuple[float, ...] | None) -> Seen:
+    return Seen(where, pixels.shape, str(pixels.dtype), digest(pixels), pixel_size_um)
 
 
 def _look_at_labels(
-    pairs: Sequence[Pair], dims: int, seen: dict[Source, Seen], findings: list[Finding], spots: list[Spot]
+    found: NDArray[np.int32] | Spot, where: str, pixels: NDArray[Any] | None, image: Seen | None, notes: Notes
 ) -> None:
-    good: list[tuple[str, NDArray[np.int32]]] = []
-    first: dict[bytes, Pair] = {}
-    for pair in pairs:
-        where = describe(pair.labels)
-        with _noted(findings, where):
-            labels = read_labels(pair.labels, dims=dims)
-            image = seen.get(pair.image)
-            if image is not None and image.shape[1:] != labels.shape:
-                spots.append(Spot("size", where, f"{image.shape[1:]} and {labels.shape}"))
-            greys = count_greys(labels)
-            if greys:
-                spots.append(Spot("picture" if cut_greys(labels) is None else "grey", where, str(greys)))
-                continue
-            good.append((where, labels))
-            twin = first.setdefault(_digest(labels), pair)
-            if twin is not pair and (labels > 0).any() and not _same_image(seen, twin, pair):
-                spots.append(Spot("duplicate labels", where, describe(twin.labels)))
-    if len(pairs) == 1:
-        spots.append(Spot("few", describe(pairs[0].labels), "1"))
-    spots += _faults_of_labels(good)
-
-
-def _same_image(seen: dict[Source, Seen], one: Pair, other: Pair) -> bool:
-    a, b = seen.get(one.image), seen.get(other.image)
-    return a is not None and b is not None and a.digest == b.digest
-
-
-def _faults_of_labels(good: Sequence[tuple[str, NDArray[np.int32]]]) -> Iterator[Spot]:
-    values = sorted({int(value) for _, labels in good for value in np.unique(labels) if value >= 0})
-    if len(values) < 2:
-        yield from [Spot("one value", where, str(values[0] if values else "-1 (ignored)")) for where, _ in good[:1]]
+    """Note what is wrong with the values of one label image, or keep it."""
+    if isinstance(found, Spot):
+        notes.spots.append(found)
         return
-    task = _task(labels for _, labels in good)
-    for where, labels in good:
-        found = np.unique(labels)
-        if len(found) == 1 and found[0] >= 0:
-            yield Spot("empty", where, str(found[0]))
-        if found[0] < 0:
-            yield Spot("ignored", where, f"{np.mean(labels < 0):.0%}")
-        if task == "objects":
-            yield from _faults_of_objects(labels, where)
-        elif len(values) == 2:
-            yield Spot("mask", where)
-            specks = find_specks(find_pieces(labels))
-            if len(specks):
-                yield Spot("specks", where, str(len(specks)))
+    if pixels is not None and pixels.shape[1:] != found.shape:
+        notes.spots.append(Spot("size", where, f"{pixels.shape[1:]} and {found.shape}"))
+    fault = faults_of_values(found, pixels, where)
+    if fault is None:
+        notes.labels.append(Annotated(where, found, image))
+    else:
+        notes.spots.append(fault)
 
 
-def _faults_of_objects(labels: NDArray[np.int32], where: str) -> Iterator[Spot]:
-    pieces = find_pieces(labels)
-    split = find_split(pieces)
-    if split:
-        yield Spot("split", where, ", ".join(str(number) for number in split[:5]))
-    specks = find_specks(pieces)
-    if len(specks):
-        yield Spot("specks", where, str(len(specks)))
-    numbers = np.unique(labels[labels > 0])
-    if numbers.size and numbers[-1] != numbers.size:
-        yield Spot("gaps", where, f"{numbers.size} numbers up to {numbers[-1]}")
+def _faults_of_set(annotated: Sequence[Annotated], notes: Notes) -> bool:
+    """Note what is wrong with label images of good values, taken together; whether objects are worth a look."""
+    instead = find_instead([one.labels for one in annotated])
+    if instead is not None:
+        shares = zip(annotated, instead.shares, strict=True)
+        notes.spots += [
+            Spot("background", one.where, f"{instead.value} covers {share:.0%}") for one, share in shares if share
+        ]
+        return False
+    values = sorted({int(value) for one in annotated for value in np.unique(one.labels) if value >= 0})
+    if len(values) < 2:
+        found = str(values[0]) if values else "-1 (ignored)"
+        notes.spots += [Spot("one value", one.where, found) for one in annotated[:1]]
+        return False
+    for one in annotated:
+        own = np.unique(one.labels)
+        if len(own) == 1 and own[0] >= 0:
+            notes.spots.append(Spot("empty", one.where, str(own[0])))
+        if own[0] < 0:
+            notes.spots.append(Spot("ignored", one.where, f"{np.mean(one.labels < 0):.0%}"))
+    notes.spots += _copies(annotated)
+    return True
 
 
-def _task(labels: Iterable[NDArray[np.int32]]) -> str:
-    """objects, classes, or mask (two classes), by the rule that training uses."""
-    meaning = find_meaning(labels)
-    return "mask" if len(meaning.class_values) == 2 else meaning.task
-
-
-def _read_repaired(source: Source, dims: int) -> tuple[NDArray[np.int32], list[str]]:
-    """Labels, and what had to be done to the file so that it could be read as labels."""
-    try:
-        labels = read_labels(source, dims=dims)
-        done: list[str] = []
-        values: NDArray[Any] = labels
-    except ContractileError as error:
-        pixels = read(source, dims=dims).pixels
-        if pixels.shape[0] > 1 and (pixels != pixels[:1]).any():
-            raise error
-        values = pixels[0]
-        done = ["colour made grey"] if pixels.shape[0] > 1 else []
-        labels = values.astype(np.int32)
-        if not count_greys(values) and (labels != values).any():
-            raise error
-    if not count_greys(values):
-        return labels, done
-    cut = cut_greys(values)
-    if cut is None:
-        raise ContractileError("grey values without two clear levels", "draw the mask again", where=describe(source))
-    return cut, [*done, f"{len(np.unique(values))} grey values cut in two"]
-
-
-def _repair(labels: NDArray[np.int32], task: str) -> tuple[NDArray[np.int32], list[str]]:
-    done: list[str] = []
-    if task in ("objects", "mask"):
-        labels, count = remove_specks(labels)
-        done += [f"{count} speck(s) removed"] if count else []
-    if task == "objects":
-        labels, count = separate_split(labels)
-        done += [f"{count} number(s) of several pieces split"] if count else []
-    return labels, done
+def _copies(annotated: Sequence[Annotated]) -> Iterator[Spot]:
+    """Labels that were seen before, of another image."""
+    first: dict[bytes, Annotated] = {}
+    for one in annotated:
+        twin = first.setdefault(digest(one.labels), one)
+        same_image = twin.image is not None and one.image is not None and twin.image.digest == one.image.digest
+        if twin is not one and not same_image and (one.labels > 0).any():
+            yield Spot("duplicate labels", one.where, twin.where)

@@ -1,143 +1,144 @@
-"""Faults of one label image, and their repair: arrays in, arrays out."""
+"""Repair the labels of a dataset: what needs no person."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
-from skimage.measure import label as equal_pieces
 
-from contractile.labels import Box, boxes, connected, renumber
+from contractile.check.background import find_instead
+from contractile.check.colours import apply_numbers, find_colours, list_numbers, number_colours
+from contractile.check.greys import count_greys, cut_greys, name_greys, snap
+from contractile.check.objects import find_task, holds_pieces
+from contractile.check.pieces import fill_outlines, remove_specks, separate_split
+from contractile.dataset import Pair, pair_up
+from contractile.errors import ContractileError
+from contractile.images import Source, describe, open_image, write_labels
+from contractile.images.joined import read_joined, read_joined_labels
 
-Labels = NDArray[np.int32]
-
-GREY_VALUES = 5  # a mask with at least this many values may be smoothed
-FLAT = 0.25  # smoothed where a smaller share of the in-between pixels has neighbours of the same value
-CLEAR = 0.85  # share of pixels that must be near one of the two main values
-NEAR = 0.2  # how near, as a share of the range between them
-FAR = 2  # pieces up to twice this many pixels apart are one object
-SPECK = 0.01  # of the size of the median piece
-SPECK_PIXELS = 4
+Place = str | Path | Sequence[str | Path]
 
 
 @dataclass(frozen=True)
-class Pieces:
-    """The connected pieces of equal positive label; pixels connect by edges and corners, too.
+class Mended:
+    """The labels (*S) of one file, and what was done to them. `codes` are colours that have no number yet."""
 
-    `of` (*S) holds their numbers 1..N, 0 is background. By number: `owner` is the label, `size` the number of pixels,
-    `inside` whether the piece does not touch the image's border.
+    labels: NDArray[np.int32]
+    done: tuple[str, ...] = ()
+    codes: NDArray[np.int64] | None = None
+    channels: int = 1
+
+
+def fix_dataset(images: Place, labels: Place, out: str | Path, *, dims: int = 2, axes: str | None = None) -> list[str]:
+    """Write the repaired labels of every image to the folder `out`, named like the image.
+
+    Colours become numbers, smoothed masks are cut in two, numbers that were resized get full edges, a value in place of
+    background becomes 0, outlines are filled, pieces of one number far apart get different numbers, and specks are
+    removed. Returns one line per repaired file, one for the colours, and one at the end.
+    Raises as `pair_up`, and ContractileError for labels that cannot be read, or when `out` holds the labels.
     """
-
-    of: NDArray[Any]
-    owner: NDArray[Any]
-    size: NDArray[Any]
-    inside: NDArray[np.bool_]
-
-
-def find_pieces(labels: Labels) -> Pieces:
-    of = equal_pieces(np.maximum(labels, 0), background=0, connectivity=labels.ndim)
-    count = int(of.max(initial=0)) + 1
-    owner = np.zeros(count, labels.dtype)
-    owner[of.ravel()] = np.maximum(labels, 0).ravel()
-    inside = np.ones(count, bool)
-    for axis in range(labels.ndim):
-        for edge in (0, -1):
-            inside[np.take(of, edge, axis=axis)] = False
-    return Pieces(of, owner, np.bincount(of.ravel(), minlength=count), inside)
+    pairs = pair_up(images, labels, dims=dims, axes=axes)
+    folder = Path(out)
+    if any(folder.resolve() in pair.labels.path.resolve().parents for pair in pairs):
+        raise ContractileError(f"out must not be the folder of the labels, got {out}", "choose a new folder")
+    mended = [_read(pair.labels, dims) for pair in pairs]
+    mended, lines = _number_colours(mended)
+    mended = _mend_background(mended)
+    task, repaired = find_task(one.labels for one in mended), 0
+    for pair, one in zip(pairs, mended, strict=True):
+        values, done = _mend_objects(one, task)
+        write_labels(folder / f"{pair.name}.tif", values, pixel_size_um=_pixel_size(pair, dims))
+        repaired += bool(done)
+        lines += [f"{describe(pair.labels)}: {', '.join(done)}"] if done else []
+    return [*lines, f"{len(pairs)} label file(s) written to {folder}, {repaired} of them repaired"]
 
 
-def find_specks(pieces: Pieces) -> NDArray[Any]:
-    """Numbers of the pieces too small to be objects: below 4 pixels, or a hundredth of the median piece.
-
-    Pieces at the image's border do not count: they may be the rim of an object.
-    """
-    sizes = pieces.size[1:]
-    if not sizes.size:
-        return np.zeros(0, int)
-    limit = max(SPECK_PIXELS, SPECK * float(np.median(sizes)))
-    return 1 + np.flatnonzero((sizes < limit) & pieces.inside[1:])
+def _pixel_size(pair: Pair, dims: int) -> tuple[float, ...] | None:
+    with open_image(pair.image, dims=dims) as image:
+        return image.pixel_size_um
 
 
-def remove_specks(labels: Labels) -> tuple[Labels, int]:
-    """Labels with specks set to background, and the number of specks."""
-    pieces = find_pieces(labels)
-    specks = find_specks(pieces)
-    gone = np.zeros(len(pieces.size), bool)
-    gone[specks] = True
-    return np.where(gone[pieces.of], 0, labels).astype(np.int32), len(specks)
+def _read(source: Source, dims: int) -> Mended:
+    """Labels of one file. Raises ContractileError for what cannot be made labels."""
+    try:
+        values: NDArray[Any] = read_joined_labels(source, dims=dims)
+    except ContractileError as error:
+        pixels = read_joined(source, dims=dims).pixels  # raises again what concerns the file
+        codes = find_colours(pixels) if len(pixels) > 1 else None
+        if codes is not None:
+            return Mended(np.zeros(codes.shape, np.int32), codes=codes, channels=len(pixels))
+        values = pixels[0]
+        whole = np.array_equal(values, np.rint(values))
+        if len(pixels) > 1 or not (whole or count_greys(values)):
+            raise error
+        if whole:
+            return Mended(_number_anew(values), ("numbered anew",))
+    return _mend_values(values, source)
 
 
-def find_split(pieces: Pieces) -> list[int]:
-    """Labels with several pieces more than 4 pixels apart, not counting specks."""
-    real = np.ones(len(pieces.size), bool)
-    real[[0, *find_specks(pieces)]] = False
-    owners, counts = np.unique(pieces.owner[real], return_counts=True)
-    owners = owners[counts > 1]
-    of_several = real & np.isin(pieces.owner, owners)
-    number = np.where(of_several, 1 + np.searchsorted(owners, pieces.owner), 0)  # 1..N: memory follows the largest
-    groups = _groups(number[pieces.of])
-    return [int(owner) for owner, (_, found) in zip(owners, groups, strict=True) if found.max() > 1]
+def _number_anew(values: NDArray[Any]) -> NDArray[np.int32]:
+    """Numbers beyond 32 bits as 1, 2, ... in their order; negative ones as -1."""
+    found, place = np.unique(values, return_inverse=True)
+    numbers = np.where(found > 0, np.cumsum(found > 0), np.sign(found)).astype(np.int32)
+    return numbers[place].reshape(values.shape)
 
 
-def separate_split(labels: Labels) -> tuple[Labels, int]:
-    """Labels in which pieces far apart have different numbers, and how many numbers were split.
-
-    The largest piece keeps the old number.
-    """
-    split = find_split(find_pieces(labels))
-    result = labels.copy()
-    free = int(labels.max(initial=0)) + 1
-    for box, groups in _groups(renumber(np.where(np.isin(labels, split), labels, 0))):
-        largest = 1 + int(np.bincount(groups.ravel())[1:].argmax())
-        for group in set(range(1, int(groups.max()) + 1)) - {largest}:
-            result[box][groups == group] = free
-            free += 1
-    return result, len(split)
+def _mend_values(values: NDArray[Any], source: Source) -> Mended:
+    """Cut a smoothed mask (*S) in two, give numbers that were resized full edges."""
+    greys = count_greys(values)
+    if not greys:
+        return Mended(values.astype(np.int32))
+    kind = name_greys(values)
+    mended = cut_greys(values) if kind == "grey" else snap(values)
+    if mended is None or kind == "picture":
+        raise ContractileError("grey values without two clear levels", "draw the mask again", where=describe(source))
+    done = f"{greys} grey values cut in two" if kind == "grey" else "pixels in between given the nearest full number"
+    return Mended(mended, (done,))
 
 
-def _groups(numbers: NDArray[Any]) -> Iterator[tuple[Box, NDArray[np.int32]]]:
-    """The box of each number 1..N, and in it the pieces of this number. Pieces close together are one."""
-    for number, box in enumerate(boxes(numbers), start=1):
-        assert box is not None, "numbers must have no gaps"
-        mask = numbers[box] == number
-        grown = ndimage.binary_dilation(np.pad(mask, FAR), np.ones((3,) * mask.ndim), iterations=FAR)
-        yield box, connected(grown, diagonal=True)[(slice(FAR, -FAR),) * mask.ndim] * mask
+def _number_colours(mended: Sequence[Mended]) -> tuple[list[Mended], list[str]]:
+    """Give colours the same numbers in all files, and say which."""
+    coloured = [one for one in mended if one.codes is not None]
+    numbers = number_colours(one.codes for one in coloured if one.codes is not None)
+    if not numbers:
+        return list(mended), []
+    result = []
+    for one in mended:
+        if one.codes is not None:
+            labels = apply_numbers(one.codes, numbers)
+            found = len(np.unique(labels))
+            one = replace(one, labels=labels, done=(*one.done, f"{found} colours numbered"), codes=None)
+        result.append(one)
+    return result, [f"colours: {list_numbers(numbers, coloured[0].channels)}"]
 
 
-def count_greys(values: NDArray[Any]) -> int:
-    """The number of values in a smoothed or JPEG-compressed mask (*S); 0 for correct labels.
-
-    Objects and classes form areas of one value. The in-between values of a smoothed mask do not: hardly any of their
-    pixels has neighbours of the same value.
-    """
-    found, counts = np.unique(values, return_counts=True)
-    if len(found) < GREY_VALUES or found[0] < 0:
-        return 0
-    main = found[np.argsort(counts)[-2:]]
-    between = ~np.isin(values, main)
-    flat = between.copy()
-    for axis in range(values.ndim):
-        same = np.diff(values, axis=axis) == 0
-        ends = [(0, 0)] * values.ndim
-        for side in ((0, 1), (1, 0)):
-            ends[axis] = side
-            flat &= np.pad(same, ends, constant_values=True)
-    return len(found) if flat.sum() < FLAT * between.sum() else 0
+def _mend_background(mended: Sequence[Mended]) -> list[Mended]:
+    """Make the value that stands in place of background 0."""
+    instead = find_instead([one.labels for one in mended])
+    if instead is None:
+        return list(mended)
+    result = []
+    for one, share in zip(mended, instead.shares, strict=True):
+        if share is not None:
+            labels = np.where(one.labels == instead.value, 0, one.labels).astype(np.int32)
+            one = replace(one, labels=labels, done=(*one.done, f"background {instead.value} made 0"))
+        result.append(one)
+    return result
 
 
-def cut_greys(values: NDArray[Any]) -> Labels | None:
-    """A smoothed mask (*S) cut halfway between its two main values, as labels 0 and 255.
-
-    None where most pixels are not near two values.
-    """
-    found, counts = np.unique(values, return_counts=True)
-    low, high = sorted(found[np.argsort(counts)[-2:]].astype(float))
-    near = NEAR * (high - low)
-    clear = (np.abs(values - low) <= near) | (np.abs(values - high) <= near)
-    if clear.mean() < CLEAR:
-        return None
-    return np.where(values > (low + high) / 2, 255, 0).astype(np.int32)
+def _mend_objects(one: Mended, task: str) -> tuple[NDArray[np.int32], list[str]]:
+    """The labels with whole objects, each with a number of its own; and all that was done to them."""
+    labels, done = one.labels, list(one.done)
+    if task == "objects" or (task == "mask" and holds_pieces(labels)):
+        labels, count = fill_outlines(labels)
+        done += [f"{count} outline(s) filled"] if count else []
+        labels, count = remove_specks(labels)
+        done += [f"{count} speck(s) removed"] if count else []
+    if task == "objects":
+        labels, count = separate_split(labels)
+        done += [f"{count} number(s) of several pieces split"] if count else []
+    return labels, done

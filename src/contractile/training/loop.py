@@ -6,6 +6,7 @@ images), `state.ckpt` (the last state, to resume from), `history.csv`, TensorBoa
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +16,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from contractile.dataset import Example, Samples, load_examples, pair_up, split
+from contractile.check import find_errors
+from contractile.dataset import Example, Pair, Samples, load_examples, pair_up, split
 from contractile.errors import ContractileError
 from contractile.evaluation import Evaluation
 from contractile.model import Model, ModelCard, load, save
@@ -36,7 +38,10 @@ from contractile.training.optimizer import learning_rate
 from contractile.training.state import State, begin, launch, take_step
 from contractile.training.validation import Validation, steering_score
 
+logger = logging.getLogger(__name__)
+
 LOGGED_ROWS = 200
+SHOWN_WARNINGS = 5
 CHANCE = 0.01  # scores on few images differ by this much for no reason (docs/log.md)
 
 
@@ -73,6 +78,7 @@ def train(
     recipe: str | Path | Mapping[str, Any] | None = None,
     validation: tuple[str | Path, str | Path] | None = None,
     resume: bool = False,
+    anyway: bool = False,
     progress: Progress | None = None,
 ) -> Run:
     """Train on annotated images and write a run folder.
@@ -82,7 +88,8 @@ def train(
     `validation`: images and labels to validate on. By default the last tenth of the images is held out; of fewer than
     ten images, a part of the last one.
     `resume` continues the run in `out` with the recipe it began with; `recipe` may repeat its fields, but not change
-    them. `progress` is called with a `Status` after each step.
+    them. `progress` is called with a `Status` after each step. The data are examined first (`check.find_errors`), and
+    with an error in them no run begins, unless `anyway` says so.
 
     Raises ContractileError, before anything is written, for arguments or files that cannot be used; NotFinished where
     the loss is no longer a number or memory runs out.
@@ -94,15 +101,40 @@ def train(
     if resume:
         asked, changes = changes, read_recipe(folder / RECIPE_FILE)
         check_same(changes, asked)
-    dims = changes.get("network", {}).get("dims", 2)
-    training = load_examples(pair_up(images, labels, dims=dims), dims=dims)
-    fitted = derive(training, changes)
-    if validation is None:
+    dims, axes = changes.get("network", {}).get("dims", 2), changes.get("axes")
+    pairs = pair_up(images, labels, dims=dims, axes=axes)
+    others = pair_up(*validation, dims=dims, axes=axes) if validation else []
+    training, held_out = load_examples(pairs, dims=dims), load_examples(others, dims=dims) if others else []
+    if not resume:
+        ignored = changes.get("targets", {}).get("ignore_label")
+        _examine([*pairs, *others], [*training, *held_out], ignore_label=ignored, anyway=anyway)
+    fitted = derive(training, {**_settled_axes(pairs), **changes})
+    if not held_out:
         training, held_out = split(training, fitted.val_fraction, fitted.targets)
-    else:
-        held_out = load_examples(pair_up(*validation, dims=dims), dims=dims)
     _check_channels([*training, *held_out], fitted.network.channels)
     return fit(training, held_out, fitted, folder=folder, progress=progress, started=started)
+
+
+def _examine(pairs: Sequence[Pair], examples: Sequence[Example], *, ignore_label: int | None, anyway: bool) -> None:
+    """Log what makes training on these examples worse. Raises ContractileError for an error, unless `anyway`."""
+    findings = find_errors(pairs, examples, ignore_label=ignore_label)
+    errors = [finding for finding in findings if finding.level == "error"]
+    if errors and not anyway:
+        more = f" (and {len(errors) - 1} more error(s))" if len(errors) > 1 else ""
+        cure = f"{errors[0].cure}; --anyway (anyway=True) trains all the same"
+        raise ContractileError(f"{errors[0].problem}{more}", cure, where=errors[0].where)
+    warnings = [finding for finding in findings if finding.level != "note"]
+    for finding in warnings[:SHOWN_WARNINGS]:
+        logger.warning("%s: %s; %s", finding.where, finding.problem, finding.cure)
+    if len(warnings) > SHOWN_WARNINGS:
+        logger.warning("and %d more: `contractile check` names them", len(warnings) - SHOWN_WARNINGS)
+
+
+def _settled_axes(pairs: Sequence[Pair]) -> dict[str, str]:
+    """The axes that the labels showed, as a change of the recipe; nothing where images differ in them."""
+    found = {pair.image.axes for pair in pairs}
+    [axes] = found if len(found) == 1 else [None]
+    return {} if axes is None else {"axes": axes}
 
 
 def fit(

@@ -1,0 +1,67 @@
+"""One label file -> labels, or what is wrong with its values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contractile.check.colours import find_colours, list_colours
+from contractile.check.findings import Spot
+from contractile.check.greys import count_greys, name_greys, ramps
+from contractile.errors import ContractileError
+from contractile.images import Source, describe
+from contractile.images.joined import read_joined, read_joined_labels
+
+LARGEST = 2**31 - 1  # labels are int32
+
+
+def read_annotation(source: Source, *, dims: int = 2) -> NDArray[np.int32] | Spot:
+    """Labels (*S), or the complaint about a file whose values cannot be labels.
+
+    Raises ContractileError for everything that concerns the file: unreadable, truncated, NaN.
+    """
+    try:
+        return read_joined_labels(source, dims=dims)
+    except ContractileError:
+        pixels = read_joined(source, dims=dims).pixels
+        complaint = _name_values(pixels, describe(source))
+        if complaint is None:
+            raise
+        return complaint
+
+
+def _name_values(pixels: NDArray[Any], where: str) -> Spot | None:
+    """Why pixels (C, *S) are no labels."""
+    if len(pixels) > 1:
+        codes = find_colours(pixels)
+        if codes is None:
+            return Spot("picture", where, f"{len(np.unique(pixels))}") if len(pixels) <= 3 else None
+        found = np.unique(codes).tolist()
+        return Spot("colour", where, f"{len(found)} colour(s): {list_colours(found, len(pixels))}")
+    values = pixels[0]
+    fractions = float(np.mean(values != np.rint(values))) if values.dtype.kind == "f" else 0.0
+    if fractions:
+        return Spot("fractions", where, f"{fractions:.1%}")
+    extreme = int(max(values.max(), -int(values.min())))
+    return Spot("large numbers", where, str(extreme)) if extreme > LARGEST else None
+
+
+def faults_of_values(labels: NDArray[np.int32], pixels: NDArray[Any] | None, where: str) -> Spot | None:
+    """The complaint about labels (*S) that are no areas of one value, or that are the pixels (C, *S) of their image."""
+    image = pixels if pixels is not None and pixels.shape[1:] == labels.shape else np.zeros((0, *labels.shape))
+    if labels.any() and any(np.array_equal(channel, labels) for channel in image):
+        return Spot("same", where)
+    greys = count_greys(labels)
+    if not greys:
+        return None
+    kind = name_greys(labels)
+    if kind == "mixed":
+        return Spot(kind, where, f"{ramps(labels):.0%}")
+    return Spot("swapped" if len(image) == 1 and _are_areas(image[0]) else kind, where, str(greys))
+
+
+def _are_areas(channel: NDArray[Any]) -> bool:
+    """Whether one channel (*S) of an image looks like labels."""
+    return channel.dtype.kind in "iu" and bool((channel != channel.flat[0]).any()) and not count_greys(channel)

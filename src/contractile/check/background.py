@@ -1,0 +1,69 @@
+"""Labels without background 0, in which another value fills the surroundings of the objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contractile.labels import annotated_planes, find_meaning
+
+USUAL = {-1, 255, 65535, 2**31 - 1}  # the largest value of a type, or "nothing"
+AROUND = 0.5  # share of the pixels at the border that background has, at least
+
+
+@dataclass(frozen=True)
+class Instead:
+    """What stands where background should: the value, and its share of each image (None where the image has a 0)."""
+
+    value: int
+    shares: tuple[float | None, ...]
+
+
+def find_instead(labels: Sequence[NDArray[np.int32]]) -> Instead | None:
+    """The value that label images (*S) have in place of background; None where they have 0, or need none.
+
+    It touches every side of an image without 0 and fills at least half of its border, and the other numbers are
+    objects. The largest value of a type and -1 count beside classes, too; other values can be a class of their own.
+    """
+    around = [None if (one == 0).any() else _surrounding(one) for one in labels]
+    found = set(around) - {None}
+    if len(found) != 1:
+        return None
+    value = int(next(iter(found - {None})) or 0)
+    rest = [np.where(one == value, 0, one) for one, own in zip(labels, around, strict=True) if own is not None]
+    known = value > 0 and any((one == value).any() for one, own in zip(labels, around, strict=True) if own is None)
+    if not _is_background(value, rest, known=known):
+        return None
+    return Instead(
+        value, tuple(None if own is None else share(one, value) for one, own in zip(labels, around, strict=True))
+    )
+
+
+def _is_background(value: int, rest: Sequence[NDArray[np.int32]], *, known: bool) -> bool:
+    """Whether `value` surrounds the numbers in `rest` (*S), where it is 0. `known`: other images have 0 and it."""
+    meaning = find_meaning(rest)
+    if meaning.task == "objects":
+        return value in USUAL or not (meaning.guessed or known)
+    classes = len(set(meaning.class_values) - {0})
+    return value in USUAL and not known and (classes == 1 or (classes > 1 and value > 0))
+
+
+def share(labels: NDArray[Any], value: int) -> float:
+    """The share of pixels with this value."""
+    return float(np.mean(labels == value))
+
+
+def _surrounding(labels: NDArray[np.int32]) -> int | None:
+    """The value that touches every side of labels (*S) and fills half of the border; None where there is none."""
+    known = annotated_planes(labels)
+    if known.size == 0:
+        return None
+    sides = [np.take(known, end, axis=axis).ravel() for axis in range(-2, 0) for end in (0, -1)]
+    found, counts = np.unique(np.concatenate(sides), return_counts=True)
+    value = int(found[counts.argmax()])
+    everywhere = all((side == value).any() for side in sides)
+    return value if everywhere and counts.max() >= AROUND * counts.sum() else None
