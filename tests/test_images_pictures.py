@@ -87,7 +87,7 @@ def test_the_content_decides_and_not_the_name(tmp_path: Path, form: str, name: s
 @pytest.mark.parametrize("content", [b"", b"II*\0", b"no picture at all"])
 def test_content_that_is_no_picture(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(
-        ContractileError, match="is no picture that is read here.*no PNG, JPEG, BMP, GIF or WebP; convert"
+        ContractileError, match=r"is no picture that is read here.*no PNG, JPEG, BMP, GIF or WebP; convert"
     ):
         opened(tmp_path / "a.png", content)
 
@@ -435,10 +435,16 @@ def test_a_png_that_declares_more_than_it_can_hold(tmp_path: Path) -> None:
         opened(tmp_path / "a.png", png([b"\1\2\3\4"], (100_000, 100_000), 8, 0))
 
 
+def test_a_png_whose_rows_make_no_sense(tmp_path: Path) -> None:
+    data = png([b"\1\2\3\4\x99\1\2\3\4"], (2, 4), 8, 0)  # the second row has a filter that does not exist
+    with pytest.raises(ContractileError, match=r"unreadable or truncated \(damaged \(.*filter"):
+        opened(tmp_path / "a.png", data)
+
+
 def test_a_png_with_far_too_many_rows(tmp_path: Path) -> None:
-    noise = np.random.default_rng(0).bytes(10_000)
+    noise = np.random.default_rng(0).bytes(100_000)
     with pytest.raises(ContractileError, match=r"its data are \d+ times as long as its pixels"):
-        opened(tmp_path / "a.png", png([noise] * 20, (10, 10), 8, 0))
+        opened(tmp_path / "a.png", png([noise], (10, 10), 8, 0))
 
 
 @pytest.mark.parametrize("length", [8, 20, 28])

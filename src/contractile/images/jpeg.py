@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import struct
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -156,7 +157,7 @@ def check_jpeg(jpeg: Jpeg, pixels: NDArray[Any]) -> None:
     data, strange = sum(scan.stop - scan.start for scan in jpeg.scans), _strange_bytes(jpeg)
     if strange and strange > 2 * _flat_blocks(pixels):
         raise ValueError(f"at least {max(0.01, strange / data):.0%} of its data are overwritten")
-    if not (not strange and _looks_whole(jpeg, pixels)) and not _is_whole(jpeg):
+    if (strange or not _looks_whole(jpeg, pixels)) and not _is_whole(jpeg):
         raise ValueError(_describe_damage(pixels))
 
 
@@ -255,6 +256,8 @@ def _is_spent(head: bytes, data: bytes) -> bool:
         JpegImagePlugin.JpegImageFile(stream).load()
     except OSError:
         return False
+    except (SyntaxError, ValueError, LookupError, struct.error):  # a header that this decoder does not understand
+        return True
     return stream.tell() > stream.edge
 
 

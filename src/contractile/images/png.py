@@ -123,6 +123,8 @@ def _describe_damage(png: Png, error: str) -> str:
     try:
         missing = max(0.0, 1 - _unpacked_size(png) / png.expected)
     except zlib.error:
+        missing = 0.0
+    if not missing:
         return f"damaged ({error})"
     return f"{'cut off' if last.name != b'IEND' else 'incomplete'}: {missing:.0%} of its rows are missing"
 
