@@ -278,19 +278,18 @@ def test_the_options_of_a_training_reach_it(images, capsys, monkeypatch):
     assert "axes" not in asked["recipe"]
 
 
-def test_probabilities_are_announced(images, capsys, monkeypatch):
-    if "probabilities" not in EvaluateConfig.model_fields:
-        pytest.skip("nothing to announce yet")
+@pytest.mark.skipif("probabilities" not in EvaluateConfig.model_fields, reason="there is nothing to say yet")
+def test_an_evaluation_is_told_what_the_files_hold(images, capsys, monkeypatch):
     asked = []
 
     def stop(*_, config, **__):
-        asked.append(config.probabilities)
+        asked.append((config.probabilities, config.axes))
         raise KeyboardInterrupt
 
     monkeypatch.setattr("contractile.evaluation.evaluate", stop)
-    call(capsys, "evaluate", "images", "images", "--probabilities")
+    call(capsys, "evaluate", "images", "images", "--probabilities", "--axes", "TYX")
     call(capsys, "evaluate", "images", "images")
-    assert asked == [True, False]
+    assert asked == [(True, "TYX"), (False, None)]
 
 
 # info

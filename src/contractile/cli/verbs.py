@@ -146,6 +146,7 @@ def evaluate(
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="PREDICTED holds maps of probabilities, also where it is integers")
     ] = False,
+    axes: Axes = None,
     border: Annotated[int, typer.Option(help="ctc: leave out objects within so many pixels of the edge")] = 0,
     classes: Annotated[
         str | None, typer.Option(help="the values of the classes, e.g. 0,1,2 [those found, where labels are classes]")
@@ -161,7 +162,7 @@ def evaluate(
     from contractile.images import replacing
 
     names, values, size = (listed(text) for text in (scores, classes, pixel_size))
-    more: dict[str, Any] = given(probabilities=probabilities)
+    more: dict[str, Any] = given(probabilities=probabilities, axes=axes)
     config = configure(EvaluateConfig, dims=dims, border=border, classes=values, pixel_size=size, **more)
     if against is None:
         with Bar("images") as bar:
