@@ -109,6 +109,35 @@ def test_a_renamed_file_alone_names_what_is_missing(tmp_path: Path) -> None:
         read(tmp_path / "exp.ome.tif")
 
 
+def test_a_set_without_compression(tmp_path: Path) -> None:
+    for n, name in enumerate(NAMES):
+        plane = np.full((4, 5), 10 + n, np.uint16)
+        xml = ome_xml(pixels_xml(NAMES), own=n)
+        tifffile.imwrite(tmp_path / name, plane, description=xml, metadata=None, photometric="minisblack")
+    assert values(tmp_path / NAMES[1]) == [10, 11, 12]
+
+
+@pytest.mark.parametrize(("kept", "line"), [(300, "unreadable or truncated"), (0, "an empty|unreadable")])
+def test_a_file_of_a_set_that_is_broken_is_named(tmp_path: Path, kept: int, line: str) -> None:
+    write_set(tmp_path, NAMES)
+    broken = tmp_path / NAMES[2]
+    broken.write_bytes(b"x" * kept)
+    with pytest.raises(ContractileError, match=line) as caught:
+        read(tmp_path / NAMES[0])
+    assert caught.value.where == str(broken)
+
+
+def test_a_file_of_a_set_that_is_cut_off_is_named(tmp_path: Path) -> None:
+    names = NAMES[:2]
+    write_set(tmp_path, names)
+    plane = np.arange(20, dtype=np.uint16).reshape(4, 5)
+    tifffile.imwrite(tmp_path / names[1], plane, description=ome_xml(pixels_xml(names), own=1), metadata=None)
+    data = (tmp_path / names[1]).read_bytes()
+    (tmp_path / names[1]).write_bytes(data[:-8])
+    with pytest.raises(ContractileError, match=r"s_C1\.ome\.tif: is cut off \(it has \d+ of at least \d+ bytes\)"):
+        read(tmp_path / names[0])
+
+
 def test_files_of_another_set_do_not_count_by_their_names(tmp_path: Path) -> None:
     write_set(tmp_path, NAMES[:2], written=("old_C0.tif", NAMES[1]))
     xml = ome_xml(pixels_xml(NAMES[:2], first=2), own=3)
@@ -234,6 +263,16 @@ def test_fewer_pages_than_planes(tmp_path: Path) -> None:
         find(tmp_path)
     write(tmp_path / "a.ome.tif", 1, ome_xml(many.replace('PlaneCount="3"', 'PlaneCount="5"')), pages=3)
     with pytest.raises(ContractileError, match=r"2 of its 5 planes are missing"):
+        find(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("listed", "line"), [(1, "99999999 of its 100000000 planes are missing"), (10**8, "promise 100000000 planes")]
+)
+def test_planes_that_nobody_can_have(tmp_path: Path, listed: int, line: str) -> None:
+    many = pixels_xml(["a.ome.tif"]).replace('SizeT="1"', 'SizeT="100000000"')
+    write(tmp_path / "a.ome.tif", 1, ome_xml(many.replace('PlaneCount="1"', f'PlaneCount="{listed}"')))
+    with pytest.raises(ContractileError, match=rf"a\.ome\.tif: .*{line}.*; export it again"):
         find(tmp_path)
 
 

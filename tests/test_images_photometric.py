@@ -86,6 +86,19 @@ def test_few_bits_from_white(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(tmp_path / "a.tif").pixels[0], 4095 - stored)
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_grey_of_few_bits_reaches_from_0_to_255_as_an_image_and_keeps_its_numbers_as_labels(
+    tmp_path: Path, bits: int
+) -> None:
+    numbers = noise(20, 18, high=2**bits)
+    stored = numbers.astype(bool) if bits == 1 else numbers
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="minisblack", bitspersample=bits)
+    image = read(tmp_path / "a.tif")
+    assert image.dtype == np.uint8
+    np.testing.assert_array_equal(image.pixels[0], numbers * (255 // (2**bits - 1)))
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.tif"), numbers)
+
+
 def test_white_of_floats_and_of_imagej_is_a_way_to_look_at_values(tmp_path: Path) -> None:
     for dtype, form in (("float32", {}), ("uint8", {"imagej": True}), ("uint16", {"imagej": True})):
         stored = noise(20, 18, dtype=dtype)

@@ -182,6 +182,20 @@ def test_planes_that_imagej_promises(tmp_path: Path) -> None:
         find(path)
 
 
+def test_a_table_of_millions_of_strips_takes_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, noise(50, 48), rowsperstrip=1, compression="zlib", metadata=None)
+    with tifffile.TiffFile(path) as tiff:
+        tag = tiff.pages.first.tags[257]
+        place, kind = tag.offset + 2, tag.valueoffset
+    data = bytearray(path.read_bytes())
+    data[place : place + 2] = struct.pack("<H", 4)  # LONG
+    data[kind : kind + 4] = struct.pack("<I", 2**26)
+    path.write_bytes(data)
+    with pytest.raises(ContractileError, match=r"100% of its pixels are missing: 67108814 of 67108864 strips"):
+        find(path)
+
+
 def test_pages_lost_from_the_chain(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     write_parts(path, tiled=False, pages=3)

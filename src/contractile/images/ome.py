@@ -7,8 +7,10 @@ identifier, and what is missing is named.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -18,9 +20,12 @@ from xml.etree.ElementTree import Element
 import tifffile
 
 from contractile.errors import ContractileError
+from contractile.images.raster import one_clear_line
 
 IDENTIFIER = re.compile(r"<(?:\w+:)?OME\b[^>]*?\sUUID\s*=\s*[\"']([^\"']+)[\"']")
 COMPANION = ".companion.ome"
+MOST_PLANES = 10**7  # of an image; more are a mistake, or meant to fill the memory
+EXPORT = "export it again, or crop it to the planes that are there"
 SHOWN = 3  # missing files that a message names
 
 
@@ -67,6 +72,7 @@ def _settle(root: Element, own: str | None, folder: _Folder, *, changed: bool) -
     for image in everything:
         lost = {_name(uuid) for uuid in _uuids(image) if files[_text(uuid)] is None}
         if not lost and image.find("{*}Pixels/{*}TiffData") is not None:
+            _check_planes(image, folder.path)
             images.append(image)
             continue
         if lost and any(files[_text(uuid)] for uuid in _uuids(image)):
@@ -81,6 +87,28 @@ def _settle(root: Element, own: str | None, folder: _Folder, *, changed: bool) -
     changed |= _write_names(root, files, folder.path)
     notes = (f"images of its set are left out, since their files are missing: {_some(gone)}",) if gone else ()
     return Ome(tuple(images), ElementTree.tostring(root, "unicode") if changed else None, notes)
+
+
+def _check_planes(image: Element, path: Path) -> None:
+    """Raise ContractileError where the XML lists fewer planes than an image has. tifffile would make them of zeros."""
+    pixels = image.find("{*}Pixels")
+    assert pixels is not None
+    try:
+        channel = pixels.find("{*}Channel")
+        samples = int(channel.get("SamplesPerPixel", 1)) if channel is not None else 1
+        planes = math.prod(int(pixels.get(f"Size{axis}", 1)) for axis in "ZCT") // samples
+        listed = sum(_planes_in(data, planes) for data in pixels.findall("{*}TiffData"))
+    except (ValueError, ZeroDivisionError):
+        return  # tifffile says what it cannot read
+    if listed < planes:
+        raise ContractileError(f"{planes - listed} of its {planes} planes are missing", EXPORT, where=path)
+    if planes > MOST_PLANES:
+        raise ContractileError(f"its metadata promise {planes} planes, more than a file can have", EXPORT, where=path)
+
+
+def _planes_in(data: Element, all_planes: int) -> int:
+    """The planes that a TiffData element stands for; without any number it is all of the file."""
+    return int(data.get("PlaneCount", data.get("NumPlanes", all_planes if data.get("IFD") is None else 1)))
 
 
 def _missing(names: set[str], of: int, path: Path) -> ContractileError:
@@ -184,7 +212,7 @@ class _Folder:
     def find(self, name: str | None, uuid: str, exact: bool) -> Path | None:
         """A file of the set, renamed or not. With `exact` a file of this name in another set does not count."""
         file = None if name is None else self.named(name)
-        if file is not None and (not exact or _identifier_of(file) in (None, uuid)):
+        if file is not None and (_identifier_of(file) in (None, uuid) or not exact):
             return file
         return self.by_identifier.get(uuid)
 
@@ -192,8 +220,11 @@ class _Folder:
     def by_identifier(self) -> dict[str, Path]:
         """All TIFFs beside the file that have an identifier."""
         files = [file for file in self._regular(".tif", ".tiff", ".tf2", ".tf8", ".btf") if file != self.path]
-        found = {_identifier_of(file): file for file in files}
-        return {uuid: file for uuid, file in found.items() if uuid}
+        found: dict[str, Path] = {}
+        for file in files:
+            with suppress(ContractileError):  # whoever reads that file says what is wrong with it
+                found[_identifier_of(file) or ""] = file
+        return found
 
     @cached_property
     def companions(self) -> list[Path]:
@@ -205,17 +236,14 @@ class _Folder:
 
 
 def _identifier_of(file: Path) -> str | None:
-    """The identifier that an OME-TIFF has for itself."""
+    """The identifier that an OME-TIFF has for itself. Raises ContractileError for a file that is no TIFF."""
     return _read_identifier(file, file.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=4096)
 def _read_identifier(file: Path, _: int) -> str | None:
-    try:
-        with tifffile.TiffFile(file) as tiff:
-            return _identifier(str(tiff.pages.first.description))
-    except Exception:  # whoever reads that file says what is wrong with it
-        return None
+    with one_clear_line(file), tifffile.TiffFile(file) as tiff:
+        return _identifier(str(tiff.pages.first.description))
 
 
 def check_names(names: Iterable[str], path: Path) -> None:

@@ -20,6 +20,7 @@ from contractile.errors import ContractileError
 from contractile.images.raster import Raster, Recoloured, Turned
 
 WHITE_IS_ZERO, RGB, PALETTE, INKS, YCBCR = 0, 2, 3, 5, 6
+GREY, FEW_BITS = (WHITE_IS_ZERO, 1, None), (1, 2, 4)
 REFUSED = {8: "CIE L*a*b*", 9: "ICC L*a*b*", 10: "ITU L*a*b*", 32844: "LogL", 32845: "LogLuv"}
 TRANSPARENCY = (1, 2)  # kinds of extra samples
 OPAQUE = (255, 1023, 4095, 16383, 65535)  # of 8, 10, 12, 14 and 16 bits
@@ -63,6 +64,8 @@ def interpret(raster: Raster, page: tifffile.TiffPage, path: Path, *, form: str,
         raster = _from_luminance(raster, page, path)
     elif kind == 32803:
         raster = _with_note(raster, MOSAIC)
+    if kind in GREY and page.bitspersample in FEW_BITS and not indices:
+        raster = _stretched(raster, page.bitspersample)
     raster = _without_transparency(raster, page, kind)
     return _turned(raster, page)
 
@@ -82,6 +85,13 @@ def _from_white(raster: Raster, page: tifffile.TiffPage, form: str) -> Raster:
         return _with_note(_recoloured(raster, partial(_first_sample, convert)), note)
     load, shape = raster.load, raster.lengths
     return _with_note(replace(raster, load=lambda: Recoloured(load(), shape, convert)), note)
+
+
+def _stretched(raster: Raster, bits: int) -> Raster:
+    """Grey of few bits from 0 to 255, as viewers show it."""
+    load, shape, step = raster.load, raster.lengths, np.uint8(255 // (2**bits - 1))
+    stretch = partial(np.multiply, step, dtype=np.uint8, casting="unsafe")
+    return replace(raster, dtype=np.dtype(np.uint8), load=lambda: Recoloured(load(), shape, stretch))
 
 
 def _first_sample(convert: Convert, values: NDArray[Any]) -> NDArray[Any]:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import tifffile
-from numpy.typing import NDArray
 
 from contractile.errors import ContractileError
 from contractile.images.jpeg import check_jpeg, scan_jpeg
@@ -38,7 +37,7 @@ def check_pixels(series: tifffile.TiffPageSeries, path: Path) -> tuple[str, ...]
     missing = max(planes - len(pages), 0) + sum(page is None for page in pages)
     if missing:
         problem = f"{missing} of its {planes} planes are missing"
-        raise ContractileError(problem, "export it again, or tell the file how many planes it has", where=path)
+        raise ContractileError(problem, "export it again, or crop it to the planes that are there", where=path)
     if not {STRIPS, TILES} & {tag.code for tag in series.keyframe.tags}:
         return ()
     return _check_tables(series, pages, path)
@@ -69,12 +68,11 @@ def _check_tables(series: tifffile.TiffPageSeries, pages: list[Any], path: Path)
     needed = math.prod(series.keyframe.chunked)
     lost = empty = 0
     for page in pages:
-        offsets, counts = _table(page.dataoffsets, needed), _table(page.databytecounts, needed)
+        listed = min(len(page.dataoffsets), len(page.databytecounts), needed)
+        offsets, counts = (np.asarray(table[:listed], np.int64) for table in (page.dataoffsets, page.databytecounts))
         check_end(page, int((offsets + counts).max(initial=0)))
-        nowhere = (offsets == 0) & (counts == 0)
-        listed = min(len(page.dataoffsets), len(page.databytecounts))
-        empty += int(nowhere[:listed].sum())
-        lost += int(((offsets == 0) | (counts == 0)).sum() - nowhere[:listed].sum())
+        empty += int(((offsets == 0) & (counts == 0)).sum())
+        lost += int(((offsets == 0) ^ (counts == 0)).sum()) + needed - listed
     total = needed * len(pages)
     what = "tiles" if TILES in series.keyframe.tags else "strips"
     if (lost and series.kind in FORMS) or empty == total:
@@ -82,17 +80,8 @@ def _check_tables(series: tifffile.TiffPageSeries, pages: list[Any], path: Path)
         raise ContractileError(problem, "copy or export it again", where=path)
     if not lost + empty:
         return ()
-    return (
-        f"{(lost + empty) / total:.0%} of its {what} are left out in the file, and read as {series.keyframe.nodata}",
-    )
-
-
-def _table(values: Any, length: int) -> NDArray[np.int64]:
-    """The first values of a table of a page, with zeros where it is too short."""
-    table = np.zeros(length, np.int64)
-    found = np.asarray(values[:length], np.int64)
-    table[: len(found)] = found
-    return table
+    share = (lost + empty) / total
+    return (f"{share:.0%} of its {what} are left out in the file, and read as {series.keyframe.nodata}",)
 
 
 def watch_jpeg(series: tifffile.TiffPageSeries) -> None:
