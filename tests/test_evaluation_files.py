@@ -56,7 +56,7 @@ def test_stacks_pair_by_page(tmp_path):
     rng = np.random.default_rng(0)
     truth, white = (np.stack(side) for side in zip(*[cells(rng) for _ in range(3)], strict=True))
     write_labels(tmp_path / "train-labels.tif", truth)
-    for name, stack in (("2x_map.tif", white), ("2x_bytes.tif", np.rint(white * 255).astype(np.uint8))):
+    for name, stack in (("2x_map.tif", white), ("2x_prob.tif", np.rint(white * 255).astype(np.uint8))):
         tifffile.imwrite(tmp_path / name, stack, photometric="minisblack", metadata={"axes": "ZYX"})
         found = evaluate(tmp_path / name, tmp_path / "train-labels.tif", config=QUICK)
         assert len(found.images) == 3
@@ -92,7 +92,8 @@ def test_missing_and_extra_files_are_named(tmp_path):
 
 def test_two_predictions_of_one_image_are_refused(tmp_path):
     one = np.ones((4, 4), int)
-    write_set(tmp_path / "predicted", {"a": one, "a_labels": one})
+    write_set(tmp_path / "predicted", {"a_labels": one})
+    tifffile.imwrite(tmp_path / "predicted" / "a_labels.tiff", one.astype(np.uint8))
     write_set(tmp_path / "truth", {"a": one})
     with pytest.raises(ContractileError, match=r"a second prediction of one image beside .*; move one away"):
         evaluate(tmp_path / "predicted", tmp_path / "truth")

@@ -21,7 +21,6 @@ from contractile.images.sides import CHANNEL, some
 
 logger = logging.getLogger(__name__)
 
-EXAMPLES = 2  # pairs that are shown
 MOST_CHANNELS = 16  # more files than this, numbered from 0, are frames
 
 
@@ -54,7 +53,8 @@ def pair_up(images: Place, labels: Place | None = None, *, dims: int = 2, axes: 
     pictures = _join_channels([one for one in pictures if one.files[0] in opened[0]], truths, opened[1])
     match = pair_names([one.name for one in pictures], [one.name for one in truths])
     if len(match.partners) < len(truths) and 1 in (len(pictures), len(truths)):
-        return _pair_pages(*([source for one in found.values() for source in one] for found in opened), places)
+        pages, true_pages = ([source for one in found.values() for source in one] for found in opened)
+        return _pair_pages(pages, true_pages, places)
     _check_all(pictures, truths, match, places)
     _announce(match, truths)
     by_name = {truth.name: truth for truth in truths}
@@ -128,22 +128,16 @@ def _same_name(items: Sequence[Item], wanted: set[str]) -> list[str]:
 
 def _announce(match: Match, labels: Sequence[Item]) -> None:
     """Say how images and labels were paired, where their names alone do not say it."""
-    challenge = all(one.files[0].parent.name == "SEG" for one in labels)  # its names, t007 and man_seg007, are agreed
+    challenge = {one.files[0].parent.name for one in labels} == {"SEG"}  # its names, t007 and man_seg007, are agreed
     if match.doubtful and not challenge:
-        _warn(match.way, [(name, match.partners[name]) for name in match.doubtful])
-
-
-def _warn(way: str, pairs: Sequence[tuple[str, str]]) -> None:
-    how = {"numbers": "by their numbers alone", "differences": "by the parts of their names that differ"}.get(way, way)
-    shown = ", ".join(f"{one} with {other}" for one, other in pairs[:EXAMPLES])
-    more = " ..." if len(pairs) > EXAMPLES else ""
-    logger.warning("images and labels are paired %s: %s%s; rename them if that is wrong", how, shown, more)
+        logger.warning("images and labels are paired %s; rename them if that is wrong", match)
 
 
 def _pair_pages(images: Sequence[Source], labels: Sequence[Source], places: tuple[str, str]) -> list[Pair]:
     """A stack whose pages are labelled in files of their own, or the other way round."""
     if len(images) == len(labels):
-        _warn("in their order", [(one.name, other.name) for one, other in zip(images, labels, strict=True)])
+        names = {one.name: other.name for one, other in zip(images, labels, strict=True)}
+        _announce(Match(names, "order", tuple(names)), [])
         return [Pair(one.name, one, other) for one, other in zip(images, labels, strict=True)]
     as_items = [[Item(one.name, (one.path,)) for one in side] for side in (images, labels)]
     match = pair_names([one.name for one in images], [one.name for one in labels])

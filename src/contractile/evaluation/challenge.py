@@ -15,7 +15,8 @@ import numpy as np
 
 from contractile.errors import ContractileError
 from contractile.evaluation.measures import EvaluateConfig, Measured, select_in_field
-from contractile.evaluation.pairs import ROLES, Labels, Pair, Prediction, place, some
+from contractile.evaluation.pairs import Pair, place, some
+from contractile.evaluation.predictions import ROLES, Labels, Prediction
 from contractile.images import Source, find, read_labels
 from contractile.metrics import ctc
 from contractile.metrics.metric import Floats, Ints

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from contractile.errors import ContractileError
-from contractile.evaluation.pairs import Labels, Prediction
+from contractile.evaluation.predictions import Labels, Prediction
 from contractile.labels import Meaning, connected
 from contractile.metrics import ctc, isbi, matching, overlap, surface
 from contractile.metrics.metric import Floats, mean_terms
@@ -32,17 +32,21 @@ class EvaluateConfig(BaseModel):
 
     `dims`: axes of an image. `classes`: the class values, where the labels are classes; `objects`: true where the
     labels number objects. Without either, the truth decides (`labels.find_meaning`). `white`: index of the white class
-    in probabilities; -1 is the last. `ignore_label`: value of the truth that marks pixels to ignore; negative values
-    always do. `border`: objects that lie entirely within so many pixels of the edge are left out of the ctc scores
-    (field of interest). `pixel_size`: size of a pixel along each axis; by default that in the file of the truth, or 1.
-    `tolerance`: of the surface Dice, in the unit of the pixel size; one pixel by default. `resamples`: number of
-    bootstrap samples and of permutations; 0 for no intervals. `seed`: random seed of both.
+    in probabilities; -1 is the last. `probabilities`: true where predictions are maps also where they are unsigned
+    integers. `axes`: the letters of the axes of files, such as "TYX". `ignore_label`: value of the truth that marks
+    pixels to ignore; negative values always do. `border`: objects that lie entirely within so many pixels of the edge
+    are left out of the ctc scores (field of interest). `pixel_size`: size of a pixel along each axis; by default that
+    in the file of the truth, or 1. `tolerance`: of the surface Dice, in the unit of the pixel size; one pixel by
+    default. `resamples`: number of bootstrap samples and of permutations; 0 for no intervals. `seed`: random seed of
+    both.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dims: Literal[2, 3] = 2
     white: int = -1
+    probabilities: bool = False
+    axes: str | None = None
     classes: tuple[int, ...] | None = None
     objects: bool = False
     ignore_label: int | None = None

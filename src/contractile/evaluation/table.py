@@ -12,7 +12,8 @@ import numpy as np
 from contractile.errors import ContractileError
 from contractile.evaluation import challenge, uncertainty
 from contractile.evaluation.measures import Case, EvaluateConfig, Measured, Task, measure
-from contractile.evaluation.pairs import Labels, Pair, Prediction, pair_up
+from contractile.evaluation.pairs import Pair, pair_up
+from contractile.evaluation.predictions import Labels, Prediction
 from contractile.evaluation.result import Comparison, Difference, Evaluation, ImageScores, Score
 from contractile.labels import find_meaning
 from contractile.metrics import GROUPS, METRICS
@@ -51,9 +52,10 @@ def evaluate(
 
     Both are paths (folder, glob, file, stack; or the result folder of a Cell Tracking Challenge sequence against its
     NN_GT), or both are arrays or lists of arrays. Predictions are labels (*S) of integers, or probabilities (K, *S) or
-    (*S) of floats; truths are labels (*S), negative where they are to be ignored. `scores` are names of scores or
-    groups (`contractile.metrics.METRICS`, `GROUPS`); by default those that fit the truth. `names` are those of the
-    images, where they are arrays. `progress(done, all)` is called after each image.
+    (*S): floats, files with a name such as a_prob.tif, or integers where `config.probabilities` says so; truths are
+    labels (*S), negative where they are to be ignored. `scores` are names of scores or groups
+    (`contractile.metrics.METRICS`, `GROUPS`); by default those that fit the truth. `names` are those of the images,
+    where they are arrays. `progress(done, all)` is called after each image.
 
     Raises ContractileError, which names the image, for pairs that cannot be scored, and NotFound. The value of a score
     that is undefined is None, and its `reason` says why.
@@ -110,7 +112,10 @@ def _measure(
     _check_scores(scores)
     if challenge.is_challenge(truth):
         return _measure_challenge(predicted, truth, scores, config, progress)
-    pairs = _with_ignored(pair_up(predicted, truth, names=names, dims=config.dims), config)
+    found = pair_up(
+        predicted, truth, names=names, dims=config.dims, axes=config.axes, probabilities=config.probabilities
+    )
+    pairs = _with_ignored(found, config)
     return Measurements(_measure_pairs(pairs, find_task(pairs, config), scores, config, progress), {})
 
 

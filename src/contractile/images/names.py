@@ -9,7 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Way = Literal["names", "differences", "numbers"]
+Way = Literal["names", "differences", "numbers", "order"]
+HOW = {
+    "names": "by their names",
+    "differences": "by the parts of their names that differ",
+    "numbers": "by their numbers alone",
+    "order": "in their order",
+}
+EXAMPLES = 2  # pairs that are shown
 
 LETTER = r"[^\W\d_]"
 GAP = r"[\s_.\-]"
@@ -45,6 +52,13 @@ class Match:
     partners: dict[str, str]
     way: Way = "names"
     doubtful: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """`by their numbers alone: ctrl_1 with treated_1, ctrl_2 with treated_2 ...`; empty without doubt."""
+        if not self.doubtful:
+            return ""
+        shown = ", ".join(f"{name} with {self.partners[name]}" for name in self.doubtful[:EXAMPLES])
+        return f"{HOW[self.way]}: {shown}{' ...' if len(self.doubtful) > EXAMPLES else ''}"
 
 
 def match_names(names: Sequence[str], others: Sequence[str]) -> dict[str, str]:

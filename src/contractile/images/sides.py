@@ -48,10 +48,16 @@ def only_images(files: Sequence[Path]) -> list[Path]:
 
 def only_labels(files: Sequence[Path]) -> list[Path]:
     """The labels among files that are given as labels: without images that lie beside them, and by-products."""
-    rest = without_by_products(files)
-    labels = _with_label_words(rest)
+    return without_images(without_by_products(files))
+
+
+def without_images(files: Sequence[Path]) -> list[Path]:
+    """The files without those, such as a.tif, that have labels beside them, such as a_mask.tif."""
+    labels = _with_label_words(files)
     names = {bare(stem(file)) for file in labels}
-    return [file for file in rest if file in labels or bare(stem(file)) not in names]
+    images = [file for file in files if file not in labels and bare(stem(file)) in names]
+    say("left out, since labels of that name lie beside it", images)
+    return [file for file in files if file not in images]
 
 
 def without_by_products(files: Sequence[Path]) -> list[Path]:

@@ -1,0 +1,148 @@
+"""Whether a prediction is labels or probabilities, and reading it as such.
+
+Names, types and the caller decide, never the look of the values: integers are labels unless the file is named like a
+map ("a_prob.tif") or the caller says that predictions are probabilities.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contractile.errors import ContractileError
+from contractile.images import Source, describe, is_ours, open_image, read_labels, read_probabilities
+from contractile.images.names import label_words
+
+logger = logging.getLogger(__name__)
+
+Labels = NDArray[np.integer[Any]]
+Probabilities = NDArray[np.floating[Any]]
+
+ROLES = re.compile(r"_(labels|probabilities|overlay)(?=$|_\d+$)")  # what predict adds to a name
+MAP = re.compile(
+    r"[_\-. ](probabilit(y|ies)|probs?|proba|prob(ability)?[_\-. ]?maps?|softmax|sigmoid|confidence|pmap)(?=$|_\d+$)",
+    re.IGNORECASE,
+)
+# Labels are doubtful when they have more values than this, and fewer of them than this share have an equal neighbour.
+GREY_VALUES, ALIKE = 16, 0.4
+ROUNDING = 1e-4  # by which probabilities may miss [0, 1]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was predicted for one image: labels (*S), probabilities (K, *S), or both."""
+
+    labels: Labels | None
+    probabilities: Probabilities | None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """*S."""
+        if self.labels is not None:
+            return self.labels.shape
+        assert self.probabilities is not None
+        return self.probabilities.shape[1:]
+
+
+@dataclass
+class Reader:
+    """Reads the predictions of one evaluation, and says once what they were taken for.
+
+    `probabilities` says that integers are maps, 255 or 65535 standing for 1, but in files named NAME_labels.
+    """
+
+    dims: int
+    probabilities: bool = False
+    _said: set[str] = field(default_factory=set)
+
+    def read(self, sources: Sequence[Source]) -> Prediction:
+        """Labels, probabilities or both, from the files of one image.
+
+        Raises ContractileError for two files of one kind, for files of different sizes, and what reading raises.
+        """
+        parts = [self._read_one(source) for source in sources]
+        labels = [part.labels for part in parts if part.labels is not None]
+        probabilities = [part.probabilities for part in parts if part.probabilities is not None]
+        if len(labels) > 1 or len(probabilities) > 1:
+            problem = f"a second prediction of one image beside {sources[0].path}"
+            raise ContractileError(problem, "move one away", where=sources[-1].path)
+        if labels and probabilities and probabilities[0].shape[1:] != labels[0].shape:
+            rule = "labels and probabilities of one image must have the same size"
+            problem = f"{rule}, got {labels[0].shape} and {probabilities[0].shape[1:]}"
+            raise ContractileError(problem, "predict both again", where=sources[0].path)
+        return Prediction(labels[0] if labels else None, probabilities[0] if probabilities else None)
+
+    def take(self, predicted: NDArray[Any], dims: int, where: str) -> Prediction:
+        """An array for a truth of `dims` dimensions. Raises ContractileError for what it cannot be."""
+        if predicted.dtype.kind == "b":
+            predicted = predicted.astype(np.uint8)
+        maps = self.probabilities and predicted.dtype in (np.uint8, np.uint16)
+        if predicted.dtype.kind in "iu" and not maps:
+            return self._labels(predicted, where, sure=False)
+        if not (predicted.dtype.kind == "f" or maps) or predicted.ndim not in (dims, dims + 1):
+            rule = f"must be integer labels (*S) or probabilities (K, *S) or (*S) for a truth of {dims} dimensions"
+            problem = f"{rule}, got {predicted.dtype} {predicted.shape}"
+            raise ContractileError(problem, "check the order of the axes", where=where)
+        if maps:
+            predicted = (predicted / np.float32(np.iinfo(predicted.dtype).max)).astype(np.float32)
+        if predicted.size and not (predicted.min() >= -ROUNDING and predicted.max() <= 1 + ROUNDING):
+            problem = f"probabilities must lie in [0, 1], got {predicted.min()} to {predicted.max()}"
+            raise ContractileError(problem, "apply softmax or sigmoid, or save labels as integers", where=where)
+        self._tell("probabilities", where)
+        return Prediction(None, predicted if predicted.ndim == dims + 1 else predicted[None])
+
+    def _read_one(self, source: Source) -> Prediction:
+        role, where = ROLES.search(source.name), describe(source)
+        named = role is not None and role.group(1) == "labels"
+        with open_image(source, dims=self.dims) as image:
+            dtype, channels = image.dtype, image.shape[0]
+            if MAP.search(source.name) or (self.probabilities and not named) or (dtype.kind == "f" and _is_map(image)):
+                self._tell("probabilities", where)
+                return Prediction(None, read_probabilities(source, dims=self.dims))
+        try:
+            labels = read_labels(source, dims=self.dims)
+        except ContractileError as error:
+            if channels == 1:
+                raise
+            cure = f"{error.cure}; or say that these are probabilities (--probabilities)"
+            raise ContractileError(error.problem, cure, where=error.where) from None
+        return self._labels(labels, where, sure=bool(label_words(source.name)) or is_ours(source.path), dtype=dtype)
+
+    def _labels(self, values: Labels, where: str, *, sure: bool, dtype: Any = None) -> Prediction:
+        if values.min(initial=0) < 0:
+            problem = f"predicted labels must be 0 (background) or above, got {values.min()}"
+            cure = "only the truth may mark pixels to ignore with negative labels"
+            raise ContractileError(problem, cure, where=where)
+        self._tell("labels", where)
+        if not sure and "doubt" not in self._said and _is_doubtful(values, dtype or values.dtype):
+            self._said.add("doubt")
+            found = "taken as labels, since these are integers, but few neighbours are equal"
+            logger.warning("%s: %s; --probabilities (probabilities=True) takes them as maps", where, found)
+        return Prediction(values, None)
+
+    def _tell(self, kind: str, where: str) -> None:
+        if kind not in self._said:
+            self._said.add(kind)
+            logger.info("taken as %s: %s", kind, where)
+
+
+def _is_map(image: Any) -> bool:
+    """Whether floats are probabilities: several channels, fractions, or nothing above 1."""
+    pixels = image.pixels
+    return len(pixels) > 1 or not np.array_equal(pixels, np.rint(pixels)) or bool(pixels.max(initial=0) <= 1)
+
+
+def _is_doubtful(values: Labels, dtype: np.dtype[Any]) -> bool:
+    """Whether integers between black and white mostly differ from their neighbours, as in a map of grey values."""
+    if dtype not in (np.uint8, np.uint16):
+        return False
+    left, right = values[..., :-1], values[..., 1:]
+    between = (left > 0) & (left < np.iinfo(dtype).max)
+    few = bool(between.any()) and float(np.mean((left == right)[between])) < ALIKE
+    return few and len(np.unique(values)) > GREY_VALUES
