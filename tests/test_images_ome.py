@@ -240,17 +240,36 @@ def test_the_interval_comes_from_the_times_of_the_planes_where_nothing_else_give
     assert rasters_of(tmp_path / NAMES[0])[0].interval_s == 1800
 
 
-def test_images_in_missing_files_are_left_out_and_named(tmp_path: Path) -> None:
+def test_a_file_has_the_images_that_it_holds_planes_of(tmp_path: Path) -> None:
     xml = [pixels_xml([name], f'PhysicalSizeX="{n + 1}"', first=n) for n, name in enumerate(NAMES)]
     for n, name in enumerate(NAMES):
         write(tmp_path / name, 10 + n, ome_xml(*xml, own=n))
-    assert [values_of(source) for source in find(tmp_path)] == [10, 11, 12]
-    assert [raster.files for raster in rasters_of(tmp_path / NAMES[1])] == [(tmp_path / name,) for name in NAMES]
     (tmp_path / NAMES[0]).unlink()
-    rasters = rasters_of(tmp_path / NAMES[1])
-    assert [raster.scale for raster in rasters] == [{"X": 2.0}, {"X": 3.0}]
-    assert rasters[0].notes == ("images of its set are left out, since their files are missing: s_C0.ome.tif",)
-    assert [values_of(source) for source in find(tmp_path)] == [11, 12]
+    assert [raster.scale for raster in rasters_of(tmp_path / NAMES[1])] == [{"X": 2.0}]
+    sources = find(tmp_path)
+    assert [(source.name, values_of(source)) for source in sources] == [("s_C1", 11), ("s_C2", 12)]
+
+
+def test_positions_in_files_for_each_channel(tmp_path: Path) -> None:
+    names = [[f"p{position}_c{channel}.ome.tif" for channel in (0, 1)] for position in (0, 1)]
+    xml = [pixels_xml(pair, first=2 * position) for position, pair in enumerate(names)]
+    for n, name in enumerate([*names[0], *names[1]]):
+        write(tmp_path / name, 10 + n, ome_xml(*xml, own=n))
+    assert [values(source.path) for source in find(tmp_path)] == [[10, 11], [12, 13]]
+    (tmp_path / names[0][1]).unlink()
+    assert values(tmp_path / names[1][0]) == [12, 13]
+    with pytest.raises(ContractileError, match=r"1 of the 2 files .* missing: p0_c1\.ome\.tif"):
+        read(tmp_path / names[0][0])
+
+
+def test_metadata_of_other_files(tmp_path: Path) -> None:
+    write_set(tmp_path, NAMES)
+    xml = ome_xml(pixels_xml(NAMES), own=None)
+    write(tmp_path / "copy.ome.tif", 99, xml)
+    with pytest.raises(ContractileError, match=r"its metadata are those of other files: s_C0.*; give it back its name"):
+        read(tmp_path / "copy.ome.tif")
+    write(tmp_path / "result.ome.tif", 99, ome_xml(pixels_xml([NAMES[0]], first=3), own=None))  # of one file: its own
+    assert values(tmp_path / "result.ome.tif") == [99]
 
 
 # planes that are not there --------------------------------------------------------------------

@@ -31,7 +31,7 @@ SHOWN = 3  # missing files that a message names
 
 @dataclass(frozen=True)
 class Ome:
-    """The <Image> elements whose pixels are there, and what to tell the user.
+    """The <Image> elements that the file holds planes of, and what to tell the user.
 
     `xml` is the text for tifffile where that of the file does not do; None where it does.
     """
@@ -44,8 +44,7 @@ class Ome:
 def settle_ome(text: str, path: Path) -> Ome:
     """Settle the XML of the OME-TIFF at `path`.
 
-    Raises ContractileError where it names a file that may not be opened, and where some planes of an image lie in
-    files that are missing. Images that lie wholly in such files are left out, with a note.
+    Raises ContractileError where planes of its images lie in files that are missing, or that may not be opened.
     """
     try:
         root = ElementTree.fromstring(text)
@@ -65,28 +64,35 @@ def settle_ome(text: str, path: Path) -> Ome:
 
 
 def _settle(root: Element, own: str | None, folder: _Folder, *, changed: bool) -> Ome:
-    files = _find_files(root, own, folder)
-    gone: set[str] = set()
-    images = []
+    """Only the images that the file holds planes of: others are found in the files that hold them."""
     everything = tuple(root.findall("{*}Image"))
-    for image in everything:
-        lost = {_name(uuid) for uuid in _uuids(image) if files[_text(uuid)] is None}
-        if not lost and image.find("{*}Pixels/{*}TiffData") is not None:
-            _check_planes(image, folder.path)
-            images.append(image)
-            continue
-        if lost and any(files[_text(uuid)] for uuid in _uuids(image)):
-            raise _missing(lost, len({*map(_text, _uuids(image))}), folder.path)
-        root.remove(image)  # nothing of it is here
-        gone |= lost
-        changed = True
-    if gone and not images:
-        raise _missing(gone, len(files), folder.path)
+    names = {_text(uuid): uuid.get("FileName") or None for uuid in _uuids(root)}
+    own = _own(names, own, folder.path)
+    images = tuple(image for image in everything if _holds(image, own))
+    used = {_text(uuid) for image in images or everything for uuid in _uuids(image)}
+    exact = own in names  # else identifiers are not kept, and only names can be trusted
+    files = {uuid: folder.path if uuid == own else folder.find(names[uuid], uuid, exact) for uuid in used}
+    if None in files.values():
+        raise _missing({names[uuid] or uuid for uuid, file in files.items() if file is None}, len(files), folder.path)
+    if not images and files:
+        problem = f"its metadata are those of other files: {_some({file.name for file in files.values() if file})}"
+        raise ContractileError(problem, "give it back its name, or export it again", where=folder.path)
     if not images:  # nothing says which page is what
         return Ome(everything)
-    changed |= _write_names(root, files, folder.path)
-    notes = (f"images of its set are left out, since their files are missing: {_some(gone)}",) if gone else ()
-    return Ome(tuple(images), ElementTree.tostring(root, "unicode") if changed else None, notes)
+    for image in everything:
+        if image not in images:
+            root.remove(image)
+            changed = True
+        else:
+            _check_planes(image, folder.path)
+    changed |= _write_names(root, own, files, folder.path)
+    return Ome(images, ElementTree.tostring(root, "unicode") if changed else None)
+
+
+def _holds(image: Element, own: str | None) -> bool:
+    """Whether planes of an image are in the file itself: those with its identifier, or without any."""
+    uuids = [data.find("{*}UUID") for data in image.findall("{*}Pixels/{*}TiffData")]
+    return any(uuid is None or _text(uuid) == own for uuid in uuids)
 
 
 def _check_planes(image: Element, path: Path) -> None:
@@ -133,39 +139,21 @@ def _text(uuid: Element) -> str:
     return (uuid.text or "").strip()
 
 
-def _name(uuid: Element) -> str:
-    return uuid.get("FileName") or _text(uuid)
-
-
-def _find_files(root: Element, own: str | None, folder: _Folder) -> dict[str, Path | None]:
-    """Identifier -> the file that has it; None where no file of the folder does."""
-    names = {_text(uuid): uuid.get("FileName") or None for uuid in _uuids(root)}
-    own = _own(names, own, folder)
-    exact = own in names  # else identifiers are not kept, and only names can be trusted
-    return {uuid: folder.path if uuid == own else folder.find(name, uuid, exact) for uuid, name in names.items()}
-
-
-def _own(names: dict[str, str | None], own: str | None, folder: _Folder) -> str | None:
+def _own(names: dict[str, str | None], own: str | None, path: Path) -> str | None:
     """The identifier of the file itself, which may have lost it, or have been renamed."""
-    if own in names:
-        return own
-    here = folder.path.name.casefold()
+    here = path.name.casefold()
     by_name = [uuid for uuid, name in names.items() if re.split(r"[/\\]", name or "")[-1].casefold() == here]
-    if by_name:
-        return by_name[0]
-    alone = [uuid for uuid in names if len(names) == 1]
-    return alone[0] if alone and folder.find(names[alone[0]], alone[0], exact=False) is None else own
+    alone = [*names] if len(names) == 1 else []
+    return own if own in names else next(iter([*by_name, *alone]), own)
 
 
-def _write_names(root: Element, files: dict[str, Path | None], path: Path) -> bool:
+def _write_names(root: Element, own: str | None, files: dict[str, Path | None], path: Path) -> bool:
     """Write the names that were found into the XML. Whether tifffile would have opened other files without that."""
-    own = next((uuid for uuid, file in files.items() if file == path), None)
-    changed = own is not None and root.get("UUID") != own
+    changed = own in files and root.get("UUID") != own
     if own is not None:
         root.set("UUID", own)
     for uuid in _uuids(root):
-        file = files[_text(uuid)]
-        assert file is not None, "images with missing files are gone"
+        file = files[_text(uuid)] or path
         changed |= uuid.text != _text(uuid) or (file != path and file.name != uuid.get("FileName"))
         uuid.text = _text(uuid)
         uuid.set("FileName", file.name)
