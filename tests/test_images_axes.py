@@ -10,6 +10,8 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from contractile.errors import ContractileError
@@ -23,8 +25,9 @@ from contractile.images import (
     read_probabilities,
     settle_axes,
 )
-from contractile.images.axes import guess_axes
+from contractile.images.axes import arrange, guess_axes
 from contractile.images.image import Stack
+from contractile.images.naming import Guess, check_axes, fit_to_labels
 
 
 def numbered(*shape: int, dtype: str = "uint16") -> NDArray[Any]:
@@ -213,6 +216,33 @@ def test_axes_that_do_not_fit(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", numbered(3, 2, 8, 9), metadata={"axes": "TZYX"})
     with pytest.raises(ContractileError, match=r"shape \(3, 2, 8, 9\) and axes TZYX of its own; give 4 letters"):
         find(tmp_path / "a.tif", axes="YXC")
+
+
+# whatever the shape ----------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(1, 40), min_size=2, max_size=4), st.sampled_from([2, 3]), st.booleans(), st.booleans())
+def test_a_guess_has_a_letter_for_each_axis_and_makes_an_image(
+    lengths: list[int], dims: int, pages_first: bool, labels: bool
+) -> None:
+    shape = tuple(lengths) if dims == 2 else (5, *lengths)
+    axes = guess_axes(shape, dims=dims, file="f", pages_first=pages_first, labels=labels)
+    layout = arrange(axes, shape, dims=dims, file="f")
+    assert layout.pages * np.prod(layout.shape) == np.prod(shape)
+    assert not labels or layout.shape[0] == 1
+    assert check_axes(axes) == axes
+    guess = Guess(shape, axes)
+    other = arrange(guess.other, shape, dims=dims, file="f")
+    assert not guess.is_open or (other.pages, other.shape) != (layout.pages, layout.shape)
+
+
+@given(st.lists(st.integers(20, 40), min_size=2, max_size=4, unique=True), st.integers(2, 19), st.data())
+def test_labels_show_the_channels_wherever_they_are(lengths: list[int], channels: int, data: st.DataObject) -> None:
+    place = data.draw(st.integers(0, len(lengths)))
+    shape = (*lengths[:place], channels, *lengths[place:])
+    truth = guess_axes(tuple(lengths), dims=2, file="f", labels=True)
+    settled = fit_to_labels(Guess(shape, "Q" * len(shape)), truth, tuple(lengths))
+    assert settled == f"{truth[:place]}C{truth[place:]}"
 
 
 # shown by the labels --------------------------------------------------------------------------
