@@ -23,11 +23,10 @@ from contractile.images import (
     read,
     read_labels,
     read_probabilities,
-    settle_axes,
 )
 from contractile.images.axes import arrange, guess_axes
 from contractile.images.image import Stack
-from contractile.images.naming import Guess, check_axes, fit_to_labels
+from contractile.images.naming import Guess, check_axes
 
 
 def numbered(*shape: int, dtype: str = "uint16") -> NDArray[Any]:
@@ -234,102 +233,6 @@ def test_a_guess_has_a_letter_for_each_axis_and_makes_an_image(
     guess = Guess(shape, axes)
     other = arrange(guess.other, shape, dims=dims, file="f")
     assert not guess.is_open or (other.pages, other.shape) != (layout.pages, layout.shape)
-
-
-@given(st.lists(st.integers(20, 40), min_size=2, max_size=4, unique=True), st.integers(2, 19), st.data())
-def test_labels_show_the_channels_wherever_they_are(lengths: list[int], channels: int, data: st.DataObject) -> None:
-    place = data.draw(st.integers(0, len(lengths)))
-    shape = (*lengths[:place], channels, *lengths[place:])
-    truth = guess_axes(tuple(lengths), dims=2, file="f", labels=True)
-    settled = fit_to_labels(Guess(shape, "Q" * len(shape)), truth, tuple(lengths))
-    assert settled == f"{truth[:place]}C{truth[place:]}"
-
-
-# shown by the labels --------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("image", "labels", "expected"),
-    [
-        ((2, 32, 28), (32, 28), "CYX"),
-        ((32, 28, 5), (32, 28), "YXC"),
-        ((20, 32, 28), (32, 28), "CYX"),
-        ((3, 32, 28), (3, 32, 28), "QYX"),
-        ((32, 28, 4), (32, 28, 4), "YXQ"),
-        ((7, 2, 32, 28), (7, 32, 28), "QCYX"),
-        ((2, 7, 32, 28), (7, 32, 28), "CQYX"),
-        ((1, 2, 32, 28), (32, 28), "QCYX"),
-        ((2, 32, 28), (1, 32, 28), "CYX"),
-        ((2, 32, 28), (32, 27), None),
-        ((2, 3, 32, 28), (32, 28), None),
-    ],
-)
-def test_labels_settle_the_axes(
-    tmp_path: Path, image: tuple[int, ...], labels: tuple[int, ...], expected: str | None
-) -> None:
-    np.save(tmp_path / "i.npy", numbered(*image))
-    np.save(tmp_path / "l.npy", numbered(*labels))
-    source, truth = find(tmp_path / "i.npy")[0], find(tmp_path / "l.npy")[0]
-    settled = settle_axes(source, truth)
-    assert settled == expected
-    if settled:
-        sources, truths = find(tmp_path / "i.npy", axes=settled), find(tmp_path / "l.npy", axes=settled)
-        assert len(sources) == len(truths)
-        assert [read(one).shape[1:] for one in sources] == [read_labels(one).shape for one in truths]
-
-
-def test_three_pages_that_tifffile_took_for_a_colour(tmp_path: Path) -> None:
-    for name in ("i.tif", "l.tif"):
-        tifffile.imwrite(tmp_path / name, numbered(3, 32, 28), photometric="rgb", planarconfig="separate")
-    image, truth = find(tmp_path / "i.tif")[0], find(tmp_path / "l.tif")[0]
-    assert (image.page, settle_axes(image, truth)) == (None, "QYX")
-    pages = find(tmp_path / "l.tif", labels=True)
-    assert [read_labels(page)[0, 0] for page in pages] == [0, 896, 1792]
-
-
-def test_labels_have_no_channels(tmp_path: Path) -> None:
-    np.save(tmp_path / "l.npy", numbered(3, 32, 28))
-    with pytest.raises(
-        ContractileError, match=r"one channel, got 3 .* name the axes if these are pages \(--axes QYX\)"
-    ):
-        read_labels(find(tmp_path / "l.npy")[0])
-    pages = find(tmp_path / "l.npy", labels=True)
-    assert [read_labels(page)[0, 0] for page in pages] == [0, 896, 1792]
-
-
-@pytest.mark.parametrize(
-    ("image", "labels", "expected"),
-    [
-        ((2, 9, 32, 28), (9, 32, 28), "CZYX"),
-        ((9, 2, 32, 28), (9, 32, 28), "ZCYX"),
-        ((9, 32, 28, 2), (9, 32, 28), "ZYXC"),
-        ((2, 9, 32, 28), (2, 9, 32, 28), "QZYX"),
-        ((32, 28, 5), (32, 28, 5), "YXZ"),
-    ],
-)
-@pytest.mark.parametrize("form", ["npy", "tif"])
-def test_labels_settle_the_axes_of_volumes(
-    tmp_path: Path, image: tuple[int, ...], labels: tuple[int, ...], expected: str, form: str
-) -> None:
-    for name, shape in (("i", image), ("l", labels)):
-        if form == "npy":
-            np.save(tmp_path / f"{name}.npy", numbered(*shape))
-        else:
-            tifffile.imwrite(tmp_path / f"{name}.tif", numbered(*shape), photometric="minisblack")
-    source, truth = (find(tmp_path / f"{name}.{form}", dims=3)[0] for name in "il")
-    assert settle_axes(source, truth, dims=3) == expected
-
-
-def test_coloured_labels_settle_the_axes_as_well(tmp_path: Path) -> None:
-    tifffile.imwrite(tmp_path / "i.tif", numbered(2, 32, 28))
-    (tmp_path / "l.png").write_bytes(imagecodecs.png_encode(numbered(32, 28, 3, dtype="uint8")))
-    assert settle_axes(find(tmp_path / "i.tif")[0], find(tmp_path / "l.png")[0]) == "CYX"
-
-
-def test_axes_that_are_known_need_no_evidence(tmp_path: Path) -> None:
-    tifffile.imwrite(tmp_path / "i.tif", numbered(2, 32, 28), metadata={"axes": "TYX"})
-    tifffile.imwrite(tmp_path / "l.tif", numbered(32, 28))
-    assert settle_axes(find(tmp_path / "i.tif")[0], find(tmp_path / "l.tif")[0]) is None
 
 
 # stacks ---------------------------------------------------------------------------------------
