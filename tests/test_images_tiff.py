@@ -209,6 +209,38 @@ def test_pages_lost_from_the_chain(tmp_path: Path) -> None:
         find(path)
 
 
+def write_ndtiff(folder: Path, names: list[str]) -> Path:
+    """A file in the form of Micro-Manager, with one plane of 4 x 5 pixels in each of the files of its index."""
+    head = struct.pack("<IIII", 483729, 2, 2355492, 8) + b'{"a": 1}'
+    place = 8 + len(head)  # of the pixels; 20 bytes
+    tags = [(256, 4, 5), (257, 4, 4), (258, 3, 8), (259, 3, 1), (262, 3, 1), (273, 4, place), (277, 3, 1), (278, 4, 4)]
+    tags += [(279, 4, 20), (51123, 2, 24)]
+    table = b"".join(struct.pack("<HHII", code, kind, 8 if code == 51123 else 1, value) for code, kind, value in tags)
+    start = struct.pack("<2sHI", b"II", 42, place + 20) + head + bytes(range(20))
+    path = folder / names[0]
+    path.write_bytes(start + struct.pack("<H", len(tags)) + table + bytes(4))
+    index = b""
+    for n, name in enumerate(names):
+        axes = json.dumps({"time": n}).encode()
+        index += struct.pack("<I", len(axes)) + axes + struct.pack("<I", len(name)) + name.encode()
+        index += struct.pack("<IiiiiIii", place, 5, 4, 0, 0, 0, 0, 0)
+    (folder / "NDTiff.index").write_bytes(index)
+    return path
+
+
+def test_the_index_of_micro_manager_names_no_files_elsewhere(tmp_path: Path) -> None:
+    path = write_ndtiff(tmp_path, ["a.tif", "a.tif"])
+    raster = raster_of(path)
+    assert (raster.axes, raster.lengths) == ("TYX", (2, 4, 5))
+    np.testing.assert_array_equal(read(find(path)[1]).pixels[0], np.arange(20).reshape(4, 5))
+    write_ndtiff(tmp_path, ["a.tif", "../b.tif"])
+    with pytest.raises(ContractileError, match=r"name a file outside its folder \('\.\./b\.tif'\)"):
+        find(path)
+    write_ndtiff(tmp_path, ["a.tif", "gone.tif"])
+    with pytest.raises(ContractileError, match=r"a\.tif: cannot be read \(.*No such file.*gone\.tif"):
+        find(path)
+
+
 # what is not read -----------------------------------------------------------------------------
 
 
