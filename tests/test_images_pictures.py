@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -345,7 +346,7 @@ def test_a_jpeg_with_a_hole(tmp_path: Path, options: dict[str, Any], fill: bytes
     with pytest.raises(ContractileError, match="unreadable or truncated") as caught:
         opened(tmp_path / "a.jpg", head + body[:start] + hole + body[start + length :] + b"\xff\xd9")
     if options in ({}, {"optimize": True}) and fill == b"\0":
-        assert caught.value.problem == "unreadable or truncated (at least 33% of its data are overwritten)"
+        assert re.fullmatch(r".*\(at least 3[123]% of its data are overwritten\)", caught.value.problem)
 
 
 @pytest.mark.parametrize("options", [{}, {"restart_marker_rows": 1}, {"progressive": True}])

@@ -26,7 +26,7 @@ MARKER_IN_SCAN = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)
 RESTART = re.compile(rb"\xff([\xd0-\xd7])")
 NO_CODE = b"\xff\x00" * 8  # bits that no symbol begins with
 SPARE = 32  # bytes that an encoder may leave behind its last pixel
-WINDOW, STEP = 128, 4  # bytes; every fourth byte of so many is never below 128 in all, nor above
+WINDOW, STEP = 128, 4  # bytes; 32 of so many bytes, one in four, are never all below 128, nor all above
 FLAT = 128  # the grey of pixels without data
 MOST_RESTARTS = 4096  # that are looked at one by one
 WIDEST = 65500  # pixels of a row in a JPEG
@@ -81,6 +81,11 @@ class Jpeg:
     @property
     def units(self) -> int:
         return math.ceil(self.height / self.unit[0]) * math.ceil(self.width / self.unit[1])
+
+    @property
+    def ended(self) -> bytes:
+        """The data, with an end marker."""
+        return self.data[: self.scans[-1].stop] + b"\xff\xd9" if self.stop is None else self.data
 
     @property
     def has_more(self) -> bool:
@@ -142,12 +147,10 @@ def decode_jpeg(jpeg: Jpeg) -> NDArray[Any]:
     if jpeg.kind < ARITHMETIC and 8 * data < jpeg.units:  # a unit takes at least one bit
         raise EOFError(f"{data} bytes of data cannot hold {jpeg.height} x {jpeg.width} pixels")
     _check_restarts(jpeg)
-    end = jpeg.scans[-1].stop
     if len(jpeg.sampling) == 4:
-        picture = JpegImagePlugin.JpegImageFile(io.BytesIO(jpeg.data[:end] + b"\xff\xd9"))
-        pixels = np.asarray(picture.convert("RGB"))
+        pixels = np.asarray(JpegImagePlugin.JpegImageFile(io.BytesIO(jpeg.ended)).convert("RGB"))
     else:
-        pixels = np.asarray(imagecodecs.jpeg8_decode(jpeg.data[:end] + b"\xff\xd9"))
+        pixels = np.asarray(imagecodecs.jpeg8_decode(jpeg.ended))
     check_jpeg(jpeg, pixels)
     return pixels
 
@@ -179,11 +182,13 @@ def _check_restarts(jpeg: Jpeg) -> None:
 def _looks_whole(jpeg: Jpeg, pixels: NDArray[Any]) -> bool:
     """Whether nothing speaks of damage. What does may be chance, and `_is_whole` finds out.
 
-    Pixels without data are grey: a cut leaves them at the end of some row, and in the last corner.
+    Pixels without data are grey: a cut leaves them at the end of some row of blocks, or in the last corner.
     """
     if jpeg.stop is None or not jpeg.is_plain or len(jpeg.sampling) == 4:
         return False
-    return not (pixels[:, -2:] == FLAT).reshape(len(pixels), -1).all(axis=1).any()
+    flat = (pixels[:, -2:] == FLAT).reshape(len(pixels), -1).all(axis=1)
+    blocks = flat[: len(flat) // 8 * 8].reshape(-1, 8)[:, 2:6]  # the colours of a block's other rows may be mixed
+    return not (flat[-1] or blocks.all(axis=1).any())
 
 
 def _strange_bytes(jpeg: Jpeg) -> int:
@@ -195,8 +200,8 @@ def _strange_bytes(jpeg: Jpeg) -> int:
     for scan in jpeg.scans:
         if scan.band or jpeg.is_plain:
             data = np.frombuffer(jpeg.data, np.uint8, (scan.stop - scan.start) // WINDOW * WINDOW, scan.start)
-            high = (data[::STEP].reshape(-1, WINDOW // STEP) >= 128).mean(axis=1)
-            windows += int(((high == 0) | (high == 1)).sum())
+            high = np.packbits(data[::STEP] >= 128).view(np.uint32)  # a bit for each of 32 bytes of a window
+            windows += int(((high == 0) | (high == 2**32 - 1)).sum())
     return windows * WINDOW
 
 
@@ -267,7 +272,7 @@ def _can_be_coded_again(jpeg: Jpeg) -> bool:
     if not known or not imagecodecs.JPEGXL.available:
         return jpeg.stop is not None
     try:
-        imagecodecs.jpegxl_encode_jpeg(jpeg.data[: jpeg.scans[-1].stop] + b"\xff\xd9")
+        imagecodecs.jpegxl_encode_jpeg(jpeg.ended)
     except imagecodecs.JpegxlError:
         return False
     return True
