@@ -272,6 +272,14 @@ def test_luminance_and_colour_differences_become_rgb(tmp_path: Path) -> None:
     np.testing.assert_allclose(read(tmp_path / "a.tif").pixels, expected, atol=1)
 
 
+def test_a_reference_without_a_span_is_not_used(tmp_path: Path) -> None:
+    grey = noise(20, 18, 3)
+    grey[..., 1:] = 128
+    tag = (532, "2I", 6, (5, 1) * 6, True)
+    tifffile.imwrite(tmp_path / "a.tif", grey, photometric="ycbcr", extratags=[tag])
+    np.testing.assert_array_equal(read(tmp_path / "a.tif").pixels, np.stack([grey[..., 0]] * 3))
+
+
 @pytest.mark.parametrize("photometric", ["rgb", "ycbcr"])
 def test_jpeg_inside_tiff_is_rgb(tmp_path: Path, photometric: str) -> None:
     pixels = np.full((32, 32, 3), (200, 100, 50), np.uint8)

@@ -152,7 +152,10 @@ def _from_luminance(raster: Raster, page: tifffile.TiffPage, path: Path) -> Rast
     if raster.dtype != np.uint8 or "S" not in raster.axes or page.samplesperpixel != 3:
         raise ContractileError("its YCbCr colours are not of 3 x 8 bits", "save it as RGB", where=path)
     weights = _fractions(page.tags.valueof(WEIGHTS), (0.299, 0.587, 0.114))
-    reference = _fractions(page.tags.valueof(REFERENCE), (0, 255, 128, 255, 128, 255))
+    usual = (0, 255, 128, 255, 128, 255)
+    reference = _fractions(page.tags.valueof(REFERENCE), usual)
+    if (reference[::2] == reference[1::2]).any():
+        reference = np.asarray(usual, np.float32)
     return _recoloured(raster, partial(_ycbcr_to_rgb, weights=weights, reference=reference))
 
 
@@ -200,7 +203,7 @@ def _is_by_tifffile(page: tifffile.TiffPage) -> bool:
 
 def _looks_transparent(raster: Raster) -> bool:
     """Whether the last sample of the first page is opaque in many pixels, and hardly anywhere between."""
-    if raster.dtype.kind != "u":
+    if raster.dtype.kind != "u" or 0 in raster.lengths:
         return False
     y, x = (raster.lengths[raster.axes.index(axis)] for axis in "YX")
     rows = slice(0, y, max(y // ROWS, 1))
