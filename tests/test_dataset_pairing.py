@@ -92,6 +92,21 @@ def test_pairs_without_a_common_name_are_announced(tmp_path, images, labels, sai
     assert "; rename them if that is wrong" in caplog.text
 
 
+@pytest.mark.parametrize("label", ["treated_2", "mask7"])
+def test_one_image_and_one_label_file_with_different_numbers_are_announced(tmp_path, label, caplog):
+    write(tmp_path / "i", ["ctrl_1.tif"])
+    write(tmp_path / "l", [f"{label}.tif"])
+    assert len(pair_up(tmp_path / "i", tmp_path / "l")) == 1
+    assert f"since there is one of each, though their numbers differ: ctrl_1 with {label}; rename" in caplog.text
+
+
+@pytest.mark.parametrize("names", [("cells.tif", "by_hand.tif"), ("a_1.tif", "b_01.tif"), ("a_1.tif", "truth.tif")])
+def test_one_image_and_one_label_file_always_match(tmp_path, names, caplog):
+    write(tmp_path, names)
+    assert files(pair_up(tmp_path / names[0], tmp_path / names[1])) == [names]
+    assert not caplog.text
+
+
 def test_only_the_pairs_in_doubt_are_shown(tmp_path, caplog):
     write(tmp_path / "i", ["x_1.tif", "x_2.tif", "x_3.tif"])
     write(tmp_path / "l", ["x_1_mask.tif", "x_2_mask.tif", "y_3_mask.tif"])
@@ -138,6 +153,12 @@ def test_a_word_for_labels_changes_no_pair(stems, form, random):
         ("{}.jpg", "{}.png"),
         ("{}_i.tif", "{}_l.tif"),
         ("{}_X.npy", "{}_Y.npy"),
+        ("X_{}.npy", "y_{}.npy"),
+        ("{}_raw.tif", "{}_nuclei.tif"),
+        ("exp_img_{}.tif", "exp_lab_{}.tif"),
+        ("{}.tif", "{}_Simple Segmentation.tif"),
+        ("{}.tif", "{}_Object Predictions.tif"),
+        ("{}_img.tif", "{}-GroundTruth.tif"),
     ],
 )
 @pytest.mark.parametrize("given", ["folder twice", "folder once", "patterns", "list"])
@@ -351,6 +372,8 @@ LAYOUTS = {
     "a folder for each image": ("{n}/image.png", "{n}/mask.png"),
     "folders in a folder for each day": ("day{n}/raw/a.tif", "day{n}/annotated/a.tif"),
     "capital letters": ("Images/a{n}.tif", "GroundTruth/a{n}.tif"),
+    "BBBC": ("rawimages/a{n}.tif", "ground truth/a{n}.tif"),
+    "folders below both": ("images/d{n}/a.tif", "masks/d{n}/a.tif"),
     "train below": ("images/train/a{n}.tif", "labels/train/a{n}.tif"),
 }
 
@@ -392,6 +415,15 @@ def test_files_of_channels_are_one_image(tmp_path, caplog):
         ContractileError, match=r"b_0001.tif: the files of one image must have the same size, got \(5, 4\)"
     ):
         load_examples(pair_up(tmp_path))
+
+
+def test_a_missing_channel_is_named(tmp_path):
+    write(tmp_path / "imagesTr", ["a_0000.tif", "a_0001.tif", "b_0000.tif"])
+    write(tmp_path / "labelsTr", ["a.tif", "b.tif"])
+    with pytest.raises(
+        ContractileError, match=r"channels 0000, 0001, as others have, got b_0000.tif for b; add the mis"
+    ):
+        pair_up(tmp_path)
 
 
 @pytest.mark.parametrize("given", ["folder", "patterns", "one case"])
@@ -437,6 +469,21 @@ def test_folders_without_labels_beside_those_with_labels(tmp_path, caplog):
     write(tmp_path / "bad" / "two", ["a.tif"])
     with pytest.raises(ContractileError, match=r"no image in it, only folders \(one, two\)"):
         pair_up(tmp_path / "bad")
+
+
+def test_files_beside_folders_that_hold_all_do_not_matter(tmp_path):
+    write(tmp_path, ["overview.png"])
+    for case in "ab":
+        write(tmp_path / case, ["image.tif", "mask.tif"])
+    assert [pair.name for pair in pair_up(tmp_path)] == ["a", "b"]
+
+
+def test_of_train_and_val_only_train_is_taken(tmp_path, caplog):
+    for part in ("train", "val"):
+        write(tmp_path / part / "images", [f"{part}.tif"])
+        write(tmp_path / part / "masks", [f"{part}.tif"])
+    assert [pair.name for pair in pair_up(tmp_path)] == ["train"]
+    assert "train: holds the images and labels that are taken, and not val" in caplog.text
 
 
 def test_the_same_names_in_several_folders(tmp_path):

@@ -46,7 +46,7 @@ def pair_up(images: Place, labels: Place | None = None, *, dims: int = 2, axes: 
     image, when a stack and its labels have different numbers of pages, or when images and labels are the same files;
     and as `find`.
     """
-    places = f"{images}", f"{images if labels is None else labels}"
+    places = _place(images), _place(images if labels is None else labels)
     pictures, truths = list_items(images, labels)
     opened = [_find_each(pictures, dims, axes), _find_each(truths, dims, axes, labels=True)]
     truths = [one for one in truths if one.files[0] in opened[1]]
@@ -65,6 +65,11 @@ def pair_up(images: Place, labels: Place | None = None, *, dims: int = 2, axes: 
     return _pair_each(matched, sources, dims, axes)
 
 
+def _place(place: Place) -> str:
+    """A place in a message."""
+    return f"{place}" if isinstance(place, str | Path) else some([f"{one}" for one in place])
+
+
 def _find_each(items: Sequence[Item], dims: int, axes: str | None, *, labels: bool = False) -> dict[Path, list[Source]]:
     """What the first file of each item holds. Of files that hold one image together only one is there."""
     found: dict[Path, list[Source]] = {}
@@ -76,26 +81,29 @@ def _find_each(items: Sequence[Item], dims: int, axes: str | None, *, labels: bo
 def _join_channels(images: list[Item], labels: Sequence[Item], opened: dict[Path, list[Source]]) -> list[Item]:
     """nnU-Net's images CASE_0000, CASE_0001 are the channels of one image where the labels are named CASE.
 
-    They are left as they are where the labels have a page for each of them.
+    They are left as they are where the labels have pages, one for each of them, or where there are too many.
+    Raises ContractileError where cases have different channels.
     """
     found = [match for one in images if (match := CHANNEL.fullmatch(one.name))]
     cases: dict[str, list[Item]] = {}
     for one, match in zip(images, found, strict=False):
         cases.setdefault(match[1], []).append(one)
-    names = {bare(one.name): one for one in labels}
-    if len(found) < len(images) or not names.keys() <= {bare(case) for case in cases}:
+    of_labels = {bare(one.name): opened[one.files[0]] for one in labels}
+    if len(found) < len(images) or not of_labels.keys() <= {bare(case) for case in cases}:
         return images
-    case = next(case for case in cases if bare(case) in names)
-    count = len(cases[case])
-    numbers = sorted(f"{number:04d}" for number in range(count)) * len(cases)
-    if count > MOST_CHANNELS or [match[2] for match in found] != numbers:
+    most = max(len(parts) for parts in cases.values())
+    if most > MOST_CHANNELS or any(len(pages) > 1 for pages in of_labels.values()):
         return images
-    if count > 1 and len(opened[names[bare(case)].files[0]]) == count:
-        return images
-    if count > 1:
-        parts = ", ".join(one.files[0].name for one in cases[case])
-        logger.warning("%s are taken for the channels of one image, as nnU-Net names them", parts)
-    return [Item(case, tuple(one.files[0] for one in parts), count > 1) for case, parts in cases.items()]
+    numbers = [f"{number:04d}" for number in range(most)]
+    for case, parts in cases.items():
+        if sorted(one.name[-4:] for one in parts) != numbers:
+            rule = f"each image must have the channels {', '.join(numbers)}, as others have"
+            problem = f"{rule}, got {', '.join(one.files[0].name for one in parts)} for {case}"
+            raise ContractileError(problem, "add the missing files", where=parts[0].files[0].parent)
+    if most > 1:
+        shown = ", ".join(one.files[0].name for one in next(iter(cases.values())))
+        logger.warning("%s are taken for the channels of one image, as nnU-Net names them", shown)
+    return [Item(case, tuple(one.files[0] for one in parts), most > 1) for case, parts in cases.items()]
 
 
 def _check_all(images: Sequence[Item], labels: Sequence[Item], match: Match, places: tuple[str, str]) -> None:

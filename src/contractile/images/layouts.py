@@ -12,6 +12,7 @@ from pathlib import Path
 from contractile.errors import ContractileError
 from contractile.images.formats import SUPPORTED
 from contractile.images.names import bare, is_image_word, label_words
+from contractile.images.notes import say
 from contractile.images.sides import apart, only_images, only_labels, same_files, separate, some, within_zarrs
 from contractile.images.sources import list_files, natural, stem
 from contractile.images.zarrs import is_zarr
@@ -43,10 +44,11 @@ Items = tuple[list[Item], list[Item]]
 def list_items(images: Place, labels: Place | None = None) -> Items:
     """(images, labels) at two places, not opened and not paired. One place given twice, or once, holds both.
 
-    A place is what `find` takes. A folder that holds both has files that their names tell apart (`tell_apart`), a
-    folder of images beside a folder of labels (`images` and `masks`, `imagesTr` and `labelsTr`, `raw` and `label`, `x`
-    and `y`), a folder `train` that has these, sequences of the Cell Tracking Challenge (`01` and `01_GT`), or a folder
-    for each image (`ID/images`, and `ID/masks` with one object in each file). Labels may lie within an OME-Zarr image.
+    A place is what `find` takes, or a folder of folders of files. A folder that holds both has files that their names
+    tell apart (`tell_apart`), a folder of images beside a folder of labels (`images` and `masks`, `imagesTr` and
+    `labelsTr`, `raw` and `label`, `x` and `y`), a folder `train` that has these, sequences of the Cell Tracking
+    Challenge (`01` and `01_GT`), or a folder for each image (`ID/images`, and `ID/masks` with one object in each file).
+    Labels may lie within an OME-Zarr image.
 
     Raises ContractileError where one file is image and labels at once and nothing tells them apart; and as `find` for
     places.
@@ -55,8 +57,7 @@ def list_items(images: Place, labels: Place | None = None) -> Items:
     folder, other = _folder(images), _folder(labels)
     if folder is not None and other is not None and folder.samefile(other):
         return _dataset(folder, DEEPEST)
-    image_files, label_files = list_files(_inner(images, labels=False)), list_files(_inner(labels, labels=True))
-    image_files, label_files = separate(image_files, label_files)
+    image_files, label_files = separate(_files(_inner(images, labels=False)), _files(_inner(labels, labels=True)))
     if cases := _cases(image_files, label_files):
         return _together(cases)
     return list_images(image_files), list_labels(label_files)
@@ -77,7 +78,7 @@ def list_truth(place: Place) -> list[Item]:
     folder = _folder(place)
     if folder is not None and _inner(place, labels=True) == folder and not _has_files(folder):
         return _dataset(folder, DEEPEST)[1]
-    files = list_files(_inner(place, labels=True))
+    files = _files(_inner(place, labels=True))
     return list_labels(within_zarrs(files) or files)
 
 
@@ -91,6 +92,18 @@ def _folders(folder: Path) -> list[Path]:
     """The folders in a folder, in natural order, but Zarr images and hidden ones."""
     inside = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
     return sorted((path for path in inside if not is_zarr(path)), key=natural)
+
+
+def _files(place: Place) -> list[Path]:
+    """The files at a place; where it is a folder that holds folders alone, those in all of these."""
+    folder = _folder(place)
+    below = [] if folder is None or _has_files(folder) else _tree(folder, DEEPEST)
+    return below or list_files(place)
+
+
+def _tree(folder: Path, deep: int) -> list[Path]:
+    inside = list_files(folder) if _has_files(folder) else []
+    return inside + [file for inner in _folders(folder) if deep for file in _tree(inner, deep - 1)]
 
 
 def _has_files(folder: Path) -> bool:
@@ -144,7 +157,7 @@ def _inner(place: Place, *, labels: bool) -> Place:
 def _dataset(folder: Path, deep: int) -> Items:
     """What one folder holds of both, in this folder and in those within."""
     if _has_files(folder):
-        return _mixed(folder)
+        return _mixed(folder, deep)
     if sequences := _sequences(folder):
         return _together(sequences)
     if found := _two_folders(folder):
@@ -152,26 +165,35 @@ def _dataset(folder: Path, deep: int) -> Items:
     inside = _folders(folder)
     inner = _train_folder(folder) or (inside[0] if len(inside) == 1 else None)
     if inner is not None and deep:
-        logger.info("%s holds the training images", inner)
-        return _dataset(inner, deep - 1)
-    found = _each(folder, deep) if deep else None
-    if found is None:
+        found = _dataset(inner, deep - 1)
+        if len(inside) > 1:
+            others = some([path.name for path in inside if path != inner])
+            say(f"holds the images and labels that are taken, and not {others}", [inner])
+        return found
+    together = _each(folder, deep) if deep else None
+    if together is None:
         list_files(folder)  # raises, since it holds no images
         raise AssertionError(folder)
-    return found
+    return together
 
 
-def _mixed(folder: Path) -> Items:
-    """A folder with files: images and labels beside one another, or images, with their labels in a folder within."""
+def _mixed(folder: Path, deep: int) -> Items:
+    """A folder with files: images and labels beside one another, or images, with their labels in a folder within.
+
+    Where it is neither, its files say nothing, and what counts is in the folders within.
+    """
     files = list_files(folder)
     if sides := apart(files):
         return _items(sides[0]), _items(sides[1])
     if found := _two_folders(folder):
         return found
     inner = _role_folder(folder, "labels")
-    if inner is None or not _has_files(inner):
+    if inner is not None and _has_files(inner):
+        return list_images(files), list_labels(list_files(inner))
+    within = _each(folder, deep) if deep else None
+    if within is None:
         raise same_files(files)
-    return list_images(files), list_labels(list_files(inner))
+    return within
 
 
 def _two_folders(folder: Path) -> Items | None:

@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Way = Literal["names", "differences", "numbers", "order"]
+Way = Literal["names", "differences", "numbers", "order", "alone"]
 HOW = {
     "names": "by their names",
     "differences": "by the parts of their names that differ",
     "numbers": "by their numbers alone",
     "order": "in their order",
+    "alone": "since there is one of each, though their numbers differ",
 }
 EXAMPLES = 2  # pairs that are shown
 
@@ -22,11 +23,11 @@ LETTER = r"[^\W\d_]"
 GAP = r"[\s_.\-]"
 PICTURE = r"(?:images?|imgs?)"
 LABEL_WORDS = (
-    rf"(?:cp{GAP}?)?masks?{PICTURE}?|msks?|labels?{PICTURE}?|labell?ed|lbls?|"
-    rf"(?:man(?:ual)?{GAP}?)?segs?|segmentations?(?:{GAP}?masks?)?|segmented|segmasks?|gt|(?:ground{GAP}?)?truth|"
-    rf"annotations?|annotated|instances?"
+    rf"(?:cp{GAP}?)?masks?{PICTURE}?|msks?|labels?{PICTURE}?|labell?ed|lbls?|labs?|"
+    rf"(?:man(?:ual)?{GAP}?)?segs?|(?:simple{GAP}?)?segmentations?(?:{GAP}?masks?)?|segmented|segmasks?|gt|(?:ground{GAP}?)?truth|"
+    rf"annotations?|annotated|instances?|objects?{GAP}(?:predictions?|identities)"
 )
-IMAGE_WORDS = rf"{PICTURE}|im|raw|volumes?|inputs?|originals?|orig|photos?"
+IMAGE_WORDS = rf"{PICTURE}|im|raw{PICTURE}?|volumes?|inputs?|originals?|orig|photos?"
 # What Cellpose and this package write beside labels, and what people keep there: neither an image nor labels.
 OTHER_WORDS = (
     rf"flows?|outlines?|cp{GAP}?outlines?|cp{GAP}?output|dp|cellprob|overlays?|probabilit(?:y|ies)|probs?|"
@@ -75,7 +76,8 @@ def pair_names(names: Sequence[str], others: Sequence[str]) -> Match:
     "cells_t007"), or by numbers ("t007", "man_seg007"), if that finds a partner for all.
     """
     if len(names) == len(others) == 1:
-        return Match({names[0]: others[0]})
+        numbers = {_numbers(names[0]), _numbers(others[0])}
+        return Match({names[0]: others[0]}, "alone", () if len(numbers) == 1 or "" in numbers else (names[0],))
     count = len(others)
     names, others = _unique(names), _unique(others)
     sure: dict[str, str] = {}

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from contractile.errors import ContractileError
-from contractile.images.names import bare, label_words, without_other
+from contractile.images.names import bare, is_image_word, label_words, without_other
 from contractile.images.notes import say
-from contractile.images.sources import natural, stem
-from contractile.images.zarrs import is_zarr
+from contractile.images.sources import stem
+from contractile.images.zarrs import label_groups
 
 CHANNEL = re.compile(r"(.+)_(\d{4})")  # nnU-Net's names: CASE_0000 is the first channel of the image of CASE
-WEAK = re.compile(r"(?:^|.*[\s_.\-])([il]|[xy])", re.IGNORECASE)  # a3_i.tif beside a_l.tif
+WEAK = re.compile(r"(?:(?:^|.*[\s_.\-])([il]|[xy])|([xy])[\s_.\-].*)", re.IGNORECASE)  # a3_i, a_l; X_train, y_train
 OF_LABELS, OF_TILES = ".png", (".jpg", ".jpeg", ".tif", ".tiff")  # QuPath writes tiles, and their labels beside them
 Sides = tuple[list[Path], list[Path]]
 
@@ -23,17 +23,16 @@ def _tell_apart(files: Sequence[Path]) -> Sides | None:
     """(images, labels): the files of one place by what their names say; None where nothing tells them apart.
 
     Labels are the files with a word such as mask, labels or seg. Where there is no such word, they are the files
-    CASE beside CASE_0000, those that end in _l beside _i (or _y beside _x), or the PNG files of the same names as
-    files of another format, one by one.
+    CASE beside CASE_0000, those without a word such as img beside as many that have one, those that end in _l beside
+    _i (or _y beside _x), or the PNG files of the same names as files of another format, one by one.
     """
     rest = without_by_products(files)
-    for find_labels in (_with_label_words, _beside_channels, _with_weak_words, _of_other_format):
+    for find_labels, how in WAYS.items():
         found = find_labels(rest)
         images, labels = [file for file in rest if file not in found], [file for file in rest if file in found]
         if images and labels:
-            if find_labels in (_with_weak_words, _of_other_format):
-                how = "format" if find_labels is _of_other_format else "last letter"
-                say(f"taken for labels of {images[0].name} by the {how} of the file alone", labels)
+            if how:
+                say(f"taken for labels of {images[0].name} by {how} alone", labels)
             return images, labels
     return None
 
@@ -88,9 +87,15 @@ def _beside_channels(files: Sequence[Path]) -> set[Path]:
     return found if all(CHANNEL.fullmatch(stem(file)) for file in files if file not in found) else set()
 
 
+def _without_image_words(files: Sequence[Path]) -> set[Path]:
+    """The files without a word such as img or raw, where as many others have one."""
+    found = {file for file in files if not is_image_word(stem(file))}
+    return found if 2 * len(found) == len(files) else set()
+
+
 def _with_weak_words(files: Sequence[Path]) -> set[Path]:
-    """The files that end in _l where the others end in _i, as many as those; the same with _y and _x."""
-    ends = {file: match[1].lower() for file in files if (match := WEAK.fullmatch(stem(file)))}
+    """The files that end in _l where the others end in _i, as many as those; the same with y and x at an end."""
+    ends = {file: (match[1] or match[2]).lower() for file in files if (match := WEAK.fullmatch(stem(file)))}
     for image, label in ("il", "xy"):
         found = {file for file in files if ends.get(file) == label}
         if 2 * len(found) == len(files) and set(ends.values()) == {image, label} and len(ends) == len(files):
@@ -104,6 +109,16 @@ def _of_other_format(files: Sequence[Path]) -> set[Path]:
     others = [file for file in files if file not in labels]
     names = {stem(file) for file in others if file.suffix.lower() in OF_TILES}
     return labels if len(names) == len(others) and {stem(file) for file in labels} <= names else set()
+
+
+# How labels are found among files, and what is said where that is a guess.
+WAYS = {
+    _with_label_words: "",
+    _beside_channels: "",
+    _without_image_words: "their names",
+    _with_weak_words: "a letter of their names",
+    _of_other_format: "their format",
+}
 
 
 def apart(files: Sequence[Path]) -> Sides | None:
@@ -152,8 +167,7 @@ def within_zarrs(files: Sequence[Path]) -> list[Path]:
     """The labels within OME-Zarr images: IMAGE.zarr/labels/NAME. Raises ContractileError where one holds several."""
     labels: list[Path] = []
     for file in files:
-        inside = file / "labels"
-        groups = sorted((path for path in inside.iterdir() if is_zarr(path)), key=natural) if inside.is_dir() else []
+        groups = label_groups(file)
         if len(groups) > 1:
             problem = f"holds several label images: {some([path.name for path in groups])}"
             cure = f"give the labels as {file.parent / '*.zarr' / 'labels' / groups[0].name}"
