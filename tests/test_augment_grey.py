@@ -23,7 +23,7 @@ def tile(seed=0, shape=(2, 24, 25)):
 
 
 def only(**magnitudes):
-    return GreyConfig(grey_chance=1, **{**dict.fromkeys(FIELDS, 0), **magnitudes})
+    return GreyConfig(grey_chance=1, light_chance=1, **{**dict.fromkeys(FIELDS, 0), **magnitudes})
 
 
 def change(image, config, seed=0):
@@ -140,10 +140,10 @@ def test_magnitudes_are_relative_to_the_tile(seed, gain, offset):
     image = tile(seed)
     assume(abs(offset) < 50 * gain)
     before = image.copy()
-    changed = change(image, GreyConfig(grey_chance=1), seed)
+    changed = change(image, GreyConfig(grey_chance=1, light_chance=1), seed)
     assert (image == before).all()
     assert changed.dtype == np.float32
-    scaled = change(image * np.float32(gain) + np.float32(offset), GreyConfig(grey_chance=1), seed)
+    scaled = change(image * np.float32(gain) + np.float32(offset), GreyConfig(grey_chance=1, light_chance=1), seed)
     np.testing.assert_allclose((scaled - offset) / gain, changed, atol=2e-3)
 
 
@@ -188,7 +188,7 @@ def test_changes_up_and_down_are_equally_likely():
 def test_chance_decides_how_often():
     image = tile(shape=(1, 4, 4))
     for config, changed_by in ((only(brightness=0.3), change), (only(noise=0.3), lambda *a: light_of(*a)[0])):
-        rare = config.model_copy(update={"grey_chance": 0.25})
+        rare = config.model_copy(update={"grey_chance": 0.25, "light_chance": 0.25})
         changed = np.mean([(changed_by(image, rare, s) != image).any() for s in range(400)])
         assert changed == pytest.approx(0.25, abs=0.07)
 
@@ -201,13 +201,13 @@ def test_channels_change_on_their_own():
 
 def test_flat_tiles_stay_flat():
     for value in (0.0, 3.0):
-        changed = change(np.full((1, 8, 8), value, np.float32), GreyConfig(grey_chance=1))
+        changed = change(np.full((1, 8, 8), value, np.float32), GreyConfig(grey_chance=1, light_chance=1))
         np.testing.assert_allclose(changed, value, atol=1e-5)
 
 
 def test_volumes_change_like_images():
     volume = tile(shape=(1, 6, 7, 8))
-    assert change(volume, GreyConfig(grey_chance=1)).shape == (1, 6, 7, 8)
-    assert light_of(volume, GreyConfig(grey_chance=1))[0].shape == (1, 6, 7, 8)
+    assert change(volume, GreyConfig(grey_chance=1, light_chance=1)).shape == (1, 6, 7, 8)
+    assert light_of(volume, GreyConfig(grey_chance=1, light_chance=1))[0].shape == (1, 6, 7, 8)
     numbers = with_rims((np.indices((6, 7, 8)).sum(axis=0) < 6).astype(np.int32))
     assert dim_objects(volume, numbers, 16.0, rng=np.random.default_rng(1)).shape == (1, 6, 7, 8)

@@ -26,7 +26,7 @@ KNEE = 3.0  # compressive: the curve is straight up to this many standard deviat
 WIDEST = 30.0  # ... or the range divided by this
 LOWEST, HIGHEST = -1.0, 3.0  # of the values that a network sees
 FEW = 16  # pixels that may be brighter than the brightest structure: hot pixels, dust
-TRIMMED, TRIMMED_MEAN = 0.8, 0.5586  # the mean size of the smallest four fifths of normal deviates
+TRIMMED, TRIMMED_RMS = 0.98, 0.9346  # the root mean square of the smallest 98 % of normal deviates
 DARK = 8.0  # the background of a dark image lies in this part of its range
 STEP = 0.29  # standard deviation of the rounding to whole numbers: 1 / sqrt(12)
 
@@ -190,7 +190,8 @@ def _noise(blocks: list[NDArray[Any]], clean: list[NDArray[Any]]) -> float:
         bend = np.abs(line[..., :-4] - 2 * line[..., 2:-2] + line[..., 4:]) / math.sqrt(6)
         found.append(bend[smooth[..., 2:-2] <= middle] if line.shape[-1] > 4 else np.zeros(0))
     sizes = np.sort(np.concatenate(found))
-    return float(sizes[: math.ceil(TRIMMED * sizes.size)].mean() / TRIMMED_MEAN) if sizes.size else 0.0
+    kept = sizes[: math.ceil(TRIMMED * sizes.size)]
+    return float(np.sqrt(np.mean(kept**2)) / TRIMMED_RMS) if sizes.size else 0.0
 
 
 def _flat(dims: int, size: int) -> tuple[int, ...]:

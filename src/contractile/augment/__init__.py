@@ -40,11 +40,15 @@ class AugmentConfig(WarpConfig, GreyConfig):
 
     @classmethod
     def mild(cls) -> AugmentConfig:
-        """Half as strong elastic deformation, half as frequent grey changes: for runs that see each image few times."""
+        """Half as strong elastic deformation, half as frequent changes of light and grey values.
+
+        For runs that see each image few times.
+        """
         full = cls()
-        return cls(elastic_std=full.elastic_std / 2, grey_chance=full.grey_chance / 2)
+        half = {name: getattr(full, name) / 2 for name in ("elastic_std", "grey_chance", "light_chance")}
+        return cls(**half)
 
     @classmethod
     def none(cls) -> AugmentConfig:
         """Plain crops: no warp, no change of grey values."""
-        return cls(elastic_std=0.0, rotation=0.0, flip=False, scale=(1.0, 1.0), grey_chance=0.0)
+        return cls(elastic_std=0.0, rotation=0.0, flip=False, scale=(1.0, 1.0), grey_chance=0.0, light_chance=0.0)

@@ -24,7 +24,10 @@ BLURRED = 0.28  # a Gaussian of sigma s leaves this over s of white noise: 1 / (
 
 
 class GreyConfig(BaseModel):
-    """Largest changes of light and grey values; each happens with probability `grey_chance`, and 0 switches it off.
+    """Largest changes of light and grey values; 0 switches each off.
+
+    Each change of grey values happens with probability `grey_chance`, each change of light with `light_chance`, and
+    objects are dimmed with `grey_chance`.
 
     Of light, in units of the brightest structures: `illumination` is the relative strength of a smooth slope of light
     across the tile, `noise` the standard deviation of what the camera adds, `photons` that of the light itself at full
@@ -39,6 +42,7 @@ class GreyConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     grey_chance: float = Field(default=0.5, ge=0, le=1)
+    light_chance: float = Field(default=0.25, ge=0, le=1)
     dimmed: float = Field(default=1.0, ge=1, allow_inf_nan=False)
     illumination: float = Field(default=0.3, ge=0, le=1)
     blur: float = Field(default=1.0, ge=0, allow_inf_nan=False)
@@ -62,14 +66,14 @@ def change_light(
     Returns the light and its noise: `noise` (C,) is the standard deviation of what the image itself has. The order is
     that of image formation. Channels change independently. The same state of `rng` gives the same change.
     """
-    if config.grey_chance == 0:
+    if config.light_chance == 0:
         return light.astype(np.float32), noise
     changed = [_change_light(one, float(own), config, rng) for one, own in zip(light, noise, strict=True)]
     return np.stack([one for one, _ in changed]), np.array([own for _, own in changed])
 
 
 def _change_light(light: Floats, noise: float, config: GreyConfig, rng: np.random.Generator) -> tuple[Floats, float]:
-    sloped, blurred, noisy, cut = rng.random(4) < config.grey_chance
+    sloped, blurred, noisy, cut = rng.random(4) < config.light_chance
     if sloped and config.illumination > 0:
         light = light * _slope(light.shape, config.illumination, rng)
     if blurred and config.blur > 0:

@@ -28,6 +28,7 @@ from contractile.augment import (
 from contractile.dataset.examples import Example
 from contractile.errors import ContractileError
 from contractile.intensity import Normalization
+from contractile.labels import renumber
 from contractile.targets import Target, TargetConfig, class_balance, make_target
 
 PREFETCHED = 3
@@ -110,6 +111,7 @@ def pasted_copies(
         return []
     intensity = [config.normalization.fit(example.pixels) for example in examples]
     known = [np.where(e.labels == targets.ignore_label, -1, e.labels).astype(np.int32) for e in examples]
+    known = [np.where(one < 0, one, renumber(one)) for one in known]  # leaves numbers for what is pasted
     pictures = [Picture(a.apply(e.pixels), one) for e, a, one in zip(examples, intensity, known, strict=True)]
     pasted = []
     for number in range(config.pasted * len(examples)):

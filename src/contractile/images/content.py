@@ -43,7 +43,7 @@ REFUSED: tuple[tuple[str, bytes, str], ...] = (
     ("a Zstandard archive", rb"\x28\xb5\x2f\xfd", UNPACK),
     ("a tar archive", rb".{257}ustar", UNPACK),
     ("an AVI film", rb"RIFF.{4}AVI ", "export its frames as TIFF"),
-    ("a HEIC or AVIF picture", rb".{4}ftyp(heic|heix|mif1|msf1|avif)", TO_PNG),
+    ("a HEIC or AVIF picture", rb".{4}ftyp(hei[cxms]|hev[cxms]|mif1|msf1|avif|avis)", TO_PNG),
     ("a film", rb".{4}ftyp|\x1aE\xdf\xa3", "export its frames as TIFF"),
     ("a JPEG 2000 picture", rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", TO_PNG),
     ("a JPEG XL picture", rb"\xff\x0a|\0\0\0\x0cJXL ", TO_PNG),

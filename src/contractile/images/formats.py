@@ -47,7 +47,7 @@ def open_rasters(path: Path, *, dims: int, indices: bool = False, axes: str | No
             yield [_noted(open_picture(path, indices), path, kind)]
             return
         if kind == "zarr":
-            rasters = open_zarr(path, dims)
+            rasters = open_zarr(path, dims, labels=indices)
         elif kind == "npy":
             rasters = [open_npy(path)]
         else:

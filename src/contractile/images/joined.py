@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from contractile.errors import ContractileError
 from contractile.images.image import Image
 from contractile.images.layouts import Item
-from contractile.images.reading import read, read_labels
+from contractile.images.reading import grey_of, read, read_labels
 from contractile.images.sources import Source, find
 
 
@@ -20,7 +20,7 @@ from contractile.images.sources import Source, find
 class Joined(Source):
     """One image in several files, the `parts`: of an image each holds channels, of labels each holds one object.
 
-    `path` is for messages: the first part, or the folder that holds all.
+    `path` is the first of them.
     """
 
     parts: tuple[Path, ...] = ()
@@ -55,7 +55,9 @@ def read_joined(source: Source, *, dims: int = 2) -> Image:
         return read(source, dims=dims)
     images = [read(part, dims=dims) for part in _sources(source)]
     _check_sizes(source, [image.shape[1:] for image in images])
-    pixels = np.concatenate([image.pixels for image in images])  # (C, *S)
+    grey = [grey_of(image.pixels) for image in images]  # a channel may be stored as a colour picture
+    channels = [image.pixels if one is None else one for image, one in zip(images, grey, strict=True)]
+    pixels = np.concatenate(channels)  # (C, *S)
     return Image(source.name, pixels, images[0].pixel_size_um)
 
 

@@ -84,7 +84,7 @@ def list_truth(place: Place) -> list[Item]:
 
 def _folder(place: Place) -> Path | None:
     """The folder that is meant; None for files, patterns, lists and Zarr images."""
-    path = Path(place).expanduser() if isinstance(place, str | Path) else None
+    path = Path(os.path.expanduser(place)) if isinstance(place, str | Path) else None
     return path if path is not None and path.is_dir() and not is_zarr(path) else None
 
 
@@ -246,13 +246,16 @@ def _cases(images: Sequence[Path], labels: Sequence[Path]) -> dict[str, Items]:
     """By case, where each image lies in CASE/images and its labels in CASE/masks; empty where they lie elsewhere."""
     roles = {_role(file.parent.name) for file in images}, {_role(file.parent.name) for file in labels}
     of_case = {file.parent.parent: file for file in images}
-    homes = {file.parent.parent for file in labels}
-    if roles != ({"images"}, {"labels"}) or not 1 < len(of_case) == len(images) or not homes <= set(of_case):
+    masks: dict[Path, list[Path]] = {}
+    for file in labels:
+        masks.setdefault(file.parent.parent, []).append(file)
+    if roles != ({"images"}, {"labels"}) or not 1 < len(of_case) == len(images) or not masks.keys() <= of_case.keys():
         return {}
+    shared = os.path.commonpath([case.parent for case in of_case])
     found: dict[str, Items] = {}
     for case, image in of_case.items():
-        items = _items([image]), _items([file for file in labels if file.parent.parent == case])
-        found[str(case)] = items[0], _one_label_image(*items)
+        items = _items([image]), _items(masks.get(case, []))
+        found[case.relative_to(shared).as_posix()] = items[0], _one_label_image(*items)
     return found
 
 

@@ -77,7 +77,7 @@ def name_axes(
 
     Raises ContractileError where `axes` does not fit the array.
     """
-    if pages_first and "SYX" in raster.axes:  # tifffile writes three or four pages like this when they have no names
+    if raster.guessed and "SYX" in raster.axes:  # tifffile writes three or four pages like this when they have no names
         raster = replace(_renamed(raster, raster.axes.replace("S", "Q")) if labels else raster, guessed=True)
     elif raster.guessed:
         try:

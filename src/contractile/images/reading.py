@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -160,7 +161,7 @@ def describe(source: Source) -> str:
 def _as_source(source: Source | str | Path, axes: str | None) -> Source:
     """A source with the axes that were given for it, if any."""
     if not isinstance(source, Source):
-        path = Path(source).expanduser()
+        path = Path(os.path.expanduser(source))
         source = Source(stem(path), path)
     return source if axes is None else replace(source, axes=check_axes(axes))
 

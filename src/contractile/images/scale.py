@@ -122,18 +122,3 @@ def _mean_interval(pixels: Element) -> float | None:
         return None
     start, end = min(times), max(times)
     return in_seconds((times[end] - times[start]) / (end - start), first[0].get("DeltaTUnit", "s"))
-
-
-def ome_zarr_scale(multiscale: dict[str, Any], axes: str) -> dict[str, float]:
-    """From the scale of the full resolution times the scale of all resolutions."""
-    sizes = [1.0] * len(axes)
-    steps = [
-        *multiscale["datasets"][0].get("coordinateTransformations", []),
-        *multiscale.get("coordinateTransformations", []),
-    ]
-    for step in steps:
-        if step.get("type") == "scale" and len(step.get("scale", [])) == len(axes):
-            sizes = [size * factor for size, factor in zip(sizes, step["scale"], strict=True)]
-    units = [axis.get("unit") if isinstance(axis, dict) else None for axis in multiscale.get("axes", axes)]
-    named = zip(axes, sizes, units, strict=True)
-    return _known(**{axis: in_micrometres(size, unit) for axis, size, unit in named if axis in "XYZ"})

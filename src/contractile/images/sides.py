@@ -56,7 +56,7 @@ def without_images(files: Sequence[Path]) -> list[Path]:
     names = {bare(stem(file)) for file in labels}
     images = [file for file in files if file not in labels and bare(stem(file)) in names]
     say("left out, since labels of that name lie beside it", images)
-    return [file for file in files if file not in images]
+    return _without(files, images)
 
 
 def without_by_products(files: Sequence[Path]) -> list[Path]:
@@ -65,7 +65,12 @@ def without_by_products(files: Sequence[Path]) -> list[Path]:
     names = {bare(stem(file)) for file in files if of[file] is None}
     left_out = [file for file in files if of[file] in names]
     say("left out, since such files hold neither images nor labels", left_out)
-    return [file for file in files if file not in left_out]
+    return _without(files, left_out)
+
+
+def _without(files: Sequence[Path], others: Sequence[Path]) -> list[Path]:
+    gone = set(others)
+    return [file for file in files if file not in gone]
 
 
 def some(names: Sequence[str], shown: int = 3) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -139,7 +140,7 @@ def natural(path: Path) -> list[tuple[int, int, str]]:
 
 
 def _files_at(place: str | Path) -> list[Path]:
-    path = Path(place).expanduser()
+    path = Path(os.path.expanduser(place))
     if path.is_dir() and not is_zarr(path):
         return _files_in(path)
     if path.exists() or path.is_symlink():

@@ -161,8 +161,10 @@ def _is_guess(series: tifffile.TiffPageSeries, facts: Mapping[str, Any]) -> bool
 
     It writes any array as ImageJ's or OME's, too, and takes the last axis for X where nobody names the axes.
     """
-    if "axes" in facts or "S" in series.axes:
+    if "axes" in facts:
         return False
+    if "S" in series.axes:
+        return series.kind == "shaped" and "SYX" in series.axes
     if UNNAMED & set(series.axes):
         return True
     is_thin = len(series.shape) > 2 and series.axes.endswith("YX") and series.shape[-1] <= FEW < min(series.shape[:-1])

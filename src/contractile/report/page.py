@@ -59,5 +59,5 @@ def write_page(page: Page, path: Path) -> Path:
     )
     html = environment.get_template("page.html.j2").render(page=page, legend=LEGEND)
     with replacing(path) as partial:
-        partial.write_text(html, encoding="utf-8")
+        partial.write_text(html, encoding="utf-8", errors="backslashreplace")  # names of files need not be text
     return path
