@@ -443,7 +443,7 @@ def test_masks_of_single_objects_are_one_label_image(tmp_path, given):
         "one case": (whole / "0a",),
     }[given]
     examples = load_examples(pair_up(*place))
-    assert [one.name.split("_")[-1] for one in examples] == ["0a", "1b"][: len(examples)]
+    assert [one.name for one in examples] == ["0a", "1b"][: len(examples)]
     np.testing.assert_array_equal(examples[0].labels, [[1, 1, 0, 0], [0, 0, 2, 2], [0, 0, 0, 0], [0, 0, 0, 3]])
     assert len(examples) == (1 if given == "one case" else 2)
     assert all(one.labels.max() < 4 for one in examples)
