@@ -58,7 +58,7 @@ def list_items(images: Place, labels: Place | None = None) -> Items:
     if folder is not None and other is not None and folder.samefile(other):
         return _dataset(folder, DEEPEST)
     image_files, label_files = separate(_files(_inner(images, labels=False)), _files(_inner(labels, labels=True)))
-    if cases := _cases(image_files, label_files):
+    if len(image_files) > 1 and (cases := _cases(image_files, label_files)):
         return _together(cases)
     return list_images(image_files), list_labels(label_files)
 
@@ -249,7 +249,7 @@ def _cases(images: Sequence[Path], labels: Sequence[Path]) -> dict[str, Items]:
     masks: dict[Path, list[Path]] = {}
     for file in labels:
         masks.setdefault(file.parent.parent, []).append(file)
-    if roles != ({"images"}, {"labels"}) or not 1 < len(of_case) == len(images) or not masks.keys() <= of_case.keys():
+    if roles != ({"images"}, {"labels"}) or len(of_case) < len(images) or not masks.keys() <= of_case.keys():
         return {}
     shared = os.path.commonpath([case.parent for case in of_case])
     found: dict[str, Items] = {}

@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 Way = Literal["names", "differences", "numbers", "order", "alone"]
@@ -98,6 +99,7 @@ def pair_names(names: Sequence[str], others: Sequence[str]) -> Match:
     return Match({name: sure[name] for name in names if name in sure})
 
 
+@lru_cache(maxsize=2**16)
 def bare(name: str) -> str:
     """A name without case, suffixes and the words for images and labels; separators are all alike."""
     text = ROLE.sub(" ", _lower(CAMEL.sub("_", name)))
