@@ -68,6 +68,18 @@ COMPLAINTS: dict[str, Complaint] = {
     "duplicate labels": Complaint(
         "warning", "the same labels as {}, but another image", "check that each image has its own annotation"
     ),
+    "exchanged": Complaint(
+        "warning", "the labels fit another image better, the one of {}", "check the names, and how they are paired"
+    ),
+    "turned": Complaint(
+        "warning", "the labels fit the image better {}", "turn them, or save them with the same program as the image"
+    ),
+    "shifted": Complaint("warning", "the labels fit the image better when moved by {}", "align them"),
+    "no fit": Complaint(
+        "warning",
+        "the labels do not follow the image: outlines and brightness agree {} as well as in the other images",
+        "look at both, one over the other",
+    ),
     "empty": Complaint(
         "warning", "nothing is annotated (every label is {})", "leave the file out, unless the image is really empty"
     ),
@@ -83,6 +95,9 @@ COMPLAINTS: dict[str, Complaint] = {
     ),
     "outlines": Complaint(
         "warning", "objects are only outlines: {}", "check --fix DIR fills them, or draw whole objects"
+    ),
+    "contrast": Complaint(
+        "warning", "what is labelled is {} here, unlike in the other images", "invert the grey values of this image"
     ),
     "constant": Complaint("warning", "every pixel of channel {} has one value", "leave the image out"),
     "far value": Complaint(

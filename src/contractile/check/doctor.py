@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from contractile.check.agreement import Print, take_print
 from contractile.check.annotation import faults_of_values, read_annotation
 from contractile.check.background import find_instead
 from contractile.check.findings import Finding, Spot, by_level, gather
+from contractile.check.misplaced import find_misplaced
 from contractile.check.objects import faults_of_objects
 from contractile.check.pixels import Seen, compare, digest, faults_of_pixels
 from contractile.dataset import Example, Pair, pair_up
@@ -23,6 +25,7 @@ from contractile.images.joined import Joined, read_joined
 from contractile.images.layouts import list_items
 
 Place = str | Path | Sequence[str | Path]
+PRINTS = 1000  # pairs, evenly spaced, whose images and labels are compared; each print takes 0.1 MB
 LOOKED_AT = 2**27  # pixels of labels that `find_errors` looks at, about
 
 
@@ -37,12 +40,13 @@ class Annotated:
 
 @dataclass
 class Notes:
-    """What was written down while looking: findings, complaints, images by source, usable labels."""
+    """What was written down: findings, complaints, images by source, labels that can be used, prints of some pairs."""
 
     findings: list[Finding] = field(default_factory=list)
     spots: list[Spot] = field(default_factory=list)
     seen: dict[Hashable, Seen] = field(default_factory=dict)
     labels: list[Annotated] = field(default_factory=list)
+    prints: list[Print] = field(default_factory=list)
 
     @contextmanager
     def catch(self, where: object = "") -> Iterator[None]:
@@ -73,19 +77,23 @@ def check_dataset(
             _find_each(labels, dims, axes, notes)
     partner = {pair.image: pair.labels for pair in pairs}
     single = _unpaired(images, labels, pairs, dims, axes) if pairs else _find_each(images, dims, axes, notes)
-    for source in [*partner, *single]:
+    every = 1 + len(pairs) // PRINTS
+    for number, source in enumerate([*partner, *single]):
         pixels = None
         with notes.catch(describe(source)):
             pixels = _look_at_image(source, dims, notes)
         if source in partner:
             with notes.catch(describe(partner[source])):
                 found = read_annotation(partner[source], dims=dims)
-                _look_at_labels(found, describe(partner[source]), pixels, notes.seen.get(source), notes)
+                good = _look_at_labels(found, describe(partner[source]), pixels, notes.seen.get(source), notes)
+                if good and pixels is not None and number % every == 0:
+                    notes.prints += _take_prints(pixels, notes.labels[-1])
     notes.spots += [Spot("unlabelled", describe(source)) for source in single if pairs]
     if len(pairs) == 1:
         notes.spots.append(Spot("few", describe(pairs[0].labels), "1"))
     if _faults_of_set(notes.labels, notes):
         notes.spots += faults_of_objects([(one.where, one.labels) for one in notes.labels])
+        notes.spots += find_misplaced(notes.prints)
     return notes.results()
 
 
@@ -153,18 +161,25 @@ def _see(pixels: NDArray[Any], where: str, pixel_size_um: tuple[float, ...] | No
 
 def _look_at_labels(
     found: NDArray[np.int32] | Spot, where: str, pixels: NDArray[Any] | None, image: Seen | None, notes: Notes
-) -> None:
-    """Note what is wrong with the values of one label image, or keep it."""
+) -> bool:
+    """Note what is wrong with the values of one label image, or keep it and return true."""
     if isinstance(found, Spot):
         notes.spots.append(found)
-        return
+        return False
     if pixels is not None and pixels.shape[1:] != found.shape:
         notes.spots.append(Spot("size", where, f"{pixels.shape[1:]} and {found.shape}"))
     fault = faults_of_values(found, pixels, where)
-    if fault is None:
-        notes.labels.append(Annotated(where, found, image))
-    else:
+    if fault is not None:
         notes.spots.append(fault)
+        return False
+    notes.labels.append(Annotated(where, found, image))
+    return True
+
+
+def _take_prints(pixels: NDArray[Any], one: Annotated) -> list[Print]:
+    """One print, or none where there is nothing to compare."""
+    found = take_print(pixels, one.labels, one.where)
+    return [] if found is None else [found]
 
 
 def _faults_of_set(annotated: Sequence[Annotated], notes: Notes) -> bool:

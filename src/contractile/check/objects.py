@@ -66,4 +66,4 @@ def _faults_of_mask(labels: Labels, where: str) -> Iterator[Spot]:
 
 def holds_pieces(labels: Labels) -> bool:
     """Whether the pieces of a mask are objects: where most is foreground, they are meshes of what is 0."""
-    return bool(np.mean(labels > 0) < MOSTLY)
+    return bool(0 < np.mean(labels > 0) < MOSTLY)
