@@ -143,6 +143,14 @@ def test_small_objects_are_dropped(labels, least):
     assert (kept[(labels > 0) & (sizes[np.maximum(labels, 0)] >= least)] > 0).all()
 
 
+def test_dropping_takes_no_memory_for_large_numbers():
+    top = np.iinfo(np.int32).max
+    labels = squares([top, 7, top - 1])
+    labels[0, 0] = 10**9  # a speck
+    assert np.unique(drop_small(labels, 4)).tolist() == [0, 1, 2, 3]
+    assert drop_small(labels, 4)[1, 1] == 3
+
+
 def test_what_cannot_be_labels():
     with pytest.raises(WrongType, match="labels must be integers, got float64; round them"):
         check_labels(np.zeros((2, 2)))

@@ -62,10 +62,11 @@ def renumber(labels: NDArray[Any]) -> NDArray[np.int32]:
 
 def drop_small(labels: NDArray[np.int32], min_size: int) -> NDArray[np.int32]:
     """Labels (*S) >= 0 without the objects of fewer than `min_size` pixels, numbered 1..N without gaps."""
-    kept = np.bincount(labels.ravel()) >= max(min_size, 1)
+    numbers = labels if labels.max(initial=0) <= labels.size else renumber(labels)  # memory follows the largest number
+    kept = np.bincount(numbers.ravel()) >= max(min_size, 1)
     kept[0] = False
     number = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
-    return number[labels]
+    return number[numbers]
 
 
 def object_sizes(labels: Iterable[NDArray[Any]]) -> NDArray[np.intp]:

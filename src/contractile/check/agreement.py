@@ -62,7 +62,7 @@ def take_print(pixels: NDArray[Any], labels: NDArray[np.int32], where: str) -> P
     fine, coarse = (max(1, -(-max(labels.shape) // side)) for side in (FINE, COARSE))
     small, outlined = (_shrink(maps, known, coarse) for maps in (image, drawn))
     shifted = _shift(*(_shrink(maps, known, fine) for maps in (image, drawn)))
-    return Print(where, labels.shape, small, outlined, _turn(small, outlined), shifted, fine)
+    return Print(where, labels.shape, small, outlined, _turn_all(small, outlined), shifted, fine)
 
 
 def _plane(labels: NDArray[np.int32]) -> int:
@@ -96,10 +96,13 @@ def _maps_of_labels(labels: NDArray[np.int32]) -> Maps:
 
 def _shrink(maps: Maps, known: NDArray[np.bool_], step: int) -> Maps:
     """Maps (2, Y, X) in blocks of `step` pixels, smoothed, with mean 0 and deviation 1 where pixels are known."""
-    size = tuple(n // step * step for n in known.shape)
-    blocks = (size[0] // step, step, size[1] // step, step)
-    share = known[: size[0], : size[1]].reshape(blocks).mean((1, 3)) > 0.5
-    small: Maps = ndimage.gaussian_filter(maps[:, : size[0], : size[1]].reshape(2, *blocks).mean((2, 4)), (0, 1, 1))
+    counts = [n // step for n in known.shape]
+    middle = tuple(
+        slice((n - k * step) // 2, (n - k * step) // 2 + k * step) for n, k in zip(known.shape, counts, strict=True)
+    )
+    blocks = (counts[0], step, counts[1], step)
+    share = known[middle].reshape(blocks).mean((1, 3)) > 0.5
+    small: Maps = ndimage.gaussian_filter(maps[(slice(None), *middle)].reshape(2, *blocks).mean((2, 4)), (0, 1, 1))
     for one in small:
         inside = one[share]
         spread = float(inside.std()) if inside.size else 0.0
@@ -112,11 +115,16 @@ def agree(image: Maps, labels: Maps) -> NDArray[np.float64]:
     return np.array([float((one * other).mean()) for one in image for other in labels])
 
 
-def _turn(image: Maps, labels: Maps) -> NDArray[np.float64]:
+def turn(maps: Maps, y: int, x: int, swap: bool) -> Maps:
+    """Maps (2, y, x) turned in one of the ways of `TURNS`."""
+    turned = maps[:, ::y, ::x]
+    return turned.transpose(0, 2, 1) if swap else turned
+
+
+def _turn_all(image: Maps, labels: Maps) -> NDArray[np.float64]:
     result = np.full((len(TURNS), 4), np.nan)
-    for place, (y, x, swap) in enumerate(TURNS.values()):
-        turned = labels[:, ::y, ::x]
-        turned = turned.transpose(0, 2, 1) if swap else turned
+    for place, way in enumerate(TURNS.values()):
+        turned = turn(labels, *way)
         if turned.shape == image.shape:
             result[place] = agree(image, turned)
     return result

@@ -90,7 +90,7 @@ COMPLAINTS: dict[str, Complaint] = {
     ),
     "one number": Complaint(
         "warning",
-        "one number for all {} objects, while other files number each",
+        "one number for all objects ({} piece(s)), while other files number each",
         "check --fix DIR gives each piece its own number",
     ),
     "outlines": Complaint(
@@ -108,6 +108,26 @@ COMPLAINTS: dict[str, Complaint] = {
         "warning", "{} of the pixels are at the camera's upper limit", "record with less light or a shorter exposure"
     ),
     "duplicate": Complaint("warning", "the same pixels as {}", "keep one: a copy in validation raises the score"),
+    "near copy": Complaint(
+        "warning", "the image of {}, saved another way", "keep one: a copy in validation raises the score"
+    ),
+    "exposure": Complaint(
+        "warning", "grey values span {} what is usual in this set", "export all with the same settings"
+    ),
+    "scale": Complaint(
+        "warning",
+        "objects are {} as large across as in the other images",
+        "resample the image and its labels to one scale",
+    ),
+    "blank": Complaint("warning", "{} object(s) where the image is black", "crop the image, or delete these objects"),
+    "rectangles": Complaint(
+        "warning", "objects are rectangles: {}", "draw outlines: a network learns the corners, too"
+    ),
+    "stray": Complaint(
+        "warning",
+        "value {} only on the way between two others, without an area of its own",
+        "check --fix DIR gives these pixels the nearest full number",
+    ),
     "types": Complaint("warning", "images of different types: {}", "export all with the same settings"),
     "pixel sizes": Complaint(
         "warning", "images of different pixel sizes: {} um", "resample them to one size: objects must look alike"

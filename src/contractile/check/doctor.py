@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from contractile.check.agreement import Print, take_print
 from contractile.check.annotation import faults_of_values, read_annotation
 from contractile.check.background import find_instead
+from contractile.check.copies import find_copies
 from contractile.check.findings import Finding, Spot, by_level, gather
 from contractile.check.misplaced import find_misplaced
-from contractile.check.objects import faults_of_objects
-from contractile.check.pixels import Seen, compare, digest, faults_of_pixels
+from contractile.check.objects import faults_of_blank, faults_of_objects
+from contractile.check.pixels import Seen, compare, digest, faults_of_pixels, see
 from contractile.dataset import Example, Pair, pair_up
 from contractile.errors import ContractileError
 from contractile.images import Source, describe, find, list_files, open_image
@@ -46,7 +47,7 @@ class Notes:
     spots: list[Spot] = field(default_factory=list)
     seen: dict[Hashable, Seen] = field(default_factory=dict)
     labels: list[Annotated] = field(default_factory=list)
-    prints: list[Print] = field(default_factory=list)
+    prints: list[tuple[Seen, Print]] = field(default_factory=list)
 
     @contextmanager
     def catch(self, where: object = "") -> Iterator[None]:
@@ -86,14 +87,16 @@ def check_dataset(
             with notes.catch(describe(partner[source])):
                 found = read_annotation(partner[source], dims=dims)
                 good = _look_at_labels(found, describe(partner[source]), pixels, notes.seen.get(source), notes)
-                if good and pixels is not None and number % every == 0:
-                    notes.prints += _take_prints(pixels, notes.labels[-1])
+                if good and pixels is not None:
+                    notes.spots += faults_of_blank(notes.labels[-1].labels, pixels, notes.labels[-1].where)
+                    notes.prints += _take_prints(pixels, notes.labels[-1]) if number % every == 0 else []
     notes.spots += [Spot("unlabelled", describe(source)) for source in single if pairs]
     if len(pairs) == 1:
         notes.spots.append(Spot("few", describe(pairs[0].labels), "1"))
     if _faults_of_set(notes.labels, notes):
         notes.spots += faults_of_objects([(one.where, one.labels) for one in notes.labels])
-        notes.spots += find_misplaced(notes.prints)
+        notes.spots += find_misplaced([one for _, one in notes.prints])
+    notes.spots += find_copies([(seen, one.image) for seen, one in notes.prints])
     return notes.results()
 
 
@@ -110,7 +113,7 @@ def find_errors(
         labels = example.labels
         if ignore_label is not None:
             labels = np.where(labels == ignore_label, -1, labels).astype(np.int32)
-        notes.seen[pair] = _see(example.pixels, describe(pair.image), example.pixel_size_um)
+        notes.seen[pair] = see(example.pixels, describe(pair.image), example.pixel_size_um)
         notes.spots += faults_of_pixels(example.pixels, describe(pair.image))
         _look_at_labels(labels, describe(pair.labels), example.pixels, notes.seen[pair], notes)
     _faults_of_set(notes.labels, notes)
@@ -151,12 +154,8 @@ def _look_at_image(source: Source, dims: int, notes: Notes) -> NDArray[Any]:
             pixels = image.pixels  # unlike `read`, this takes NaN, so that their place can be named
     where = describe(source)
     notes.spots += faults_of_pixels(pixels, where)
-    notes.seen[source] = _see(pixels, where, image.pixel_size_um)
+    notes.seen[source] = see(pixels, where, image.pixel_size_um)
     return pixels
-
-
-def _see(pixels: NDArray[Any], where: str, pixel_size_um: tuple[float, ...] | None) -> Seen:
-    return Seen(where, pixels.shape, str(pixels.dtype), digest(pixels), pixel_size_um)
 
 
 def _look_at_labels(
@@ -167,7 +166,8 @@ def _look_at_labels(
         notes.spots.append(found)
         return False
     if pixels is not None and pixels.shape[1:] != found.shape:
-        notes.spots.append(Spot("size", where, f"{pixels.shape[1:]} and {found.shape}"))
+        turned = " (transposed)" if pixels.shape[:0:-1] == found.shape else ""
+        notes.spots.append(Spot("size", where, f"{pixels.shape[1:]} and {found.shape}{turned}"))
     fault = faults_of_values(found, pixels, where)
     if fault is not None:
         notes.spots.append(fault)
@@ -176,10 +176,10 @@ def _look_at_labels(
     return True
 
 
-def _take_prints(pixels: NDArray[Any], one: Annotated) -> list[Print]:
+def _take_prints(pixels: NDArray[Any], one: Annotated) -> list[tuple[Seen, Print]]:
     """One print, or none where there is nothing to compare."""
     found = take_print(pixels, one.labels, one.where)
-    return [] if found is None else [found]
+    return [] if found is None or one.image is None else [(one.image, found)]
 
 
 def _faults_of_set(annotated: Sequence[Annotated], notes: Notes) -> bool:

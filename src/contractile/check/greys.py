@@ -6,6 +6,8 @@ resizing leave values in between on the way; in a photograph nearly all values a
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -17,6 +19,8 @@ Labels = NDArray[np.int32]
 RAMPS = 0.07  # share of the steps that pass through a value in between: true labels have below 0.05, smoothed ones 0.1
 BORDER = 0.6  # share of the pixels in between that have one value where that is a class of borders
 DIRECT = 0.1  # share of the steps across such a border that do without it, at most
+STRAY = 0.01  # share of the pixels that a value has, at most, which is no class
+MOST_STRAY = 16  # values that are looked at
 CLEAR = 0.6  # share of the pixels of either half of the range that are near the main value of that half, in a mask
 NEAR = 0.1  # how near, as a share of the range; twice as far in smooth masks, whose small objects are dimmer
 SMOOTH = 0.65  # share of the steps that pass through a value in between in a smooth mask; noise leaves less
@@ -66,13 +70,18 @@ def _are_borders(values: NDArray[Any], between: NDArray[Any]) -> bool:
     Outlines have one value, and leave hardly a place where what they separate touches.
     """
     found, counts = np.unique(between, return_counts=True)
-    border, most = found[counts.argmax()], counts.max()
-    touching = 0
+    most = int(counts.max())
+    return most > BORDER * len(between) and _count_direct(values, found[counts.argmax()]) < DIRECT * most
+
+
+def _count_direct(values: NDArray[Any], border: Any) -> int:
+    """The number of steps from a value below `border` to one above it."""
+    direct = 0
     for axis in range(values.ndim):
         along = np.moveaxis(values, axis, 0)
-        below = along < border
-        touching += int(np.count_nonzero((below[:-1] & (along[1:] > border)) | (below[1:] & (along[:-1] > border))))
-    return bool(most > BORDER * len(between) and touching < DIRECT * most)
+        below = (along < border) & (along >= 0)
+        direct += int(np.count_nonzero((below[:-1] & (along[1:] > border)) | (below[1:] & (along[:-1] > border))))
+    return direct
 
 
 def _are_two_bundles(values: NDArray[Any], found: NDArray[Any], counts: NDArray[Any]) -> bool:
@@ -83,6 +92,34 @@ def _are_two_bundles(values: NDArray[Any], found: NDArray[Any], counts: NDArray[
         return False
     beside = ~np.isin(values, _main_values(found, counts))
     return bool(np.count_nonzero(beside & find_flat(values)) < AREAS * np.count_nonzero(beside))
+
+
+def find_stray(labels: Sequence[Labels]) -> list[int]:
+    """Values of class masks (*S) that are no classes: only found between two others, where some touch directly, too.
+
+    The values must be rare and have no area in any of the masks.
+    """
+    result = []
+    counts: Counter[int] = Counter()
+    for one in labels:
+        counts.update(dict(zip(*(part.tolist() for part in np.unique(one[one >= 0], return_counts=True)), strict=True)))
+    rare = [value for value, count in counts.items() if count < STRAY * counts.total()]
+    for value in sorted(rare)[:MOST_STRAY] if len(counts) > 2 else []:
+        found = [one for one in labels if (one == value).any()]
+        between = sum(np.count_nonzero(find_steps(one).between == value) for one in found)
+        direct = sum(_count_direct(one, value) for one in found)
+        area = any((find_flat(one) & (one == value)).any() for one in found)
+        if not area and between >= counts[value] / 2 and direct > DIRECT * between:
+            result.append(value)
+    return result
+
+
+def drop_stray(labels: Labels, values: Sequence[int]) -> Labels:
+    """Labels (*S) in which pixels of these values take the value of the nearest other pixel."""
+    stray = np.isin(labels, values)
+    nearest = ndimage.distance_transform_edt(stray, return_distances=False, return_indices=True)
+    kept: Labels = labels[tuple(nearest)]
+    return kept
 
 
 def find_flat(values: NDArray[Any]) -> NDArray[np.bool_]:

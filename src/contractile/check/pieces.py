@@ -22,7 +22,8 @@ SPECK = 0.01  # of the size of the median piece
 SPECK_PIXELS = 4
 SPARSE = 0.6  # share of its box that an object fills at most where it may be an outline
 HOLLOW = 1.5  # an outline grows by this factor when its hole is filled
-SMALLEST_BOX = 6  # sides of the box of an outline
+SMALLEST_BOX = 6  # sides of the box of an outline, or of a rectangle
+NEARLY_ALL = 0.9  # share of the objects that are rectangles where somebody drew boxes
 LARGEST_PIECE = 0.9  # share of the foreground in one piece that surrounds everything else
 
 
@@ -131,6 +132,16 @@ def find_outlines(pieces: Pieces) -> NDArray[Any]:
         return np.zeros(0, int)
     hollow = [n for n in 1 + np.flatnonzero(sparse) if _is_hollow(pieces.of[found[n - 1]] == n)]
     return np.array(hollow if len(hollow) * 2 > len(found) else [], int)
+
+
+def count_rectangles(pieces: Pieces) -> int:
+    """The number of pieces that are rectangles; 0 unless nearly all are that lie within the image."""
+    found = boxes(pieces.of)
+    area = np.array([math.prod(side.stop - side.start for side in box) for box in found], int)
+    side = np.array([min(side.stop - side.start for side in box) for box in found], int)
+    counted = pieces.inside[1:] & (side >= SMALLEST_BOX)
+    full = int(np.count_nonzero(counted & (pieces.size[1:] == area)))
+    return full if full >= max(3, NEARLY_ALL * np.count_nonzero(counted)) else 0
 
 
 def _is_hollow(mask: NDArray[np.bool_]) -> bool:

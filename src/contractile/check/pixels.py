@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from contractile.check.findings import Spot
+from contractile.check.odd import find_odd
 
 SATURATED = 0.01  # share of pixels at the upper limit above which it is a fault
 LIMITS = {2**bits - 1 for bits in (8, 10, 12, 14, 16)}  # upper limits of cameras
+EXPOSURE = 32  # times more or less than what is usual, as 8 bits beside 16; dim images exist
 ALIKE = 1.1  # pixel sizes may differ by this factor
 SAMPLE = 2**14  # pixels that show the range of an image
 USUAL = (0.5, 99.5)  # percentiles of the range of the other pixels
@@ -37,6 +39,14 @@ class Seen:
     dtype: str
     digest: bytes
     pixel_size_um: tuple[float, ...] | None
+    span: float  # of the grey values, but a few
+
+
+def see(pixels: NDArray[Any], where: str, pixel_size_um: tuple[float, ...] | None) -> Seen:
+    """The properties of pixels (C, *S)."""
+    sample = pixels.reshape(len(pixels), -1)[:, :: max(1, pixels[0].size // SAMPLE)].astype(np.float64)
+    span = float(np.ptp(np.percentile(sample, USUAL, axis=1), axis=0).max()) if np.isfinite(sample).all() else 0.0
+    return Seen(where, pixels.shape, str(pixels.dtype), digest(pixels), pixel_size_um, span)
 
 
 class Found(NamedTuple):
@@ -133,6 +143,10 @@ def compare(seen: Mapping[Hashable, Seen]) -> Iterator[Spot]:
         if len(counts) > 1:
             rare = next(key for key, value in values.items() if value == counts[-1][0])
             yield Spot(kind, seen[rare].where, ", ".join(f"{n} x {value}" for value, n in counts))
+    usual = Counter(one.dtype for one in seen.values()).most_common(1)
+    alike = [one for one in seen.values() if one.dtype == usual[0][0]]
+    for place, ratio in find_odd([one.span for one in alike], EXPOSURE):
+        yield Spot("exposure", alike[place].where, f"{ratio:.2g} times")
     sizes = sorted((one.pixel_size_um, one.where) for one in seen.values() if one.pixel_size_um)
     if sizes and any(b > ALIKE * a for a, b in zip(sizes[0][0], sizes[-1][0], strict=True)):
         yield Spot("pixel sizes", sizes[-1][1], f"{sizes[0][0][-1]:.4g} to {sizes[-1][0][-1]:.4g}")

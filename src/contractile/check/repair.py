@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from contractile.check.background import find_instead
 from contractile.check.colours import apply_numbers, find_colours, list_numbers, number_colours
-from contractile.check.greys import count_greys, cut_greys, name_greys, snap
+from contractile.check.greys import count_greys, cut_greys, drop_stray, find_stray, name_greys, snap
 from contractile.check.objects import find_task, holds_pieces
 from contractile.check.pieces import fill_outlines, remove_specks, separate_split
 from contractile.dataset import Pair, pair_up
@@ -48,6 +48,7 @@ def fix_dataset(images: Place, labels: Place, out: str | Path, *, dims: int = 2,
     mended = [_read(pair.labels, dims) for pair in pairs]
     mended, lines = _number_colours(mended)
     mended = _mend_background(mended)
+    mended = _mend_classes(mended)
     task, repaired = find_task(one.labels for one in mended), 0
     for pair, one in zip(pairs, mended, strict=True):
         values, done = _mend_objects(one, task)
@@ -126,6 +127,20 @@ def _mend_background(mended: Sequence[Mended]) -> list[Mended]:
         if share is not None:
             labels = np.where(one.labels == instead.value, 0, one.labels).astype(np.int32)
             one = replace(one, labels=labels, done=(*one.done, f"background {instead.value} made 0"))
+        result.append(one)
+    return result
+
+
+def _mend_classes(mended: Sequence[Mended]) -> list[Mended]:
+    """Take away values of class masks that lie only between two others."""
+    if find_task(one.labels for one in mended) != "classes":
+        return list(mended)
+    stray = find_stray([one.labels for one in mended])
+    result = []
+    for one in mended:
+        if np.isin(one.labels, stray).any():
+            done = f"value(s) {', '.join(map(str, stray))} given the nearest other number"
+            one = replace(one, labels=drop_stray(one.labels, stray), done=(*one.done, done))
         result.append(one)
     return result
 
