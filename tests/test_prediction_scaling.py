@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from test_prediction import EXACT, make_model
 
 from contractile.decode import Decoding
+from contractile.intensity import Intensity, Normalization
 from contractile.labels import connected, diameters, typical_diameter
 from contractile.prediction import Predictor
 from contractile.prediction.field import Held
@@ -40,6 +41,9 @@ def test_no_objects_have_no_diameter():
     assert typical_diameter([np.zeros((9, 9), int), np.full((9, 9), -1)]) == 0
 
 
+NOISELESS = Intensity(np.zeros(1), np.ones(1), np.zeros(1))
+
+
 def bright_parts(image):
     """Like a network that is sure of bright things of any size."""
     return connected(image[0] > 0.5), image[0]
@@ -49,11 +53,18 @@ def bright_parts(image):
 @given(diameter=st.floats(5, 100))
 def test_the_diameter_is_estimated(diameter):
     image = (discs(500, diameter) > 0)[None].astype(np.float32)
-    assert estimate_diameter(image, (25.0, 25.0, 25.0), bright_parts) == pytest.approx(diameter, rel=0.2)
+    assert estimate_diameter(image, (25.0, 25.0, 25.0), bright_parts, NOISELESS) == pytest.approx(diameter, rel=0.2)
 
 
 def test_where_nothing_is_found_the_image_stays_as_it_is():
-    assert estimate_diameter(np.zeros((1, 50, 60), np.float32), (20.0, 25.0, 30.0), bright_parts) == 25
+    assert estimate_diameter(np.zeros((1, 50, 60), np.float32), (20.0, 25.0, 30.0), bright_parts, NOISELESS) == 25
+
+
+def test_magnified_noise_has_no_size():
+    noise = np.random.default_rng(0).normal(0.4, 0.1, (1, 60, 60)).astype(np.float32)
+    for std, found in ((0.0, False), (0.1, True)):
+        curve = Intensity(np.zeros(1), np.ones(1), np.full(1, std))
+        assert (estimate_diameter(noise, (6.0, 8.0, 10.0), bright_parts, curve) == 8) == found
 
 
 @given(rows=st.integers(1, 40), columns=st.integers(1, 40), factor=st.floats(0.2, 4))
@@ -70,7 +81,7 @@ def test_resampling_keeps_what_is_flat_and_the_range(rows, columns, factor):
 
 def test_the_network_sees_the_resampled_image_and_results_come_back():
     image = np.random.default_rng(1).random((1, 61, 90), np.float32)
-    model = make_model(CONFIG, **OBJECTS)
+    model = make_model(CONFIG, **OBJECTS, normalization=Normalization(kind="none"))
     plain, given_40 = Predictor(model, engine=EXACT), Predictor(model, engine=EXACT, diameter=40)
     assert plain.probabilities(image).scale == 1
     assert given_40.probabilities(image).scale == 0.5
@@ -92,7 +103,7 @@ def test_an_image_of_objects_that_the_model_has_seen_stays_as_it_is():
 @given(diameter=st.floats(12, 45))
 def test_the_estimate_for_a_model_of_many_sizes(diameter):
     image = (discs(500, diameter) > 0)[None].astype(np.float32)
-    assert estimate_diameter(image, (10.0, 25.0, 50.0), bright_parts) == pytest.approx(diameter, rel=0.2)
+    assert estimate_diameter(image, (10.0, 25.0, 50.0), bright_parts, NOISELESS) == pytest.approx(diameter, rel=0.2)
 
 
 def test_specks_are_measured_at_the_scale_of_the_model():
@@ -128,8 +139,8 @@ def test_a_diameter_is_not_out_of_all_proportion(diameter):
 def test_specks_and_floods_are_no_estimate():
     speck = np.zeros((1, 400, 400), np.float32)
     speck[0, 200, 200] = 1
-    assert estimate_diameter(speck, (40.0, 40.0, 40.0), bright_parts) == 40
-    assert estimate_diameter(np.ones((1, 2000, 2000), np.float32), (10.0, 10.0, 10.0), bright_parts) == 10
+    assert estimate_diameter(speck, (40.0, 40.0, 40.0), bright_parts, NOISELESS) == 40
+    assert estimate_diameter(np.ones((1, 2000, 2000), np.float32), (10.0, 10.0, 10.0), bright_parts, NOISELESS) == 10
 
 
 def test_a_model_without_objects_takes_no_diameter():

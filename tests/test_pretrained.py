@@ -56,3 +56,46 @@ def test_the_command_line_takes_a_model_by_name(capsys, tmp_path):
     (labels,) = (tmp_path / "out").glob("*labels.tif")
     found = read_labels(labels)
     assert evaluate([found], [truth], scores=["f1"]).summary["f1"].value > 0.9
+
+
+def dark_field(light, *, seed=0):
+    """What a camera makes of light (Y, X): photons, and noise of its own."""
+    rng = np.random.default_rng(seed)
+    return (rng.poisson(light) + rng.normal(0, 10, light.shape)).clip(0, 65535).astype(np.uint16)
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("background", [100.0, 1000.0])
+def test_an_empty_field_has_no_nuclei(background, seed):
+    found = Predictor(load("nuclei")).segment(dark_field(np.full((200, 200), background), seed=seed))
+    assert found.max() <= 1
+
+
+@pytest.mark.parametrize("brightness", [2000.0, 200.0])
+def test_one_nucleus_in_a_large_field_is_found_alone(brightness):
+    y, x = np.indices((300, 300))
+    inside = (y - 200) ** 2 + (x - 100) ** 2 < 121
+    image = dark_field(ndimage.gaussian_filter(brightness * inside, 1.3) + 100)
+    found = Predictor(load("nuclei")).segment(image)
+    assert found.max() == 1
+    assert ((found > 0) & inside).sum() / ((found > 0) | inside).sum() > 0.7
+
+
+@pytest.mark.parametrize("value", [65535, 0])
+def test_one_pixel_changes_nothing_far_from_it(value):
+    image, _ = nuclei(20, seed=2)
+    image = image.astype(np.uint16) * 20
+    damaged = image.copy()
+    damaged[100, 100] = value
+    before, after = (Predictor(load("nuclei"), diameter=20).segment(one) > 0 for one in (image, damaged))
+    far = np.ones(image.shape, bool)
+    far[90:111, 90:111] = False
+    assert (before != after)[far].mean() < 0.001
+
+
+def test_dim_nuclei_are_found_beside_bright_ones():
+    image, truth = nuclei(24, seed=3)
+    light = image.astype(float) - 10
+    factors = np.where(np.arange(truth.max() + 1) % 2, 1, 1 / 12)
+    dimmed = dark_field(100 + 30 * light * ndimage.gaussian_filter(factors[truth], 1))
+    assert evaluate(Predictor(load("nuclei"), diameter=24).segment(dimmed), truth).summary["f1"].value > 0.85

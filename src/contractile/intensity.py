@@ -178,7 +178,7 @@ def bright_on_dark(pixels: NDArray[Any], ground: NDArray[np.bool_]) -> bool:
 
 
 def _noise(blocks: list[NDArray[Any]], clean: list[NDArray[Any]]) -> float:
-    """Standard deviation of the noise in the darker half of the pixels, from differences of neighbours along X.
+    """Standard deviation of the noise in the darker half of the pixels, from differences of neighbours along Y and X.
 
     Second differences of every other pixel cancel slopes, and see noise that a lens or an interpolation has spread over
     neighbours. The largest are left out: they are edges.
@@ -186,9 +186,10 @@ def _noise(blocks: list[NDArray[Any]], clean: list[NDArray[Any]]) -> float:
     found = []
     middle = np.median(np.concatenate([one.ravel() for one in clean]))
     for block, smooth in zip(blocks, clean, strict=True):
-        line = block.astype(np.float64)
-        bend = np.abs(line[..., :-4] - 2 * line[..., 2:-2] + line[..., 4:]) / math.sqrt(6)
-        found.append(bend[smooth[..., 2:-2] <= middle] if line.shape[-1] > 4 else np.zeros(0))
+        for axis in range(-min(2, block.ndim), 0):
+            line, dark = (np.moveaxis(one, axis, -1) for one in (block.astype(np.float64), smooth <= middle))
+            bend = np.abs(line[..., :-4] - 2 * line[..., 2:-2] + line[..., 4:]) / math.sqrt(6)
+            found.append(bend[dark[..., 2:-2]] if line.shape[-1] > 4 else np.zeros(0))
     sizes = np.sort(np.concatenate(found))
     kept = sizes[: math.ceil(TRIMMED * sizes.size)]
     return float(np.sqrt(np.mean(kept**2)) / TRIMMED_RMS) if sizes.size else 0.0

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import JpegImagePlugin
 
+from contractile.images.raster import Damaged
+
 SOS, EOI, DRI, APP1, APP2 = 0xDA, 0xD9, 0xDD, 0xE1, 0xE2
 SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # the markers of a frame header
 ALONE = {0x01, 0xD8, *range(0xD0, 0xD8)}  # markers without a length
@@ -141,7 +143,7 @@ def _with_segment(jpeg: Jpeg, marker: int, start: int, stop: int) -> Jpeg:
 def decode_jpeg(jpeg: Jpeg) -> NDArray[Any]:
     """Pixels (Y, X) or (Y, X, 3), uint8, or uint16 for more than 8 bits. CMYK becomes RGB.
 
-    Raises EOFError or ValueError where data are missing or damaged, with the share of it where that can be known.
+    Raises EOFError or Damaged where data are missing or damaged, with the share of it where that can be known.
     """
     data = sum(scan.stop - scan.start for scan in jpeg.scans)
     if jpeg.kind < ARITHMETIC and 8 * data < jpeg.units:  # a unit takes at least one bit
@@ -156,12 +158,12 @@ def decode_jpeg(jpeg: Jpeg) -> NDArray[Any]:
 
 
 def check_jpeg(jpeg: Jpeg, pixels: NDArray[Any]) -> None:
-    """Raise ValueError where the decoded `pixels`, (Y, X) or (Y, X, 3), are not all in the data."""
+    """Raise Damaged where the decoded `pixels`, (Y, X) or (Y, X, 3), are not all in the data."""
     data, strange = sum(scan.stop - scan.start for scan in jpeg.scans), _strange_bytes(jpeg)
     if strange and strange > 2 * _flat_blocks(pixels):
-        raise ValueError(f"at least {max(0.01, strange / data):.0%} of its data are overwritten")
+        raise Damaged(f"at least {max(0.01, strange / data):.0%} of its data are overwritten")
     if (strange or not _looks_whole(jpeg, pixels)) and not _is_whole(jpeg):
-        raise ValueError(_describe_damage(pixels))
+        raise Damaged(_describe_damage(pixels))
 
 
 def _check_restarts(jpeg: Jpeg) -> None:

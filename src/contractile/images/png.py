@@ -11,6 +11,8 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
+from contractile.images.raster import Damaged
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, PALETTE = 0, 3  # kinds of colour
 SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a pixel, by the kind of colour
@@ -87,19 +89,19 @@ def scan_png(data: bytes) -> Png:
 def decode_png(png: Png, indices: bool) -> NDArray[Any]:
     """Pixels (Y, X) or (Y, X, S), uint8 or uint16. With `indices` the numbers that are stored, as labels need them.
 
-    Raises EOFError or ValueError where data are missing or damaged, with the share of it where that can be known.
+    Raises EOFError or Damaged where data are missing or damaged, with the share of it where that can be known.
     """
     _, _, bits, colour = png.header
     stored = sum(stop - start for name, start, stop in png.chunks if name == b"IDAT")
     if stored * MOST < png.expected:
         raise EOFError(f"{stored} bytes of data cannot hold {png.header[1]} x {png.header[0]} pixels")
     if stored > TOO_MANY * png.expected + PIECE // 16:  # unpacking it could take for ever
-        raise ValueError(f"its data are {stored // png.expected} times as long as its pixels")
+        raise Damaged(f"its data are {stored // png.expected} times as long as its pixels")
     as_numbers = indices and colour in (GREY, PALETTE)
     try:
         pixels = np.asarray(imagecodecs.png_decode(_as_grey(png) if as_numbers else png.data))
     except imagecodecs.PngError as error:
-        raise ValueError(_describe_damage(png, str(error))) from error
+        raise Damaged(_describe_damage(png, str(error))) from error
     return pixels // (255 // (2**bits - 1)) if as_numbers and bits < 8 else pixels
 
 

@@ -108,6 +108,10 @@ class Turned:
         return turned
 
 
+class Damaged(Exception):
+    """What is wrong within a file; `one_clear_line` turns it into the ContractileError that names the file."""
+
+
 @contextmanager
 def one_clear_line(path: Path) -> Iterator[None]:
     """Turn anything that a decoder raises, and loss that tifffile only logs, into one ContractileError.

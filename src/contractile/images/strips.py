@@ -85,7 +85,7 @@ def _check_tables(series: tifffile.TiffPageSeries, pages: list[Any], path: Path)
 
 
 def watch_jpeg(series: tifffile.TiffPageSeries) -> None:
-    """Let the decoder of JPEG raise ValueError where data are missing: it fills the hole with grey, without a word."""
+    """Let the decoder of JPEG raise Damaged where data are missing: it fills the hole with grey, without a word."""
     if series.keyframe.compression in JPEG:
         for page in {id(page.keyframe): page.keyframe for page in series.pages}.values():
             page.decode = partial(_decode_watched, page.decode)

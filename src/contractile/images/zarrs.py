@@ -9,7 +9,7 @@ from typing import Any
 import zarr
 
 from contractile.errors import ContractileError
-from contractile.images.raster import Raster, one_clear_line
+from contractile.images.raster import Damaged, Raster, one_clear_line
 from contractile.images.scale import in_micrometres, in_seconds
 from contractile.images.zarr_chunks import find_gaps
 from contractile.images.zarr_metadata import check_numbers, letters_of
@@ -120,10 +120,10 @@ def _ome_raster(path: Path, node: zarr.Group, ome: dict[str, Any], *, labels: bo
 
 
 def _inside(path: Any) -> PurePosixPath:
-    """A path of the metadata. Raises ValueError where it leads out of the folder."""
+    """A path of the metadata. Raises Damaged where it leads out of the folder."""
     found = PurePosixPath(str(path))
     if found.is_absolute() or ".." in found.parts:
-        raise ValueError(f"its metadata name an array outside of it, {found}")
+        raise Damaged(f"its metadata name an array outside of it, {found}")
     return found
 
 

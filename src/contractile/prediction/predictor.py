@@ -119,7 +119,9 @@ class Predictor:
             return 1.0
         small, large = self.card.diameters or (own, own)
         if diameter == "estimate":
-            diameter = estimate_diameter(image, (small, own, large), partial(self._find_objects, intensity=intensity))
+            diameter = estimate_diameter(
+                image, (small, own, large), partial(self._find_objects, intensity=intensity), intensity
+            )
             diameter = own * 2 ** (round(4 * math.log2(diameter / own)) / 4)  # so that images share shapes
         return 1.0 if small / SAME_SIZE < diameter < large * SAME_SIZE else own / diameter
 

@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from contractile.intensity import Intensity
 from contractile.labels import typical_diameter
 from contractile.prediction.field import Field, Region
 
 MOST_OFF = 1.0  # octaves between the size that is found and that of the model
 FACTORS = (1.0, 0.5, 2.0, 0.25, 4.0)  # tried in turn when the size of the objects is estimated
+SURE = 6.0  # standard deviations by which objects must rise above the noise to tell their size
 LOOKED_AT = 512  # pixels per axis that the network sees of an image while sizes are estimated
 LARGEST_SCALE = 8.0  # of an image, up or down
 SAME_SIZE = 1.25  # sizes closer than this are the same: augmentation by scale makes a network stand that much
@@ -69,24 +71,42 @@ def estimate_diameter(
     pixels: Any,
     seen: tuple[float, float, float],
     find_objects: Callable[[Any], tuple[NDArray[np.int32], NDArray[np.float32]]],
+    intensity: Intensity,
 ) -> float:
     """Diameter in pixels of the objects in an image (C, Y, X); `seen` are the model's small, typical and large ones.
 
     The middle of the image is segmented at five magnifications by `find_objects` (image -> labels, probability of
     being inside an object). The right magnification gives objects of a size that the model knows, with a high
-    probability. Where none gives any object, the model's own diameter is returned, so that the image stays as it is.
+    probability, which rise above the noise (`intensity` knows it): magnified noise looks like objects, too. Where none
+    gives any object, the model's own diameter is returned, so that the image stays as it is.
     """
     small, own, large = seen
     best, found = 0.0, own
     for factor in FACTORS:
         part = _middle(pixels, LOOKED_AT / factor)
-        labels, inside = find_objects(Resampled(part, scaled_shape(part.shape[1:], factor)))
+        magnified = Resampled(part, scaled_shape(part.shape[1:], factor))
+        labels, inside = find_objects(magnified)
         size = typical_diameter([labels])
         off = max(0.0, math.log2(small / size), math.log2(size / large)) if size else math.inf
         fit = _certainty(labels, inside) * math.exp(-(off**2)) if off < MOST_OFF else 0.0
+        if fit > best and _stand_out(labels, intensity.relative(magnified[...]), intensity.noise, size / factor) < SURE:
+            continue
         if fit > best:
             best, found = fit, size / factor
     return found
+
+
+def _stand_out(
+    labels: NDArray[np.int32], light: NDArray[np.float32], noise: NDArray[np.float64], diameter: float
+) -> float:
+    """How far the mean light of a typical object, `diameter` pixels wide, differs from its surroundings.
+
+    In standard deviations of what noise alone would do to the mean; of the channel (C, Y, X) where it is most.
+    """
+    inside = labels > 0
+    contrast = np.abs(light[:, inside].mean(axis=1) - light[:, ~inside].mean(axis=1)) if not inside.all() else np.inf
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(np.nanmax(contrast * math.sqrt(math.pi) / 2 * diameter / noise, initial=0))
 
 
 def _certainty(labels: NDArray[np.int32], inside: NDArray[np.float32]) -> float:
