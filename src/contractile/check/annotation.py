@@ -62,6 +62,13 @@ def faults_of_values(labels: NDArray[np.int32], pixels: NDArray[Any] | None, whe
     return Spot("swapped" if len(image) == 1 and _are_areas(image[0]) else kind, where, str(greys))
 
 
+def swapped(complaint: Spot, pixels: NDArray[Any] | None) -> Spot:
+    """The complaint about a colour photograph in place of labels; another one where the image (C, *S) is the labels."""
+    if complaint.kind == "picture" and pixels is not None and len(pixels) == 1 and _are_areas(pixels[0]):
+        return complaint._replace(kind="swapped")
+    return complaint
+
+
 def _are_areas(channel: NDArray[Any]) -> bool:
     """Whether one channel (*S) of an image looks like labels."""
     return channel.dtype.kind in "iu" and bool((channel != channel.flat[0]).any()) and not count_greys(channel)

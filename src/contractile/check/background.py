@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 
 from contractile.labels import annotated_planes, find_meaning
 
-USUAL = {-1, 255, 65535, 2**31 - 1}  # the largest value of a type, or "nothing"
+LARGEST = 2**31 - 1
+USUAL = {-1, 255, 65535, LARGEST}  # the largest value of a type, or "nothing"
 AROUND = 0.5  # share of the pixels at the border that background has, at least
 
 
@@ -26,33 +28,40 @@ class Instead:
 def find_instead(labels: Sequence[NDArray[np.int32]]) -> Instead | None:
     """The value that label images (*S) have in place of background; None where they have 0, or need none.
 
-    It touches every side of an image without 0 and fills at least half of its border, and the other numbers are
-    objects. The largest value of a type and -1 count beside classes, too; other values can be a class of their own.
+    It touches every side of an image without 0 and fills at least half of its border, it is the lowest or the highest
+    number, and the others are objects. The largest value of a type and -1 count beside classes, too; other values can
+    be a class of their own.
     """
-    around = [None if (one == 0).any() else _surrounding(one) for one in labels]
-    found = set(around) - {None}
-    if len(found) != 1:
+    without = [not (one == 0).any() for one in labels]
+    around = Counter(_surrounding(one) for one, bare in zip(labels, without, strict=True) if bare)
+    del around[None]
+    if not around:
         return None
-    value = int(next(iter(found - {None})) or 0)
-    rest = [np.where(one == value, 0, one) for one, own in zip(labels, around, strict=True) if own is not None]
-    known = value > 0 and any((one == value).any() for one, own in zip(labels, around, strict=True) if own is None)
+    value, _ = around.most_common(1)[0]
+    assert value is not None, "deleted above"
+    has = [bool((one == value).any()) for one in labels]
+    rest = [np.where(one == value, 0, one) for one, bare in zip(labels, without, strict=True) if bare]
+    known = any((own or value < 0) and not bare for own, bare in zip(has, without, strict=True))
     if not _is_background(value, rest, known=known):
         return None
-    return Instead(
-        value, tuple(None if own is None else share(one, value) for one, own in zip(labels, around, strict=True))
-    )
+    shares = (_share(one, value) if bare and own else None for one, bare, own in zip(labels, without, has, strict=True))
+    return Instead(value, tuple(shares))
 
 
 def _is_background(value: int, rest: Sequence[NDArray[np.int32]], *, known: bool) -> bool:
-    """Whether `value` surrounds the numbers in `rest` (*S), where it is 0. `known`: other images have 0 and it."""
+    """Whether `value` surrounds the numbers in `rest` (*S), where it is 0. `known`: others have 0 and it."""
     meaning = find_meaning(rest)
+    if value < 0 and known:  # where there is background elsewhere, -1 means not annotated
+        return False
     if meaning.task == "objects":
-        return value in USUAL or not (meaning.guessed or known)
+        numbers = np.unique(np.concatenate([np.unique(one[one != 0]) for one in rest]))
+        extreme = not numbers.size or value < numbers[0] or value > numbers[-1]
+        return value in USUAL or (extreme and not (meaning.guessed or known))
     classes = len(set(meaning.class_values) - {0})
     return value in USUAL and not known and (classes == 1 or (classes > 1 and value > 0))
 
 
-def share(labels: NDArray[Any], value: int) -> float:
+def _share(labels: NDArray[Any], value: int) -> float:
     """The share of pixels with this value."""
     return float(np.mean(labels == value))
 

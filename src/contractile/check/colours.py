@@ -8,10 +8,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
-from contractile.check.greys import count_greys, snap
+from contractile.check.greys import AREAS, count_greys, find_flat
 
-NEAR = 0.1  # colours of a compressed mask closer than this share of the range, in every channel, are one
+SMALLEST = 4  # pixels with neighbours of their colour that a colour of a mask has
+EVEN = 0.1  # share of the range by which neighbours in one area of a compressed mask may differ, in every channel
+NEAR = 0.3  # ... within which colours of a compressed mask are one
+EXACT = 0.05  # ... within which most pixels are of the colour of their area
+FULL = 0.5  # share of the pixels that have neighbours of their colour, and of those that have it exactly
+RARE = 0.002  # share of the pixels below which a colour of a compressed mask is a mixture at edges
 SHOWN = 8  # colours that are named
 BITS = 16  # of one channel of a colour
 CHANNELS = 3
@@ -32,12 +38,44 @@ def find_colours(pixels: NDArray[Any]) -> NDArray[np.int64] | None:
         codes = (codes << BITS) | channel.astype(np.int64)
     if not any(count_greys(channel) for channel in pixels):
         return codes
-    found, place = np.unique(codes, return_inverse=True)
-    snapped = snap(place.reshape(codes.shape))
-    if snapped is None:
+    exact = find_flat(codes)
+    common = codes == _most_common(codes)
+    if np.count_nonzero(exact & ~common) >= AREAS * np.count_nonzero(~common):
+        found, counts = np.unique(codes[exact], return_counts=True)
+        return _spread(codes, exact & np.isin(codes, found[counts >= SMALLEST]))
+    return _merge_near(codes, pixels)
+
+
+def _most_common(codes: NDArray[np.int64]) -> Any:
+    found, counts = np.unique(codes, return_counts=True)
+    return found[counts.argmax()]
+
+
+def _spread(codes: NDArray[np.int64], kept: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The colours in which each pixel that is not kept has that of the nearest kept one."""
+    nearest = ndimage.distance_transform_edt(~kept, return_distances=False, return_indices=True)
+    spread: NDArray[np.int64] = codes[tuple(nearest)]
+    return spread
+
+
+def _merge_near(codes: NDArray[np.int64], pixels: NDArray[Any]) -> NDArray[np.int64] | None:
+    """The colours of a compressed mask: near ones become one, and edges get the nearest of them.
+
+    None where areas are not of one colour, as in a photograph.
+    """
+    span = max(1.0, float(pixels.max()))
+    flat = np.logical_and.reduce([find_flat(channel.astype(float), reach=EVEN * span) for channel in pixels])
+    found, place, counts = np.unique(codes[flat], return_inverse=True, return_counts=True)
+    colours = np.array([unpack(int(code), len(pixels)) for code in found], float)  # (n, C)
+    target, distance = _merge(colours, counts, NEAR * span)
+    close = counts[distance <= EXACT * span].sum()
+    if flat.mean() < FULL or close < FULL * counts.sum():
         return None
-    counts = np.bincount(snapped.ravel(), minlength=len(found))
-    return found[_merge(found, counts, len(pixels))[snapped]]
+    shares = np.bincount(target, counts, len(found)) / flat.sum()
+    clean = np.zeros_like(codes)
+    clean[flat] = found[target[place]]
+    flat[flat] = shares[target[place]] >= RARE
+    return _spread(clean, flat)
 
 
 def unpack(code: int, channels: int) -> Colour:
@@ -45,19 +83,19 @@ def unpack(code: int, channels: int) -> Colour:
     return tuple((code >> BITS * n) & (2**BITS - 1) for n in reversed(range(channels)))
 
 
-def _merge(codes: NDArray[np.int64], counts: NDArray[Any], channels: int) -> NDArray[np.int64]:
-    """For each colour: the place of the most common one among those near it."""
-    colours = np.array([unpack(int(code), channels) for code in codes], float)  # (n, C)
-    near = NEAR * max(1.0, float(colours.max()))
-    target = np.arange(len(codes))
+def _merge(
+    colours: NDArray[np.float64], counts: NDArray[Any], reach: float
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """For each of the colours (n, C): the place of the most common one within `reach`, and how far it is."""
+    target, distance = np.arange(len(colours)), np.zeros(len(colours))
     kept: list[int] = []
-    for one in np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]:
-        distances = np.abs(colours[kept] - colours[one]).max(axis=1)
-        if kept and distances.min() <= near:
-            target[one] = kept[int(distances.argmin())]
+    for one in np.argsort(-counts, kind="stable").tolist():
+        away = np.abs(colours[kept] - colours[one]).max(axis=1)
+        if kept and away.min() <= reach:
+            target[one], distance[one] = kept[int(away.argmin())], away.min()
         else:
-            kept.append(int(one))
-    return target
+            kept.append(one)
+    return target, distance
 
 
 def number_colours(masks: Iterable[NDArray[np.int64]]) -> dict[int, int]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contractile.check.agreement import Print, take_print
-from contractile.check.annotation import faults_of_values, read_annotation
+from contractile.check.annotation import faults_of_values, read_annotation, swapped
 from contractile.check.background import find_instead
 from contractile.check.copies import find_copies
 from contractile.check.findings import Finding, Spot, by_level, gather
@@ -163,7 +163,7 @@ def _look_at_labels(
 ) -> bool:
     """Note what is wrong with the values of one label image, or keep it and return true."""
     if isinstance(found, Spot):
-        notes.spots.append(found)
+        notes.spots.append(swapped(found, pixels))
         return False
     if pixels is not None and pixels.shape[1:] != found.shape:
         turned = " (transposed)" if pixels.shape[:0:-1] == found.shape else ""
@@ -191,13 +191,13 @@ def _faults_of_set(annotated: Sequence[Annotated], notes: Notes) -> bool:
             Spot("background", one.where, f"{instead.value} covers {share:.0%}") for one, share in shares if share
         ]
         return False
-    values = sorted({int(value) for one in annotated for value in np.unique(one.labels) if value >= 0})
+    owns = [np.unique(one.labels) for one in annotated]
+    values = {int(value) for own in owns for value in own if value >= 0}
     if len(values) < 2:
-        found = str(values[0]) if values else "-1 (ignored)"
+        found = str(*values) if values else "-1 (ignored)"
         notes.spots += [Spot("one value", one.where, found) for one in annotated[:1]]
         return False
-    for one in annotated:
-        own = np.unique(one.labels)
+    for one, own in zip(annotated, owns, strict=True):
         if len(own) == 1 and own[0] >= 0:
             notes.spots.append(Spot("empty", one.where, str(own[0])))
         if own[0] < 0:

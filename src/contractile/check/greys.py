@@ -122,12 +122,15 @@ def drop_stray(labels: Labels, values: Sequence[int]) -> Labels:
     return kept
 
 
-def find_flat(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Pixels of values (*S) whose neighbours along all axes have the same value; beyond the border all do."""
+def find_flat(values: NDArray[Any], *, reach: float = 0) -> NDArray[np.bool_]:
+    """Pixels of values (*S) whose neighbours along all axes have the same value, or one within `reach`.
+
+    Beyond the border all have.
+    """
     flat = np.ones(values.shape, bool)
     for axis in range(values.ndim):
         along, result = np.moveaxis(values, axis, 0), np.moveaxis(flat, axis, 0)  # views
-        same = along[1:] == along[:-1]
+        same = np.abs(along[1:] - along[:-1]) <= reach if reach else along[1:] == along[:-1]
         result[1:] &= same
         result[:-1] &= same
     return flat

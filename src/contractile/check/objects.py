@@ -20,7 +20,7 @@ from contractile.check.pieces import (
     find_split,
     surrounds,
 )
-from contractile.labels import connected, diameters, find_meaning, object_sizes
+from contractile.labels import diameters, find_meaning, object_sizes
 
 Labels = NDArray[np.int32]
 
@@ -107,12 +107,9 @@ def faults_of_blank(labels: Labels, pixels: NDArray[Any], where: str) -> Iterato
 
 def _odd_scales(good: Sequence[tuple[str, Labels]], task: str) -> Iterator[Spot]:
     """Images with objects of quite another size."""
-    if task == "objects":
-        sizes = [diameters([labels])[1] for _, labels in good]
-    elif task == "mask" and all(holds_pieces(labels) or not labels.any() for _, labels in good):
-        sizes = [diameters([connected(labels > 0)])[1] for _, labels in good]
-    else:
+    if task != "objects":  # in masks, clumps would count as large objects
         return
+    sizes = [diameters([labels])[1] for _, labels in good]
     for place, ratio in find_odd(sizes, SCALE):
         yield Spot("scale", good[place][0], f"{ratio:.2g} times")
 

@@ -32,7 +32,7 @@ class Pieces:
     """The connected pieces of equal positive label; pixels connect by edges and corners, too.
 
     `of` (*S) holds their numbers 1..N, 0 is background. By number: `owner` is the label, `size` the number of pixels,
-    `inside` whether the piece does not touch the image's border.
+    `inside` whether the piece touches neither the image's border nor pixels that are not annotated.
     """
 
     of: NDArray[Any]
@@ -50,20 +50,21 @@ def find_pieces(labels: Labels) -> Pieces:
     for axis in range(labels.ndim):
         for edge in (0, -1):
             inside[np.take(of, edge, axis=axis)] = False
+    if (labels < 0).any():
+        inside[of[ndimage.binary_dilation(labels < 0)]] = False
     return Pieces(of, owner, np.bincount(of.ravel(), minlength=count), inside)
 
 
 def find_specks(pieces: Pieces) -> NDArray[Any]:
     """Numbers of the pieces too small to be objects: below 4 pixels, or a hundredth of the median piece.
 
-    Pieces at the image's border do not count: they may be the rim of an object. Where the median piece has less than
-    8 pixels all objects are spots, and none is a speck.
+    Where all objects are small, it is an eighth of the median piece. Pieces at the border do not count: they may be the
+    rim of an object.
     """
     sizes = pieces.size[1:]
     median = float(np.median(sizes)) if sizes.size else 0.0
-    if median < 2 * SPECK_PIXELS:
-        return np.zeros(0, int)
-    return 1 + np.flatnonzero((sizes < max(SPECK_PIXELS, SPECK * median)) & pieces.inside[1:])
+    limit = max(min(SPECK_PIXELS, median / 8), SPECK * median)
+    return 1 + np.flatnonzero((sizes < limit) & pieces.inside[1:])
 
 
 def remove_specks(labels: Labels) -> tuple[Labels, int]:
