@@ -62,7 +62,7 @@ class Intensity:
         work = pixels.astype(work)
         if self.bounded:
             reach = _unbend(np.full_like(self.noise, HIGHEST), self._knee(self.noise))
-            steps = _along(np.divide(reach, self.scale, out=np.zeros_like(reach), where=self.scale > 0), pixels.ndim)
+            steps = _along(reach * _inverse(self.scale), pixels.ndim)
             work = np.clip(work, (offset - steps).astype(work.dtype), (offset + steps).astype(work.dtype))
         values: NDArray[np.float32] = ((work - offset) * scale).astype(np.float32, copy=False)
         return values
@@ -86,8 +86,7 @@ class Intensity:
         relative = values.astype(np.float64)
         if self.bounded:
             relative = _unbend(relative, _along(self._knee(self.noise), values.ndim))
-        inverse = np.divide(1.0, self.scale, out=np.zeros_like(self.scale), where=self.scale > 0)
-        pixels = relative * _along(inverse, values.ndim) + _along(self.offset, values.ndim)
+        pixels = relative * _along(_inverse(self.scale), values.ndim) + _along(self.offset, values.ndim)
         if dtype.kind in "iu":
             pixels = np.rint(pixels).clip(np.iinfo(dtype).min, np.iinfo(dtype).max)
         result: NDArray[Any] = pixels.astype(dtype)
@@ -213,14 +212,11 @@ def _blocks(pixels: Pixels) -> Iterator[NDArray[Any]]:
     number = max(2, round((SAMPLE / side ** len(space)) ** (1 / len(space))))
     starts = [np.unique(np.linspace(0, max(0, size - side), number).astype(int)) for size in space]
     for first in starts[0]:  # a band at a time: a compressed file without tiles is decoded once for each
-        band = _read_band(pixels, slice(int(first), int(first) + side))
+        whole = (slice(None),) * (len(space) - 1)
+        band = np.asarray(pixels[(slice(None), slice(int(first), int(first) + side), *whole)])
         for rest in np.ndindex(*(len(one) for one in starts[1:])):
             corner = [int(one[n]) for one, n in zip(starts[1:], rest, strict=True)]
             yield band[(slice(None), slice(None), *(slice(at, at + side) for at in corner))]
-
-
-def _read_band(pixels: Pixels, lines: slice) -> NDArray[Any]:
-    return np.asarray(pixels[(slice(None), lines, *(slice(None),) * (len(pixels.shape) - 2))])
 
 
 def _subsample(pixels: Pixels) -> NDArray[np.float64]:

@@ -13,8 +13,7 @@ from contractile.check.greys import count_greys, name_greys, ramps
 from contractile.errors import ContractileError
 from contractile.images import Source, describe
 from contractile.images.joined import read_joined, read_joined_labels
-
-LARGEST = 2**31 - 1  # labels are int32
+from contractile.images.reading import LARGEST
 
 
 def read_annotation(source: Source, *, dims: int = 2) -> NDArray[np.int32] | Spot:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from contractile.images.reading import LARGEST
 from contractile.labels import annotated_planes, find_meaning
 
-LARGEST = 2**31 - 1
 USUAL = {-1, 255, 65535, LARGEST}  # the largest value of a type, or "nothing"
 AROUND = 0.5  # share of the pixels at the border that background has, at least
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from contractile.check.greys import AREAS, count_greys, find_flat
+from contractile.images.names import some
 
 SMALLEST = 4  # pixels with neighbours of their colour that a colour of a mask has
 EVEN = 0.1  # share of the range by which neighbours in one area of a compressed mask may differ, in every channel
@@ -121,20 +122,15 @@ def apply_numbers(codes: NDArray[np.int64], numbers: Mapping[int, int]) -> NDArr
 
 def list_colours(codes: Sequence[int], channels: int) -> str:
     """The first few colours in words: #ff0000, #00ff00 and 3 more."""
-    return _some([_name(code, channels) for code in codes])
+    return some([_name(code, channels) for code in codes], SHOWN)
 
 
 def list_numbers(numbers: Mapping[int, int], channels: int) -> str:
     """The first few colours with their numbers, in words."""
-    return _some([f"{_name(code, channels)} = {number}" for code, number in numbers.items()])
+    return some([f"{_name(code, channels)} = {number}" for code, number in numbers.items()], SHOWN)
 
 
 def _name(code: int, channels: int) -> str:
     """#rrggbb, or the values where there are other channels or more than 8 bits."""
     colour = unpack(code, channels)
     return f"#{bytes(colour).hex()}" if channels == CHANNELS and max(colour) < 256 else f"{colour}"
-
-
-def _some(words: Sequence[str]) -> str:
-    more = f" and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
-    return ", ".join(words[:SHOWN]) + more

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from contractile.check.complaints import COMPLAINTS, LEVELS, Level
-
-SHOWN = 3  # files named before "and N more"
+from contractile.images.names import some
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def by_level(findings: Iterable[Finding]) -> list[Finding]:
 
 def _describe(kind: str, spots: list[Spot]) -> Finding:
     complaint = COMPLAINTS[kind]
-    names = ", ".join(spot.where for spot in spots[:SHOWN])
-    more = f" and {len(spots) - SHOWN} more" if len(spots) > SHOWN else ""
     detail = spots[0].detail + (", ..." if len({spot.detail for spot in spots}) > 1 else "")
-    return Finding(complaint.level, names + more, complaint.problem.format(detail), complaint.cure, kind)
+    return Finding(
+        complaint.level, some([spot.where for spot in spots]), complaint.problem.format(detail), complaint.cure, kind
+    )

@@ -76,7 +76,6 @@ def train(
     changes |= given(minutes=minutes, steps=steps, val_fraction=val_fraction, seed=seed, axes=axes)
     changes |= {} if device == "auto" else {"device": device}
     validation = (val_images, val_labels) if val_images and val_labels else None
-    more: dict[str, Any] = given(anyway=anyway)
     with Bar("training") as bar:
         run = train_run(
             images,
@@ -86,7 +85,7 @@ def train(
             validation=validation,
             resume=resume,
             progress=bar.show_training,
-            **more,
+            **given(anyway=anyway),
         )
     print_scores(run.evaluation, f"the model on {len(run.validation)} validation image(s)")
     typer.echo(f"model   {out / 'model.safetensors'}")
@@ -119,7 +118,7 @@ def predict(
     chosen = configure(EngineConfig, device=device, backend=engine, precision=precision)
     predictor = Predictor(load(model), engine=chosen, tile=tile, diameter=diameter_of(diameter))
     products, images = listed(save) or (), leave_out_others(images)
-    more: dict[str, Any] = given(axes=axes)
+    more: dict[str, Any] = given(axes=axes)  # else the model's card decides
     with Bar("tiles") as bar:
         for written in predict_files(predictor, images, out=out, products=products, tta=tta, progress=bar.show, **more):
             bar.announce(f"{written.source.name}: {', '.join(str(file) for file in written.files)}")
@@ -162,8 +161,8 @@ def evaluate(
     from contractile.images import replacing
 
     names, values, size = (listed(text) for text in (scores, classes, pixel_size))
-    more: dict[str, Any] = given(probabilities=probabilities, axes=axes)
-    config = configure(EvaluateConfig, dims=dims, border=border, classes=values, pixel_size=size, **more)
+    chosen = {"dims": dims, "probabilities": probabilities, "axes": axes, "border": border}
+    config = configure(EvaluateConfig, **chosen, classes=values, pixel_size=size)
     if against is None:
         with Bar("images") as bar:
             evaluation = score(
@@ -197,8 +196,7 @@ def check(
     refuse_more(call, (images, labels))
     from contractile.check import check_dataset, fix_dataset
 
-    more: dict[str, Any] = given(axes=axes)
-    findings = check_dataset(images, labels, dims=dims, **more)
+    findings = check_dataset(images, labels, dims=dims, axes=axes)
     for finding in findings:
         typer.echo(f"{finding.level}: {finding.where}: {finding.problem}; {finding.cure}")
     if not findings:
@@ -206,7 +204,7 @@ def check(
     if fix is not None:
         if labels is None:
             raise ContractileError("--fix corrects annotations", "give LABELS, too")
-        for line in fix_dataset(images, labels, fix, dims=dims, **more):
+        for line in fix_dataset(images, labels, fix, dims=dims, axes=axes):
             typer.echo(line)
     if any(finding.level == "error" for finding in findings) and fix is None:
         raise typer.Exit(NOT_FINISHED)

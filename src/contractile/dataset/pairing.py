@@ -16,8 +16,8 @@ from contractile.errors import ContractileError
 from contractile.images import Source, find, say_guesses, settle_axes
 from contractile.images.joined import open_item, page_name, sources_of
 from contractile.images.layouts import Item, Place, list_items
-from contractile.images.names import Match, bare, pair_names
-from contractile.images.sides import CHANNEL, some
+from contractile.images.names import Match, bare, pair_names, some
+from contractile.images.sides import CHANNEL
 
 logger = logging.getLogger(__name__)
 

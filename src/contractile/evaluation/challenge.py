@@ -15,9 +15,10 @@ import numpy as np
 
 from contractile.errors import ContractileError
 from contractile.evaluation.measures import EvaluateConfig, Measured, select_in_field
-from contractile.evaluation.pairs import Pair, place, some
+from contractile.evaluation.pairs import Pair, place
 from contractile.evaluation.predictions import ROLES, Labels, Prediction
 from contractile.images import Source, find, read_labels
+from contractile.images.names import some
 from contractile.metrics import ctc
 from contractile.metrics.metric import Floats, Ints
 

@@ -19,12 +19,10 @@ from contractile.evaluation.predictions import MAP, ROLES, Labels, Prediction, R
 from contractile.images import Source, describe, find, list_files, open_image, settle_axes, stem
 from contractile.images.joined import open_item, read_joined_labels
 from contractile.images.layouts import Item, list_truth
-from contractile.images.names import Match, pair_names
+from contractile.images.names import Match, pair_names, some
 from contractile.images.sides import without_by_products, without_images
 
 logger = logging.getLogger(__name__)
-
-SHOWN_NAMES = 3
 
 
 @dataclass(frozen=True)
@@ -79,12 +77,6 @@ def is_path(value: Any) -> bool:
     """Whether this is a path or a list of paths."""
     first = value[0] if isinstance(value, list | tuple) and value else value
     return isinstance(first, str | Path)
-
-
-def some(names: Sequence[str]) -> str:
-    """The first names of a list, and how many more there are."""
-    shown = ", ".join(names[:SHOWN_NAMES])
-    return shown if len(names) <= SHOWN_NAMES else f"{shown} and {len(names) - SHOWN_NAMES} more"
 
 
 def _as_list(value: Any) -> list[NDArray[Any]]:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from contractile.errors import ContractileError
 from contractile.images.formats import SUPPORTED
-from contractile.images.names import bare, is_image_word, label_words
+from contractile.images.names import bare, is_image_word, label_words, some
 from contractile.images.notes import say
-from contractile.images.sides import apart, only_images, only_labels, same_files, separate, some, within_zarrs
+from contractile.images.sides import apart, only_images, only_labels, same_files, separate, within_zarrs
 from contractile.images.sources import list_files, natural, stem
 from contractile.images.zarrs import is_zarr
 
@@ -45,7 +45,7 @@ def list_items(images: Place, labels: Place | None = None) -> Items:
     """(images, labels) at two places, not opened and not paired. One place given twice, or once, holds both.
 
     A place is what `find` takes, or a folder of folders of files. A folder that holds both has files that their names
-    tell apart (`tell_apart`), a folder of images beside a folder of labels (`images` and `masks`, `imagesTr` and
+    tell apart (`sides.apart`), a folder of images beside a folder of labels (`images` and `masks`, `imagesTr` and
     `labelsTr`, `raw` and `label`, `x` and `y`), a folder `train` that has these, sequences of the Cell Tracking
     Challenge (`01` and `01_GT`), or a folder for each image (`ID/images`, and `ID/masks` with one object in each file).
     Labels may lie within an OME-Zarr image.

@@ -123,6 +123,12 @@ def without_other(name: str) -> str | None:
     return bare(OTHER.sub("", text)) if OTHER.search(text) else None
 
 
+def some(names: Sequence[str], shown: int = 3) -> str:
+    """The first names of a list, and how many more there are."""
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
+
+
 def _unique(names: Sequence[str]) -> list[str]:
     counts = Counter(names)
     return [name for name in names if counts[name] == 1]

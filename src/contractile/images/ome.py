@@ -20,13 +20,13 @@ from xml.etree.ElementTree import Element
 import tifffile
 
 from contractile.errors import ContractileError
+from contractile.images.names import some
 from contractile.images.raster import one_clear_line
 
 IDENTIFIER = re.compile(r"<(?:\w+:)?OME\b[^>]*?\sUUID\s*=\s*[\"']([^\"']+)[\"']")
 COMPANION = ".companion.ome"
 MOST_PLANES = 10**7  # of an image; more are a mistake, or meant to fill the memory
 EXPORT = "export it again, or crop it to the planes that are there"
-SHOWN = 3  # missing files that a message names
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,9 @@ def _settle(root: Element, own: str | None, folder: _Folder, *, changed: bool) -
     if None in files.values():
         raise _missing({names[uuid] or uuid for uuid, file in files.items() if file is None}, len(files), folder.path)
     if not images and files:
-        problem = f"its metadata are those of other files: {_some({file.name for file in files.values() if file})}"
+        problem = (
+            f"its metadata are those of other files: {some(sorted({file.name for file in files.values() if file}))}"
+        )
         raise ContractileError(problem, "give it back its name, or export it again", where=folder.path)
     if not images:  # nothing says which page is what
         return Ome(everything)
@@ -118,13 +120,8 @@ def _planes_in(data: Element, all_planes: int) -> int:
 
 
 def _missing(names: set[str], of: int, path: Path) -> ContractileError:
-    problem = f"{len(names)} of the {of} files that hold this image are missing: {_some(names)}"
+    problem = f"{len(names)} of the {of} files that hold this image are missing: {some(sorted(names))}"
     return ContractileError(problem, "put all files of the set into one folder", where=path)
-
-
-def _some(names: set[str]) -> str:
-    shown = sorted(names)
-    return ", ".join(shown[:SHOWN]) + (f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else "")
 
 
 def _uuids(element: Element) -> Iterator[Element]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from contractile.errors import ContractileError
-from contractile.images.names import bare, is_image_word, label_words, without_other
+from contractile.images.names import bare, is_image_word, label_words, some, without_other
 from contractile.images.notes import say
 from contractile.images.sources import stem
 from contractile.images.zarrs import label_groups
@@ -71,12 +71,6 @@ def without_by_products(files: Sequence[Path]) -> list[Path]:
 def _without(files: Sequence[Path], others: Sequence[Path]) -> list[Path]:
     gone = set(others)
     return [file for file in files if file not in gone]
-
-
-def some(names: Sequence[str], shown: int = 3) -> str:
-    """The first names of a list, and how many more there are."""
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(names[:shown]) + more
 
 
 def _with_label_words(files: Sequence[Path]) -> set[Path]:

@@ -201,7 +201,7 @@ def _look_into(path: Path, dims: int, axes: str | None, labels: bool) -> _Found:
     sources = (
         [source] if pages == 1 else [replace(source, name=f"{name}_{page:04d}", page=page) for page in range(pages)]
     )
-    files = tuple(file for raster in rasters for file in getattr(raster, "files", ()))
+    files = tuple(file for raster in rasters for file in raster.files)
     return _Found(sources, files, tuple(dict.fromkeys(note for raster in rasters for note in raster.notes)))
 
 
