@@ -24,6 +24,7 @@ from contractile.errors import ContractileError
 from contractile.images import Source, describe, find, list_files, open_image
 from contractile.images.joined import Joined, read_joined
 from contractile.images.layouts import list_items
+from contractile.images.notes import say_rest
 
 Place = str | Path | Sequence[str | Path]
 PRINTS = 1000  # pairs, evenly spaced, whose images and labels are compared; each print takes 0.1 MB
@@ -97,6 +98,7 @@ def check_dataset(
         notes.spots += faults_of_objects([(one.where, one.labels) for one in notes.labels])
         notes.spots += find_misplaced([one for _, one in notes.prints])
     notes.spots += find_copies([(seen, one.image) for seen, one in notes.prints])
+    say_rest()
     return notes.results()
 
 

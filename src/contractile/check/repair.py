@@ -19,6 +19,7 @@ from contractile.dataset import Pair, pair_up
 from contractile.errors import ContractileError
 from contractile.images import Source, describe, open_image, write_labels
 from contractile.images.joined import read_joined, read_joined_labels
+from contractile.images.notes import say_rest
 
 Place = str | Path | Sequence[str | Path]
 
@@ -46,6 +47,7 @@ def fix_dataset(images: Place, labels: Place, out: str | Path, *, dims: int = 2,
     if any(folder.resolve() in pair.labels.path.resolve().parents for pair in pairs):
         raise ContractileError(f"out must not be the folder of the labels, got {out}", "choose a new folder")
     mended = [_read(pair.labels, dims) for pair in pairs]
+    say_rest()
     mended, lines = _number_colours(mended)
     mended = _mend_background(mended)
     mended = _mend_classes(mended)

@@ -14,6 +14,7 @@ from contractile.dataset.pairing import Pair
 from contractile.errors import ContractileError
 from contractile.images import describe, grey_of
 from contractile.images.joined import read_joined, read_joined_labels
+from contractile.images.notes import say_rest
 from contractile.targets import TargetConfig, unannotated
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,9 @@ def load_examples(pairs: Sequence[Pair], *, dims: int = 2) -> list[Example]:
     this is said once. Raises ContractileError for an image and labels of different sizes, for images with different
     numbers of channels, and for labels that hold a single value in the whole set; and as `read` and `read_labels`.
     """
-    examples = _grey([_load(pair, dims) for pair in pairs])
+    loaded = [_load(pair, dims) for pair in pairs]
+    say_rest()
+    examples = _grey(loaded)
     channels = {example.pixels.shape[0]: example.name for example in examples}
     if len(channels) > 1:
         counts = ", ".join(f"{name}: {count}" for count, name in sorted(channels.items()))

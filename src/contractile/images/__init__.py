@@ -8,6 +8,7 @@ from __future__ import annotations
 from contractile.images.image import Image as Image
 from contractile.images.image import Stack as Stack
 from contractile.images.names import match_names as match_names
+from contractile.images.notes import say_rest as say_rest
 from contractile.images.overlay import overlay as overlay
 from contractile.images.reading import describe as describe
 from contractile.images.reading import grey_of as grey_of

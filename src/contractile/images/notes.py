@@ -4,20 +4,51 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-_said: set[tuple[Path, str]] = set()  # folder and remark
+Key = tuple[Path, str]  # folder and remark
+
+
+@dataclass
+class _Told:
+    """The files that a remark was made about, and those for which it was held back, in order."""
+
+    named: set[Path]
+    held_back: dict[Path, None] = field(default_factory=dict)
+
+
+_told: dict[Key, _Told] = {}
 
 
 def say(remark: str, paths: Sequence[Path]) -> None:
-    """Log `a.tif and 11 more: REMARK` as a warning, once in the life of the process for all files of a folder."""
+    """Log `a.tif and 11 more: REMARK` as a warning, once for all files of a folder.
+
+    About files that come later it is held back until somebody calls `say_rest`.
+    """
     if not paths:
         return
     key = (paths[0].parent.absolute(), remark)
-    if key in _said:
-        return
-    _said.add(key)
+    told = _told.get(key)
+    files = [path.absolute() for path in paths]
+    if told is None:
+        _told[key] = _Told(set(files))
+        logger.warning("%s: %s", _some(files), remark)
+    else:
+        told.held_back |= {file: None for file in files if file not in told.named}
+
+
+def say_rest() -> None:
+    """Log `b.tif and 3 more, too: REMARK` for the files whose remarks were held back. Call it when all are read."""
+    for (_, remark), told in _told.items():
+        if told.held_back:
+            logger.warning("%s, too: %s", _some(list(told.held_back)), remark)
+            told.named |= told.held_back.keys()
+            told.held_back.clear()
+
+
+def _some(paths: Sequence[Path]) -> str:
     more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-    logger.warning("%s%s: %s", paths[0].name, more, remark)
+    return f"{paths[0].name}{more}"
