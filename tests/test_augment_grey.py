@@ -12,6 +12,7 @@ from contractile.augment import (
     dim_objects,
     with_rims,
 )
+from contractile.augment.grey import LOUD
 
 quick = settings(deadline=None, max_examples=40)
 NONE = AugmentConfig.none()
@@ -59,6 +60,13 @@ def test_each_change_of_light_does_what_its_name_says(seed):
     assert (added > 0.2 / 31).all()
     assert (added < 0.21).all()
     np.testing.assert_allclose(np.hypot(added, 0.05), noise, rtol=0.05)
+
+    smooth, louder = light_of(flat, only(noise=0.2, smoothed=4.0), seed)
+    near = [np.corrcoef(one[:, 1:].ravel(), one[:, :-1].ravel())[0, 1] for one in smooth]
+    spread = np.array(near) > 0.3  # neighbours share it, and it is as strong
+    own = smooth.std(axis=(1, 2))
+    np.testing.assert_allclose(louder[spread], LOUD * own[spread], rtol=0.05)
+    assert spread.any()
 
     shot, noise = light_of(flat, only(photons=0.2), seed)
     double, _ = light_of(2 * flat, only(photons=0.2), seed)

@@ -26,6 +26,10 @@ KNEE = 3.0  # compressive: the curve is straight up to this many standard deviat
 WIDEST = 30.0  # ... or the range divided by this
 LOWEST, HIGHEST = -1.0, 3.0  # of the values that a network sees
 FEW = 16  # pixels that may be brighter than the brightest structure: hot pixels, dust
+REACH = 6.0  # the range is at most this many times the brightness that three quarters of the structures do not reach
+SHARED = 3.0  # compressive: noise that neighbours share looks like small objects, and counts so many times
+FAR = (4, 8, 16)  # pixels between neighbours that share no noise
+PADDED = 0.01  # the least part of an image that is padding
 TRIMMED, TRIMMED_RMS = 0.98, 0.9346  # the root mean square of the smallest 98 % of normal deviates
 DARK = 8.0  # the background of a dark image lies in this part of its range
 STEP = 0.29  # standard deviation of the rounding to whole numbers: 1 / sqrt(12)
@@ -152,17 +156,25 @@ class Normalization(BaseModel):
 
     def _fit_channel(self, blocks: list[NDArray[Any]], whole: bool) -> tuple[float, float, float]:
         """Background, range and noise of one channel, in its own units."""
-        pixels = np.concatenate([block.ravel() for block in blocks]).astype(np.float64)
+        seen = [~padding for padding in _find_padding(blocks, whole)]
         clean = [ndimage.median_filter(block, _flat(block.ndim, 3)) for block in blocks]  # without hot pixels
-        noise = max(_noise(blocks, clean), STEP if whole else 0.0)
+        pixels, brightest = _join(blocks, seen), _join(clean, seen)
         low, high = np.percentile(pixels, (self.low, self.high))
         if self.kind == "compressive":
+            inside = [ndimage.minimum_filter(one, _flat(one.ndim, 5)) for one in seen]
             smooth = [ndimage.uniform_filter(one.astype(np.float64), _flat(one.ndim, 5)) for one in clean]
-            low = np.percentile(np.concatenate([one.ravel() for one in smooth]), self.low)
-            brightest = np.concatenate([one.ravel() for one in clean])
+            low = np.percentile(_join(smooth, inside if any(one.any() for one in inside) else seen), self.low)
             high = max(high, np.partition(brightest, -min(FEW, brightest.size))[-min(FEW, brightest.size)])
+            near, far = _noise(blocks, clean, seen, 1), max(_noise(blocks, clean, seen, lag) for lag in FAR)
+            noise = math.hypot(near, SHARED * math.sqrt(max(0.0, far**2 - near**2)))
+        else:
+            noise = _noise(blocks, clean, seen, 2)
+        noise = max(noise, STEP if whole else 0.0)
         if high <= low and pixels.size:  # a few spots on a flat background
             low, high = pixels.min(), pixels.max()
+        structures = brightest[brightest > low + FLOOR * noise] - low
+        if structures.size:  # large dust, a column that is always bright, a scale bar
+            high = min(high, low + REACH * np.percentile(structures, 75))
         return float(low), float(high - low), noise if high > low else 0.0
 
 
@@ -176,22 +188,49 @@ def bright_on_dark(pixels: NDArray[Any], ground: NDArray[np.bool_]) -> bool:
     return bool(((middle - low) * DARK <= high - low).all() and (high > low).all())
 
 
-def _noise(blocks: list[NDArray[Any]], clean: list[NDArray[Any]]) -> float:
-    """Standard deviation of the noise in the darker half of the pixels, from differences of neighbours along Y and X.
+def _noise(blocks: list[NDArray[Any]], clean: list[NDArray[Any]], seen: list[NDArray[np.bool_]], lag: int) -> float:
+    """Standard deviation of the noise in the darker half of what is `seen`, between pixels `lag` apart along Y and X.
 
-    Second differences of every other pixel cancel slopes, and see noise that a lens or an interpolation has spread over
-    neighbours. The largest are left out: they are edges.
+    Second differences cancel slopes. The largest are left out: they are edges. Noise that a lens, an interpolation or a
+    filter has spread over neighbours shows at a larger lag only.
     """
     found = []
-    middle = np.median(np.concatenate([one.ravel() for one in clean]))
-    for block, smooth in zip(blocks, clean, strict=True):
+    middle = np.median(_join(clean, seen))
+    for block, smooth, here in zip(blocks, clean, seen, strict=True):
         for axis in range(-min(2, block.ndim), 0):
-            line, dark = (np.moveaxis(one, axis, -1) for one in (block.astype(np.float64), smooth <= middle))
-            bend = np.abs(line[..., :-4] - 2 * line[..., 2:-2] + line[..., 4:]) / math.sqrt(6)
-            found.append(bend[dark[..., 2:-2]] if line.shape[-1] > 4 else np.zeros(0))
-    sizes = np.sort(np.concatenate(found))
+            line, dark = (
+                np.moveaxis(block.astype(np.float64), axis, -1),
+                np.moveaxis(here & (smooth <= middle), axis, -1),
+            )
+            if line.shape[-1] <= 2 * lag:
+                continue
+            left, centre, right = slice(None, -2 * lag), slice(lag, -lag), slice(2 * lag, None)
+            bend = np.abs(line[..., left] - 2 * line[..., centre] + line[..., right]) / math.sqrt(6)
+            found.append(bend[dark[..., left] & dark[..., centre] & dark[..., right]])
+    sizes = np.sort(np.concatenate(found or [np.zeros(0)]))
     kept = sizes[: math.ceil(TRIMMED * sizes.size)]
     return float(np.sqrt(np.mean(kept**2)) / TRIMMED_RMS) if sizes.size else 0.0
+
+
+def _find_padding(blocks: list[NDArray[Any]], whole: bool) -> list[NDArray[np.bool_]]:
+    """Where blocks hold a value that fills up an image: the lowest one, in up to half of the image, far below the rest.
+
+    Turned and stitched images have it, and it says nothing about the background. Far means farther than half of the
+    other pixels lie apart.
+    """
+    pixels = np.concatenate([block.ravel() for block in blocks])
+    lowest = pixels.min() if pixels.size else 0
+    rest = pixels[pixels > lowest].astype(np.float64)
+    if pixels.size / 2 < rest.size < (1 - PADDED) * pixels.size:
+        darkest, middle = np.percentile(rest, (1, 50))
+        if darkest - float(lowest) > max(middle - darkest, FLOOR * STEP if whole else 0.0):
+            return [block == lowest for block in blocks]
+    return [np.zeros(block.shape, bool) for block in blocks]
+
+
+def _join(blocks: list[NDArray[Any]], where: list[NDArray[np.bool_]]) -> NDArray[np.float64]:
+    """All pixels of the blocks that `where` names, in one row."""
+    return np.concatenate([block[one] for block, one in zip(blocks, where, strict=True)]).astype(np.float64)
 
 
 def _flat(dims: int, size: int) -> tuple[int, ...]:

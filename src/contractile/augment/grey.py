@@ -20,6 +20,7 @@ SOFT = 1.0  # sigma in pixels by which the light of an object ends softly at its
 AROUND = 12.0  # sigma in pixels of the surroundings that an object rises above
 SHRUNK = 4  # the surroundings are found on an image so many times smaller
 QUIETEST = 30.0  # the weakest noise that is added is so many times weaker than the strongest
+LOUD = 1.75  # how much larger than its standard deviation noise is measured that neighbours share (intensity.py)
 BLURRED = 0.28  # a Gaussian of sigma s leaves this over s of white noise: 1 / (2 sqrt(pi))
 
 
@@ -32,8 +33,10 @@ class GreyConfig(BaseModel):
     Of light, in units of the brightest structures: `illumination` is the relative strength of a smooth slope of light
     across the tile, `noise` the standard deviation of what the camera adds, `photons` that of the light itself at full
     brightness (it grows with the root of the brightness), and `saturation` how much of the range the camera may cut off
-    at the top. `dimmed` is the largest number that the brightness of a single object, above its surroundings, is
-    divided by; 1 switches it off. `blur` is the sigma of a Gaussian in pixels.
+    at the top. `smoothed` is the largest sigma in pixels by which noise is spread over neighbours, as interpolation and
+    filters do; it happens to a share `light_chance` of the noise. `dimmed` is the largest number that the brightness of
+    a single object, above its surroundings, is divided by; 1 switches it off. `blur` is the sigma of a Gaussian in
+    pixels.
 
     Of grey values: `brightness` (offset) is relative to the standard deviation of the tile. `contrast` and `gamma` are
     factors: 0.3 means from 1 / 1.3 to 1.3.
@@ -48,6 +51,7 @@ class GreyConfig(BaseModel):
     blur: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     photons: float = Field(default=0.1, ge=0, allow_inf_nan=False)
     noise: float = Field(default=0.1, ge=0, allow_inf_nan=False)
+    smoothed: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     saturation: float = Field(default=0.3, ge=0, lt=1)
     brightness: float = Field(default=0.3, ge=0, allow_inf_nan=False)
     contrast: float = Field(default=0.3, ge=0, allow_inf_nan=False)
@@ -83,11 +87,21 @@ def _change_light(light: Floats, noise: float, config: GreyConfig, rng: np.rando
     if noisy:
         read, photons = (_draw_noise(largest, rng) for largest in (config.noise, config.photons))
         strength = np.sqrt(np.float32(read**2) + np.float32(photons**2) * np.maximum(light, 0))
-        light = light + strength * rng.standard_normal(light.shape, np.float32)
-        noise = math.hypot(noise, read)
+        spread = rng.uniform(0, config.smoothed) if config.smoothed > 0 and rng.random() < config.light_chance else 0.0
+        light = light + strength * _draw_grain(light.shape, spread, rng)
+        noise = math.hypot(noise, read * (LOUD if spread > BLURRED else 1))
     if cut and config.saturation > 0:
         light = np.minimum(light, np.float32(1 - rng.uniform(0, config.saturation)))
     return light.astype(np.float32, copy=False), noise
+
+
+def _draw_grain(shape: tuple[int, ...], sigma: float, rng: np.random.Generator) -> Floats:
+    """Noise of standard deviation 1, that a Gaussian of `sigma` has spread over neighbours."""
+    grain: Floats = rng.standard_normal(shape, np.float32)
+    if sigma > 0:
+        grain = ndimage.gaussian_filter(grain, sigma, mode="wrap", truncate=3.0)
+        grain /= max(float(grain.std()), 1e-6)
+    return grain
 
 
 def with_rims(labels: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
