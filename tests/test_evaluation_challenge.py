@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tifffile
 from scenes import stored_scenes, stored_values
 
 from contractile.errors import ContractileError
@@ -111,3 +112,16 @@ def test_field_of_interest(tmp_path):
     whole = evaluate(predicted, truth)
     assert found.summary["tra"].value == found.summary["seg"].value == 1
     assert found.summary["tra"].detail["vertices"] < whole.summary["tra"].detail["vertices"]
+
+
+@pytest.mark.parametrize("planes", [2, 3, 4])
+@pytest.mark.filterwarnings("ignore:.*stored as RGB")
+def test_planes_of_masks_are_never_channels(tmp_path, planes):
+    """Files whose axes have no names: a volume of few planes looks like an image with channels."""
+    volume = np.zeros((planes, 12, 12), np.uint16)
+    volume[:, 2:6, 2:6], volume[0, 8:11, 8:11] = 1, 2
+    for folder, file in (("01_RES", "mask000"), ("01_GT/SEG", "man_seg000"), ("01_GT/TRA", "man_track000")):
+        (tmp_path / folder).mkdir(parents=True)
+        tifffile.imwrite(tmp_path / folder / f"{file}.tif", volume)
+    found = evaluate(tmp_path / "01_RES", tmp_path / "01_GT", config=EvaluateConfig(dims=3, resamples=0)).summary
+    assert [found[key].value for key in ("seg", "det")] == [1, 1]

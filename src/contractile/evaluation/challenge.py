@@ -47,12 +47,12 @@ def is_challenge(truth: Any) -> bool:
 def open_sequence(predicted: Any, truth: str | Path, dims: int) -> Sequence:
     """List the files. Raises ContractileError when a frame of the truth has no prediction."""
     root = Path(truth)
-    frames = {_number(s)[-1]: s for s in find(predicted, dims=dims) if "_overlay" not in s.name}
-    slices = find(root / "SEG", dims=2) if (root / "SEG").is_dir() else []
+    frames = {_number(s)[-1]: s for s in find(predicted, dims=dims, labels=True) if "_overlay" not in s.name}
+    slices = find(root / "SEG", dims=2, labels=True, quiet=dims == 3) if (root / "SEG").is_dir() else []
     seg = {(n[0], n[1] if dims == 3 and len(n) > 1 else -1): s for s in slices if (n := _number(s))}
     if dims == 3 and any(plane < 0 for _, plane in seg):
-        seg = {(_number(s)[0], -1): s for s in find(root / "SEG", dims=3)}
-    tra = {_number(s)[-1]: s for s in find(root / "TRA", dims=dims)} if (root / "TRA").is_dir() else {}
+        seg = {(_number(s)[0], -1): s for s in find(root / "SEG", dims=3, labels=True)}
+    tra = {_number(s)[-1]: s for s in find(root / "TRA", dims=dims, labels=True)} if (root / "TRA").is_dir() else {}
     missing = sorted(({frame for frame, _ in seg} | set(tra)) - set(frames))
     if missing:
         raise ContractileError(
