@@ -11,8 +11,7 @@ from contractile.check.colours import find_colours, list_colours
 from contractile.check.findings import Spot
 from contractile.check.greys import count_greys, name_greys, ramps
 from contractile.errors import ContractileError
-from contractile.images import Source, describe
-from contractile.images.joined import read_joined, read_joined_labels
+from contractile.images import Source, describe, read, read_labels
 from contractile.images.reading import LARGEST
 
 
@@ -22,9 +21,9 @@ def read_annotation(source: Source, *, dims: int = 2) -> NDArray[np.int32] | Spo
     Raises ContractileError for everything that concerns the file: unreadable, truncated, NaN.
     """
     try:
-        return read_joined_labels(source, dims=dims)
+        return read_labels(source, dims=dims)
     except ContractileError:
-        pixels = read_joined(source, dims=dims).pixels
+        pixels = read(source, dims=dims).pixels
         complaint = _name_values(pixels, describe(source))
         if complaint is None:
             raise

@@ -21,10 +21,8 @@ from contractile.check.objects import faults_of_blank, faults_of_objects
 from contractile.check.pixels import Seen, compare, digest, faults_of_pixels, see
 from contractile.dataset import Example, Pair, pair_up
 from contractile.errors import ContractileError
-from contractile.images import Source, describe, find, list_files, open_image
-from contractile.images.joined import Joined, read_joined
+from contractile.images import Source, describe, find, list_files, open_image, say_rest
 from contractile.images.layouts import list_items
-from contractile.images.notes import say_rest
 
 Place = str | Path | Sequence[str | Path]
 PRINTS = 1000  # pairs, evenly spaced, whose images and labels are compared; each print takes 0.1 MB
@@ -136,24 +134,17 @@ def _find_each(place: Place, dims: int, axes: str | None, notes: Notes) -> list[
 
 def _unpaired(images: Place, labels: Place | None, pairs: Sequence[Pair], dims: int, axes: str | None) -> list[Source]:
     """The images that no labels belong to."""
-    used = {path.resolve() for pair in pairs for path in (*_files(pair.image), *_files(pair.labels))}
+    sources = [source for pair in pairs for source in (pair.image, pair.labels)]
+    used = {path.resolve() for source in sources for path in source.parts or (source.path,)}
     items, _ = list_items(images, labels)
     left = [path for item in items for path in item.files if path.resolve() not in used]
     return find(left, dims=dims, axes=axes, quiet=True) if left else []
 
 
-def _files(source: Source) -> tuple[Path, ...]:
-    return source.parts if isinstance(source, Joined) else (source.path,)
-
-
 def _look_at_image(source: Source, dims: int, notes: Notes) -> NDArray[Any]:
     """The pixels (C, *S) of an image, once their faults and properties are noted."""
-    if isinstance(source, Joined):
-        image = read_joined(source, dims=dims)
-        pixels = image.pixels
-    else:
-        with open_image(source, dims=dims) as image:
-            pixels = image.pixels  # unlike `read`, this takes NaN, so that their place can be named
+    with open_image(source, dims=dims) as image:
+        pixels = image.pixels  # unlike `read`, this takes NaN, so that their place can be named
     where = describe(source)
     notes.spots += faults_of_pixels(pixels, where)
     notes.seen[source] = see(pixels, where, image.pixel_size_um)

@@ -17,9 +17,7 @@ from contractile.check.objects import find_task, holds_pieces
 from contractile.check.pieces import fill_outlines, remove_specks, separate_split
 from contractile.dataset import Pair, pair_up
 from contractile.errors import ContractileError
-from contractile.images import Source, describe, open_image, write_labels
-from contractile.images.joined import read_joined, read_joined_labels
-from contractile.images.notes import say_rest
+from contractile.images import Source, describe, open_image, read, read_labels, say_rest, write_labels
 
 Place = str | Path | Sequence[str | Path]
 
@@ -68,9 +66,9 @@ def _pixel_size(pair: Pair, dims: int) -> tuple[float, ...] | None:
 def _read(source: Source, dims: int) -> Mended:
     """Labels of one file. Raises ContractileError for what cannot be made labels."""
     try:
-        values: NDArray[Any] = read_joined_labels(source, dims=dims)
+        values: NDArray[Any] = read_labels(source, dims=dims)
     except ContractileError as error:
-        pixels = read_joined(source, dims=dims).pixels  # raises again what concerns the file
+        pixels = read(source, dims=dims).pixels  # raises again what concerns the file
         codes = find_colours(pixels) if len(pixels) > 1 else None
         if codes is not None:
             return Mended(np.zeros(codes.shape, np.int32), codes=codes, channels=len(pixels))

@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 
 from contractile.dataset.pairing import Pair
 from contractile.errors import ContractileError
-from contractile.images import describe, grey_of
-from contractile.images.joined import read_joined, read_joined_labels
-from contractile.images.notes import say_rest
+from contractile.images import describe, grey_of, read, read_labels, say_rest
 from contractile.targets import TargetConfig, unannotated
 
 logger = logging.getLogger(__name__)
@@ -69,8 +67,8 @@ def _grey(examples: Sequence[Example]) -> list[Example]:
 
 
 def _load(pair: Pair, dims: int) -> Example:
-    image = read_joined(pair.image, dims=dims)
-    labels = read_joined_labels(pair.labels, dims=dims)
+    image = read(pair.image, dims=dims)
+    labels = read_labels(pair.labels, dims=dims)
     if image.shape[1:] != labels.shape:
         found = f"image {pair.image.name} {image.shape[1:]} and labels {pair.labels.name} {labels.shape}"
         problem = f"labels must have the size of their image, got {found}"

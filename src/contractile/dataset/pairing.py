@@ -14,14 +14,11 @@ from pathlib import Path
 
 from contractile.errors import ContractileError
 from contractile.images import Source, find, say_guesses, settle_axes
-from contractile.images.joined import open_item, page_name, sources_of
+from contractile.images.joined import join_channels, open_item, page_name, sources_of
 from contractile.images.layouts import Item, Place, list_items
 from contractile.images.names import Match, bare, pair_names, some
-from contractile.images.sides import CHANNEL
 
 logger = logging.getLogger(__name__)
-
-MOST_CHANNELS = 16  # more files than this, numbered from 0, are frames
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,9 @@ def pair_up(images: Place, labels: Place | None = None, *, dims: int = 2, axes: 
     pictures, truths = list_items(images, labels)
     opened = [_find_each(pictures, dims, axes), _find_each(truths, dims, axes, labels=True)]
     truths = [one for one in truths if one.files[0] in opened[1]]
-    pictures = _join_channels([one for one in pictures if one.files[0] in opened[0]], truths, opened[1])
+    pictures = [one for one in pictures if one.files[0] in opened[0]]
+    if all(len(pages) == 1 for pages in opened[1].values()):  # else each channel may have a page of the labels
+        pictures = join_channels(pictures, [one.name for one in truths])
     match = pair_names([one.name for one in pictures], [one.name for one in truths])
     if len(match.partners) < len(truths) and 1 in (len(pictures), len(truths)):
         pages, true_pages = ([source for one in found.values() for source in one] for found in opened)
@@ -76,34 +75,6 @@ def _find_each(items: Sequence[Item], dims: int, axes: str | None, *, labels: bo
     for source in find([one.files[0] for one in items], dims=dims, axes=axes, labels=labels, quiet=True):
         found.setdefault(source.path, []).append(source)
     return found
-
-
-def _join_channels(images: list[Item], labels: Sequence[Item], opened: dict[Path, list[Source]]) -> list[Item]:
-    """nnU-Net's images CASE_0000, CASE_0001 are the channels of one image where the labels are named CASE.
-
-    They are left as they are where the labels have pages, one for each of them, or where there are too many.
-    Raises ContractileError where cases have different channels.
-    """
-    found = [match for one in images if (match := CHANNEL.fullmatch(one.name))]
-    cases: dict[str, list[Item]] = {}
-    for one, match in zip(images, found, strict=False):
-        cases.setdefault(match[1], []).append(one)
-    of_labels = {bare(one.name): opened[one.files[0]] for one in labels}
-    if len(found) < len(images) or not of_labels.keys() <= {bare(case) for case in cases}:
-        return images
-    most = max(len(parts) for parts in cases.values())
-    if most > MOST_CHANNELS or any(len(pages) > 1 for pages in of_labels.values()):
-        return images
-    numbers = [f"{number:04d}" for number in range(most)]
-    for case, parts in cases.items():
-        if sorted(one.name[-4:] for one in parts) != numbers:
-            rule = f"each image must have the channels {', '.join(numbers)}, as others have"
-            problem = f"{rule}, got {', '.join(one.files[0].name for one in parts)} for {case}"
-            raise ContractileError(problem, "add the missing files", where=parts[0].files[0].parent)
-    if most > 1:
-        shown = ", ".join(one.files[0].name for one in next(iter(cases.values())))
-        logger.warning("%s are taken for the channels of one image, as nnU-Net names them", shown)
-    return [Item(case, tuple(one.files[0] for one in parts), most > 1) for case, parts in cases.items()]
 
 
 def _check_all(images: Sequence[Item], labels: Sequence[Item], match: Match, places: tuple[str, str]) -> None:

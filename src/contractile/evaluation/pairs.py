@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from contractile.errors import ContractileError
 from contractile.evaluation.predictions import MAP, ROLES, Labels, Prediction, Reader
-from contractile.images import Source, describe, find, list_files, open_image, settle_axes, stem
-from contractile.images.joined import open_item, read_joined_labels
+from contractile.images import Source, describe, find, list_files, open_image, read_labels, settle_axes, stem
+from contractile.images.joined import open_item
 from contractile.images.layouts import Item, list_truth
 from contractile.images.names import Match, pair_names, some
 from contractile.images.sides import without_by_products, without_images
@@ -197,7 +197,7 @@ def _file_pair(name: str, sources: list[Source], truth: Source, reader: Reader) 
         name,
         describe(sources[0]),
         describe(truth),
-        lambda: read_joined_labels(truth, dims=reader.dims),
+        lambda: read_labels(truth, dims=reader.dims),
         lambda: reader.read(sources),
         lambda: _read_pixel_size(truth, reader.dims),
     )

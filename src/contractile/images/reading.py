@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -53,9 +54,11 @@ def open_image(source: Source | str | Path, *, dims: int = 2, axes: str | None =
     """The image of a source, with its pixels left on disk: for images larger than memory. Use it in a `with` statement.
 
     Uncompressed TIFF and .npy are mapped into memory. Compressed TIFF and OME-Zarr are read chunk by chunk: a strip,
-    a tile or a plane. Pictures (PNG, JPEG) are decoded whole. Raises what `read` raises, but does not look for NaN.
+    a tile or a plane. Pictures (PNG, JPEG) are decoded whole, and so is an image whose channels are files of their own.
+    Raises what `read` raises, but does not look for NaN.
     """
-    return _open(_as_source(source, axes), dims)
+    source = _as_source(source, axes)
+    return _join_channels(source, dims) if source.parts else _open(source, dims)
 
 
 def _open(source: Source, dims: int, *, indices: bool = False) -> Image:
@@ -82,19 +85,46 @@ def read(source: Source | str | Path, *, dims: int = 2, axes: str | None = None)
     chosen, has axes that make no image of `dims` dimensions, or holds pixels that are NaN or infinite.
     """
     source = _as_source(source, axes)
-    with _open(source, dims) as image:
+    with open_image(source, dims=dims) as image:
         pixels = image.pixels
     _refuse_not_finite(pixels, source)
     return Image(image.name, pixels, image.pixel_size_um)
 
 
+def _join_channels(source: Source, dims: int) -> Image:
+    """The image whose channels are those of its parts, in order."""
+    images: list[Image] = []
+    for part in _parts(source):
+        with _open(part, dims) as image:
+            images.append(Image(part.name, image.pixels, image.pixel_size_um))
+    _check_sizes(source, [image.shape[1:] for image in images])
+    grey = [grey_of(image.pixels) for image in images]  # a channel may be stored as a colour picture
+    channels = [image.pixels if one is None else one for image, one in zip(images, grey, strict=True)]
+    return Image(source.name, np.concatenate(channels), images[0].pixel_size_um)
+
+
+def _parts(source: Source) -> list[Source]:
+    """The parts as sources, with the page and the axes of all."""
+    return [replace(source, name=part.stem, path=part, parts=()) for part in source.parts]
+
+
+def _check_sizes(source: Source, sizes: Sequence[tuple[int, ...]]) -> None:
+    for part, size in zip(source.parts, sizes, strict=True):
+        if size != sizes[0]:
+            found = f"{size} beside {sizes[0]} ({source.parts[0].name})"
+            problem = f"the files of one image must have the same size, got {found}"
+            raise ContractileError(problem, "crop them, or move the odd one away", where=part)
+
+
 def read_labels(source: Source | str | Path, *, dims: int = 2, axes: str | None = None) -> NDArray[np.int32]:
     """Labels (*S): 0 is background, negative values are pixels to ignore.
 
-    A file of floats is read where every value is a whole number. Raises ContractileError for colour, fractions and
-    numbers beyond int32, and what `read` raises.
+    A file of floats is read where every value is a whole number. Where each part of a source is a mask, part number n
+    is object n. Raises ContractileError for colour, fractions and numbers beyond int32, and what `read` raises.
     """
     source = _as_source(source, axes)
+    if source.parts:
+        return _number_objects(source, dims)
     where = describe(source)
     with _open(source, dims, indices=True) as image:
         pixels = image.pixels if image.shape[0] == 1 else grey_of(image.pixels)
@@ -116,6 +146,19 @@ def read_labels(source: Source | str | Path, *, dims: int = 2, axes: str | None 
         extreme = max(abs(int(values.max())), abs(int(values.min())))
         raise ContractileError(f"labels must fit into 32 bits, got {extreme}", "renumber the objects", where=where)
     return values.astype(np.int32)
+
+
+def _number_objects(source: Source, dims: int) -> NDArray[np.int32]:
+    """Labels (*S) from a mask of each object, which is where it is brighter than half.
+
+    A pixel that several masks show belongs to the first of them.
+    """
+    masks = [read(part, dims=dims).pixels.max(axis=0) for part in _parts(source)]
+    _check_sizes(source, [mask.shape for mask in masks])
+    labels = np.zeros(masks[0].shape, np.int32)
+    for number, mask in enumerate(masks, start=1):
+        labels[(labels == 0) & (mask > mask.max(initial=0) / 2)] = number
+    return labels
 
 
 def read_probabilities(source: Source | str | Path, *, dims: int = 2, axes: str | None = None) -> NDArray[np.float32]:

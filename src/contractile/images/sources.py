@@ -28,7 +28,8 @@ class Source:
     `page` counts the images in a file from 0; it is None for a file with a single image. `name` is the stem of the
     file, followed by the page where there is one: `stack_0007`. `axes` are the letters that somebody gave for the axes
     of the file; None leaves them to what the file says. `stack` says what the pages of the file are. `guess` is how
-    the axes are read where the file does not name them and nobody else does.
+    the axes are read where the file does not name them and nobody else does. Where several files hold one image they
+    are the `parts`, and `path` is the first: of an image each holds channels, of labels each holds one object.
     """
 
     name: str
@@ -37,6 +38,12 @@ class Source:
     axes: str | None = None
     stack: Stack | None = None
     guess: Guess | None = field(default=None, compare=False)
+    parts: tuple[Path, ...] = ()
+
+    @property
+    def stem(self) -> str:
+        """The name without the page: that of the file, or of all parts."""
+        return self.name if self.page is None else self.name.removesuffix(f"_{self.page:04d}")
 
 
 def find(
