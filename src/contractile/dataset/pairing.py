@@ -14,8 +14,9 @@ from pathlib import Path
 
 from contractile.errors import ContractileError
 from contractile.images import Source, find, say_guesses, settle_axes
+from contractile.images.folders import Place
 from contractile.images.joined import join_channels, open_item, page_name, sources_of
-from contractile.images.layouts import Item, Place, list_items
+from contractile.images.layouts import Item, list_items
 from contractile.images.names import Match, bare, pair_names, some
 
 logger = logging.getLogger(__name__)

@@ -5,8 +5,12 @@ find -> Source -> read, open_image, read_labels, read_probabilities -> arrays ->
 
 from __future__ import annotations
 
+from contractile.images.folders import list_image_files as list_image_files
 from contractile.images.image import Image as Image
 from contractile.images.image import Stack as Stack
+from contractile.images.joined import find_joined as find_joined
+from contractile.images.joined import list_joined as list_joined
+from contractile.images.joined import say_channels as say_channels
 from contractile.images.names import match_names as match_names
 from contractile.images.notes import say_rest as say_rest
 from contractile.images.overlay import overlay as overlay
@@ -16,6 +20,7 @@ from contractile.images.reading import open_image as open_image
 from contractile.images.reading import read as read
 from contractile.images.reading import read_labels as read_labels
 from contractile.images.reading import read_probabilities as read_probabilities
+from contractile.images.sides import leave_out_labels as leave_out_labels
 from contractile.images.sources import Source as Source
 from contractile.images.sources import find as find
 from contractile.images.sources import list_files as list_files

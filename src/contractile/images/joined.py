@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from contractile.errors import ContractileError
-from contractile.images.layouts import Item, Place
+from contractile.images.folders import Place
+from contractile.images.layouts import Item
 from contractile.images.names import bare, some
 from contractile.images.notes import say
 from contractile.images.reading import grey_of, open_image

@@ -10,20 +10,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from contractile.errors import ContractileError
-from contractile.images.formats import SUPPORTED
-from contractile.images.names import bare, is_image_word, label_words, some
+from contractile.images.folders import (
+    DEEPEST,
+    Place,
+    files_in,
+    folder_of,
+    folders_in,
+    has_files,
+    role_folder,
+    role_of,
+    train_folder,
+)
+from contractile.images.names import bare, some
 from contractile.images.notes import say
 from contractile.images.sides import apart, only_images, only_labels, same_files, separate, within_zarrs
-from contractile.images.sources import list_files, natural, stem
+from contractile.images.sources import list_files, stem
 from contractile.images.zarrs import is_zarr
 
 logger = logging.getLogger(__name__)
 
-Place = str | Path | Sequence[str | Path]
-TRAIN = re.compile(r"(stage1_)?train(ing)?([_-]?(set|data))?", re.IGNORECASE)
-HELD_OUT = {"ts", "test", "tests", "testing", "val", "valid", "validation"}
 SEQUENCE = re.compile(r"\d\d")  # of the Cell Tracking Challenge
-DEEPEST = 3  # folders within the folder that was given
 
 
 @dataclass(frozen=True)
@@ -54,10 +60,10 @@ def list_items(images: Place, labels: Place | None = None) -> Items:
     places.
     """
     labels = images if labels is None else labels
-    folder, other = _folder(images), _folder(labels)
+    folder, other = folder_of(images), folder_of(labels)
     if folder is not None and other is not None and folder.samefile(other):
         return _dataset(folder, DEEPEST)
-    image_files, label_files = separate(_files(_inner(images, labels=False)), _files(_inner(labels, labels=True)))
+    image_files, label_files = separate(files_in(_inner(images, labels=False)), files_in(_inner(labels, labels=True)))
     if len(image_files) > 1 and (cases := _cases(image_files, label_files)):
         return _together(cases)
     return list_images(image_files), list_labels(label_files)
@@ -75,79 +81,22 @@ def list_labels(files: Sequence[Path]) -> list[Item]:
 
 def list_truth(place: Place) -> list[Item]:
     """The labels at one place, which may hold their images, too. Raises as `list_items`."""
-    folder = _folder(place)
-    if folder is not None and _inner(place, labels=True) == folder and not _has_files(folder):
+    folder = folder_of(place)
+    if folder is not None and _inner(place, labels=True) == folder and not has_files(folder):
         return _dataset(folder, DEEPEST)[1]
-    files = _files(_inner(place, labels=True))
+    files = files_in(_inner(place, labels=True))
     return list_labels(within_zarrs(files) or files)
-
-
-def _folder(place: Place) -> Path | None:
-    """The folder that is meant; None for files, patterns, lists and Zarr images."""
-    path = Path(os.path.expanduser(place)) if isinstance(place, str | Path) else None
-    return path if path is not None and path.is_dir() and not is_zarr(path) else None
-
-
-def _folders(folder: Path) -> list[Path]:
-    """The folders in a folder, in natural order, but Zarr images and hidden ones."""
-    inside = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
-    return sorted((path for path in inside if not is_zarr(path)), key=natural)
-
-
-def _files(place: Place) -> list[Path]:
-    """The files at a place; where it is a folder that holds folders alone, those in all of these."""
-    folder = _folder(place)
-    below = [] if folder is None or _has_files(folder) else _tree(folder, DEEPEST)
-    return below or list_files(place)
-
-
-def _tree(folder: Path, deep: int) -> list[Path]:
-    inside = list_files(folder) if _has_files(folder) else []
-    return inside + [file for inner in _folders(folder) if deep for file in _tree(inner, deep - 1)]
-
-
-def _has_files(folder: Path) -> bool:
-    """Whether a folder holds files that may be images."""
-    if not folder.is_dir():
-        return False
-    shown = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    return any(is_zarr(path) if path.is_dir() else path.suffix.lower() in SUPPORTED for path in shown)
-
-
-def _role(name: str) -> str:
-    """What a folder of this name holds: "images", "labels", or "" where the name does not say, or says test images."""
-    if HELD_OUT & set(bare(name).split("_")):
-        return ""
-    if label_words(name) or name.lower() == "y":
-        return "labels"
-    return "images" if is_image_word(name) or name.lower() == "x" else ""
-
-
-def _role_folder(folder: Path, role: str) -> Path | None:
-    """The folder in `folder` that holds images, or labels. Raises ContractileError where it may be any of several."""
-    found = [path for path in _folders(folder) if _role(path.name) == role]
-    plain = [path for path in found if bare(path.name) in ("", "tr", "train")]
-    found = plain if len(plain) == 1 else found
-    if len(found) > 1:
-        problem = f"several folders may hold the {role}: {some([path.name for path in found])}"
-        raise ContractileError(problem, f"give the folder of the {role} itself", where=folder)
-    return found[0] if found else None
-
-
-def _train_folder(folder: Path) -> Path | None:
-    found = [path for path in _folders(folder) if TRAIN.fullmatch(path.name)]
-    return found[0] if len(found) == 1 else None
 
 
 def _inner(place: Place, *, labels: bool) -> Place:
     """The folder within a place that holds the files of this role, where the place itself holds none."""
-    folder, role = _folder(place), "labels" if labels else "images"
+    folder, role = folder_of(place), "labels" if labels else "images"
     for _ in range(DEEPEST):
         if folder is None:
             return place
         if labels and (folder / "SEG").is_dir():  # where the Cell Tracking Challenge keeps its masks
             return folder / "SEG"
-        inner = None if _has_files(folder) else _role_folder(folder, role) or _train_folder(folder)
+        inner = None if has_files(folder) else role_folder(folder, role) or train_folder(folder)
         if inner is None:
             break
         folder = inner
@@ -156,14 +105,14 @@ def _inner(place: Place, *, labels: bool) -> Place:
 
 def _dataset(folder: Path, deep: int) -> Items:
     """What one folder holds of both, in this folder and in those within."""
-    if _has_files(folder):
+    if has_files(folder):
         return _mixed(folder, deep)
     if sequences := _sequences(folder):
         return _together(sequences)
     if found := _two_folders(folder):
         return found
-    inside = _folders(folder)
-    inner = _train_folder(folder) or (inside[0] if len(inside) == 1 else None)
+    inside = folders_in(folder)
+    inner = train_folder(folder) or (inside[0] if len(inside) == 1 else None)
     if inner is not None and deep:
         found = _dataset(inner, deep - 1)
         if len(inside) > 1:
@@ -187,8 +136,8 @@ def _mixed(folder: Path, deep: int) -> Items:
         return _items(sides[0]), _items(sides[1])
     if found := _two_folders(folder):
         return found
-    inner = _role_folder(folder, "labels")
-    if inner is not None and _has_files(inner):
+    inner = role_folder(folder, "labels")
+    if inner is not None and has_files(inner):
         return list_images(files), list_labels(list_files(inner))
     within = _each(folder, deep) if deep else None
     if within is None:
@@ -198,7 +147,7 @@ def _mixed(folder: Path, deep: int) -> Items:
 
 def _two_folders(folder: Path) -> Items | None:
     """A folder of images beside a folder of labels."""
-    image_folder, label_folder = _role_folder(folder, "images"), _role_folder(folder, "labels")
+    image_folder, label_folder = role_folder(folder, "images"), role_folder(folder, "labels")
     if image_folder is None or label_folder is None:
         return None
     images, labels = list_items(image_folder, label_folder)
@@ -216,9 +165,9 @@ def _one_label_image(images: Sequence[Item], labels: Sequence[Item]) -> list[Ite
 def _sequences(folder: Path) -> dict[str, Items]:
     """The sequences of the Cell Tracking Challenge in a folder: 01 with 01_GT or 01_ST, whichever has more masks."""
     found: dict[str, Items] = {}
-    for one in _folders(folder):
+    for one in folders_in(folder):
         truths = [folder / f"{one.name}_{kind}" / "SEG" for kind in ("GT", "ST")]
-        truths = [truth for truth in truths if SEQUENCE.fullmatch(one.name) and _has_files(truth)]
+        truths = [truth for truth in truths if SEQUENCE.fullmatch(one.name) and has_files(truth)]
         if truths:
             sides = [list_items(one, truth) for truth in truths]
             largest = max(range(len(truths)), key=lambda number: len(sides[number][1]))
@@ -232,7 +181,7 @@ def _each(folder: Path, deep: int) -> Items | None:
     """The images and labels of all folders in a folder; None where these hold nothing that can be told apart."""
     found: dict[str, Items] = {}
     bad: list[str] = []
-    for inner in _folders(folder):
+    for inner in folders_in(folder):
         try:
             found[inner.name] = _dataset(inner, deep - 1)
         except ContractileError:
@@ -244,7 +193,7 @@ def _each(folder: Path, deep: int) -> Items | None:
 
 def _cases(images: Sequence[Path], labels: Sequence[Path]) -> dict[str, Items]:
     """By case, where each image lies in CASE/images and its labels in CASE/masks; empty where they lie elsewhere."""
-    roles = {_role(file.parent.name) for file in images}, {_role(file.parent.name) for file in labels}
+    roles = {role_of(file.parent.name) for file in images}, {role_of(file.parent.name) for file in labels}
     of_case = {file.parent.parent: file for file in images}
     masks: dict[Path, list[Path]] = {}
     for file in labels:

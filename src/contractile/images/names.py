@@ -117,6 +117,16 @@ def is_image_word(name: str) -> bool:
     return bool(IMAGE.search(text)) and not LABEL.search(text)
 
 
+def holds_labels(folder: str) -> bool:
+    """Whether a folder of this name holds labels."""
+    return bool(label_words(folder)) or folder.lower() == "y"
+
+
+def holds_images(folders: Sequence[str]) -> bool:
+    """Whether files in such folders, each within the one before, are images."""
+    return any(is_image_word(name) or name.lower() == "x" for name in folders) and not any(map(holds_labels, folders))
+
+
 def without_other(name: str) -> str | None:
     """The bare name of the image that a file such as a_flows or a_overlay was made from; None for other files."""
     text = _lower(name)

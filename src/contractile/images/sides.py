@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from contractile.errors import ContractileError
-from contractile.images.names import bare, is_image_word, label_words, some, without_other
+from contractile.images.names import bare, holds_images, holds_labels, is_image_word, label_words, some, without_other
 from contractile.images.notes import say
 from contractile.images.sources import stem
 from contractile.images.zarrs import label_groups
@@ -40,9 +40,39 @@ def _tell_apart(files: Sequence[Path]) -> Sides | None:
 def only_images(files: Sequence[Path]) -> list[Path]:
     """The images among files that are given as images: without labels that lie beside them, and by-products."""
     rest = without_by_products(files)
-    labels = _with_label_words(rest)
-    names = {bare(stem(file)) for file in rest if file not in labels}
-    return [file for file in rest if file not in labels or bare(stem(file)) not in names]
+    return _without(rest, _beside_images(rest))
+
+
+def leave_out_labels(files: Sequence[Path]) -> list[Path]:
+    """As `only_images`, and without folders of labels beside those of images. What is left out is said."""
+    rest = without_by_products(files)
+    beside = _beside_images(rest)
+    say("left out, since they are named like labels of images beside them", beside)
+    rest = _without(rest, beside)
+    in_folders = _in_label_folders(rest)
+    say("left out, since they lie in folders of labels", in_folders)
+    return _without(rest, in_folders)
+
+
+def _beside_images(files: Sequence[Path]) -> list[Path]:
+    """Labels such as a_mask.tif where there is an a.tif, or channels of it."""
+    labels = _with_label_words(files)
+    names = {bare(name) for file in files if file not in labels for name in (stem(file), _case(file))}
+    return [file for file in files if file in labels and bare(stem(file)) in names]
+
+
+def _case(file: Path) -> str:
+    match = CHANNEL.fullmatch(stem(file))
+    return match[1] if match else stem(file)
+
+
+def _in_label_folders(files: Sequence[Path]) -> list[Path]:
+    """Files in folders such as masks, where others are in folders such as images."""
+    shared = os.path.commonpath([file.parent.absolute() for file in files]) if files else ""
+    folders = {file: file.parent.absolute().relative_to(shared).parts for file in files}
+    if not any(map(holds_images, set(folders.values()))):
+        return []
+    return [file for file in files if any(holds_labels(part) for part in folders[file])]
 
 
 def only_labels(files: Sequence[Path]) -> list[Path]:
@@ -62,7 +92,7 @@ def without_images(files: Sequence[Path]) -> list[Path]:
 def without_by_products(files: Sequence[Path]) -> list[Path]:
     """The files without those such as a_flows.tif and a_overlay.png, where there is an a.tif or an a_mask.tif."""
     of = {file: without_other(stem(file)) for file in files}
-    names = {bare(stem(file)) for file in files if of[file] is None}
+    names = {bare(name) for file in files if of[file] is None for name in (stem(file), _case(file))}
     left_out = [file for file in files if of[file] in names]
     say("left out, since such files hold neither images nor labels", left_out)
     return _without(files, left_out)

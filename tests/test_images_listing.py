@@ -1,0 +1,103 @@
+"""Which files are images where a folder or a pattern holds more: labels, by-products, folders for each image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from contractile.errors import ContractileError
+from contractile.images import find, leave_out_labels, list_image_files
+
+BESIDE = "left out, since they are named like labels of images beside them"
+BY_PRODUCT = "left out, since such files hold neither images nor labels"
+IN_FOLDERS = "left out, since they lie in folders of labels"
+TAKEN = "holds folders; the files in those of images are taken"
+
+
+def write(folder: Path, *names: str) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if name.endswith("_seg.npy"):
+            np.save(path, np.array({"masks": 1}, dtype=object), allow_pickle=True)
+        else:
+            tifffile.imwrite(path.with_suffix(".tif"), np.eye(4, dtype=np.uint8))
+            path.with_suffix(".tif").rename(path)
+
+
+def images_at(*places: Path | str) -> list[str]:
+    return [file.name for file in leave_out_labels(list_image_files(list(places)))]
+
+
+@pytest.mark.parametrize(
+    ("beside", "said"),
+    [
+        (["cp_masks.png", "flows.tif", "outlines.png", "seg.npy"], ["skipped: Cellpose", BY_PRODUCT, BESIDE]),
+        (["flows_cp_masks.tif", "outlines_cp_masks.png", "cp_output.png"], [BY_PRODUCT]),
+        (["Simple Segmentation.tif", "Object Identities.tif", "Probabilities.tif"], [BY_PRODUCT, BESIDE]),
+        (["labels.tif", "probabilities.tif", "overlay.png"], [BY_PRODUCT, BESIDE]),
+        (["mask.png"], [BESIDE]),
+    ],
+)
+def test_labels_and_by_products_beside_images(
+    tmp_path: Path, beside: list[str], said: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in "ab":
+        write(tmp_path, f"{name}.tif", *(f"{name}_{one}" for one in beside))
+    assert images_at(tmp_path) == ["a.tif", "b.tif"]
+    assert images_at(f"{tmp_path}/*.*") == ["a.tif", "b.tif"]
+    assert images_at(*sorted(tmp_path.iterdir())) == ["a.tif", "b.tif"]
+    assert len(caplog.messages) == len(said)
+    assert all(one in line for one, line in zip(said, caplog.messages, strict=True))
+
+
+def test_labels_of_channels(tmp_path: Path) -> None:
+    write(tmp_path, "a_0000.tif", "a_0001.tif", "a_labels.tif", "a_overlay.png")
+    assert images_at(tmp_path) == ["a_0000.tif", "a_0001.tif"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["a_mask.tif"], ["a_mask.tif", "b_mask.tif"], ["a.tif", "b_mask.tif"], ["lab/a.tif", "exp/b.tif"]],
+    ids=["one file", "labels alone", "of another image", "a laboratory"],
+)
+def test_what_stays(tmp_path: Path, names: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path, *names)
+    assert images_at(*(tmp_path / name for name in names)) == [Path(name).name for name in names]
+    assert caplog.messages == []
+
+
+TREES = {
+    "Data Science Bowl 2018": (["0a/images/0a.png", "1b/images/1b.png"], ["0a/masks/x.png", "0a/masks/y.png"]),
+    "no labels": (["0a/images/0a.png", "1b/images/1b.png"], []),
+    "deeper": (["stage1_train/0a/images/0a.png"], ["stage1_train/0a/masks/x.png"]),
+    "nnU-Net": (["imagesTr/a_0000.tif", "imagesTs/b_0000.tif"], ["labelsTr/a.tif"]),
+    "StarDist": (["train/images/a.tif", "test/images/b.tif"], ["train/masks/a.tif", "test/masks/b.tif"]),
+    "x and y": (["x/a.tif"], ["y/a.tif"]),
+}
+
+
+@pytest.mark.parametrize("tree", TREES)
+def test_folders_of_images_and_of_labels(tmp_path: Path, tree: str, caplog: pytest.LogCaptureFixture) -> None:
+    images, labels = TREES[tree]
+    write(tmp_path, *images, *labels)
+    names = sorted(Path(name).name for name in images)
+    assert sorted(images_at(tmp_path)) == names
+    assert [line.split(": ", 1)[1] for line in caplog.messages] == [TAKEN]
+    caplog.clear()
+    assert sorted(images_at(f"{tmp_path}/**/*.*")) == names
+    assert [line.split(": ", 1)[1] for line in caplog.messages] == ([IN_FOLDERS] if labels else [])
+    assert len(images_at(tmp_path / Path(images[0]).parent)) == len(
+        [name for name in images if Path(name).parent == Path(images[0]).parent]
+    )
+
+
+def test_other_folders_are_not_searched(tmp_path: Path) -> None:
+    write(tmp_path, "monday/a.tif", "tuesday/b.tif")
+    with pytest.raises(ContractileError, match=r"no image in it, only folders \(monday, tuesday\); give one of those"):
+        list_image_files(tmp_path)
+    assert images_at(tmp_path / "monday", tmp_path / "tuesday") == ["a.tif", "b.tif"]
+    assert [source.name for source in find(list_image_files(tmp_path / "monday"))] == ["a"]
