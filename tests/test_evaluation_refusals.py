@@ -75,7 +75,7 @@ from contractile.evaluation import EvaluateConfig, evaluate
             np.ones((2, 2, 2)) / 2,
             np.array([[1, 1], [0, 1]]),
             {"config": EvaluateConfig(white=2)},
-            r"predicted image 0: white must name one of the classes 0 ... 1, got 2; leave it out",
+            r"predicted image 0: white must name one of the channels 0 ... 1, got 2; leave it out",
         ),
         (
             np.ones((2, 2, 2)) / 2,

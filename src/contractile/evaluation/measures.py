@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from contractile.decode import inside_probability
 from contractile.errors import ContractileError
 from contractile.evaluation.predictions import Labels, Prediction
 from contractile.labels import Meaning, connected
@@ -31,20 +32,20 @@ class EvaluateConfig(BaseModel):
     """How to score.
 
     `dims`: axes of an image. `classes`: the class values, where the labels are classes; `objects`: true where the
-    labels number objects. Without either, the truth decides (`labels.find_meaning`). `white`: index of the white class
-    in probabilities; -1 is the last. `probabilities`: true where predictions are maps also where they are unsigned
-    integers. `axes`: the letters of the axes of files, such as "TYX". `ignore_label`: value of the truth that marks
-    pixels to ignore; negative values always do. `border`: objects that lie entirely within so many pixels of the edge
-    are left out of the ctc scores (field of interest). `pixel_size`: size of a pixel along each axis; by default that
-    in the file of the truth, or 1. `tolerance`: of the surface Dice, in the unit of the pixel size; one pixel by
-    default. `resamples`: number of bootstrap samples and of permutations; 0 for no intervals. `seed`: random seed of
-    both.
+    labels number objects. Without either, the truth decides (`labels.find_meaning`). `white`: index of the channel of
+    probabilities that is the white class, -1 the last; by default all channels together but the first, background.
+    `probabilities`: true where predictions are maps also where they are unsigned integers. `axes`: the letters of the axes of files, such
+    as "TYX". `ignore_label`: value of the truth that marks pixels to ignore; negative values always do. `border`:
+    objects that lie entirely within so many pixels of the edge are left out of the ctc scores (field of interest).
+    `pixel_size`: size of a pixel along each axis; by default that in the file of the truth, or 1. `tolerance`: of the
+    surface Dice, in the unit of the pixel size; one pixel by default. `resamples`: number of bootstrap samples and of
+    permutations; 0 for no intervals. `seed`: random seed of both.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dims: Literal[2, 3] = 2
-    white: int = -1
+    white: int | None = None
     probabilities: bool = False
     axes: str | None = None
     classes: tuple[int, ...] | None = None
@@ -100,18 +101,19 @@ class Case:
 
     @cached_property
     def white_map(self) -> NDArray[Any]:
-        """Probability of the white class, or the labels where there are no probabilities."""
+        """Probability (*S) of white, which is all but background, or the labels where there are no probabilities."""
         if self.prediction.probabilities is None:
             assert self.prediction.labels is not None
             return self.prediction.labels
-        classes = len(self.prediction.probabilities)
-        if not -classes <= self.config.white < classes:
+        channels, white = self.prediction.probabilities, self.config.white
+        if white is None:
+            return np.asarray(channels[0] if len(channels) == 1 else np.minimum(inside_probability(channels), 1))
+        if not -len(channels) <= white < len(channels):
             raise ContractileError(
-                f"white must name one of the classes 0 ... {classes - 1}, got {self.config.white}",
-                "leave it out for the last class",
+                f"white must name one of the channels 0 ... {len(channels) - 1}, got {white}",
+                "leave it out where the first channel is background",
             )
-        white: NDArray[Any] = self.prediction.probabilities[self.config.white]
-        return white
+        return np.asarray(channels[white])
 
     @cached_property
     def table(self) -> Contingency:
