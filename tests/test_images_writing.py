@@ -33,6 +33,7 @@ from contractile.images import (
 )
 from contractile.images.image import Size
 from contractile.images.overlay import PREDICTED, TRUE
+from contractile.images.writing import check_file, check_folder
 
 sides = st.integers(1, 5)
 floats = {"allow_nan": False, "allow_infinity": False, "width": 32}
@@ -363,6 +364,54 @@ def test_a_place_where_nothing_can_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(NotWritten, match=r"labels\.tif: cannot be written \(.+\); choose a folder you may write to"):
         write_labels(tmp_path / "file" / "labels.tif", np.zeros((4, 4), int))
+
+
+def test_places_are_checked_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to("nowhere")
+    (tmp_path / "to_file").symlink_to("file")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "to_folder").symlink_to("folder")
+    before = sorted(tmp_path.rglob("*"))
+    for good in (".", "folder", "to_folder", "new", "a/b/c"):
+        check_folder(tmp_path / good)
+        check_file(tmp_path / good / "a.json")
+    assert sorted(tmp_path.rglob("*")) == before
+    for bad, why in {
+        "file": "it is a file",
+        "file/run": f"{tmp_path / 'file'} is a file",
+        "file/a/b": f"{tmp_path / 'file'} is a file",
+        "to_file": "it is a file",
+        "link": "it is a link to nowhere, which is not there",
+        "link/run": f"{tmp_path / 'link'} is a link to nowhere, which is not there",
+        "a" * 300: "File name too long",
+    }.items():
+        with pytest.raises(NotWritable) as caught:
+            check_folder(tmp_path / bad)
+        assert str(caught.value) == (
+            f"{tmp_path / bad}: no files can be written into this folder: {why}; choose a folder that you may write to"
+        )
+    with pytest.raises(NotWritable, match=r"file: no files can be written into this folder: it is a file"):
+        check_file(tmp_path / "file" / "a.json")
+    with pytest.raises(NotWritable, match=r"folder: the file cannot be written: it is a folder; name a file"):
+        check_file(tmp_path / "folder")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no such system of files")
+def test_a_system_that_takes_no_files() -> None:
+    for place, nearest in (("/proc/run", "/proc"), ("/proc/a/b", "/proc"), ("/proc", "it")):
+        with pytest.raises(NotWritable, match=f"{place}: no files .* folder: {nearest} takes no new files; choose"):
+            check_folder(place)
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(30, "Read-only file system")])
+def test_a_folder_that_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("tempfile.mkdtemp", refuse)
+    with pytest.raises(NotWritable, match=rf"run: no files can be written into this folder: {error.strerror}; choose"):
+        check_folder(tmp_path / "run")
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 import os
 import struct
+import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -171,6 +172,43 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         if temporary.is_file():
             temporary.unlink()
+
+
+def check_folder(folder: str | Path) -> None:
+    """Raise NotWritable where no files can be written into `folder`, which need not be there yet.
+
+    Call it before work whose results would be lost. Permissions do not tell of systems that take no files, so a folder
+    is made for a moment, in the nearest folder that is there.
+    """
+    if why := _why_closed(Path(folder).absolute()):
+        cure = "choose a folder that you may write to"
+        raise NotWritable(f"no files can be written into this folder: {why}", cure, where=folder)
+
+
+def check_file(path: str | Path) -> None:
+    """Raise NotWritable where a file cannot be written under this name. Call it as `check_folder`."""
+    if os.path.isdir(path):
+        raise NotWritable("the file cannot be written: it is a folder", "name a file", where=path)
+    check_folder(Path(path).parent)
+
+
+def _why_closed(path: Path) -> str:
+    """Why no files can be written into a folder; empty where they can."""
+    try:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.lstat(path)  # raises for a name that no folder can have
+        nearest = next(place for place in (path, *path.parents) if os.path.lexists(place))
+        here = "it" if nearest == path else f"{nearest}"
+        if nearest.is_symlink() and not nearest.exists():
+            return f"{here} is a link to {nearest.readlink()}, which is not there"
+        if not nearest.is_dir():
+            return f"{here} is a file"
+        os.rmdir(tempfile.mkdtemp(prefix=".", dir=nearest))
+    except FileNotFoundError:  # what systems of their own, such as /proc, say of any new name
+        return f"{here} takes no new files"
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def _label_axes(shape: Shape, stack: Stack | None) -> str:
