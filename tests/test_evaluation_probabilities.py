@@ -117,12 +117,19 @@ def test_no_doubt_where_a_name_or_our_mark_says_labels(tmp_path, name, caplog):
     assert not warnings(caplog)
 
 
-def test_what_was_taken_for_what_is_told_once(membranes, caplog):
+def test_what_was_taken_for_what_is_told_once(tmp_path, membranes, caplog):
+    """Of files; arrays are what the caller says."""
     caplog.set_level(logging.INFO, logger="contractile.evaluation")
     truth, white, _ = membranes
-    evaluate([white, white], [truth, truth], scores=["dice"], config=PLAIN)
-    evaluate([truth, truth], [truth, truth], scores=["dice"], config=PLAIN)
-    assert caplog.messages == ["taken as probabilities: predicted image 0", "taken as labels: predicted image 0"]
+    for name in "ab":
+        tifffile.imwrite(tmp_path / f"{name}.tif", white)
+        write_labels(tmp_path / "truth" / f"{name}.tif", truth)
+    evaluate([tmp_path / "a.tif", tmp_path / "b.tif"], tmp_path / "truth", scores=["dice"], config=PLAIN)
+    evaluate(tmp_path / "truth", tmp_path / "truth", scores=["dice"], config=PLAIN)
+    files = [tmp_path / "a.tif", tmp_path / "truth" / "a.tif"]
+    assert caplog.messages == [f"taken as probabilities: {files[0]}", f"taken as labels: {files[1]}"]
+    evaluate([white, truth], [truth, truth], scores=["dice"], config=PLAIN)
+    assert len(caplog.messages) == 2
 
 
 def test_integers_of_several_channels_may_be_probabilities(tmp_path, membranes):

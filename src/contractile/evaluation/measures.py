@@ -34,7 +34,8 @@ class EvaluateConfig(BaseModel):
     `dims`: axes of an image. `classes`: the class values, where the labels are classes; `objects`: true where the
     labels number objects. Without either, the truth decides (`labels.find_meaning`). `white`: index of the channel of
     probabilities that is the white class, -1 the last; by default all channels together but the first, background.
-    `probabilities`: true where predictions are maps also where they are unsigned integers. `axes`: the letters of the axes of files, such
+    `probabilities`: true where predictions are maps also where they are unsigned integers. `background`: value of
+    predicted labels that is background, if not 0; a 0 is an object then. `axes`: the letters of the axes of files, such
     as "TYX". `ignore_label`: value of the truth that marks pixels to ignore; negative values always do. `border`:
     objects that lie entirely within so many pixels of the edge are left out of the ctc scores (field of interest).
     `pixel_size`: size of a pixel along each axis; by default that in the file of the truth, or 1. `tolerance`: of the
@@ -47,6 +48,7 @@ class EvaluateConfig(BaseModel):
     dims: Literal[2, 3] = 2
     white: int | None = None
     probabilities: bool = False
+    background: int | None = None
     axes: str | None = None
     classes: tuple[int, ...] | None = None
     objects: bool = False

@@ -40,19 +40,17 @@ class Pair:
 def pair_up(
     predicted: Any,
     truth: Any,
+    reader: Reader,
     *,
     names: Sequence[str] | None = None,
-    dims: int = 2,
     axes: str | None = None,
-    probabilities: bool = False,
 ) -> list[Pair]:
     """Pair predictions with truths.
 
     Both are paths (folder, glob, file, stack, or a list of files), or both are arrays or lists of arrays. Files pair by
     name as in training, stacks page by page. Arrays pair in order: labels (*S) of integers, or probabilities (K, *S) or
     (*S) of floats. A predicted folder may hold both labels and probabilities of an image, and the truth may lie beside
-    its images. `axes` names the axes of the files (`find`). With `probabilities`, unsigned integers of 8 and 16 bits
-    are maps, too.
+    its images. `axes` names the axes of the files (`find`).
 
     Raises ContractileError, which names the image, when a prediction is missing or has no truth.
     """
@@ -62,7 +60,6 @@ def pair_up(
             f"got {type(predicted).__name__} and {type(truth).__name__}",
             "read files with contractile.read_labels",
         )
-    reader = Reader(dims, probabilities)
     if is_path(predicted):
         return _pair_files(predicted, truth, reader, axes)
     return _pair_arrays(_as_list(predicted), _as_list(truth), names, reader)

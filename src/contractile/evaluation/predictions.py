@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -36,10 +36,15 @@ ROUNDING = 1e-4  # by which probabilities may miss [0, 1]
 
 @dataclass(frozen=True)
 class Prediction:
-    """What was predicted for one image: labels (*S), probabilities (K, *S), or both."""
+    """What was predicted for one image: labels (*S), probabilities (K, *S), or both.
+
+    `map_where` is the file of the probabilities; `is_ours` where this package wrote it.
+    """
 
     labels: Labels | None
     probabilities: Probabilities | None
+    map_where: str = ""
+    is_ours: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -55,10 +60,12 @@ class Reader:
     """Reads the predictions of one evaluation, and says once what they were taken for.
 
     `probabilities` says that integers are maps, 255 or 65535 standing for 1, but in files named NAME_labels.
+    `background` is the value of labels that is background; where it occurs, 0 is an object.
     """
 
     dims: int
     probabilities: bool = False
+    background: int | None = None
     _said: set[str] = field(default_factory=set)
 
     def read(self, sources: Sequence[Source]) -> Prediction:
@@ -76,7 +83,8 @@ class Reader:
             rule = "labels and probabilities of one image must have the same size"
             problem = f"{rule}, got {labels[0].shape} and {probabilities[0].shape[1:]}"
             raise ContractileError(problem, "predict both again", where=sources[0].path)
-        return Prediction(labels[0] if labels else None, probabilities[0] if probabilities else None)
+        maps = next((part for part in parts if part.probabilities is not None), Prediction(None, None))
+        return replace(maps, labels=labels[0] if labels else None)
 
     def take(self, predicted: NDArray[Any], dims: int, where: str) -> Prediction:
         """An array for a truth of `dims` dimensions. Raises ContractileError for what it cannot be."""
@@ -94,7 +102,6 @@ class Reader:
         if predicted.size and not (predicted.min() >= -ROUNDING and predicted.max() <= 1 + ROUNDING):
             problem = f"probabilities must lie in [0, 1], got {predicted.min()} to {predicted.max()}"
             raise ContractileError(problem, "apply softmax or sigmoid, or save labels as integers", where=where)
-        self._tell("probabilities", where)
         return Prediction(None, predicted if predicted.ndim == dims + 1 else predicted[None])
 
     def _read_one(self, source: Source) -> Prediction:
@@ -104,7 +111,8 @@ class Reader:
             dtype, channels = image.dtype, image.shape[0]
             if MAP.search(source.name) or (self.probabilities and not named) or (dtype.kind == "f" and _is_map(image)):
                 self._tell("probabilities", where)
-                return Prediction(None, read_probabilities(source, dims=self.dims))
+                maps = read_probabilities(source, dims=self.dims)
+                return Prediction(None, maps, where, is_ours(source.path))
         try:
             labels = read_labels(source, dims=self.dims)
         except ContractileError as error:
@@ -112,14 +120,19 @@ class Reader:
                 raise
             cure = f"{error.cure}; or say that these are probabilities (--probabilities)"
             raise ContractileError(error.problem, cure, where=error.where) from None
+        self._tell("labels", where)
         return self._labels(labels, where, sure=bool(label_words(source.name)) or is_ours(source.path), dtype=dtype)
 
     def _labels(self, values: Labels, where: str, *, sure: bool, dtype: Any = None) -> Prediction:
+        if self.background is not None:
+            values = _with_background(values, self.background)
         if values.min(initial=0) < 0:
             problem = f"predicted labels must be 0 (background) or above, got {values.min()}"
             cure = "only the truth may mark pixels to ignore with negative labels"
+            if self.background is None:
+                value = int(values.min())
+                cure += f"; --background {value} (background={value}) reads {value} as background"
             raise ContractileError(problem, cure, where=where)
-        self._tell("labels", where)
         if not sure and "doubt" not in self._said and _is_doubtful(values, dtype or values.dtype):
             self._said.add("doubt")
             found = "taken as labels, since these are integers, but few neighbours are equal"
@@ -130,6 +143,17 @@ class Reader:
         if kind not in self._said:
             self._said.add(kind)
             logger.info("taken as %s: %s", kind, where)
+
+
+def _with_background(values: Labels, background: int) -> Labels:
+    """The labels with 0 in place of `background`; a 0 beside it becomes a number that does not occur."""
+    there = values == background
+    if background == 0 or not there.any():
+        return values
+    wide = values.astype(np.int64)
+    wide[values == 0] = wide.max() + 1
+    wide[there] = 0
+    return wide
 
 
 def _is_map(image: Any) -> bool:

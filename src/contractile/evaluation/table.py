@@ -11,9 +11,10 @@ import numpy as np
 
 from contractile.errors import ContractileError
 from contractile.evaluation import challenge, uncertainty
+from contractile.evaluation.doubts import Doubt, doubts_of
 from contractile.evaluation.measures import Case, EvaluateConfig, Measured, Task, measure
-from contractile.evaluation.pairs import Pair, pair_up
-from contractile.evaluation.predictions import Labels, Prediction
+from contractile.evaluation.pairs import Pair, is_path, pair_up
+from contractile.evaluation.predictions import Labels, Prediction, Reader
 from contractile.evaluation.result import Comparison, Difference, Evaluation, ImageScores, Score
 from contractile.labels import find_meaning
 from contractile.metrics import GROUPS, METRICS
@@ -112,11 +113,11 @@ def _measure(
     _check_scores(scores)
     if challenge.is_challenge(truth):
         return _measure_challenge(predicted, truth, scores, config, progress)
-    found = pair_up(
-        predicted, truth, names=names, dims=config.dims, axes=config.axes, probabilities=config.probabilities
-    )
-    pairs = _with_ignored(found, config)
-    return Measurements(_measure_pairs(pairs, find_task(pairs, config), scores, config, progress), {})
+    reader = Reader(config.dims, config.probabilities, config.background)
+    pairs = _with_ignored(pair_up(predicted, truth, reader, names=names, axes=config.axes), config)
+    task = find_task(pairs, config)
+    doubts = doubts_of(task, config) if is_path(predicted) else []  # arrays are what the caller says
+    return Measurements(_measure_pairs(pairs, task, scores, config, progress, doubts), {})
 
 
 def _with_ignored(pairs: Sequence[Pair], config: EvaluateConfig) -> list[Pair]:
@@ -157,25 +158,38 @@ def _measure_challenge(
 
 
 def _measure_pairs(
-    pairs: Sequence[Pair], task: Task, scores: Sequence[str] | None, config: EvaluateConfig, progress: Progress | None
+    pairs: Sequence[Pair],
+    task: Task,
+    scores: Sequence[str] | None,
+    config: EvaluateConfig,
+    progress: Progress | None,
+    doubts: Sequence[Doubt] = (),
 ) -> dict[str, Measured]:
     measured: dict[str, Measured] = {}
     for i, pair in enumerate(pairs):
-        measured[pair.name] = _measure_pair(pair, task, config, scores)
+        case = _open_case(pair, task, config)
+        measured[pair.name] = _measure_case(pair, case, scores)
+        for doubt in doubts:
+            doubt.look(pair, case)
         if progress:
             progress(i + 1, len(pairs))
+    for doubt in doubts:
+        doubt.conclude()
     keys = dict.fromkeys(key for m in measured.values() for key in m)
     missing = "needs object labels, and the prediction of this image holds probabilities"
     return {name: {key: m.get(key, missing) for key in keys} for name, m in measured.items()}
 
 
-def _measure_pair(pair: Pair, task: Task, config: EvaluateConfig, scores: Sequence[str] | None) -> Measured:
+def _open_case(pair: Pair, task: Task, config: EvaluateConfig) -> Case:
     truth, prediction = pair.load_truth(), pair.load_prediction()
     challenge.check_shapes(prediction.shape, truth.shape, pair.where, pair.truth_where)
-    case = Case(prediction, truth, task, config, pair.load_pixel_size)
+    return Case(prediction, truth, task, config, pair.load_pixel_size)
+
+
+def _measure_case(pair: Pair, case: Case, scores: Sequence[str] | None) -> Measured:
     measured: Measured = {}
     try:
-        for group, keys in _choose(scores, task, prediction).items():
+        for group, keys in _choose(scores, case.task, case.prediction).items():
             measured |= measure(group, case, keys)
     except ContractileError as error:
         raise error.at(pair.where) from None
