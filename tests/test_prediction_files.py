@@ -556,3 +556,54 @@ def test_the_table_of_a_stack_names_its_axes(tmp_path):
         t, z = int(row["t"]), int(row["z"])
         assert int(row["page"]) == 3 * t + z
         assert int(row["area_px"]) == (labels[t, z] == int(row["id"])).sum()
+
+
+def channels(folder, cases):
+    for case in cases:
+        for number in range(2):
+            tifffile.imwrite(folder / f"{case}_{number:04d}.tif", noise(seed=number), compression="zlib")
+
+
+def test_channels_in_files_of_their_own_are_one_image(tmp_path, caplog):
+    (tmp_path / "in").mkdir()
+    channels(tmp_path / "in", "abc")
+    two = predictor(make_model(UNetConfig(width=2, depth=1, channels=2), class_values=(0, 255)))
+    names, error = predicted(two, tmp_path / "in", tmp_path / "out", products=("labels", "overlay"))
+    assert (names, error) == (["a_0000.tif", "b_0000.tif", "c_0000.tif"], None)
+    together = read_labels(tmp_path / "out" / "b_labels.tif")
+    assert len(list((tmp_path / "out").iterdir())) == 6
+    tifffile.imwrite(tmp_path / "whole.tif", np.stack([noise(), noise(seed=1)]), metadata={"axes": "CYX"})
+    predicted(two, tmp_path / "whole.tif", tmp_path / "out")
+    np.testing.assert_array_equal(read_labels(tmp_path / "out" / "whole_labels.tif"), together)
+    # results beside the images, and a channel that cannot be opened
+    write_nothing(tmp_path / "in" / "b_0001.tif")
+    for _ in range(2):
+        names, error = predicted(two, tmp_path / "in", tmp_path / "in")
+        assert names == ["a_0000.tif", "c_0000.tif"]
+        assert str(error).startswith(f"1 of 3 files gave no result: {tmp_path / 'in' / 'b_0000.tif'};")
+
+
+def test_channels_for_a_model_of_one_are_said(tmp_path, one, caplog):
+    channels(tmp_path, "ab")
+    names, error = predicted(one, tmp_path, tmp_path / "out")
+    assert (len(names), error) == (4, None)
+    assert [line for line in caplog.messages if "channels of an image" in line] == [
+        "a_0000.tif and 3 more: named like the 2 channels of an image, each is taken for an image "
+        "(the model takes 1 channel(s))"
+    ]
+
+
+def test_labels_beside_images_are_not_predicted(folder, one, caplog):
+    for name in "ab":
+        tifffile.imwrite(folder / f"{name}_cp_masks.tif", noise())
+    names, error = predicted(one, folder, folder.parent / "out")
+    assert (names, error) == ([f"{name}.tif" for name in "abcde"], None)
+    assert "a_cp_masks.tif and 1 more: left out, since they are named like labels" in caplog.text
+
+
+def test_folders_for_each_image(folder, one):
+    for name in "ab":
+        for side, file in (("images", name), ("masks", "x")):
+            (folder.parent / "set" / name / side).mkdir(parents=True)
+            tifffile.imwrite(folder.parent / "set" / name / side / f"{file}.tif", noise())
+    assert predicted(one, folder.parent / "set", folder.parent / "out") == (["a.tif", "b.tif"], None)

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contractile.images import Source, Stack, find, open_image
+from contractile.images import (
+    Source,
+    Stack,
+    find,
+    leave_out_labels,
+    list_image_files,
+    open_image,
+    say_channels,
+    say_rest,
+)
 from contractile.images.formats import open_rasters
 
 if TYPE_CHECKING:
@@ -24,11 +33,14 @@ def describe_images(place: str, axes: str | None = None) -> Iterator[str]:
 
     `axes` are the letters of the files' axes, where somebody gave them. Raises as `find` and `open_image`.
     """
-    for _, group in groupby(find(place, axes=axes), key=lambda source: source.path):
+    files = leave_out_labels(list_image_files(place))
+    say_channels(files)
+    for _, group in groupby(find(files, axes=axes), key=lambda source: source.path):
         sources = list(group)
         alike = sources[0].stack is not None
         for pages in [sources] if alike else [[source] for source in sources]:
             yield _describe(pages)
+    say_rest()
 
 
 def _describe(pages: Sequence[Source]) -> str:

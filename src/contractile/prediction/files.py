@@ -9,9 +9,24 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from contractile.errors import AlreadyThere, ContractileError, NotFinished
-from contractile.images import Image, Source, describe, find, grey_of, is_ours, list_files, open_image, read, stem
+from contractile.images import (
+    Image,
+    Source,
+    describe,
+    find_joined,
+    grey_of,
+    is_ours,
+    leave_out_labels,
+    list_image_files,
+    list_joined,
+    open_image,
+    read,
+    say_rest,
+    stem,
+)
 from contractile.prediction.field import Progress, ahead
 from contractile.prediction.objects import is_table
 from contractile.prediction.outputs import PRODUCTS, Outputs, Written
@@ -50,13 +65,14 @@ def predict_files(
     """
     _check_products(products, predictor.card.task)
     network, failures = predictor.card.network, _Failures()
-    paths = _leave_out_results(list_files(images), Path(out))
-    sources = _find(paths, network.dims, axes or predictor.card.axes, failures)
+    paths = leave_out_labels(_leave_out_results(list_image_files(images), Path(out)))
+    look = {"channels": network.channels, "dims": network.dims, "axes": axes or predictor.card.axes}
+    sources = _find(paths, look, failures)
     files = {
         path: Outputs(path, list(pages), Path(out), tuple(products), network.dims)
         for path, pages in groupby(sources, key=lambda source: source.path)
     }
-    _check_names(files)
+    _check_names(files.values())
     _check_ours(file for outputs in files.values() for file in outputs.files)
     _check_channels(sources, network.channels, network.dims)
     with ThreadPoolExecutor(max_workers=1) as writer:
@@ -67,6 +83,7 @@ def predict_files(
             writing = writer.submit(outputs.close)
         if writing is not None:
             yield writing.result()
+    say_rest()
     failures.finish()
 
 
@@ -110,22 +127,22 @@ def _first_of(files: int, error: ContractileError) -> ContractileError:
     return type(error)(f"{error.problem}{more}", error.cure, where=error.where)
 
 
-def _find(paths: Sequence[Path], dims: int, axes: str | None, failures: _Failures) -> list[Source]:
-    """The images in all files that can be opened. Raises what `find` raises where there are none."""
+def _find(paths: Sequence[Path], look: dict[str, Any], failures: _Failures) -> list[Source]:
+    """The images in all files that can be opened. `look` are options of `find_joined`, which says what this raises."""
     try:
-        return find(paths, dims=dims, axes=axes)
+        return find_joined(paths, **look)
     except ContractileError as error:
         first = error
-    readable = []
-    for path in paths:
+    readable: list[Path] = []
+    for item in list_joined(paths, **look):
         try:
-            find(path, dims=dims, axes=axes, quiet=True)
-            readable.append(path)
+            find_joined(item.files, **look, quiet=True)
+            readable += item.files
         except ContractileError as error:
-            failures.add(path, error)
+            failures.add(item.files[0], error)
     if not readable:
         raise _first_of(len(paths), first)
-    return find(readable, dims=dims, axes=axes)
+    return find_joined(readable, **look)
 
 
 def _predict_each(
@@ -264,10 +281,10 @@ def _made_from(name: str) -> set[str]:
     return {image, re.sub(r"_\d{4,}$", "", image)} if product in PRODUCTS else set()
 
 
-def _check_names(paths: Iterable[Path]) -> None:
+def _check_names(files: Iterable[Outputs]) -> None:
     seen: dict[str, Path] = {}
-    for path in paths:
-        other = seen.setdefault(stem(path), path)
+    for name, path in ((outputs.name, outputs.path) for outputs in files):
+        other = seen.setdefault(name, path)
         if other != path:
             raise ContractileError(
                 f"images must have different names, got {other} and {path}", "predict them into two folders"

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contractile.errors import ContractileError
-from contractile.images import Image, Source, Stack, TiffSink, overlay, stem, write_picture
+from contractile.images import Image, Source, Stack, TiffSink, overlay, write_picture
 from contractile.images.image import Size
 from contractile.prediction.field import Field
 from contractile.prediction.objects import tabulate_objects, write_objects
@@ -34,8 +34,9 @@ class Outputs:
 
     def __init__(self, path: Path, sources: Sequence[Source], out: Path, products: tuple[str, ...], dims: int) -> None:
         self.path, self.products, self.dims = path, products, dims
+        self.name = sources[0].stem
         self.pages, self.stack = len(sources), _stack_of(sources)
-        named = {product: [out / f"{stem(path)}_{product}{PRODUCTS[product]}"] for product in products}
+        named = {product: [out / f"{self.name}_{product}{PRODUCTS[product]}"] for product in products}
         if "overlay" in products and len(sources) > 1:
             named["overlay"] = [out / f"{source.name}_overlay.png" for source in sources]
         self._named = named
