@@ -283,7 +283,7 @@ def interrupted_by(monkeypatch, error, room="evaluation", verb="evaluate"):
     """Let a function of the library end with `error`."""
 
     def stop(*args, **kwargs):
-        logging.getLogger("contractile.evaluation.table").info("three images")
+        logging.getLogger("contractile.engine.placed").info("three images")
         raise error
 
     monkeypatch.setattr(f"contractile.{room}.{verb}", stop)
@@ -330,11 +330,24 @@ def test_the_log_is_shown_when_asked_for(data, capsys, monkeypatch):
     for verbose in (("--verbose", *words), (*words, "--verbose"), ("evaluate", "--verbose", *words[1:])):
         status, _, err = call(capsys, *verbose)
         assert status == 1
-        assert "contractile.evaluation.table: three images" in err
+        assert "contractile.engine.placed: three images" in err
         assert "in stop" in err
         assert err.splitlines()[-1] == "contractile: loss must stay a number; lower it"
     assert "three images" not in call(capsys, *words)[2]
     assert "--verbose  show the log" in call(capsys, "--help")[1]
+
+
+def test_what_predictions_were_taken_for_is_shown(data, capsys):
+    rng = np.random.default_rng(0)
+    maps = data / "maps"
+    maps.mkdir()
+    for number in range(3):
+        tifffile.imwrite(maps / f"{number}.tif", rng.random((40, 48), np.float32))
+    for predicted, kind in ((data / "labels", "labels"), (maps, "probabilities")):
+        status, out, err = call(capsys, "evaluate", predicted, data / "labels", "--scores", "dice")
+        assert status == 0
+        assert "taken as" not in out
+        assert [line for line in err.splitlines() if "taken as" in line] == [f"taken as {kind}: {predicted / '0.tif'}"]
 
 
 def test_ctrl_c_says_how_to_go_on(data, capsys, monkeypatch):

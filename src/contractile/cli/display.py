@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from contractile.training import Status
 
 NARROWEST = 60  # columns in which the numbers of a table are still whole
+TELLING = ("contractile.recipe", "contractile.evaluation")  # rooms that say what they chose or took files for
 
 
 class Lines(logging.Handler):
     """The log on standard error; while a progress bar is shown, rich puts the lines above it.
 
-    Shown are warnings and what was chosen for the data; with `verbose` all lines, and the module of each.
+    Shown are warnings, what was chosen for the data, and what predictions were taken for; with `verbose` all lines, and
+    the module of each.
     """
 
     def __init__(self, verbose: bool) -> None:
         super().__init__()
         self.setFormatter(logging.Formatter("%(name)s: %(message)s" if verbose else "%(message)s"))
-        self.addFilter(
-            lambda record: verbose or record.levelno >= logging.WARNING or record.name.startswith("contractile.recipe")
-        )
+        self.addFilter(lambda record: verbose or record.levelno >= logging.WARNING or record.name.startswith(TELLING))
 
     def emit(self, record: logging.LogRecord) -> None:
         print(self.format(record), file=sys.stderr)
