@@ -52,8 +52,11 @@ def test_every_order_of_axes_gives_the_same_image(order: list[str], sizes: tuple
         ("TX", (5, 5), 2, "need one Y and one X"),
         ("YX", (0, 5), 2, "hold no pixels"),
         ("CYXS", (2, 5, 5, 3), 2, "mix channels with colour"),
-        ("YX", (5, 5), 3, "have no depth, but dims=3 needs a volume; use dims=2"),
-        ("TQYX", (2, 2, 5, 5), 3, "leave the depth open"),
+        ("YX", (5, 5), 3, "have no depth, but dims=3 needs a volume; use dims=2, or give stacks of planes"),
+        ("SYX", (4, 5, 5), 3, r"or name the axes, where S is depth \(--axes ZYX\)"),
+        ("CYX", (3, 5, 5), 3, r"or name the axes, where C is depth \(--axes ZYX\)"),
+        ("YXS", (5, 5, 3), 3, r"or name the axes, where S is depth \(--axes YXZ\)"),
+        ("TQYX", (2, 2, 5, 5), 3, r"leave the depth open.*, where Q is depth \(--axes TZYX\)"),
     ],
 )
 def test_axes_that_make_no_image(axes: str, lengths: tuple[int, ...], dims: int, message: str) -> None:

@@ -63,6 +63,33 @@ def test_three_pages_that_tifffile_took_for_a_colour(tmp_path: Path) -> None:
     assert [read_labels(page)[0, 0] for page in pages] == [0, 896, 1792]
 
 
+@pytest.mark.parametrize("planes", [3, 4])
+def test_three_or_four_planes_that_tifffile_took_for_a_colour(
+    tmp_path: Path, planes: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    pixels = numbered(planes, 32, 28)
+    extra = {"extrasamples": ["unassalpha"]} if planes == 4 else {}
+    tifffile.imwrite(tmp_path / "v.tif", pixels, photometric="rgb", planarconfig="separate", **extra)
+    np.testing.assert_array_equal(read(find(tmp_path, dims=3)[0], dims=3).pixels[0], pixels)
+    np.testing.assert_array_equal(read_labels(tmp_path / "v.tif", dims=3), pixels)
+    np.testing.assert_array_equal(read(tmp_path / "v.tif", dims=3, axes="ZYX").pixels[0], pixels)
+    assert caplog.messages == ["v.tif: its samples of a colour are read as planes of a volume"]
+
+
+@pytest.mark.parametrize(("form", "axes"), [({"imagej": True}, "CYX"), ({"photometric": "rgb"}, "YXS")])
+def test_channels_of_a_file_that_names_them_become_planes_when_asked(
+    tmp_path: Path, form: dict[str, Any], axes: str
+) -> None:
+    pixels = numbered(2, 32, 28) if axes == "CYX" else numbered(32, 28, 3)
+    tifffile.imwrite(tmp_path / "v.tif", pixels, **form, metadata={"axes": axes})
+    letters = axes.replace("C", "Z").replace("S", "Z")
+    with pytest.raises(ContractileError, match=rf"no depth.*\(--axes {letters}\)"):
+        read(tmp_path / "v.tif", dims=3)
+    found = read(tmp_path / "v.tif", dims=3, axes=letters)
+    assert found.shape == ((1, 2, 32, 28) if axes == "CYX" else (1, 3, 32, 28))
+    assert found.pixels[0, 1, 0, 0] == (896 if axes == "CYX" else 1)
+
+
 def test_labels_have_no_channels(tmp_path: Path) -> None:
     np.save(tmp_path / "l.npy", numbered(3, 32, 28))
     with pytest.raises(

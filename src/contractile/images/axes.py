@@ -87,8 +87,17 @@ def _depth_axis(axes: str, lengths: tuple[int, ...], others: list[int], file: st
     if len(candidates) != 1:
         reason = "leave the depth open" if candidates else "have no depth"
         problem = f"axes {axes} with lengths {lengths} {reason}, but dims=3 needs a volume"
-        raise ContractileError(problem, "use dims=2, or save the file with an axis named Z", where=file)
+        raise ContractileError(problem, f"use dims=2, or {_name_depth(axes, candidates)}", where=file)
     return candidates[0]
+
+
+def _name_depth(axes: str, candidates: list[int]) -> str:
+    """What to do about axes that have no depth by their letters: one of them may be it."""
+    planes = candidates or [i for i, letter in enumerate(axes) if letter in "CS"]
+    if not planes:
+        return "give stacks of planes"
+    last = planes[-1]
+    return f"name the axes, where {axes[last]} is depth (--axes {axes[:last]}Z{axes[last + 1 :]})"
 
 
 def guess_axes(

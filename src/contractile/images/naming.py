@@ -10,8 +10,11 @@ from dataclasses import dataclass, replace
 
 from contractile.errors import ContractileError
 from contractile.images.axes import guess_axes
+from contractile.images.photometric import OPAQUE_NOT, TRANSPARENT
 from contractile.images.raster import Raster
 
+PLANES = "its samples of a colour are read as planes of a volume"
+OF_ALPHA = (OPAQUE_NOT, TRANSPARENT)
 OPEN_PAGES = 16  # more pages than this are hardly channels
 EXAMPLES = "such as YXC, CYX, TZCYX (C channels, Z planes, T or Q pages)"
 
@@ -78,7 +81,7 @@ def name_axes(
     Raises ContractileError where `axes` does not fit the array.
     """
     if raster.guessed and "SYX" in raster.axes:  # tifffile writes three or four pages like this when they have no names
-        raster = replace(_renamed(raster, raster.axes.replace("S", "Q")) if labels else raster, guessed=True)
+        raster = _as_pages(raster, dims=dims, labels=labels)
     elif raster.guessed:
         try:
             guess = guess_axes(raster.lengths, dims=dims, file=file, pages_first=pages_first, labels=labels)
@@ -120,10 +123,20 @@ def fit_to_labels(guess: Guess, axes: str, lengths: tuple[int, ...]) -> str | No
     return "".join(named.get(place, "Q") for place in range(len(guess.lengths)))
 
 
+def _as_pages(raster: Raster, *, dims: int, labels: bool) -> Raster:
+    """Samples as pages, where there can be no colours: labels have none, and a volume of one pixel is nothing."""
+    if dims == 3 and raster.axes == "SYX":
+        planes = _renamed(raster, "ZYX")
+        return planes if labels else replace(planes, notes=(*planes.notes, PLANES))
+    return _renamed(raster, raster.axes.replace("S", "Q")) if labels else raster
+
+
 def _renamed(raster: Raster, axes: str) -> Raster:
     """The raster with other letters. Its transparency stays only where its samples still are channels."""
     old, new = (next((place for place, one in enumerate(it) if one in "CS"), None) for it in (raster.axes, axes))
-    return replace(raster, axes=axes, alpha=raster.alpha if old == new else 0)
+    if old == new:
+        return replace(raster, axes=axes)
+    return replace(raster, axes=axes, alpha=0, notes=tuple(one for one in raster.notes if one not in OF_ALPHA))
 
 
 def _fitting(axes: str, raster: Raster, labels: bool) -> str | None:
