@@ -124,3 +124,17 @@ def test_label_files_of_any_kind_are_taken(tmp_path):
     for dtype in (np.uint8, np.uint16, np.float32):
         tifffile.imwrite(tmp_path / "p.tif", truth.astype(dtype))
         assert evaluate(tmp_path / "p.tif", tmp_path / "t.tif", scores=["ap"]).summary["ap"].value == 1
+
+
+@pytest.mark.parametrize("ending", ["_Object Identities", "-data_Object Identities", "_Object-Identities"])
+def test_what_ilastik_writes_pairs_with_its_truth(tmp_path, ending):
+    """A time, a depth and a channel of length 1, and 32 bits, whatever the image was."""
+    truth = nuclei("true")[0]
+    for name in ("wild type 1", "mutant 1"):
+        write_labels(tmp_path / "truth" / f"{name}.tif", truth)
+        (tmp_path / "out").mkdir(exist_ok=True)
+        file = tmp_path / "out" / f"{name}{ending}.tiff"
+        tifffile.imwrite(file, truth.astype(np.uint32)[None, None, :, :, None], metadata={"axes": "TZYXC"})
+    found = evaluate(tmp_path / "out", tmp_path / "truth", scores=["ap"], config=QUICK)
+    assert found.summary["ap"].value == 1
+    assert len(found.images) == 2

@@ -59,7 +59,8 @@ def test_a_mask_of_0_and_255_is_labels(tmp_path, membranes, caplog):
 
 
 @pytest.mark.parametrize(
-    "name", ["a_prob", "a_probs", "a_pred_prob", "a-probabilities", "a_Probabilities", "a_softmax"]
+    "name",
+    ["a_prob", "a_probs", "a_pred_prob", "a-probabilities", "a_Probabilities", "a_prob Stage 2", "a_softmax"],
 )
 def test_a_name_says_that_a_file_is_a_map(tmp_path, membranes, name, caplog):
     truth, white, grey = membranes

@@ -26,7 +26,8 @@ Probabilities = NDArray[np.floating[Any]]
 
 ROLES = re.compile(r"_(labels|probabilities|overlay)(?=$|_\d+$)")  # what predict adds to a name
 MAP = re.compile(
-    r"[_\-. ](probabilit(y|ies)|probs?|proba|prob(ability)?[_\-. ]?maps?|softmax|sigmoid|confidence|pmap)(?=$|_\d+$)",
+    r"[_\-. ](probabilit(y|ies)|probs?|proba|prob(ability)?[_\-. ]?maps?|softmax|sigmoid|confidence|pmap)"
+    r"([_\-. ]stage[_\-. ]?\d)?(?=$|_\d+$)",  # ilastik adds the stage
     re.IGNORECASE,
 )
 # Labels are doubtful when they have more values than this, and fewer of them than this share have an equal neighbour.
