@@ -174,7 +174,10 @@ def test_pixels_that_are_not_numbers(data, capsys):
 
 def test_an_output_folder_that_cannot_be_written(data, capsys):
     (data / "run").write_text("a file in the way")
-    assert "cannot be made" in refused(capsys, *train_words(data))
+    assert refused(capsys, *train_words(data)) == (
+        f"contractile: {data / 'run'}: no files can be written into this folder: it is a file; choose a folder that you "
+        "may write to"
+    )
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="needs a user whom permissions bind")
@@ -182,7 +185,7 @@ def test_a_folder_without_permission(data, capsys):
     (data / "locked").mkdir(mode=0o500)
     words = list(train_words(data))
     words[4] = data / "locked" / "run"
-    assert "cannot be made" in refused(capsys, *words)
+    assert "no files can be written into this folder: Permission denied" in refused(capsys, *words)
 
 
 def test_a_model_file_that_is_not_one(data, capsys):
@@ -276,7 +279,10 @@ def test_unknown_words(capsys):
 
 
 def test_fixing_needs_labels(data, capsys):
-    assert "--fix corrects annotations" in refused(capsys, "check", data / "images", "--fix", data / "fixed")
+    line = refused(capsys, "check", data / "images", "--fix", data / "fixed")
+    assert line.startswith(f"contractile: LABELS are missing, and {data / 'images'} holds none that can be told from ")
+    assert line.endswith("; give both: check IMAGES LABELS; or a folder that holds both, such as images and masks")
+    assert not (data / "fixed").exists()
 
 
 def interrupted_by(monkeypatch, error, room="evaluation", verb="evaluate"):

@@ -292,6 +292,113 @@ def test_an_evaluation_is_told_what_the_files_hold(images, capsys, monkeypatch):
     assert asked == [(True, "TYX"), (False, None)]
 
 
+# one folder that holds both
+
+
+def put_objects(folder, name):
+    labels = np.zeros((24, 32), np.uint8)
+    labels[4:12, 4:12], labels[4:12, 12:20], labels[16:20, 24:30] = 1, 2, 3
+    folder.mkdir(parents=True, exist_ok=True)
+    tifffile.imwrite(folder / name, labels)
+
+
+@pytest.mark.parametrize(
+    ("images_at", "labels_at"),
+    [
+        ("images/{}.tif", "masks/{}.tif"),
+        ("imagesTr/case_{}_0000.tif", "labelsTr/case_{}.tif"),
+        ("{}_img.tif", "{}_mask.tif"),
+        ("{0}/images/{0}.tif", "{0}/label/{0}.tif"),
+        ("train/x/{}.tif", "train/y/{}.tif"),
+    ],
+)
+def test_one_folder_holds_images_and_labels(images, capsys, monkeypatch, images_at, labels_at):
+    for number, image in enumerate(images):
+        place, truth = (Path("data", form.format(number)) for form in (images_at, labels_at))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Path(image).rename(place)
+        put_objects(truth.parent, truth.name)
+    said = f"data holds both: images such as data/{images_at.format(0)} and labels such as data/{labels_at.format(0)}\n"
+    asked = []
+
+    def stop(*places, **_):
+        asked.append(places)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("contractile.training.train", stop)
+    status, _, told = call(capsys, "train", "data", "--out", "run", "--steps", "3")
+    assert (status, asked, told.count(said)) == (130, [("data", "data")], 1)
+    status, text, told = call(capsys, "check", "data", "--fix", "fixed")
+    assert (status, told.count(said)) == (0, 1)
+    assert text.endswith("3 label file(s) written to fixed, 0 of them repaired\n")
+    put_objects(Path("data", labels_at.format(1)).parent, Path(labels_at.format(1)).name)
+    tifffile.imwrite(Path("data", labels_at.format(1)), np.zeros((5, 5), np.uint8))
+    status, text, _ = call(capsys, "check", "data")
+    assert (status, "error: " in text) == (1, True)
+
+
+def test_a_folder_without_labels(images, capsys):
+    line = refused(capsys, "train", "images", "--out", "run")
+    assert line == (
+        "contractile: LABELS are missing, and images holds none that can be told from images (images and labels are the "
+        "same files: 0.tif, 1.tif, 2.tif); give both: train IMAGES LABELS; or a folder that holds both, such as images "
+        "and masks"
+    )
+    assert refused(capsys, "train", "absent", "--out", "run").startswith("contractile: absent: nothing there;")
+    status, text, told = call(capsys, "check", "images")
+    assert (status, told) == (0, "")
+    assert not Path("run").exists()
+
+
+# where results go
+
+
+@pytest.mark.parametrize("place", ["file", "file/run", "link", "/proc/run"])
+@pytest.mark.parametrize("verb", ["train", "predict", "evaluate", "check", "demo"])
+def test_a_place_that_takes_no_files_is_named_before_any_work(images, model, capsys, monkeypatch, verb, place):
+    if place.startswith("/proc") and not Path("/proc/self").exists():
+        pytest.skip("there is no such system of files")
+    Path("file").write_text("")
+    Path("link").symlink_to("nowhere")
+
+    def fail(*_, **__):
+        pytest.fail("work was done")
+
+    for name in ("training.train", "evaluation.evaluate", "check.check_dataset", "demo.run_demo"):
+        monkeypatch.setattr(f"contractile.{name}", fail)
+    monkeypatch.setattr("contractile.prediction.files.find_joined", fail)
+    words = {
+        "train": ("images", "images", "--out", place),
+        "predict": (model, "images", "--out", place),
+        "evaluate": ("images", "images", "--json", f"{place}/scores.json"),
+        "check": ("images", "images", "--fix", place),
+        "demo": ("--out", place),
+    }
+    why = {
+        "file": "it is a file",
+        "file/run": f"{Path('file').absolute()} is a file",
+        "link": "it is a link to nowhere, which is not there",
+        "/proc/run": "/proc takes no new files",
+    }
+    line = refused(capsys, verb, *words[verb])
+    assert line == (
+        f"contractile: {place}: no files can be written into this folder: {why[place]}; choose a folder that you may "
+        "write to"
+    )
+
+
+def test_scores_are_not_written_over_a_folder(images, capsys):
+    line = refused(capsys, "evaluate", "images", "images", "--json", "images")
+    assert line == "contractile: images: the file cannot be written: it is a folder; name a file"
+
+
+def test_a_home_folder_that_the_shell_left(images, model, capsys, monkeypatch):
+    monkeypatch.setenv("HOME", str(Path("home").absolute()))
+    assert call(capsys, "predict", model, "images/0.tif", "--out=~/out")[0] == 0
+    assert os.listdir("home/out") == ["0_labels.tif"]
+    assert not Path("~").exists()
+
+
 # info
 
 

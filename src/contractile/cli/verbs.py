@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,8 @@ from contractile.cli.words import (
     NOT_FINISHED,
     configure,
     diameter_of,
+    expand,
+    find_labels,
     given,
     leave_out_others,
     listed,
@@ -37,10 +40,14 @@ Axes = Annotated[
 def train(
     call: typer.Context,
     images: Annotated[str, typer.Argument(help="folder, quoted glob, file or multi-page stack", callback=tidy)],
+    out: Annotated[Path, typer.Option(help="folder for the run; made if it is not there", callback=expand)],
     labels: Annotated[
-        str, typer.Argument(help="their annotations, given in the same way; pairs match by name", callback=tidy)
-    ],
-    out: Annotated[Path, typer.Option(help="folder for the run; made if it is not there")],
+        str | None,
+        typer.Argument(
+            help="their annotations, given in the same way; pairs match by name [IMAGES, where they hold both]",
+            callback=tidy,
+        ),
+    ] = None,
     recipe: Annotated[str, typer.Option(help="default, paper, or a TOML file")] = "default",
     minutes: Annotated[float | None, typer.Option(help="time budget [10]")] = None,
     steps: Annotated[int | None, typer.Option(help="number of optimiser steps, instead of --minutes")] = None,
@@ -62,6 +69,7 @@ def train(
 ) -> None:
     """Train on annotated images. Writes model.safetensors and report.html into the folder --out."""
     refuse_more(call, (images, labels), (val_images, val_labels))
+    from contractile.images.writing import check_folder
     from contractile.recipe import read_recipe
     from contractile.report import write_report
     from contractile.training import train as train_run
@@ -70,11 +78,13 @@ def train(
         raise ContractileError("--minutes and --steps exclude each other", "give one of them")
     if (val_images is None) != (val_labels is None):
         raise ContractileError("--val-images and --val-labels go together", "give both or neither")
+    check_folder(out)
     changes = read_recipe(recipe)
     if minutes is not None:
         changes.pop("steps", None)  # the recipe of a run names both, and steps would win
     changes |= given(minutes=minutes, steps=steps, val_fraction=val_fraction, seed=seed, axes=axes)
     changes |= {} if device == "auto" else {"device": device}
+    labels = labels or find_labels(images, "train")
     validation = (val_images, val_labels) if val_images and val_labels else None
     with Bar("training") as bar:
         run = train_run(
@@ -97,7 +107,7 @@ def train(
 def predict(
     model: Annotated[Path, typer.Argument(help="model.safetensors, a run folder, or the name of a pretrained model")],
     images: Annotated[list[str], typer.Argument(help="folders, globs, files or stacks", callback=tidy)],
-    out: Annotated[Path, typer.Option(help="folder for the results")],
+    out: Annotated[Path, typer.Option(help="folder for the results; made if it is not there", callback=expand)],
     save: Annotated[str, typer.Option(help="any of labels,probabilities,overlay,objects")] = "labels",
     tta: Annotated[
         bool, typer.Option("--tta", help="average over mirrored or turned copies (5 to 8 x slower)")
@@ -137,7 +147,9 @@ def evaluate(
     scores: Annotated[
         str | None, typer.Option(help="any of isbi,ctc,ap,overlap,surface, or names of scores [all that fit]")
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="write all scores to this file")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="write all scores to this file", callback=expand)
+    ] = None,
     against: Annotated[
         str | None, typer.Option(help="other predictions of the same images, for a paired test", callback=tidy)
     ] = None,
@@ -159,7 +171,10 @@ def evaluate(
     from contractile.evaluation import EvaluateConfig, compare
     from contractile.evaluation import evaluate as score
     from contractile.images import replacing
+    from contractile.images.writing import check_file
 
+    if json_file is not None:
+        check_file(json_file)
     names, values, size = (listed(text) for text in (scores, classes, pixel_size))
     chosen = {"dims": dims, "probabilities": probabilities, "axes": axes, "border": border}
     config = configure(EvaluateConfig, **chosen, classes=values, pixel_size=size)
@@ -187,23 +202,32 @@ def evaluate(
 def check(
     call: typer.Context,
     images: Annotated[str, typer.Argument(help="folder, quoted glob, file or stack", callback=tidy)],
-    labels: Annotated[str | None, typer.Argument(help="their annotations", callback=tidy)] = None,
-    fix: Annotated[Path | None, typer.Option(help="write corrected copies of the labels into this folder")] = None,
+    labels: Annotated[
+        str | None, typer.Argument(help="their annotations [IMAGES, where they hold both]", callback=tidy)
+    ] = None,
+    fix: Annotated[
+        Path | None, typer.Option(help="write corrected copies of the labels into this folder", callback=expand)
+    ] = None,
     dims: Dims = 2,
     axes: Axes = None,
 ) -> None:
     """Name what is wrong with a dataset, and the cure."""
     refuse_more(call, (images, labels))
     from contractile.check import check_dataset, fix_dataset
+    from contractile.images.writing import check_folder
 
+    if fix is not None:
+        check_folder(fix)
+        labels = labels or find_labels(images, "check")
+    elif labels is None:
+        with suppress(ContractileError):  # there may be none
+            labels = find_labels(images, "check")
     findings = check_dataset(images, labels, dims=dims, axes=axes)
     for finding in findings:
         typer.echo(f"{finding.level}: {finding.where}: {finding.problem}; {finding.cure}")
     if not findings:
         typer.echo("nothing to complain about")
-    if fix is not None:
-        if labels is None:
-            raise ContractileError("--fix corrects annotations", "give LABELS, too")
+    if fix is not None and labels is not None:
         for line in fix_dataset(images, labels, fix, dims=dims, axes=axes):
             typer.echo(line)
     if any(finding.level == "error" for finding in findings) and fix is None:
@@ -233,10 +257,12 @@ def info(
 
 
 @app.command()
-def demo(out: Annotated[Path, typer.Option(help="folder for all files")] = Path("demo")) -> None:
+def demo(out: Annotated[Path, typer.Option(help="folder for all files", callback=expand)] = Path("demo")) -> None:
     """Train on synthetic images for two minutes, segment a large one, score it. Needs no data and no internet."""
     from contractile.demo import run_demo
+    from contractile.images.writing import check_folder
 
+    check_folder(out)
     with Bar("training") as bar:
         result = run_demo(out, announce=bar.announce, training_progress=bar.show_training)
     print_scores(result.evaluation, "on the large image, which training never saw")

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import typer
 
-from contractile.errors import ContractileError, describe_invalid
+from contractile.errors import ContractileError, NotFound, describe_invalid
 
 NOT_FINISHED, WRONG_CALL = 1, 2
 SHOWN = 4  # words of a call that are repeated in a message
@@ -43,6 +43,11 @@ def _is_there(place: str) -> bool:
         path = os.path.expanduser(place)
         return os.path.exists(path) or (glob.has_magic(path) and any(glob.iglob(path, recursive=True)))
     return False
+
+
+def expand(path: Path | None) -> Path | None:
+    """A path whose ~ is a home folder: shells leave it as it is in --out=~/run."""
+    return None if path is None else Path(os.path.expanduser(path))
 
 
 def refuse_more(call: typer.Context, places: Sequence[str | None], options: Sequence[str | None] = ()) -> None:
@@ -76,6 +81,26 @@ def _by_pattern(words: Sequence[str]) -> dict[str, list[str]]:
         path = Path(word)
         groups.setdefault(f"{path.parent / '*'}{path.suffix}" if path.suffix else word, []).append(word)
     return groups
+
+
+def find_labels(images: str, verb: str) -> str:
+    """The place of the labels where LABELS were not given: that of the images, when it holds both. This is said.
+
+    Raises ContractileError where it holds no labels that can be told from images, NotFound where nothing is there.
+    """
+    from contractile.images.layouts import list_items
+
+    try:
+        pictures, truths = list_items(images)
+    except NotFound:
+        raise
+    except ContractileError as error:
+        problem = f"LABELS are missing, and {images} holds none that can be told from images ({error.problem})"
+        cure = f"give both: {verb} IMAGES LABELS; or a folder that holds both, such as images and masks"
+        raise ContractileError(problem, cure) from error
+    found = f"images such as {pictures[0].files[0]} and labels such as {truths[0].files[0]}"
+    logger.warning("%s holds both: %s", images, found)
+    return images
 
 
 def leave_out_others(places: list[str]) -> list[str]:

@@ -27,6 +27,7 @@ from contractile.images import (
     say_rest,
     stem,
 )
+from contractile.images.writing import check_folder
 from contractile.prediction.field import Progress, ahead
 from contractile.prediction.objects import is_table
 from contractile.prediction.outputs import PRODUCTS, Outputs, Written
@@ -59,11 +60,12 @@ def predict_files(
 
     Raises ContractileError, before any work, for an unknown product, a table of objects of a model that has none, two
     inputs that would write the same file, or images of which none can be read or fits the model; AlreadyThere where a
-    file that was not written by this package would be replaced; NotFound where there are no images; NotWritten where
-    a result cannot be written. A file among others that cannot be read or predicted is logged as a warning and left
-    out; when all others are done, NotFinished names it.
+    file that was not written by this package would be replaced; NotWritable for a folder that takes no files; NotFound
+    where there are no images; NotWritten where a result cannot be written. A file among others that cannot be read or
+    predicted is logged as a warning and left out; when all others are done, NotFinished names it.
     """
     _check_products(products, predictor.card.task)
+    check_folder(out)
     network, failures = predictor.card.network, _Failures()
     paths = leave_out_labels(_leave_out_results(list_image_files(images), Path(out)))
     look = {"channels": network.channels, "dims": network.dims, "axes": axes or predictor.card.axes}
