@@ -175,8 +175,8 @@ def test_pixels_that_are_not_numbers(data, capsys):
 def test_an_output_folder_that_cannot_be_written(data, capsys):
     (data / "run").write_text("a file in the way")
     assert refused(capsys, *train_words(data)) == (
-        f"contractile: {data / 'run'}: no files can be written into this folder: it is a file; choose a folder that you "
-        "may write to"
+        f"contractile: {data / 'run'}: no files can be written into this folder: it is a file; choose a folder "
+        "that you may write to"
     )
 
 
