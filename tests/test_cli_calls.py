@@ -341,8 +341,8 @@ def test_a_folder_without_labels(images, capsys):
     line = refused(capsys, "train", "images", "--out", "run")
     assert line == (
         "contractile: LABELS are missing, and images holds none that can be told from images (images and labels are "
-        "the same files: 0.tif, 1.tif, 2.tif); give both: train IMAGES LABELS; or a folder that holds both, such as images "
-        "and masks"
+        "the same files: 0.tif, 1.tif, 2.tif); give both: train IMAGES LABELS; or a folder that holds both, such as "
+        "images and masks"
     )
     assert refused(capsys, "train", "absent", "--out", "run").startswith("contractile: absent: nothing there;")
     status, _, told = call(capsys, "check", "images")
