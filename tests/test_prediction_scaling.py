@@ -67,6 +67,21 @@ def test_magnified_noise_has_no_size():
         assert (estimate_diameter(noise, (6.0, 8.0, 10.0), bright_parts, curve) == 8) == found
 
 
+def test_a_single_blob_says_less_than_many_objects():
+    image = np.zeros((1, 200, 200), np.float32)
+
+    def find(seen):  # twenty at the scale of the image, and a surer blob where it is shrunk
+        labels, sure = np.zeros(seen.shape[1:], np.int32), 0.8
+        if len(labels) == 200:
+            for n in range(20):
+                labels[10 + 40 * (n // 5) :, 10 + 36 * (n % 5) :][:12, :12] = n + 1
+        elif len(labels) == 50:
+            labels[20:32, 20:32], sure = 1, 0.95
+        return labels, np.full(labels.shape, sure, np.float32)
+
+    assert estimate_diameter(image, (10.0, 12.0, 15.0), find, NOISELESS) == pytest.approx(12, rel=0.2)
+
+
 @given(rows=st.integers(1, 40), columns=st.integers(1, 40), factor=st.floats(0.2, 4))
 def test_resampling_keeps_what_is_flat_and_the_range(rows, columns, factor):
     shape = scaled_shape((rows, columns), factor)

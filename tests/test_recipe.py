@@ -129,24 +129,26 @@ def test_what_is_rare_is_looked_for():
 
 def test_the_more_often_images_are_seen_the_more_samples_vary():
     images = [discs(20)] * 100  # of 300 x 300 pixels: a pass takes 34 steps
-    upright = {"rotation": 0.0, "quarter_turns": True}  # kernels that are tied see to the rest
+    light = {"light_chance": 0.0}  # discs of noise are not dark
+    upright = {**light, "rotation": 0.0, "quarter_turns": True}  # kernels that are tied see to the rest
     few, some, many = (
         derive(images, {"device": "cpu", "steps": steps}).samples.augment for steps in (100, 1000, 10_000)
     )
     assert few == AugmentConfig.mild().model_copy(update=upright)
     assert some == AugmentConfig().model_copy(update=upright)
-    assert many == AugmentConfig()
+    assert many == AugmentConfig().model_copy(update=light)
     free = derive(images, {"device": "cpu", "steps": 1000, "network": {"symmetry": "none"}})
-    assert free.samples.augment == AugmentConfig()
+    assert free.samples.augment == AugmentConfig().model_copy(update=light)
 
 
 def test_the_scale_follows_the_background():
     labels = discs(20).labels
     bright = Example("bright", np.uint8(10 + 100 * (labels[None] > 0)), labels)
     light = Example("light", 255 - bright.pixels, labels)
-    for example, kind, dimmed in ((bright, "compressive", 16.0), (light, "linear", 1.0)):
-        samples = derive([example] * 2, {"minutes": 10}).samples
-        assert (samples.normalization.kind, samples.augment.dimmed) == (kind, dimmed)
+    for example, kind, chance, dimmed in ((bright, "compressive", 0.25, 16.0), (light, "linear", 0.0, 1.0)):
+        samples = derive([example] * 2, {"minutes": 60}).samples
+        assert samples.normalization.kind == kind
+        assert (samples.augment.light_chance, samples.augment.dimmed) == (chance, dimmed)
 
 
 def test_a_faster_processor_sees_images_more_often(monkeypatch):

@@ -110,8 +110,12 @@ def _stand_out(
 
 
 def _certainty(labels: NDArray[np.int32], inside: NDArray[np.float32]) -> float:
-    """Mean probability inside the objects found, as far above a half as it is: 0 to 1."""
-    return max(0.0, 2 * float(inside[labels > 0].mean()) - 1)
+    """Mean probability inside the objects found, as far above a half as it is: 0 to 1.
+
+    Fewer objects say less: shrunk far enough, any image is a single blob.
+    """
+    number = int(labels.max(initial=0))
+    return max(0.0, 2 * float(inside[labels > 0].mean()) - 1) * number / (number + 1)
 
 
 def _middle(pixels: Any, side: float) -> NDArray[Any]:

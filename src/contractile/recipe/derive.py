@@ -37,9 +37,7 @@ VARIED_PASSES = 5.0  # with fewer passes over the images, samples vary less
 TURNED_PASSES = 30.0  # with fewer passes, samples for tied kernels turn by quarter turns only
 RARE = 0.1  # a class with a smaller share of the pixels is rare
 W0 = {"classes": 5.0, "objects": 10.0}
-DIMMED = (
-    16.0  # in dark images single objects are dimmed by up to this factor, so that dim ones are found beside bright ones
-)
+DIMMED = 16.0  # objects on a dark background are dimmed by up to this factor: dim ones are found beside bright ones
 FOCUS = 0.33  # share of the samples around rare pixels
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
 
@@ -93,7 +91,7 @@ def _default(seen: Survey, changes: Mapping[str, Any]) -> Recipe:
             core=tile,
             batch=min(max(1, round(step_pixels / (2 if short else 1) / math.prod(tile))), LARGEST_BATCH),
             focus=FOCUS if seen.rarest < RARE else 0.0,
-            augment=_augment(passes, symmetry, dimmed=DIMMED if seen.dark and seen.task == "objects" else 1.0),
+            augment=_augment(seen, passes, symmetry),
             normalization=Normalization(kind="compressive" if seen.dark else "linear"),
         ),
         # Pixels between two near objects weigh more; where objects touch is a class of its own (docs/log.md).
@@ -132,14 +130,17 @@ def _tile(seen: Survey, network: UNetConfig) -> tuple[int, ...]:
     return tuple(sides)
 
 
-def _augment(passes: float, symmetry: str, *, dimmed: float) -> AugmentConfig:
+def _augment(seen: Survey, passes: float, symmetry: str) -> AugmentConfig:
     """How samples vary: little where few pixels are seen twice, and by quarter turns alone where kernels are tied.
+
+    Light varies where structures are bright on a dark background. For other images the gain is not measured.
 
     A network with tied kernels learns faster from images that are not turned by other angles. Other angles make its
     outlines more exact once it has seen each image often (docs/log.md).
     """
     varied = AugmentConfig() if passes >= VARIED_PASSES else AugmentConfig.mild()
-    varied = varied.model_copy(update={"dimmed": dimmed})
+    light = {"dimmed": DIMMED if seen.task == "objects" else 1.0} if seen.dark else {"light_chance": 0.0}
+    varied = varied.model_copy(update=light)
     if symmetry == "none" or passes >= TURNED_PASSES:
         return varied
     return varied.model_copy(update={"rotation": 0.0, "quarter_turns": True})
