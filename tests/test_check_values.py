@@ -3,15 +3,20 @@
 import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 from skimage.segmentation import find_boundaries
 
+from contractile.check import check_dataset, fix_dataset
 from contractile.check.annotation import faults_of_values
 from contractile.check.background import Instead, find_instead
 from contractile.check.colours import apply_numbers, find_colours, list_numbers, number_colours, unpack
+from contractile.check.fractions import can_mend, find_whole
 from contractile.check.greys import count_greys, cut_greys, drop_stray, find_stray, name_greys, ramps, snap
+from contractile.errors import ContractileError
+from contractile.images import read_labels
 from contractile.synthetic import SceneConfig, draw_scene
 
 
@@ -259,3 +264,69 @@ def test_values_only_found_between_two_others():
     assert set(np.unique(drop_stray(spoilt, [150]))) == {0, 100, 200}
     assert np.mean(drop_stray(spoilt, [150]) != classes) < 0.01
     assert find_stray([classes, _bordered(0, np.array([0, 100, 200]))]) == []
+
+
+# Fractions
+
+
+NUMBERS = np.kron(np.array([[0, 1, 0], [0, 2, 5], [3, 0, 0]]), np.ones((6, 6), int)).astype(np.int32)
+DIVIDED = [
+    (NUMBERS + 0.5, NUMBERS, "0.5 taken off each number"),
+    (NUMBERS - 0.5, NUMBERS, "-0.5 taken off each number"),
+    (NUMBERS + 1.25, NUMBERS + 1, "0.25 taken off each number"),
+    (NUMBERS / 255, NUMBERS, "each number multiplied by 255"),
+    (NUMBERS / 65535, NUMBERS, "each number multiplied by 65535"),
+    (NUMBERS / 3.5e3, NUMBERS, "each number multiplied by 3500"),
+    ((NUMBERS > 0) * 0.5, (NUMBERS > 0) * 1, "each number multiplied by 2"),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("values", "expected", "done"), DIVIDED)
+def test_numbers_that_were_moved_or_divided(values, expected, done, dtype):
+    whole = find_whole(values.astype(dtype))
+    np.testing.assert_array_equal(whole.values, expected)
+    assert whole.done == done
+    assert can_mend(values.astype(dtype))
+
+
+def test_fractions_that_are_no_numbers():
+    random = np.random.default_rng(0).random((30, 30))
+    smooth_picture = ndimage.gaussian_filter(random, 2)
+    for values in (random, random * 50, smooth_picture, np.full((4, 4), 0.5), NUMBERS * np.pi, NUMBERS - 1.5):
+        assert find_whole(values) is None
+        assert not can_mend(values)
+    assert can_mend(ndimage.gaussian_filter((NUMBERS > 0) * 1.0, 0.5))
+
+
+@pytest.mark.parametrize("kind", ["moved", "divided", "smoothed", "large", "photograph", "colour"])
+def test_what_the_doctor_promises_is_what_he_does(tmp_path, kind):
+    """A finding that names --fix is mended by it, and one that cannot be mended does not name it."""
+    large = np.kron(NUMBERS, np.ones((3, 3), int))
+    values = {
+        "moved": large + 0.5,
+        "divided": large / 255,
+        "smoothed": ndimage.gaussian_filter((large > 0) * 1.0, 0.7),
+        "large": large.astype(np.int64) * 10**12,
+        "photograph": np.random.default_rng(0).random(large.shape),
+        "colour": np.random.default_rng(0).integers(0, 255, (*large.shape, 3), np.uint8),
+    }[kind]
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    tifffile.imwrite(tmp_path / "images" / "a.tif", np.random.default_rng(1).integers(0, 255, large.shape, np.uint8))
+    np.save(tmp_path / "labels" / "a.npy", values)
+    places = tmp_path / "images", tmp_path / "labels"
+    axes = "YXC" if kind == "colour" else None
+    [finding] = [one for one in check_dataset(*places, axes=axes) if one.level == "error"]
+    assert ("--fix" in finding.cure) == (kind not in ("photograph", "colour"))
+    if kind in ("photograph", "colour"):
+        with pytest.raises(ContractileError, match="save the numbers of objects or classes as grey TIFF: nothing"):
+            fix_dataset(*places, tmp_path / "fixed", axes=axes)
+        return
+    fix_dataset(*places, tmp_path / "fixed")
+    found = read_labels(tmp_path / "fixed" / "a.tif")
+    if kind == "smoothed":
+        assert np.mean((found > 0) != (large > 0)) < 0.02
+    else:
+        expected = large if kind != "large" else np.searchsorted(np.unique(large), large)
+        np.testing.assert_array_equal(found, expected)

@@ -180,12 +180,15 @@ def test_negative_labels_survive(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (numbered(8, 8, 3, dtype="uint8"), r"labels must have one channel, got 3 \(a colour picture\?\); save"),
+        (numbered(8, 8, 3, dtype="uint8"), r"got 3 \(a colour picture\?\); where .*--fix DIR` gives it a num"),
         (
             np.full((2, 2), 0.5, np.float32),
-            r"labels must be whole numbers, 100\.0% of the pixels are fractions",
+            r"labels must be whole numbers, 100\.0% of the pixels are fractions; save integers; `contractile check ",
         ),
-        (np.full((2, 2), 2**31, np.uint32), "labels must fit into 32 bits, got 2147483648; renumber"),
+        (
+            np.full((2, 2), 2**31, np.uint32),
+            "labels must fit into 32 bits, got 2147483648; renumber the objects; `contractile check .*` does",
+        ),
     ],
 )
 def test_labels_that_are_none(tmp_path: Path, labels: NDArray[Any], message: str) -> None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from contractile.check.colours import find_colours, list_colours
 from contractile.check.findings import Spot
+from contractile.check.fractions import can_mend
 from contractile.check.greys import count_greys, name_greys, ramps
 from contractile.errors import ContractileError
 from contractile.images import Source, describe, read, read_labels
@@ -41,7 +42,7 @@ def _name_values(pixels: NDArray[Any], where: str) -> Spot | None:
     values = pixels[0]
     fractions = float(np.mean(values != np.rint(values))) if values.dtype.kind == "f" else 0.0
     if fractions:
-        return Spot("fractions", where, f"{fractions:.1%}")
+        return Spot("fractions" if can_mend(values) else "no numbers", where, f"{fractions:.1%}")
     extreme = int(max(values.max(), -int(values.min())))
     return Spot("large numbers", where, str(extreme)) if extreme > LARGEST else None
 

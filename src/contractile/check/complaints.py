@@ -54,7 +54,12 @@ COMPLAINTS: dict[str, Complaint] = {
     "fractions": Complaint(
         "error",
         "labels must be whole numbers, {} of the pixels are fractions",
-        "check --fix DIR cuts a mask halfway between its two main values; save integers",
+        "check --fix DIR makes whole numbers of them; save integers",
+    ),
+    "no numbers": Complaint(
+        "error",
+        "labels must be whole numbers, {} of the pixels are fractions, as in a photograph or a map of probabilities",
+        "save the numbers of the objects or classes as integers",
     ),
     "colour": Complaint(
         "error",

@@ -168,6 +168,12 @@ def snap(values: NDArray[Any]) -> Labels | None:
     return snapped
 
 
+def mend_greys(values: NDArray[Any]) -> Labels | None:
+    """A smoothed mask cut in two, or numbers that were resized with full edges; None for a photograph."""
+    kind = name_greys(values)
+    return None if kind == "picture" else cut_greys(values) if kind == "grey" else snap(values)
+
+
 def name_greys(values: NDArray[Any]) -> Literal["grey", "mixed", "picture"]:
     """What values (*S) that are no labels are: a smoothed mask, numbers that were resized, or a photograph."""
     found, counts = np.unique(values, return_counts=True)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from contractile.check.background import find_instead
 from contractile.check.colours import apply_numbers, find_colours, list_numbers, number_colours
-from contractile.check.greys import count_greys, cut_greys, drop_stray, find_stray, name_greys, snap
+from contractile.check.fractions import can_mend, find_whole
+from contractile.check.greys import count_greys, drop_stray, find_stray, mend_greys, name_greys
 from contractile.check.objects import find_task, holds_pieces
 from contractile.check.pieces import fill_outlines, remove_specks, separate_split
 from contractile.dataset import Pair, pair_up
@@ -35,9 +36,9 @@ class Mended:
 def fix_dataset(images: Place, labels: Place, out: str | Path, *, dims: int = 2, axes: str | None = None) -> list[str]:
     """Write the repaired labels of every image to the folder `out`, named like the image.
 
-    Colours become numbers, smoothed masks are cut in two, numbers that were resized get full edges, a value in place of
-    background becomes 0, outlines are filled, pieces of one number far apart get different numbers, and specks are
-    removed. Returns one line per repaired file, one for the colours, and one at the end.
+    Colours and fractions become numbers, smoothed masks are cut in two, numbers that were resized get full edges, a
+    value in place of background becomes 0, outlines are filled, pieces of one number far apart get different numbers,
+    and specks are removed. Returns one line per repaired file, one for the colours, and one at the end.
     Raises as `pair_up`, and ContractileError for labels that cannot be read, or when `out` holds the labels.
     """
     pairs = pair_up(images, labels, dims=dims, axes=axes)
@@ -74,10 +75,14 @@ def _read(source: Source, dims: int) -> Mended:
             return Mended(np.zeros(codes.shape, np.int32), codes=codes, channels=len(pixels))
         values = pixels[0]
         whole = np.array_equal(values, np.rint(values))
-        if len(pixels) > 1 or not (whole or count_greys(values)):
-            raise error
+        if len(pixels) > 1 or not (whole or can_mend(values)):
+            cure = "save the numbers of objects or classes as grey TIFF: nothing here can be mended"
+            raise ContractileError(error.problem, cure, where=error.where) from error
         if whole:
             return Mended(_number_anew(values), ("numbered anew",))
+        if found := find_whole(values):
+            mended = _mend_values(found.values, source)
+            return replace(mended, done=(found.done, *mended.done))
     return _mend_values(values, source)
 
 
@@ -93,11 +98,11 @@ def _mend_values(values: NDArray[Any], source: Source) -> Mended:
     greys = count_greys(values)
     if not greys:
         return Mended(values.astype(np.int32))
-    kind = name_greys(values)
-    mended = cut_greys(values) if kind == "grey" else snap(values)
-    if mended is None or kind == "picture":
+    mended = mend_greys(values)
+    if mended is None:
         raise ContractileError("grey values without two clear levels", "draw the mask again", where=describe(source))
-    done = f"{greys} grey values cut in two" if kind == "grey" else "pixels in between given the nearest full number"
+    cut = name_greys(values) == "grey"
+    done = f"{greys} grey values cut in two" if cut else "pixels in between given the nearest full number"
     return Mended(mended, (done,))
 
 

@@ -24,6 +24,7 @@ from contractile.images.sources import Source, stem
 
 LARGEST = 2**31 - 1  # labels are int32
 STEP = 7  # pixels between those that are compared first
+FIX = "`contractile check IMAGES LABELS --fix DIR`"
 ROUNDING = 1e-4  # by which probabilities may miss [0, 1]
 
 
@@ -129,11 +130,7 @@ def read_labels(source: Source | str | Path, *, dims: int = 2, axes: str | None 
     with _open(source, dims, indices=True) as image:
         pixels = image.pixels if image.shape[0] == 1 else grey_of(image.pixels)
         if pixels is None:
-            problem = f"labels must have one channel, got {image.shape[0]} (a colour picture?)"
-            cure = "save the object numbers as a 16-bit grey TIFF or PNG"
-            if source.guess is not None:
-                cure = f"name the axes if these are pages (--axes {source.guess.other}), or {cure}"
-            raise ContractileError(problem, cure, where=where)
+            raise _refuse_channels(source, image.shape[0])
         if len(pixels) < image.shape[0]:
             say("three equal channels are read as one", [source.path])
     values: NDArray[Any] = pixels[0]
@@ -141,11 +138,21 @@ def read_labels(source: Source | str | Path, *, dims: int = 2, axes: str | None 
     if values.dtype.kind == "f" and not np.array_equal(values, np.rint(values)):
         share = float(np.mean(values != np.rint(values)))
         problem = f"labels must be whole numbers, {share:.1%} of the pixels are fractions"
-        raise ContractileError(problem, "save integers", where=where)
+        raise ContractileError(problem, f"save integers; {FIX} makes them of most such files", where=where)
     if values.size and (values.max() > LARGEST or values.min() < -LARGEST):
         extreme = max(abs(int(values.max())), abs(int(values.min())))
-        raise ContractileError(f"labels must fit into 32 bits, got {extreme}", "renumber the objects", where=where)
+        problem = f"labels must fit into 32 bits, got {extreme}"
+        raise ContractileError(problem, f"renumber the objects; {FIX} does so", where=where)
     return values.astype(np.int32)
+
+
+def _refuse_channels(source: Source, channels: int) -> ContractileError:
+    """The error for labels of several channels."""
+    problem = f"labels must have one channel, got {channels} (a colour picture?)"
+    cure = f"where each colour is a class or an object, {FIX} gives it a number; else save the numbers as grey TIFF"
+    if source.guess is not None:
+        cure = f"name the axes if these are pages (--axes {source.guess.other}); {cure}"
+    return ContractileError(problem, cure, where=describe(source))
 
 
 def _number_objects(source: Source, dims: int) -> NDArray[np.int32]:
