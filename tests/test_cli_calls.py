@@ -115,7 +115,7 @@ def test_a_pattern_that_brings_other_files_along(images, model, capsys):
     assert (status, text.count("\n"), told) == (0, 3, said)
     assert "unknown format .txt" in refused(capsys, "predict", model, "images/notes.txt", "--out", "out")
     assert "unknown format .txt" in refused(capsys, "info", "images/notes.txt", "images/empty")
-    assert "missing.tif: nothing there" in refused(capsys, "info", *images, "missing.tif")
+    assert "missing.tif: nothing there" in refused(capsys, "info", "missing.tif")
 
 
 def test_a_file_that_looks_like_an_option(images, model, capsys):
@@ -451,3 +451,97 @@ def test_info_describes_images_of_different_sizes_one_by_one(images, capsys):
     text = call(capsys, "info", "a.tif")[1]
     assert "a.tif (page 0): 8 x 9 pixels, 1 channel(s), uint8, 0 to 0, axes YX" in text
     assert "a.tif (page 1): 10 x 11 pixels, 1 channel(s), uint8, 5 to 5, axes YX" in text
+
+
+def spoil_a_strip(path):
+    """Zeros in the middle: the file can be opened, and not read."""
+    data = Path(path).read_bytes()
+    at = len(data) // 3
+    Path(path).write_bytes(data[:at] + bytes(100) + data[at + 100 :])
+
+
+@pytest.mark.parametrize("place", ["images", "images/*.tif", "each"])
+@pytest.mark.parametrize("name", ["0.tif", "1.tif", "2.tif"])
+def test_info_goes_on_after_a_file_that_cannot_be_read(images, capsys, name, place):
+    def cut(path):
+        Path(path).write_bytes(Path(path).read_bytes()[:300])
+
+    def write_words(path):
+        Path(path).write_text("no picture")
+
+    def compress(path):
+        tifffile.imwrite(path, tifffile.imread(path), compression="zlib")
+        spoil_a_strip(path)
+
+    whole = Path("images", name).read_bytes()
+    for spoil in (cut, write_words, compress):
+        Path("images", name).write_bytes(whole)
+        spoil(Path("images", name))
+        status, text, told = call(capsys, "info", *(images if place == "each" else [place]))
+        assert status == 1
+        assert [line.split(":")[0] for line in text.splitlines()] == [
+            f"{n}.tif" for n in range(3) if f"{n}.tif" != name
+        ]
+        first, last = told.splitlines()
+        assert first.startswith(f"images/{name}: ")
+        assert last == f"contractile: 1 of 3 files could not be described: images/{name}; mend or leave them out"
+
+
+def test_info_names_places_and_models_that_are_not_there(images, model, capsys):
+    Path("broken.safetensors").write_text("no model")
+    status, text, told = call(capsys, "info", *images, "absent.tif", "no/*.tif", model, "broken.safetensors")
+    assert status == 1
+    assert [line for line in text.splitlines() if ": 24 x" in line][-1].startswith("2.tif: 24 x 32 pixels")
+    assert text.startswith(f"{model}: objects, ")
+    lines = told.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["broken.safetensors", "absent.tif", "no/*.tif", "contractile"]
+    assert lines[-1] == (
+        "contractile: 3 of 7 files could not be described: broken.safetensors, absent.tif, no/*.tif; "
+        "mend or leave them out"
+    )
+
+
+def test_info_of_files_that_all_are_bad(images, capsys):
+    for path in images:
+        Path(path).write_text("")
+    line = refused(capsys, "info", "images")
+    assert line.startswith("contractile: images/0.tif: ")
+    assert "(so none of the 3 files could be described); " in line
+    line = refused(capsys, "info", images[0])
+    assert line.startswith("contractile: images/0.tif: ")
+    assert "none of the" not in line
+
+
+def test_info_lists_a_set_of_files_once(images, capsys):
+    stack = np.arange(2 * 4 * 6, dtype=np.uint8).reshape(2, 4, 6)
+    of_planes = (f'<UUID FileName="s{t}.ome.tif">urn:uuid:{t}</UUID>' for t in range(2))
+    planes = (f'<TiffData FirstT="{t}" IFD="0" PlaneCount="1">{uuid}</TiffData>' for t, uuid in enumerate(of_planes))
+    sizes = 'SizeX="6" SizeY="4" SizeZ="1" SizeC="1" SizeT="2" DimensionOrder="XYZCT" Type="uint8"'
+    image = f'<Image ID="Image:0"><Pixels ID="Pixels:0" {sizes}>{"".join(planes)}</Pixels></Image>'
+    space = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
+    for number in range(2):
+        text = f'<OME xmlns="{space}" UUID="urn:uuid:{number}">{image}</OME>'
+        tifffile.imwrite(f"s{number}.ome.tif", stack[number], description=text, metadata=None)
+    status, text, _ = call(capsys, "info", "s0.ome.tif", "s1.ome.tif")
+    assert (status, text.count("\n")) == (0, 1)
+    assert text.startswith("s0.ome.tif: 2 pages (T 2) of 4 x 6 pixels")
+
+
+def test_info_leaves_out_what_lies_beside_images(images, capsys):
+    np.save("images/0_seg.npy", {"masks": 1}, allow_pickle=True)
+    tifffile.imwrite("images/0_cp_masks.tif", np.zeros((24, 32), np.uint8))
+    for words in (["images"], [*images, "images/0_seg.npy", "images/0_cp_masks.tif"]):
+        status, text, _ = call(capsys, "info", *words)
+        assert (status, [line.split(":")[0] for line in text.splitlines()]) == (0, ["0.tif", "1.tif", "2.tif"])
+
+
+@pytest.mark.parametrize("place", ["images", "images/*.tif", "each"])
+def test_predict_goes_on_after_a_file_that_cannot_be_read(images, model, capsys, place):
+    Path("images/1.tif").write_text("no picture")
+    status, _, told = call(capsys, "predict", model, *(images if place == "each" else [place]), "--out", "out")
+    assert (status, sorted(os.listdir("out"))) == (1, ["0_labels.tif", "2_labels.tif"])
+    assert told.count("images/1.tif: ") == 1
+    assert told.splitlines()[-1] == (
+        "contractile: 1 of 3 files gave no result: images/1.tif; mend them or leave them out; the results of the others "
+        "are complete"
+    )

@@ -1,15 +1,20 @@
-"""Image files in words: what `info` prints."""
+"""Models and image files in words: what `info` prints."""
 
 from __future__ import annotations
 
+import json
+import logging
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from contractile.errors import ContractileError, NotFinished
 from contractile.images import (
     Source,
     Stack,
@@ -25,22 +30,109 @@ from contractile.images.formats import open_rasters
 if TYPE_CHECKING:
     from contractile.images import Image
 
+logger = logging.getLogger(__name__)
+
+NAMED = 5  # files in the line that ends the work
 AT_MOST = 2**26  # values of a file that are read to find its range
 
 
-def describe_images(place: str, axes: str | None = None) -> Iterator[str]:
-    """A line for each image file at `place` (a folder, glob or file); pages of one kind share a line.
+class _Failures:
+    """What could not be described, and why. It is logged once something could be."""
 
-    `axes` are the letters of the files' axes, where somebody gave them. Raises as `find` and `open_image`.
+    def __init__(self) -> None:
+        self._errors: list[ContractileError] = []
+        self._done, self._logged = 0, 0
+
+    def add(self, error: ContractileError, where: object) -> None:
+        self._errors.append(error if error.where else error.at(where))
+        self._log()
+
+    def count(self) -> None:
+        """Count something that was described."""
+        self._done += 1
+        self._log()
+
+    def _log(self) -> None:
+        if self._done:
+            for error in self._errors[self._logged :]:
+                logger.warning("%s", error)
+            self._logged = len(self._errors)
+
+    def finish(self) -> None:
+        """Raise the first error where nothing was described, NotFinished where something was."""
+        if not self._errors:
+            return
+        first, total = self._errors[0], self._done + len(self._errors)
+        if not self._done:
+            more = f" (so none of the {total} files could be described)" if total > 1 else ""
+            raise type(first)(f"{first.problem}{more}", first.cure, where=first.where)
+        names = [error.where for error in self._errors]
+        shown = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
+        raise NotFinished(f"{len(names)} of {total} files could not be described: {shown}", "mend or leave them out")
+
+
+def describe_all(models: Sequence[str], images: Sequence[str], axes: str | None = None) -> Iterator[str]:
+    """A line and the card for each model, a line for each image file; pages of one kind share a line.
+
+    `images` are folders, globs and files, `axes` the letters of their axes, where somebody gave them. What cannot be
+    read among others is logged, and the others are described. Raises NotFinished in the end then, and what `read_card`,
+    `find` and `open_image` raise where nothing can be described.
     """
-    files = leave_out_labels(list_image_files(place))
-    say_channels(files)
-    for _, group in groupby(find(files, axes=axes), key=lambda source: source.path):
-        sources = list(group)
-        alike = sources[0].stack is not None
-        for pages in [sources] if alike else [[source] for source in sources]:
-            yield _describe(pages)
+    from contractile.model import read_card
+
+    failures = _Failures()
+    for place in models:
+        try:
+            card = read_card(place)
+        except ContractileError as error:
+            failures.add(error, place)
+            continue
+        failures.count()
+        yield f"{place}: {card.task}, {card.network.parameters:,} parameters"
+        yield json.dumps(card.model_dump(mode="json"), indent=2)
+    for path, pages in groupby(_find(_list(images, failures), axes, failures), key=lambda source: source.path):
+        try:
+            yield from _describe_file(list(pages))
+        except ContractileError as error:
+            failures.add(error, path)
+        else:
+            failures.count()
     say_rest()
+    failures.finish()
+
+
+def _list(places: Sequence[str], failures: _Failures) -> list[Path]:
+    """The files of images at several places."""
+    there: list[str] = []
+    for place in places:
+        try:
+            list_image_files(place)
+            there.append(place)
+        except ContractileError as error:
+            failures.add(error, place)
+    files = leave_out_labels(list_image_files(there)) if there else []
+    say_channels(files)
+    return files
+
+
+def _find(files: Sequence[Path], axes: str | None, failures: _Failures) -> list[Source]:
+    """The images in all files that can be opened."""
+    with suppress(ContractileError):
+        return find(files, axes=axes)
+    readable: list[Path] = []
+    for path in files:
+        try:
+            find(path, axes=axes, quiet=True)
+            readable.append(path)
+        except ContractileError as error:
+            failures.add(error.at(path), path)
+    return find(readable, axes=axes) if readable else []
+
+
+def _describe_file(sources: list[Source]) -> Iterator[str]:
+    alike = sources[0].stack is not None
+    for pages in [sources] if alike else [[source] for source in sources]:
+        yield _describe(pages)
 
 
 def _describe(pages: Sequence[Source]) -> str:

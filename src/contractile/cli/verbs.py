@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -242,18 +241,13 @@ def info(
     axes: Axes = None,
 ) -> None:
     """Describe models and images."""
-    from contractile.cli.describing import describe_images
-    from contractile.model import is_model, read_card
+    from contractile.cli.describing import describe_all
+    from contractile.model import is_model
 
     models = [place for place in what if is_model(place)]
-    for place in [*models, *leave_out_others([place for place in what if place not in models])]:
-        if place in models:
-            card = read_card(place)
-            typer.echo(f"{place}: {card.task}, {card.network.parameters:,} parameters")
-            typer.echo(json.dumps(card.model_dump(mode="json"), indent=2))
-        else:
-            for line in describe_images(place, axes):
-                typer.echo(line)
+    images = leave_out_others([place for place in what if place not in models])
+    for line in describe_all(models, images, axes):
+        typer.echo(line)
 
 
 @app.command()

@@ -106,13 +106,16 @@ def find_labels(images: str, verb: str) -> str:
 def leave_out_others(places: list[str]) -> list[str]:
     """Of several places those that are no files of another format, which a pattern such as images/* brings along.
 
-    A warning names the others. Where nothing else is left, all stay, and whoever opens them says what they are.
+    A warning names the others. A broken image is none of these: its name is that of an image, or it cannot be opened.
+    Where nothing else is left, all stay, and whoever opens them says what they are.
     """
-    from contractile.images.formats import kind_of
+    from contractile.images.formats import SUFFIXES, kind_of
 
     def is_other(place: str) -> bool:
+        if Path(place).suffix.lower() in SUFFIXES or not os.path.isfile(place) or not os.access(place, os.R_OK):
+            return False
         try:
-            return os.path.isfile(place) and not kind_of(Path(place))
+            return not kind_of(Path(place))
         except ContractileError:
             return True
 
