@@ -421,6 +421,24 @@ def test_harmless_extras_of_a_png(tmp_path: Path, labels: bool) -> None:
         assert (found.tolist(), notes) == ([[1, 2, 3, 4]] * 2, ())
 
 
+def test_what_libpng_finds_names_the_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = bytearray(saved(rough(40, 30), "png"))
+    data[20:24] = (39).to_bytes(4)  # a row less than there are
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4)
+    (tmp_path / "a.png").write_bytes(data)
+    assert read(tmp_path / "a.png").shape == (1, 39, 30)
+    assert caplog.messages == [f"{tmp_path / 'a.png'}: PNG warning: IDAT: Too much image data"]
+    assert {record.name.split(".")[0] for record in caplog.records} == {"contractile"}
+
+
+def test_blocks_that_no_pixel_depends_on_are_not_worth_a_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = saved(rough(40, 30), "png")
+    odd = block(b"iCCP", b"x\0\0" + zlib.compress(b"nonsense")) + block(b"pHYs", b"\0") + block(b"tIME", b"\0")
+    pixels, _ = opened(tmp_path / "a.png", data[:33] + odd + data[33:])
+    np.testing.assert_array_equal(pixels, rough(40, 30))
+    assert caplog.records == []
+
+
 def test_an_interlaced_png(tmp_path: Path) -> None:
     rows = [b"\1", b"\3", b"\5\6", b"\2", b"\7", b"\4\x08\x09"]  # 3 x 3 pixels in seven passes; two are empty
     data = bytearray(png(rows, (3, 3), 8, 0))

@@ -21,6 +21,8 @@ from contractile.grid import Region, as_slices
 logger = logging.getLogger(__name__)
 
 AGAIN = "copy the file again or re-export it"
+DECODERS = ("tifffile", "imagecodecs")  # libraries that log what they find
+HARMLESS = re.compile("PNG warning: [a-z]")  # of blocks that no pixel depends on: their names begin so
 # what tifffile logs where pixels are lost: it goes on with fewer pages, or with zeros
 LOST = re.compile(
     "zeroed|index out of range|reshape|circular|corrupted (file|tag list of page)|invalid (page offset|offset to)"
@@ -116,19 +118,21 @@ class Damaged(Exception):
 def one_clear_line(path: Path) -> Iterator[None]:
     """Turn anything that a decoder raises, and loss that tifffile only logs, into one ContractileError.
 
-    Whatever else tifffile logs becomes a warning that names the file, once.
+    Whatever else a decoder logs becomes a warning that names the file, once.
     """
-    library = logging.getLogger("tifffile")
+    libraries = [logging.getLogger(name) for name in DECODERS]
     heard: list[str] = []
     thread = threading.get_ident()
 
     def catch(record: logging.LogRecord) -> bool:
         mine = record.thread == thread
-        if mine and record.levelno >= logging.WARNING:
-            heard.append(_plain(record.getMessage()))
+        text = _plain(record.getMessage())
+        if mine and record.levelno >= logging.WARNING and not HARMLESS.match(text):
+            heard.append(text)
         return not mine
 
-    library.addFilter(catch)
+    for library in libraries:
+        library.addFilter(catch)
     try:
         yield
     except ContractileError:
@@ -138,7 +142,8 @@ def one_clear_line(path: Path) -> Iterator[None]:
     except Exception as error:
         raise _unreadable(path, error) from error
     finally:
-        library.removeFilter(catch)
+        for library in libraries:
+            library.removeFilter(catch)
     lost = [text for text in heard if LOST.search(text)]
     if lost:
         raise _unreadable(path, lost[0])
