@@ -243,6 +243,37 @@ def test_two_files_for_one_name(tmp_path):
     write(tmp_path / "l", ["a_masks.tif", "a_cp_masks.png", "b_masks.tif"])
     with pytest.raises(ContractileError, match=r"several labels for one name: a_cp_masks.png, a_masks.tif; keep one"):
         pair_up(tmp_path / "i", tmp_path / "l")
+
+
+ILASTIK = [
+    "Object Identities",
+    "Object-Identities",
+    "Simple Segmentation",
+    "Object Predictions",
+    "Multicut Segmentation",
+]
+
+
+@pytest.mark.parametrize("export", ILASTIK)
+def test_what_ilastik_exports_beside_images(tmp_path, export):
+    others = ["Probabilities", "Object Probabilities", "Pixel Probabilities", "Uncertainty", "Features"]
+    write(tmp_path, [f"{n}{end}.tif" for n in "ab" for end in ("", f"_{export}", *(f"_{one}" for one in others))])
+    expected = [(f"{n}.tif", f"{n}_{export}.tif") for n in "ab"]
+    assert files(pair_up(tmp_path)) == expected
+    assert files(pair_up(tmp_path / "?.tif", tmp_path / f"*_{export}.tif")) == expected
+
+
+def test_several_exports_of_one_image_are_told_apart_by_a_pattern(tmp_path):
+    write(tmp_path, [f"{n}{end}.tif" for n in "ab" for end in ("", "_Object Identities", "_Simple Segmentation")])
+    for place in (None, tmp_path):
+        with pytest.raises(
+            ContractileError,
+            match=r"several labels for one name: a_Object Identities.tif, a_Simple Segmentation.tif; keep one of them, "
+            r"or give those of one kind by a pattern \(\*Object Identities.tif\)",
+        ):
+            pair_up(tmp_path, place)
+    pairs = pair_up(tmp_path, tmp_path / "*Object Identities.tif")
+    assert files(pairs) == [(f"{n}.tif", f"{n}_Object Identities.tif") for n in "ab"]
     write(tmp_path / "j", ["a.tif", "a.png", "b.tif"])
     write(tmp_path / "m", ["a.tif", "b.tif"])
     with pytest.raises(ContractileError, match=r"/j: several images for one name: a.png, a.tif; keep one of them"):

@@ -10,6 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from contractile.errors import ContractileError
@@ -81,22 +82,23 @@ def _find_each(items: Sequence[Item], dims: int, axes: str | None, *, labels: bo
 def _check_all(images: Sequence[Item], labels: Sequence[Item], match: Match, places: tuple[str, str]) -> None:
     """Raise ContractileError unless all labels have an image."""
     image_names, names = [one.name for one in images], [one.name for one in labels]
+    taken = set(match.partners.values())
+    orphans = [one for one in labels if one.name not in taken]
+    shared = {bare(one.name) for one in orphans} & {bare(name) for name in image_names}
+    for what, side in (("labels", labels), ("images", images)):
+        same = _same_name(side, shared)
+        if same:
+            problem = f"several {what} for one name: {some(same)}"
+            cure = f"keep one of them, or give those of one kind by a pattern ({_kind_of(same)})"
+            raise ContractileError(problem, cure, where=places[what == "labels"])
     if not match.partners:
         sides = f"{len(images)} image(s) in {places[0]} ({some(image_names)}) and {len(labels)} label file(s)"
         problem = f"no pairs found: {sides} in {places[1]} ({some(names)}) share no names"
         raise ContractileError(problem, "name each label file like its image", where=places[1])
-    taken = set(match.partners.values())
-    orphans = [one for one in labels if one.name not in taken]
-    if not orphans:
-        return
-    for what, side in (("labels", labels), ("images", images)):
-        same = _same_name(side, {bare(one.name) for one in orphans})
-        if same:
-            problem = f"several {what} for one name: {some(same)}"
-            raise ContractileError(problem, "keep one of them and move the others away", where=places[what == "labels"])
-    problem = f"labels without an image in {places[0]}: {some([one.name for one in orphans])}"
-    problem = f"{problem} ({len(orphans)} of {len(labels)})"
-    raise ContractileError(problem, "add the images, or move these label files away", where=places[1])
+    if orphans:
+        problem = f"labels without an image in {places[0]}: {some([one.name for one in orphans])}"
+        problem = f"{problem} ({len(orphans)} of {len(labels)})"
+        raise ContractileError(problem, "add the images, or move these label files away", where=places[1])
 
 
 def _same_name(items: Sequence[Item], wanted: set[str]) -> list[str]:
@@ -104,6 +106,12 @@ def _same_name(items: Sequence[Item], wanted: set[str]) -> list[str]:
     counts = Counter(bare(one.name) for one in items)
     double = [bare(one.name) for one in items if counts[bare(one.name)] > 1 and bare(one.name) in wanted]
     return [one.files[0].name for one in items if double and bare(one.name) == double[0]]
+
+
+def _kind_of(names: Sequence[str]) -> str:
+    """A pattern for the files of one image that are named like the first of these, and not like the second."""
+    shared = list(takewhile(lambda pair: pair[0] == pair[1], zip(names[0], names[1], strict=False)))
+    return f"*{names[0][len(shared) :]}"
 
 
 def _announce(match: Match, labels: Sequence[Item]) -> None:

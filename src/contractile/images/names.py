@@ -23,16 +23,18 @@ EXAMPLES = 2  # pairs that are shown
 LETTER = r"[^\W\d_]"
 GAP = r"[\s_.\-]"
 PICTURE = r"(?:images?|imgs?)"
+STAGE = rf"(?:{GAP}stage{GAP}?\d)?"  # of ilastik's Autocontext
+OBJECT = rf"(?:blockwise{GAP})?objects?{GAP}"  # begins the names of what ilastik exports of objects
 LABEL_WORDS = (
     rf"(?:cp{GAP}?)?masks?{PICTURE}?|msks?|labels?{PICTURE}?|labell?ed|lbls?|labs?|"
-    rf"(?:man(?:ual)?{GAP}?)?segs?|(?:simple{GAP}?)?segmentations?(?:{GAP}?masks?)?|segmented|segmasks?|gt|(?:ground{GAP}?)?truth|"
-    rf"annotations?|annotated|instances?|objects?{GAP}(?:predictions?|identities)"
+    rf"(?:man(?:ual)?{GAP}?)?segs?|(?:simple{GAP}?|multicut{GAP})?segmentations?(?:{GAP}?masks?)?{STAGE}|segmented|segmasks?|"
+    rf"gt|(?:ground{GAP}?)?truth|annotations?|annotated|instances?|{OBJECT}(?:predictions?|identities)"
 )
 IMAGE_WORDS = rf"{PICTURE}|im|raw{PICTURE}?|volumes?|inputs?|originals?|orig|photos?"
-# What Cellpose and this package write beside labels, and what people keep there: neither an image nor labels.
+# What Cellpose, ilastik and this package write beside labels, and what people keep there: neither an image nor labels.
 OTHER_WORDS = (
-    rf"flows?|outlines?|cp{GAP}?outlines?|cp{GAP}?output|dp|cellprob|overlays?|probabilit(?:y|ies)|probs?|"
-    rf"previews?|thumb(?:nail)?s?"
+    rf"flows?|outlines?|cp{GAP}?outlines?|cp{GAP}?output|dp|cellprob|overlays?|previews?|thumb(?:nail)?s?|"
+    rf"(?:{OBJECT}|pixel{GAP})?probabilit(?:y|ies){STAGE}|probs?|uncertainty{STAGE}|features{STAGE}"
 )
 
 
