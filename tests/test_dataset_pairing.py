@@ -340,11 +340,30 @@ def test_the_shape_of_the_labels_says_what_axes_are(tmp_path, shape, axes, caplo
     examples = load_examples(pairs)
     np.testing.assert_array_equal(examples[0].pixels, np.moveaxis(pixels, axes.index("C"), 0))
     assert [one.pixels.shape[1:] for one in examples] == [(12, 10)] * 2
-    assert {pair.image.axes for pair in pairs} == {axes} or shape[0] == 3
+    assert {pair.image.axes for pair in pairs} == {axes}
     said = [line for line in caplog.messages if "from the shape of the labels" in line]
     assert said == (
         [f"axes {axes}, from the shape of the labels (--axes settles it otherwise): a.tif, b.tif"] if said else []
     )
+
+
+@pytest.mark.parametrize(
+    ("image", "labels", "axes"),
+    [
+        ((40, 30, 5), (40, 30), "YXC"),
+        ((2, 12, 10), (12, 10), "CYX"),
+        ((5, 12, 10), (5, 12, 10), "QYX"),
+        ((12, 10), (12, 10), None),
+        ((40, 12, 10), (40, 12, 10), None),
+    ],
+)
+def test_axes_that_were_guessed_right_are_kept_where_others_could_be_meant(tmp_path, image, labels, axes, caplog):
+    write(tmp_path / "i", ["a.npy", "b.npy"], np.zeros(image, np.uint8))
+    write(tmp_path / "l", ["a.npy", "b.npy"], np.zeros(labels, np.uint8))
+    pairs = pair_up(tmp_path / "i", tmp_path / "l")
+    assert {pair.image.axes for pair in pairs} == {axes}
+    assert len(pairs) == 2 * (labels[0] if len(labels) == 3 else 1)
+    assert caplog.messages == []
 
 
 def test_axes_that_are_given_win(tmp_path):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 
@@ -154,6 +154,8 @@ def _pair_each(
             images = open_item(picture, dims=dims, axes=found)
             labels = open_item(truth, dims=dims, axes=found, labels=True)
             settled.setdefault(found or "", []).append(picture.files[0].name)
+        elif guess is not None and guess.is_open:  # the guess was right, and is one no longer
+            images = [replace(one, axes=found) for one in images]
         if len(images) != len(labels):
             problem = f"has {len(images)} page(s), and its labels {truth.files[0]} have {len(labels)}"
             cure = "give labels for each page, or name the axes if the pages are channels (--axes CYX)"
