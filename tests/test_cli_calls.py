@@ -16,7 +16,6 @@ from test_cli import call, refused
 from contractile.cli import program
 from contractile.cli.display import Bar
 from contractile.cli.words import tidy
-from contractile.evaluation import EvaluateConfig
 from contractile.model import Model, ModelCard, save
 from contractile.unet import UNet, UNetConfig
 
@@ -278,7 +277,6 @@ def test_the_options_of_a_training_reach_it(images, capsys, monkeypatch):
     assert "axes" not in asked["recipe"]
 
 
-@pytest.mark.skipif("probabilities" not in EvaluateConfig.model_fields, reason="there is nothing to say yet")
 def test_an_evaluation_is_told_what_the_files_hold(images, capsys, monkeypatch):
     asked = []
 
@@ -545,3 +543,16 @@ def test_predict_goes_on_after_a_file_that_cannot_be_read(images, model, capsys,
         "contractile: 1 of 3 files gave no result: images/1.tif; mend them or leave them out; the results of the others "
         "are complete"
     )
+
+
+def test_masks_with_another_background_are_scored_when_it_is_named(tmp_path, capsys):
+    truth = np.zeros((40, 40), np.uint8)
+    truth[10:20, 10:25] = 1
+    for folder, mask in (("truth", truth), ("masks", np.where(truth, 1, 2).astype(np.uint8))):
+        (tmp_path / folder).mkdir()
+        tifffile.imwrite(tmp_path / folder / "a.tif", mask)
+    asked = ("evaluate", str(tmp_path / "masks"), str(tmp_path / "truth"), "--scores", "dice")
+    assert "--background 2" in refused(capsys, *asked)
+    status, out, _ = call(capsys, *asked, "--background", "2")
+    assert status == 0
+    assert "1.0000" in out

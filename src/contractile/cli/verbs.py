@@ -157,6 +157,10 @@ def evaluate(
         bool, typer.Option("--probabilities", help="PREDICTED holds maps of probabilities, also where it is integers")
     ] = False,
     axes: Axes = None,
+    white: Annotated[
+        int | None, typer.Option(help="maps: the channel that shows the objects, from 0 [all but the first]")
+    ] = None,
+    background: Annotated[int | None, typer.Option(help="the value of PREDICTED that is background [0]")] = None,
     border: Annotated[int, typer.Option(help="ctc: leave out objects within so many pixels of the edge")] = 0,
     classes: Annotated[
         str | None, typer.Option(help="the values of the classes, e.g. 0,1,2 [those found, where labels are classes]")
@@ -175,8 +179,8 @@ def evaluate(
     if json_file is not None:
         check_file(json_file)
     names, values, size = (listed(text) for text in (scores, classes, pixel_size))
-    chosen = {"dims": dims, "probabilities": probabilities, "axes": axes, "border": border}
-    config = configure(EvaluateConfig, **chosen, classes=values, pixel_size=size)
+    chosen = {"dims": dims, "probabilities": probabilities, "axes": axes, "border": border, "white": white}
+    config = configure(EvaluateConfig, **chosen, background=background, classes=values, pixel_size=size)
     if against is None:
         with Bar("images") as bar:
             evaluation = score(
