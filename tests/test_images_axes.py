@@ -27,6 +27,7 @@ from contractile.images import (
 from contractile.images.axes import arrange, guess_axes
 from contractile.images.image import Stack
 from contractile.images.naming import Guess, check_axes
+from contractile.images.notes import say_rest
 
 
 def numbered(*shape: int, dtype: str = "uint16") -> NDArray[Any]:
@@ -274,3 +275,38 @@ def test_three_equal_channels_are_one() -> None:
     assert grey_of(np.stack([grey] * 4)) is None
     assert grey_of(np.stack([grey] * 2)) is None
     assert grey_of(grey[None]) is None
+
+
+# pictures, whose axes are known ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("samples", "axes", "fits"),
+    [
+        (1, "YX", True),
+        (1, "YXC", True),
+        (1, "CYX", True),
+        (1, "TZCYX", True),
+        (1, "ZYX", True),
+        (3, "YXC", True),
+        (3, "CYX", True),
+        (3, "TCYX", True),
+        (3, "YX", True),
+        (1, "XY", False),
+        (3, "YXQ", False),
+        (3, "TYX", False),
+        (3, "CXY", False),
+    ],
+)
+def test_axes_that_do_not_fit_a_picture_are_said(
+    tmp_path: Path, samples: int, axes: str, fits: bool, said: Any
+) -> None:
+    pixels = numbered(6, 8, 3, dtype="uint8") if samples == 3 else numbered(6, 8, dtype="uint8")
+    for name in "ab":
+        (tmp_path / f"{name}.png").write_bytes(imagecodecs.png_encode(pixels))
+    for source in find(tmp_path, axes=axes):
+        assert read(source).shape == (samples, 6, 8)
+    say_rest()
+    own = "YX" if samples == 1 else "YXS"
+    line = f"axes {axes} do not fit a picture, whose axes are {own}: it is read by its own"
+    assert said() == ([] if fits else [f"a.png: {line}", f"b.png, too: {line}"])

@@ -107,6 +107,10 @@ OTHERS = [
     (b"RIFF\x10\0\0\0AVI LIST", "an AVI film", "export its frames"),
     (BOX + b"ftypheic" + bytes(20), "a HEIC or AVIF picture", "convert it to PNG"),
     (BOX + b"ftypisom" + bytes(20), "a film", "export its frames"),
+    (b"II*\0\x10\0\0\0CR\2\0" + bytes(20), "a camera's raw file", "16-bit TIFF"),
+    (BOX + b"ftypcrx " + bytes(20), "a camera's raw file", "16-bit TIFF"),
+    (b"FUJIFILMCCD-RAW 0201", "a camera's raw file", "16-bit TIFF"),
+    (b"IIRO\x08\0\0\0" + bytes(20), "a camera's raw file", "16-bit TIFF"),
     (b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 picture", "convert it to PNG"),
     (b"\x89HDF\r\n\x1a\n" + bytes(20), "an HDF5 file", "as TIFF or OME-Zarr"),
     (b"MATLAB 5.0 MAT-file", "a MATLAB file", "as TIFF or OME-Zarr"),
@@ -147,6 +151,26 @@ def test_what_nobody_here_reads_is_named(tmp_path: Path, content: bytes, what: s
     for use in (find, read, read_labels):
         with pytest.raises(ContractileError, match=rf"a\{suffix}: (is )?{what}.*; .*{cure}"):
             use(tmp_path / f"a{suffix}")
+
+
+@pytest.mark.parametrize("suffix", [".nef", ".ARW", ".dng", ".cr2", ".pef", ".CR3"])
+def test_raw_files_of_cameras_are_not_read_as_their_small_pictures(tmp_path: Path, suffix: str) -> None:
+    as_tiff(tmp_path / f"a{suffix}")
+    what = rf"(?i:\{suffix}) is a raw format of cameras; develop it, with the same settings for all, to 16-bit TIFF"
+    with pytest.raises(ContractileError, match=rf"a\{suffix}: {what}"):
+        read(tmp_path / f"a{suffix}")
+    with pytest.raises(ContractileError, match=rf"no image in it, only 1 file\(s\): {what}"):
+        find(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".raw", ".bin", ".DAT"])
+def test_pixels_without_a_header(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"a{suffix}").write_bytes(bytes(range(1, 255)) * 5)
+    what = rf"(?i:\{suffix}) does not say what size and type its pixels have; import it in Fiji \(File > Import > Raw\)"
+    with pytest.raises(ContractileError, match=what):
+        read(tmp_path / f"a{suffix}")
+    as_tiff(tmp_path / f"b{suffix}")
+    np.testing.assert_array_equal(read(tmp_path / f"b{suffix}").pixels[0], GREY)
 
 
 @pytest.mark.parametrize(

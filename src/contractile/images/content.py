@@ -11,7 +11,7 @@ from contractile.images.raster import one_clear_line
 
 Format = Literal["TIFF", "PNG", "JPEG", "BMP", "GIF", "WebP", "npy"]
 READ: tuple[tuple[Format, bytes], ...] = (
-    ("TIFF", rb"II[*+]\0|MM\0[*+]"),
+    ("TIFF", rb"II[*+]\0(?!.{4}CR\x02)|MM\0[*+]"),  # CR: Canon's raw files
     ("PNG", rb"\x89PNG\r\n\x1a\n"),
     ("JPEG", rb"\xff\xd8\xff"),
     ("BMP", rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0"),
@@ -21,6 +21,7 @@ READ: tuple[tuple[Format, bytes], ...] = (
 )
 
 TO_OME = "export it as OME-TIFF (Fiji: Bio-Formats Exporter)"
+DEVELOP = "develop it, with the same settings for all, to 16-bit TIFF (RawTherapee, darktable)"
 TO_PNG = "convert it to PNG or TIFF"
 TO_TIFF = "save the image in it as TIFF or OME-Zarr"
 UNPACK = "unpack it and give what is inside"
@@ -43,6 +44,7 @@ REFUSED: tuple[tuple[str, bytes, str], ...] = (
     ("a Zstandard archive", rb"\x28\xb5\x2f\xfd", UNPACK),
     ("a tar archive", rb".{257}ustar", UNPACK),
     ("an AVI film", rb"RIFF.{4}AVI ", "export its frames as TIFF"),
+    ("a camera's raw file", rb"II\*\0.{4}CR\x02|.{4}ftypcrx |FUJIFILMCCD-RAW|II(RO|RS|U\0)|FOVb|\0MRM", DEVELOP),
     ("a HEIC or AVIF picture", rb".{4}ftyp(hei[cxms]|hev[cxms]|mif1|msf1|avif|avis)", TO_PNG),
     ("a film", rb".{4}ftyp|\x1aE\xdf\xa3", "export its frames as TIFF"),
     ("a JPEG 2000 picture", rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", TO_PNG),

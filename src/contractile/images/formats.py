@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from contractile.errors import ContractileError, NotFound
-from contractile.images.content import Format, format_of
-from contractile.images.naming import name_axes
+from contractile.images.content import DEVELOP, Format, format_of
+from contractile.images.naming import name_axes, note_on_picture
 from contractile.images.npy import open_npy
 from contractile.images.pictures import open_picture
 from contractile.images.raster import Raster, one_clear_line
@@ -32,6 +32,12 @@ SUFFIXES: dict[str, Format] = {
 PICTURES = ("PNG", "JPEG", "BMP", "GIF", "WebP")  # one image each, whose axes are known
 SUPPORTED = (*SUFFIXES, ".zarr")
 MICROSCOPE = (".czi", ".nd2", ".lif", ".oib", ".oif", ".lsm", ".vsi", ".ims", ".dv", ".svs", ".mrc")
+# Many are TIFFs, whose first page is a small picture of the whole.
+CAMERA = (
+    *(".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".sr2", ".srf", ".dng", ".orf", ".raf", ".rw2", ".pef", ".srw"),
+    *(".3fr", ".iiq", ".kdc", ".dcr", ".erf", ".mos", ".mef", ".mrw", ".x3f", ".rwl"),
+)
+HEADERLESS = (".raw", ".bin", ".dat", ".data")
 
 
 @contextmanager
@@ -39,12 +45,15 @@ def open_rasters(path: Path, *, dims: int, indices: bool = False, axes: str | No
     """The rasters of a file, with names for all axes. They can be used until the `with` block ends.
 
     With `indices` (for labels) a palette gives the number of each colour, not the colour, and no axis that the file
-    does not name is channels. `axes` are letters that somebody gives for the axes of the file; a picture needs none.
+    does not name is channels. `axes` are letters that somebody gives for the axes of the file; a picture needs none,
+    and gets a note where they do not fit.
     """
     with ExitStack() as files:
         kind = kind_of(path)
         if kind in PICTURES:
-            yield [_noted(open_picture(path, indices), path, kind)]
+            picture = open_picture(path, indices)
+            notes = (*note_on_picture(axes, picture.axes), *picture.notes)
+            yield [_noted(replace(picture, notes=notes), path, kind)]
             return
         if kind == "zarr":
             rasters = open_zarr(path, dims, labels=indices)
@@ -71,7 +80,7 @@ def kind_of(path: Path) -> Format | str:
             return "zarr"
         raise ContractileError("is a folder, not an image", "use find() to list the images in it", where=path)
     suffix = path.suffix.lower()
-    if suffix not in SUFFIXES and not found.st_size:
+    if suffix in CAMERA or (suffix not in SUFFIXES and not found.st_size):
         raise unsupported(suffix, where=path)
     kind = format_of(path) or SUFFIXES.get(suffix)
     if kind is None:
@@ -112,5 +121,10 @@ def unsupported(suffix: str, *, where: object) -> ContractileError:
     if suffix.lower() in MICROSCOPE:
         cure = "export it as OME-TIFF (Fiji: Bio-Formats Exporter)"
         return ContractileError(f"{suffix} is a microscope maker's format", cure, where=where)
+    if suffix.lower() in CAMERA:
+        return ContractileError(f"{suffix} is a raw format of cameras", DEVELOP, where=where)
+    if suffix.lower() in HEADERLESS:
+        cure = "import it in Fiji (File > Import > Raw) and save it as TIFF"
+        return ContractileError(f"{suffix} does not say what size and type its pixels have", cure, where=where)
     problem = f"unknown format {suffix or '(no suffix)'}"
     return ContractileError(problem, f"the formats read are {' '.join(SUPPORTED)}: convert it", where=where)

@@ -100,6 +100,14 @@ def name_axes(
     return replace(_renamed(raster, letters), guessed=False)
 
 
+def note_on_picture(axes: str | None, own: str) -> tuple[str, ...]:
+    """What to tell about `axes` that somebody gives for a picture whose `own` are known: YX, or YXS of a colour one."""
+    given, known = set((axes or "").replace("S", "C")), set(own.replace("S", "C"))
+    if axes is None or ((given <= known or known <= given) and axes.index("Y") < axes.index("X")):
+        return ()
+    return (f"axes {axes} do not fit a picture, whose axes are {own}: it is read by its own",)
+
+
 def fit_to_labels(guess: Guess, axes: str, lengths: tuple[int, ...]) -> str | None:
     """The axes of an image without names when its labels have these `axes` and `lengths`; None where nothing fits.
 
