@@ -203,6 +203,27 @@ def test_broken_files_are_findings_and_the_others_are_looked_at(dataset: Path) -
     assert any("cell0.tif" in one.where for one in examine(dataset))
 
 
+@pytest.mark.parametrize("layout", ["two folders", "one folder"])
+def test_one_place_with_images_and_labels(dataset: Path, layout: str) -> None:
+    if layout == "one folder":
+        for file in (dataset / "labels").iterdir():
+            file.rename(dataset / "images" / f"{file.stem}_mask.tif")
+        (dataset / "labels").rmdir()
+    place = dataset if layout == "two folders" else dataset / "images"
+    assert check_dataset(place) == []
+    [mask] = list(place.rglob("cell0_mask.tif")) or [dataset / "labels" / "cell0.tif"]
+    write_labels(mask, labels_of(dataset, 1) if layout == "two folders" else read_labels(place / "cell1_mask.tif"))
+    assert "duplicate labels" in {one.kind for one in check_dataset(place)}
+    lines = fix_dataset(place, None, dataset / "fixed")
+    assert lines == [f"3 label file(s) written to {dataset / 'fixed'}, 0 of them repaired"]
+
+
+def test_images_alone_are_looked_at_alone(dataset: Path) -> None:
+    (dataset / "labels" / "cell0.tif").write_bytes(b"")  # which does not matter here
+    assert check_dataset(dataset / "images") == []
+    assert check_dataset(dataset / "images" / "cell0.tif") == []
+
+
 def test_labels_in_colour(dataset: Path) -> None:
     colours = np.array([[0, 0, 0], [255, 128, 0]], np.uint8)[(labels_of(dataset) > 0).astype(int)]
     tifffile.imwrite(dataset / "labels" / "cell0.tif", colours, photometric="rgb")

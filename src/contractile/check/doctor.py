@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from contractile.check.pixels import Seen, compare, digest, faults_of_pixels, se
 from contractile.dataset import Example, Pair, pair_up
 from contractile.errors import ContractileError
 from contractile.images import Source, describe, find, list_files, open_image, say_rest
-from contractile.images.layouts import list_items
+from contractile.images.layouts import holds_both, list_items
 
 Place = str | Path | Sequence[str | Path]
 PRINTS = 1000  # pairs, evenly spaced, whose images and labels are compared; each print takes 0.1 MB
@@ -66,10 +66,13 @@ def check_dataset(
     """The faults of a dataset, worst first; an empty list where there are none.
 
     `images`, `labels` and `axes` are what training takes: folders, globs, files or stacks, and the letters of their
-    axes. A file that cannot be read is a finding, not an exception: the other files are still looked at.
+    axes. Without `labels`, they are looked for among the `images`; where there are none, images are looked at alone.
+    A file that cannot be read is a finding, not an exception: the other files are still looked at.
     """
     notes = Notes()
     pairs: list[Pair] = []
+    if labels is None and holds_both(images):
+        labels = images
     if labels is not None:
         with notes.catch():
             pairs = pair_up(images, labels, dims=dims, axes=axes)
@@ -124,7 +127,10 @@ def _find_each(place: Place, dims: int, axes: str | None, notes: Notes) -> list[
     """The sources at a place. A file that cannot be opened becomes a finding."""
     good: list[Path] = []
     with notes.catch(place if isinstance(place, str | Path) else ""):
-        for path in list_files(place):
+        files = list_files(place)
+        with suppress(ContractileError):
+            return find(files, dims=dims, axes=axes)
+        for path in files:
             with notes.catch(path):
                 find(path, dims=dims, axes=axes, quiet=True)
                 good.append(path)

@@ -33,12 +33,15 @@ class Mended:
     channels: int = 1
 
 
-def fix_dataset(images: Place, labels: Place, out: str | Path, *, dims: int = 2, axes: str | None = None) -> list[str]:
+def fix_dataset(
+    images: Place, labels: Place | None, out: str | Path, *, dims: int = 2, axes: str | None = None
+) -> list[str]:
     """Write the repaired labels of every image to the folder `out`, named like the image.
 
     Colours and fractions become numbers, smoothed masks are cut in two, numbers that were resized get full edges, a
     value in place of background becomes 0, outlines are filled, pieces of one number far apart get different numbers,
-    and specks are removed. Returns one line per repaired file, one for the colours, and one at the end.
+    and specks are removed. Without `labels` they are looked for among the `images`. Returns one line per repaired file,
+    one for the colours, and one at the end.
     Raises as `pair_up`, and ContractileError for labels that cannot be read, or when `out` holds the labels.
     """
     pairs = pair_up(images, labels, dims=dims, axes=axes)

@@ -69,6 +69,15 @@ def list_items(images: Place, labels: Place | None = None) -> Items:
     return list_images(image_files), list_labels(label_files)
 
 
+def holds_both(place: Place) -> bool:
+    """Whether one place holds images and their labels, as `list_items` tells them apart."""
+    try:
+        images, labels = list_items(place)
+    except ContractileError:
+        return False
+    return bool(images and labels)
+
+
 def list_images(files: Sequence[Path]) -> list[Item]:
     """The images among these files, each with its name."""
     return _items(only_images(files))
