@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 
 from contractile.dataset import load_examples, pair_up
 from contractile.errors import ContractileError
-from contractile.images.names import bare, match_names, pair_names
+from contractile.images.names import bare, pair_names
 
 BLANK = np.zeros((4, 4), np.uint8)
 
@@ -115,8 +115,8 @@ def test_only_the_pairs_in_doubt_are_shown(tmp_path, caplog):
 
 
 def test_names_that_are_not_unique_pair_nothing():
-    assert match_names(["a", "a", "b"], ["a", "b"]) == {"b": "b"}
-    assert match_names(["a_img", "a_raw", "b"], ["a", "b"]) == {"b": "b"}
+    assert pair_names(["a", "a", "b"], ["a", "b"]).partners == {"b": "b"}
+    assert pair_names(["a_img", "a_raw", "b"], ["a", "b"]).partners == {"b": "b"}
     assert pair_names(["a", "b"], ["c", "d"]).partners == {}
     assert pair_names(["a"], ["by hand"]).partners == {"a": "by hand"}
 

@@ -11,7 +11,6 @@ from contractile.images.image import Stack as Stack
 from contractile.images.joined import find_joined as find_joined
 from contractile.images.joined import list_joined as list_joined
 from contractile.images.joined import say_channels as say_channels
-from contractile.images.names import match_names as match_names
 from contractile.images.notes import say_rest as say_rest
 from contractile.images.overlay import overlay as overlay
 from contractile.images.reading import describe as describe

@@ -65,11 +65,6 @@ class Match:
         return f"{HOW[self.way]}: {shown}{' ...' if len(self.doubtful) > EXAMPLES else ''}"
 
 
-def match_names(names: Sequence[str], others: Sequence[str]) -> dict[str, str]:
-    """Name -> its partner among `others`, as `pair_names` finds it."""
-    return pair_names(names, others).partners
-
-
 def pair_names(names: Sequence[str], others: Sequence[str]) -> Match:
     """Partners among `others`, in the order of `names`. Names without a partner are left out.
 
