@@ -442,13 +442,20 @@ def test_info_reads_only_a_part_of_large_files(images, capsys, monkeypatch):
     assert "30 pages (Q 30) of 20 x 20 pixels, 1 channel(s), uint8, 0 to 1 in the first 2 page(s), axes" in text
 
 
-def test_info_describes_images_of_different_sizes_one_by_one(images, capsys):
+def test_info_describes_images_of_different_kinds_one_by_one(images, capsys):
     with tifffile.TiffWriter("a.tif") as tiff:
         tiff.write(np.zeros((8, 9), np.uint8), metadata=None)
         tiff.write(np.full((10, 11), 5, np.uint8), metadata=None)
     text = call(capsys, "info", "a.tif")[1]
-    assert "a.tif (page 0): 8 x 9 pixels, 1 channel(s), uint8, 0 to 0, axes YX" in text
-    assert "a.tif (page 1): 10 x 11 pixels, 1 channel(s), uint8, 5 to 5, axes YX" in text
+    assert "a.tif (image 0): 8 x 9 pixels, 1 channel(s), uint8, 0 to 0, axes YX" in text
+    assert "a.tif (image 1): 10 x 11 pixels, 1 channel(s), uint8, 5 to 5, axes YX" in text
+    with tifffile.TiffWriter("b.ome.tif", ome=True) as tiff:
+        tiff.write(np.zeros((3, 8, 9), np.uint8), photometric="minisblack", metadata={"axes": "TYX"})
+        tiff.write(np.full((2, 8, 9), 5, np.uint8), photometric="minisblack", metadata={"axes": "CYX"})
+    assert call(capsys, "info", "b.ome.tif")[1].splitlines() == [
+        "b.ome.tif (image 0): 3 pages (T 3) of 8 x 9 pixels, 1 channel(s), uint8, 0 to 0, axes TYX, pixel size unknown",
+        "b.ome.tif (image 1): 8 x 9 pixels, 2 channel(s), uint8, 5 to 5, axes CYX, pixel size unknown",
+    ]
 
 
 def spoil_a_strip(path):
@@ -540,8 +547,8 @@ def test_predict_goes_on_after_a_file_that_cannot_be_read(images, model, capsys,
     assert (status, sorted(os.listdir("out"))) == (1, ["0_labels.tif", "2_labels.tif"])
     assert told.count("images/1.tif: ") == 1
     assert told.splitlines()[-1] == (
-        "contractile: 1 of 3 files gave no result: images/1.tif; mend them or leave them out; the results of the others "
-        "are complete"
+        "contractile: 1 of 3 files gave no result: images/1.tif; mend them or leave them out; the results of the "
+        "others are complete"
     )
 
 

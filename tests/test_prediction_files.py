@@ -10,8 +10,10 @@ from test_prediction import EXACT, NETWORKS, make_model, predictor
 
 from contractile.errors import AlreadyThere, ContractileError, NotFinished, NotFound, NotWritten
 from contractile.images import Stack, find, read, read_labels, read_probabilities
+from contractile.images.formats import open_rasters
 from contractile.model import save
 from contractile.prediction import load, predict_files
+from contractile.prediction.outputs import Outputs
 from contractile.unet import UNetConfig
 
 
@@ -93,13 +95,87 @@ def test_a_file_that_would_not_be_written_stays_and_does_not_matter(files):
     assert (files / "out" / "one_overlay.tif").read_bytes() == b"mine"
 
 
-def test_pages_of_one_stack_have_one_size(files):
-    with tifffile.TiffWriter(files / "mixed.tif") as writer:
-        for side in (20, 24):
-            writer.write(np.zeros((side, side), np.uint8), photometric="minisblack")
+def write_images(path, *arrays, axes=(), **form):
+    """A TIFF of several images."""
+    with tifffile.TiffWriter(path, **form) as writer:
+        for number, array in enumerate(arrays):
+            metadata = {"axes": axes[number]} if axes else None
+            photometric = "rgb" if array.shape[-1] == 3 else "minisblack"
+            writer.write(array, photometric=photometric, metadata=metadata, compression="zlib")
+
+
+@pytest.mark.parametrize("form", [{}, {"ome": True}])
+def test_images_of_different_sizes_in_a_file_have_results_of_their_own(files, form):
+    first, second = noise((20, 28), 1), noise((24, 30), 2)
+    axes = ("YX", "YX") if form else ()
+    write_images(files / "two.ome.tif", first, second, axes=axes, **form)
+    one, everything = load(files / "model.safetensors", engine=EXACT), ("labels", "probabilities", "overlay")
+    for out in (files / "out", files):
+        written = list(predict_files(one, files / "two.ome.tif", out=out, products=everything))
+        assert [(w.source.name, w.pages) for w in written] == [("two.ome.tif", 1)] * 2
+        for number, pixels in enumerate((first, second)):
+            labels = read_labels(out / f"two_000{number}_labels.tif")
+            np.testing.assert_array_equal(labels, one.segment(pixels))
+            assert read_probabilities(out / f"two_000{number}_probabilities.tif").shape == (2, *pixels.shape)
+            assert read(out / f"two_000{number}_overlay.png").shape == (3, *pixels.shape)
+    assert len(list((files / "out").iterdir())) == 6
+    names, _ = predicted(one, files, files, products=everything)  # results beside their images
+    assert names == ["one.tif", "pages.tif", "two.ome.tif", "two.ome.tif"]
+
+
+def test_stacks_of_different_kinds_in_a_file_keep_their_axes(files, caplog):
+    stacks = noise((3, 20, 28), 1), noise((4, 20, 28), 2), noise((16, 18), 3), noise((2, 3, 20, 28), 4)
+    write_images(files / "many.ome.tif", *stacks, axes=("TYX", "ZYX", "YX", "TZYX"), ome=True)
     one = load(files / "model.safetensors", engine=EXACT)
-    with pytest.raises(ContractileError, match=r"mixed.tif: pages of one stack must have the same size .*; split the"):
-        list(predict_files(one, files / "mixed.tif", out=files / "out"))
+    written = list(predict_files(one, files / "many.ome.tif", out=files / "out", products=("labels", "overlay")))
+    assert [w.pages for w in written] == [3, 4, 1, 6]
+    kept = [find(files / "out" / f"many_000{number}_labels.tif")[0].stack for number in range(4)]
+    assert kept == [Stack("T", (3,)), Stack("Z", (4,)), None, Stack("TZ", (2, 3))]
+    for number, pixels in enumerate(stacks):
+        labels = tifffile.imread(files / "out" / f"many_000{number}_labels.tif").reshape(-1, *pixels.shape[-2:])
+        for found, page in zip(labels, pixels.reshape(labels.shape), strict=True):
+            np.testing.assert_array_equal(found, one.segment(page))
+    overlays = sorted(path.name for path in (files / "out").glob("*.png"))
+    assert overlays[:4] == [f"many_0000_000{page}_overlay.png" for page in range(3)] + ["many_0001_0000_overlay.png"]
+    assert overlays[7] == "many_0002_overlay.png"
+    list(predict_files(one, files / "many.ome.tif", out=files, products=("labels", "overlay")))
+    assert predicted(one, files, files)[0] == ["many.ome.tif"] * 4 + ["one.tif", "pages.tif"]
+    assert "18 earlier result(s)" in caplog.text
+
+
+def test_tables_of_images_in_a_file(files):
+    model = make_model(NETWORKS["default"], task="objects", class_values=())
+    write_images(files / "two.tif", noise((3, 20, 28), 1), noise((24, 30), 2))
+    list(predict_files(predictor(model), files / "two.tif", out=files / "out", products=("labels", "objects")))
+    heads = [(files / "out" / f"two_000{number}_objects.csv").read_text().split(",")[0] for number in range(2)]
+    assert heads == ["page", "id"]
+
+
+def test_an_image_in_a_file_that_does_not_fit_costs_itself_alone(files, caplog):
+    write_images(files / "slide.ome.tif", noise((20, 28, 3), 1), noise((24, 30), 2), axes=("YXS", "YX"), ome=True)
+    one = load(files / "model.safetensors", engine=EXACT)
+    names, error = predicted(one, files / "slide.ome.tif", files / "out")
+    assert names == ["slide.ome.tif"]
+    assert [path.name for path in (files / "out").iterdir()] == ["slide_0001_labels.tif"]
+    assert error.problem == f"1 of 2 files gave no result: {files / 'slide.ome.tif'} (image 0)"
+    assert "slide.ome.tif (page 0): the image has 3 channel(s), but the model takes 1" in caplog.text
+
+
+def test_an_image_in_a_file_named_like_another_file_is_refused(files):
+    write_images(files / "two.tif", noise((20, 28)), noise((24, 30)))
+    tifffile.imwrite(files / "two_0001.tif", noise())
+    one = load(files / "model.safetensors", engine=EXACT)
+    with pytest.raises(ContractileError, match=r"images must have different names, got .*two.tif and .*two_0001.tif"):
+        list(predict_files(one, [files / "two.tif", files / "two_0001.tif"], out=files / "out"))
+
+
+def test_what_was_written_is_forgotten(folder, one, monkeypatch):
+    made = []
+    monkeypatch.setattr("contractile.prediction.files.Outputs", lambda *args: made.append(Outputs(*args)) or made[-1])
+    damage(folder / "b.tif")
+    predicted(one, folder, folder.parent / "out", products=("labels", "overlay"))
+    assert len(made) == 5
+    assert not any(outputs._sinks or outputs._pictures for outputs in made)
 
 
 def test_tables_of_files_and_stacks(files):
@@ -219,19 +295,13 @@ def write_channels(path):
     tifffile.imwrite(path, noise((2, 24, 32)), metadata={"axes": "CYX"}, photometric="minisblack")
 
 
-def write_two_sizes(path):
-    with tifffile.TiffWriter(path) as writer:
-        for side in (20, 24):
-            writer.write(np.zeros((side, side), np.uint8), photometric="minisblack")
-
-
 def write_complex(path):
     tifffile.imwrite(path, np.zeros((24, 32), np.complex64))
 
 
 @pytest.mark.parametrize(
     "spoil",
-    [write_nothing, write_words, write_nan, write_half, write_colour, write_channels, write_two_sizes, write_complex],
+    [write_nothing, write_words, write_nan, write_half, write_colour, write_channels, write_complex],
 )
 @pytest.mark.parametrize("name", ["a.tif", "c.tif", "e.tif"])
 def test_a_file_bad_in_any_way_does_not_stop_the_others(folder, one, caplog, spoil, name):
@@ -286,7 +356,7 @@ def test_where_all_files_are_bad_the_first_error_is_the_answer(folder, one, capl
 def test_wrong_channels_everywhere_are_refused_without_reading_the_pixels(folder, one, monkeypatch):
     for name in "abcde":
         write_channels(folder / f"{name}.tif")
-    monkeypatch.setattr("contractile.prediction.files.read", lambda *_, **__: pytest.fail("pixels were read"))
+    monkeypatch.setattr("contractile.prediction.inputs.read", lambda *_, **__: pytest.fail("pixels were read"))
     names, error = predicted(one, folder, folder.parent / "out")
     assert not names
     assert error.problem.startswith("the image has 2 channel(s), but the model takes 1")
@@ -327,7 +397,7 @@ def test_a_fault_of_ours_costs_no_finished_result(folder, one, monkeypatch):
             raise KeyError("a fault")
         return read(source, **options)
 
-    monkeypatch.setattr("contractile.prediction.files.read", fail)
+    monkeypatch.setattr("contractile.prediction.inputs.read", fail)
     with pytest.raises(KeyError, match="a fault"):
         list(predict_files(one, folder, out=folder.parent / "out"))
     assert sorted(path.name for path in (folder.parent / "out").iterdir()) == ["a_labels.tif", "b_labels.tif"]
@@ -607,3 +677,85 @@ def test_folders_for_each_image(folder, one):
             (folder.parent / "set" / name / side).mkdir(parents=True)
             tifffile.imwrite(folder.parent / "set" / name / side / f"{file}.tif", noise())
     assert predicted(one, folder.parent / "set", folder.parent / "out") == (["a.tif", "b.tif"], None)
+
+
+# volumes ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def volumes():
+    return predictor(make_model(UNetConfig(width=2, depth=1, dims=3), class_values=(0, 255)))
+
+
+def kept_of(path):
+    """Axes, shape, sizes along Z, Y, X and time between frames that another reader finds in a file."""
+    with open_rasters(path, dims=3) as rasters:
+        return [
+            (one.axes, one.lengths, tuple(one.scale.get(axis) for axis in "ZYX"), one.interval_s) for one in rasters
+        ]
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape", "metadata", "wanted"),
+    [
+        ("TYX", (5, 20, 24), {"finterval": 30.0, "unit": "um"}, ("TYX", (5, 20, 24), (None, 0.5, 0.25), 30.0)),
+        ("ZYX", (5, 20, 24), {"unit": "um"}, ("ZYX", (5, 20, 24), (None, 0.5, 0.25), None)),
+        ("ZYX", (5, 20, 24), {"unit": "um", "spacing": 2.0}, ("ZYX", (5, 20, 24), (2.0, 0.5, 0.25), None)),
+        (
+            "TZYX", (2, 5, 20, 24), {"unit": "um", "spacing": 2.0, "finterval": 60.0},
+            ("TZYX", (2, 5, 20, 24), (2.0, 0.5, 0.25), 60.0),
+        ),
+        ("TZYX", (2, 5, 20, 24), {"finterval": 60.0, "unit": "um"}, ("TZYX", (2, 5, 20, 24), (None, 0.5, 0.25), 60.0)),
+    ],
+)  # fmt: skip
+def test_results_of_volumes_keep_axes_sizes_and_times(tmp_path, volumes, axes, shape, metadata, wanted):
+    pixels = noise(shape)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, imagej=True, resolution=(4, 2), metadata={"axes": axes, **metadata})
+    products = ("labels", "probabilities", "overlay")
+    assert predicted(volumes, tmp_path / "a.tif", tmp_path / "out", products=products) == (["a.tif"], None)
+    assert kept_of(tmp_path / "out" / "a_labels.tif") == [wanted]
+    letters, lengths, *rest = wanted
+    places = letters.replace("YX", "CYX"), (*lengths[:-2], 2, *lengths[-2:])
+    assert kept_of(tmp_path / "out" / "a_probabilities.tif") == [(*places, *rest)]
+    each = pixels.reshape(-1, *pixels.shape[-3:])
+    found = find(tmp_path / "out" / "a_labels.tif", dims=3), find(tmp_path / "out" / "a_probabilities.tif", dims=3)
+    for volume, labels, maps in zip(each, *found, strict=True):
+        np.testing.assert_array_equal(read_labels(labels, dims=3), volumes.segment(volume))
+        wanted_maps = np.asarray(volumes.probabilities(volume))
+        np.testing.assert_allclose(read_probabilities(maps, dims=3), wanted_maps, atol=1e-6)
+
+
+def test_results_of_volumes_of_ome_tiff(tmp_path, volumes):
+    sizes = {"PhysicalSizeX": 0.1, "PhysicalSizeY": 0.2, "TimeIncrement": 7.0}
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as writer:
+        for number, (axes, shape) in enumerate((("ZYX", (5, 20, 24)), ("TYX", (6, 20, 24)), ("ZYX", (5, 16, 18)))):
+            depth = {"PhysicalSizeZ": 0.5} if number == 0 else {}
+            writer.write(noise(shape), photometric="minisblack", metadata={"axes": axes, **sizes, **depth})
+    assert predicted(volumes, tmp_path / "a.ome.tif", tmp_path / "out")[1] is None
+    found = [kept_of(tmp_path / "out" / f"a_000{number}_labels.tif")[0] for number in range(3)]
+    assert [(axes, lengths) for axes, lengths, *_ in found] == [
+        ("ZYX", (5, 20, 24)), ("TYX", (6, 20, 24)), ("ZYX", (5, 16, 18))
+    ]  # fmt: skip
+    assert [size for _, _, size, _ in found] == [
+        pytest.approx((0.5, 0.2, 0.1)), (None, *map(pytest.approx, (0.2, 0.1))), (None, *map(pytest.approx, (0.2, 0.1)))
+    ]  # fmt: skip
+    assert [interval for *_, interval in found] == [None, 7.0, None]
+
+
+def test_results_of_volumes_that_are_alike(tmp_path, volumes):
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as writer:
+        for z in (0.5, 2.0):
+            size = {"PhysicalSizeX": 0.1, "PhysicalSizeY": 0.1, "PhysicalSizeZ": z}
+            writer.write(noise((5, 20, 24)), photometric="minisblack", metadata={"axes": "ZYX", **size})
+    assert predicted(volumes, tmp_path / "a.ome.tif", tmp_path / "out")[1] is None
+    found = kept_of(tmp_path / "out" / "a_labels.tif")
+    assert [(axes, lengths) for axes, lengths, *_ in found] == [("ZYX", (5, 20, 24))] * 2
+    assert [size for _, _, size, _ in found] == [pytest.approx((0.5, 0.1, 0.1)), pytest.approx((2.0, 0.1, 0.1))]
+
+
+def test_results_of_volumes_without_any_names(tmp_path, volumes):
+    np.save(tmp_path / "a.npy", noise((5, 20, 24)))
+    assert predicted(volumes, tmp_path / "a.npy", tmp_path / "out")[1] is None
+    assert kept_of(tmp_path / "out" / "a_labels.tif") == [("ZYX", (5, 20, 24), (None, None, None), None)]
+    assert predicted(volumes, tmp_path / "a.npy", tmp_path / "q", axes="QYX")[1] is None
+    assert kept_of(tmp_path / "q" / "a_labels.tif") == [("QYX", (5, 20, 24), (None, None, None), None)]

@@ -26,6 +26,7 @@ from contractile.images import (
     say_rest,
 )
 from contractile.images.formats import open_rasters
+from contractile.images.series import Series, split_series
 
 if TYPE_CHECKING:
     from contractile.images import Image
@@ -130,21 +131,19 @@ def _find(files: Sequence[Path], axes: str | None, failures: _Failures) -> list[
 
 
 def _describe_file(sources: list[Source]) -> Iterator[str]:
-    alike = sources[0].stack is not None
-    for pages in [sources] if alike else [[source] for source in sources]:
-        yield _describe(pages)
+    for series in split_series(sources):
+        yield _describe(series)
 
 
-def _describe(pages: Sequence[Source]) -> str:
-    first = pages[0]
-    single = first.page is not None and len(pages) == 1
-    name = f"{first.path.name} (page {first.page})" if single else first.path.name
+def _describe(series: Series) -> str:
+    pages, first = series.pages, series.pages[0]
+    name = first.path.name if series.number is None else f"{first.path.name} (image {series.number})"
     with open_image(first) as image:
         size = " x ".join(str(n) for n in image.shape[1:])
         parts = [f"{size} pixels", f"{image.shape[0]} channel(s)", str(image.dtype)]
         um = image.pixel_size_um
-    many = "" if len(pages) == 1 else f"{_count(len(pages), first.stack)} of "
-    parts += [_range(pages), f"axes {_letters(first)}"]
+    many = "" if len(pages) == 1 else f"{_count(len(pages), series.stack)} of "
+    parts += [_range(pages), f"axes {_letters(series)}"]
     parts.append("pixel size unknown" if um is None else f"{' x '.join(f'{n:g}' for n in um)} um per pixel")
     return f"{name}: {many}{', '.join(parts)}"
 
@@ -161,12 +160,12 @@ def _count(pages: int, stack: Stack | None) -> str:
     return f"{pages} pages ({'; '.join(axes)})"
 
 
-def _letters(source: Source) -> str:
-    """The letters of a file's axes, and where they are from."""
+def _letters(series: Series) -> str:
+    """The letters of an image's axes, and where they are from."""
+    source = series.pages[0]
     with open_rasters(source.path, dims=2, axes=source.axes) as rasters:
-        letters = rasters[0].axes
-        guessed = rasters[0].guessed
-    return f"{letters} (as given)" if source.axes else f"{letters} (guessed)" if guessed else letters
+        raster = rasters[series.number or 0]
+    return f"{raster.axes} (as given)" if source.axes else f"{raster.axes} (guessed)" if raster.guessed else raster.axes
 
 
 def _range(pages: Sequence[Source]) -> str:

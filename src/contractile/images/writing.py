@@ -29,7 +29,8 @@ from contractile.images.raster import one_clear_line
 from contractile.images.tiff_forms import SOFTWARE, Part, write_parts
 
 Kind = Literal["labels", "probabilities"]
-PageSizes = Size | list[Size]  # of a pixel: one for all pages, or one for each
+KnownSize = tuple[float | None, ...] | None  # of a pixel; None along an axis where it is not known
+PageSizes = KnownSize | list[Size] | list[KnownSize]  # one for all pages, or one for each
 _TEXT = b"tEXtSoftware\0" + SOFTWARE.encode()
 PNG_MARK = struct.pack(">I", len(_TEXT) - 4) + _TEXT + struct.pack(">I", zlib.crc32(_TEXT))  # a chunk of text
 PNG_HEAD = 33  # bytes of a PNG in front of its second chunk
@@ -43,6 +44,7 @@ def write_labels(
     `stack` says what the pages are; the file gets its axes and what it knows of time and depth. Without it one axis
     more than Y and X is Z, and one in front of Z is T. `pixel_size_um` is that of all pages, or a list of P sizes;
     where these differ, or where the pages are several stacks (Q in front of T or Z), the file holds several images.
+    A size may be None along an axis. Pages that are planes (Z) may have one along Z, Y and X.
 
     The type is the smallest unsigned one that holds the labels, or int32 where some are negative. Raises WrongType,
     ContractileError, NotWritten, NotWritable.
@@ -241,7 +243,7 @@ def _axes(shape: Shape, letters: str, at_least: int, rule: str) -> str:
     return letters[-len(shape) :]
 
 
-def _page_sizes(size: PageSizes, stack: Stack | None) -> list[Size]:
+def _page_sizes(size: PageSizes, stack: Stack | None) -> Sequence[KnownSize]:
     """One size for all pages, or as many as there are pages."""
     if not isinstance(size, list):
         return [size]
@@ -261,13 +263,13 @@ def _smallest(labels: NDArray[Any]) -> type[np.unsignedinteger[Any]] | type[np.s
     return np.uint8 if high < 2**8 else np.uint16 if high < 2**16 else np.uint32
 
 
-def _write_tiff(path: Path, values: NDArray[Any], axes: str, sizes: Sequence[Size], stack: Stack | None) -> None:
+def _write_tiff(path: Path, values: NDArray[Any], axes: str, sizes: Sequence[KnownSize], stack: Stack | None) -> None:
     lengths = (*stack.lengths, *values.shape[1:]) if stack else values.shape
     with replacing(path) as temporary:
         write_parts(temporary, _parts(values.reshape(lengths), axes, sizes, stack or Stack("", ())))
 
 
-def _parts(values: NDArray[Any], axes: str, sizes: Sequence[Size], stack: Stack) -> list[Part]:
+def _parts(values: NDArray[Any], axes: str, sizes: Sequence[KnownSize], stack: Stack) -> list[Part]:
     """One image, or several: stacks without a name of their own, as OME-TIFF has them, and pages of different sizes."""
     whole = Part(values, axes, _size_along_zyx(sizes[0], stack), stack.interval_s)
     stacks = axes[0] == "Q" and len(values) > 1 and not set("TZ").isdisjoint(axes)
@@ -278,6 +280,6 @@ def _parts(values: NDArray[Any], axes: str, sizes: Sequence[Size], stack: Stack)
     return [part for one, own in zip(values, of_index, strict=True) for part in _parts(one, axes[1:], own, stack)]
 
 
-def _size_along_zyx(size: Size, stack: Stack) -> tuple[float | None, float | None, float | None]:
+def _size_along_zyx(size: KnownSize, stack: Stack) -> tuple[float | None, float | None, float | None]:
     z, y, x = (None, None, None, *(size or (None, None)))[-3:]
-    return (stack.spacing_um if "Z" in stack.axes else z, y, x)
+    return (stack.spacing_um if z is None and "Z" in stack.axes else z, y, x)

@@ -1,0 +1,104 @@
+"""What is predicted of the files that are given: images that fit the model, and no results of an earlier call."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from contractile.errors import ContractileError
+from contractile.images import Image, Source, describe, grey_of, open_image, read, stem
+from contractile.prediction.outputs import PRODUCTS
+from contractile.prediction.predictor import Predictor
+
+logger = logging.getLogger(__name__)
+
+COLOURS = (3, 4)  # channels of a colour picture without and with transparency
+
+
+def leave_out_results(paths: Sequence[Path], out: Path) -> list[Path]:
+    """Each file once, without what an earlier prediction of the other files has put into the same folder."""
+    places: dict[str, Path] = {}
+    for path in paths:
+        places.setdefault(os.path.abspath(path), path)
+    once = list(places.values())
+    names, folder = {stem(path) for path in once}, out.absolute()
+    kept = [path for path in once if path.absolute().parent != folder or _made_from(stem(path)).isdisjoint(names)]
+    if len(kept) < len(once):
+        logger.warning("%d earlier result(s) in %s are not predicted again", len(once) - len(kept), out)
+    return kept
+
+
+def _made_from(name: str) -> set[str]:
+    """The names of the files that a result may have been made from: all of a file, an image in it, or a page of it."""
+    image, _, product = name.rpartition("_")
+    names = [image]
+    for _ in range(2):  # of a page, of an image in a file
+        names.append(re.sub(r"_\d{4,}$", "", names[-1]))
+    return set(names) if product in PRODUCTS else set()
+
+
+def check_channels(firsts: Sequence[Source], channels: int, dims: int) -> None:
+    """Raise ContractileError where no image has the channels of the model; the pixels are not read for it.
+
+    `firsts` are the first pages of all files, or of all images in them.
+    """
+    first: ContractileError | None = None
+    for source in firsts:
+        try:
+            with open_image(source, dims=dims) as image:
+                found = image.shape[0]
+        except ContractileError:
+            continue  # it is named when its turn comes
+        if found == channels or (channels == 1 and found in COLOURS):  # the colours may turn out to be equal
+            return
+        first = first or _misfit(source, found, channels)
+    if first is not None:
+        raise first_of(len(firsts), first)
+
+
+def _misfit(source: Source, found: int, wanted: int) -> ContractileError:
+    """The error for an image with other channels than the model's."""
+    problem = f"the image has {found} channel(s), but the model takes {wanted}"
+    cure = f"give images with the {wanted} channels that it was trained on"
+    if wanted == 1:
+        cure = "save the channel that shows the objects as a file of its own"
+        cure += ", or convert the picture to grey" if found in COLOURS else ""
+    return ContractileError(problem, f"{cure}; where the axes were misread, name them (--axes)", where=describe(source))
+
+
+def first_of(files: int, error: ContractileError) -> ContractileError:
+    """The first error of several files that all have one."""
+    more = f" (so none of the {files} files could be predicted)" if files > 1 else ""
+    return type(error)(f"{error.problem}{more}", error.cure, where=error.where)
+
+
+class Reader:
+    """Reads images as a model wants them."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._channels, self._dims = predictor.card.network.channels, predictor.card.network.dims
+        self._said = False
+
+    def read(self, source: Source) -> tuple[Source, Image | Exception]:
+        """The image, or the reason why there is none: an error must not reach the images that were read before."""
+        try:
+            return source, self._fit(source, read(source, dims=self._dims))
+        except Exception as error:  # raised again when it is the turn of this image, unless it is a file's fault
+            return source, error
+
+    def _fit(self, source: Source, image: Image) -> Image:
+        if image.shape[0] == self._channels:
+            return image
+        grey = grey_of(image.pixels) if self._channels == 1 else None
+        if grey is None:
+            raise _misfit(source, image.shape[0], self._channels)
+        if not self._said:
+            logger.warning(
+                "%s is grey, stored as colour: one of its equal channels is taken, here and in files alike",
+                describe(source),
+            )
+            self._said = True
+        return Image(image.name, grey, image.pixel_size_um)
