@@ -6,6 +6,7 @@ import logging
 import os
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from contractile.errors import ContractileError
@@ -40,8 +41,14 @@ def _in_image_folders(place: Place) -> list[Path]:
         return []
     found = [file for file in tree(folder, DEEPEST) if holds_images(file.relative_to(folder).parts[:-1])]
     if found:
-        logger.warning("%s: holds folders; the files in those of images are taken", folder)
+        _say_folders(folder)
     return found
+
+
+@lru_cache(maxsize=1024)
+def _say_folders(folder: Path) -> None:
+    """Log it once."""
+    logger.warning("%s: holds folders; the files in those of images are taken", folder)
 
 
 def folder_of(place: Place) -> Path | None:
