@@ -306,7 +306,7 @@ def test_axes_that_do_not_fit_a_picture_are_said(
         (tmp_path / f"{name}.png").write_bytes(imagecodecs.png_encode(pixels))
     for source in find(tmp_path, axes=axes):
         assert read(source).shape == (samples, 6, 8)
-    say_rest()
+    say_rest(tmp_path.iterdir())
     own = "YX" if samples == 1 else "YXS"
     line = f"axes {axes} do not fit a picture, whose axes are {own}: it is read by its own"
     assert said() == ([] if fits else [f"a.png: {line}", f"b.png, too: {line}"])

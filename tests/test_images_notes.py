@@ -32,12 +32,14 @@ def test_other_files_are_named_once_all_are_read(tmp_path: Path, caplog: pytest.
         read(source)
         read(source)
     assert caplog.messages == [f"a.png: {TURNED}"]
-    say_rest()
-    say_rest()
+    say_rest([tmp_path / "elsewhere.png"])
+    assert len(caplog.messages) == 1
+    for _ in range(2):
+        say_rest(tmp_path.iterdir())
     assert caplog.messages[1:] == [f"b.png and 2 more, too: {TURNED}"]
     turned_picture(tmp_path / "e.png")
     read(tmp_path / "e.png")
-    say_rest()
+    say_rest(tmp_path.iterdir())
     assert caplog.messages[2:] == [f"e.png, too: {TURNED}"]
 
 
@@ -48,7 +50,7 @@ def test_a_file_is_one_file_however_it_is_named(
     say("odd", [Path("a.tif"), tmp_path / "b.tif"])
     say("odd", [tmp_path / "a.tif"])
     say("odd", [])
-    say_rest()
+    say_rest([Path("a.tif"), Path("b.tif")])
     assert caplog.messages == ["a.tif and 1 more: odd"]
 
 
@@ -57,7 +59,7 @@ def test_transparency_and_equal_channels_are_said_of_all(tmp_path: Path, caplog:
         see_through = np.dstack([MASK * 100] * 3 + [MASK * 255])
         Pillow.fromarray(see_through).save(tmp_path / f"{name}.png")
         read_labels(tmp_path / f"{name}.png")
-    say_rest()
+    say_rest(tmp_path.iterdir())
     assert caplog.messages == [
         f"a.png: {TRANSPARENT}",
         "a.png: three equal channels are read as one",

@@ -99,7 +99,7 @@ def check_dataset(
         notes.spots += faults_of_objects([(one.where, one.labels) for one in notes.labels])
         notes.spots += find_misplaced([one for _, one in notes.prints])
     notes.spots += find_copies([(seen, one.image) for seen, one in notes.prints])
-    say_rest()
+    say_rest(file for source in (*partner, *partner.values(), *single) for file in source.files)
     return notes.results()
 
 
@@ -140,8 +140,7 @@ def _find_each(place: Place, dims: int, axes: str | None, notes: Notes) -> list[
 
 def _unpaired(images: Place, labels: Place | None, pairs: Sequence[Pair], dims: int, axes: str | None) -> list[Source]:
     """The images that no labels belong to."""
-    sources = [source for pair in pairs for source in (pair.image, pair.labels)]
-    used = {path.resolve() for source in sources for path in source.parts or (source.path,)}
+    used = {path.resolve() for pair in pairs for path in pair.files}
     items, _ = list_items(images, labels)
     left = [path for item in items for path in item.files if path.resolve() not in used]
     return find(left, dims=dims, axes=axes, quiet=True) if left else []

@@ -49,7 +49,7 @@ def fix_dataset(
     if any(folder.resolve() in pair.labels.path.resolve().parents for pair in pairs):
         raise ContractileError(f"out must not be the folder of the labels, got {out}", "choose a new folder")
     mended = [_read(pair.labels, dims) for pair in pairs]
-    say_rest()
+    say_rest(file for pair in pairs for file in pair.files)
     mended, lines = _number_colours(mended)
     mended = _mend_background(mended)
     mended = _mend_classes(mended)

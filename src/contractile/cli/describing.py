@@ -91,14 +91,15 @@ def describe_all(models: Sequence[str], images: Sequence[str], axes: str | None 
         failures.count()
         yield f"{place}: {card.task}, {card.network.parameters:,} parameters"
         yield json.dumps(card.model_dump(mode="json"), indent=2)
-    for path, pages in groupby(_find(_list(images, failures), axes, failures), key=lambda source: source.path):
+    files = _list(images, failures)
+    for path, pages in groupby(_find(files, axes, failures), key=lambda source: source.path):
         try:
             yield from _describe_file(list(pages))
         except ContractileError as error:
             failures.add(error, path)
         else:
             failures.count()
-    say_rest()
+    say_rest(files)
     failures.finish()
 
 

@@ -38,7 +38,7 @@ def load_examples(pairs: Sequence[Pair], *, dims: int = 2) -> list[Example]:
     numbers of channels, and for labels that hold a single value in the whole set; and as `read` and `read_labels`.
     """
     loaded = [_load(pair, dims) for pair in pairs]
-    say_rest()
+    say_rest(file for pair in pairs for file in pair.files)
     examples = _grey(loaded)
     channels = {example.pixels.shape[0]: example.name for example in examples}
     if len(channels) > 1:

@@ -31,6 +31,10 @@ class Pair:
     image: Source
     labels: Source
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return (*self.image.files, *self.labels.files)
+
 
 def pair_up(images: Place, labels: Place | None = None, *, dims: int = 2, axes: str | None = None) -> list[Pair]:
     """Match images and labels by name, in natural order (t2 before t10).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,7 +26,7 @@ _told: dict[Key, _Told] = {}
 def say(remark: str, paths: Sequence[Path]) -> None:
     """Log `a.tif and 11 more: REMARK` as a warning, once for all files of a folder.
 
-    About files that come later it is held back until somebody calls `say_rest`.
+    About files that come later it is held back until somebody calls `say_rest` for them.
     """
     if not paths:
         return
@@ -40,13 +40,15 @@ def say(remark: str, paths: Sequence[Path]) -> None:
         told.held_back |= {file: None for file in files if file not in told.named}
 
 
-def say_rest() -> None:
-    """Log `b.tif and 3 more, too: REMARK` for the files whose remarks were held back. Call it when all are read."""
+def say_rest(paths: Iterable[Path]) -> None:
+    """Log `b.tif and 3 more, too: REMARK` for those of these files whose remarks were held back: all have been read."""
+    files = {path.absolute() for path in paths}
     for (_, remark), told in _told.items():
-        if told.held_back:
-            logger.warning("%s, too: %s", _some(list(told.held_back)), remark)
-            told.named |= told.held_back.keys()
-            told.held_back.clear()
+        held_back = [file for file in told.held_back if file in files]
+        if held_back:
+            logger.warning("%s, too: %s", _some(held_back), remark)
+            told.named.update(held_back)
+            told.held_back = {file: None for file in told.held_back if file not in files}
 
 
 def _some(paths: Sequence[Path]) -> str:

@@ -41,6 +41,11 @@ class Source:
     parts: tuple[Path, ...] = ()
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The file, or all parts."""
+        return self.parts or (self.path,)
+
+    @property
     def stem(self) -> str:
         """The name without the page: that of the file, or of all parts."""
         return self.name if self.page is None else self.name.removesuffix(f"_{self.page:04d}")

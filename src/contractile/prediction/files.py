@@ -82,7 +82,7 @@ def predict_files(
             writing = writer.submit(outputs.close)
         if writing is not None:
             yield writing.result()
-    say_rest()
+    say_rest(paths)
     failures.finish()
 
 
