@@ -13,6 +13,7 @@ from contractile.images import Stack, find, read, read_labels, read_probabilitie
 from contractile.images.formats import open_rasters
 from contractile.model import save
 from contractile.prediction import load, predict_files
+from contractile.prediction.inputs import has_absurd_value
 from contractile.prediction.outputs import Outputs
 from contractile.unet import UNetConfig
 
@@ -677,6 +678,42 @@ def test_folders_for_each_image(folder, one):
             (folder.parent / "set" / name / side).mkdir(parents=True)
             tifffile.imwrite(folder.parent / "set" / name / side / f"{file}.tif", noise())
     assert predicted(one, folder.parent / "set", folder.parent / "out") == (["a.tif", "b.tif"], None)
+
+
+# values that cannot be meant --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [3e38, -1e30, 1e9, -1e8])
+def test_an_absurd_value_is_said_and_changes_nothing(folder, one, caplog, value):
+    clean = noise((40, 50)).astype(np.float32)
+    spoiled = clean.copy()
+    spoiled[0, 0] = value
+    for name, pixels in (("a", clean), ("b", spoiled), ("c", spoiled)):
+        tifffile.imwrite(folder / f"{name}.tif", pixels)
+    names, error = predicted(one, folder, folder.parent / "out", products=("labels", "overlay"))
+    assert (len(names), error) == (5, None)
+    said = "values far beyond all others, which no camera gives (`contractile check` names them)"
+    assert [line for line in caplog.messages if "camera" in line] == [f"b.tif: {said}", f"c.tif, too: {said}"]
+    assert np.mean(one.segment(clean) == read_labels(folder.parent / "out" / "b_labels.tif")) > 0.99
+
+
+@pytest.mark.parametrize(
+    ("pixels", "absurd"),
+    [
+        (np.r_[np.zeros(9999), 5e4].astype(np.float32), False),  # a star
+        (np.r_[np.arange(9999), 65535].astype(np.uint16), False),  # a hot pixel
+        (np.r_[np.arange(9999) % 5, 65535].astype(np.float32), False),
+        (np.r_[np.arange(9999) % 5, 2**32 - 1].astype(np.uint32), True),
+        (np.r_[np.arange(9999) % 5, -9e9].astype(np.float64), True),
+        (np.r_[np.zeros(9999), 3e38].astype(np.float32), True),
+        (np.full(10000, 1e35), False),
+        (np.linspace(0, 3e38, 10000), False),  # in strange units, but of one kind
+        (np.zeros((0,), np.float32), False),
+    ],
+)
+def test_which_values_are_absurd(pixels, absurd):
+    assert has_absurd_value(pixels[None]) is absurd
+    assert has_absurd_value(np.stack([np.zeros_like(pixels), pixels])) is absurd
 
 
 # volumes ----------------------------------------------------------------------------------------

@@ -7,15 +7,25 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from contractile.errors import ContractileError
 from contractile.images import Image, Source, describe, grey_of, open_image, read, stem
+from contractile.images.notes import say
 from contractile.prediction.outputs import PRODUCTS
 from contractile.prediction.predictor import Predictor
 
 logger = logging.getLogger(__name__)
 
 COLOURS = (3, 4)  # channels of a colour picture without and with transparency
+SAMPLE = 2**14  # pixels that show the range of an image
+USUAL = (0.5, 99.5)  # percentiles of this range
+FAR, HUGE = 1e5, 1e30  # a value so many times the range away, or so large, is none that a camera gives
+
+ABSURD = "values far beyond all others, which no camera gives (`contractile check` names them)"
 
 
 def leave_out_results(paths: Sequence[Path], out: Path) -> list[Path]:
@@ -85,7 +95,13 @@ class Reader:
     def read(self, source: Source) -> tuple[Source, Image | Exception]:
         """The image, or the reason why there is none: an error must not reach the images that were read before."""
         try:
-            return source, self._fit(source, read(source, dims=self._dims))
+            image = read(source, dims=self._dims)
+            if has_absurd_value(image.pixels):
+                say(
+                    "values far beyond all others, which no camera gives (`contractile check` names them)",
+                    [source.path],
+                )
+            return source, self._fit(source, image)
         except Exception as error:  # raised again when it is the turn of this image, unless it is a file's fault
             return source, error
 
@@ -102,3 +118,17 @@ class Reader:
             )
             self._said = True
         return Image(image.name, grey, image.pixel_size_um)
+
+
+def has_absurd_value(pixels: NDArray[Any]) -> bool:
+    """Whether pixels (C, *S) hold values that cannot be meant, such as 3e38 among hundreds; 16 bits cannot."""
+    if pixels.dtype.itemsize < 4 or not pixels.size:
+        return False
+    for channel in pixels:
+        flat = channel.ravel()
+        usual = np.percentile(flat[:: max(1, flat.size // SAMPLE)].astype(np.float64), USUAL)
+        low, high = float(channel.min()), float(channel.max())
+        width, beyond = float(usual[1] - usual[0]), max(float(usual[0]) - low, high - float(usual[1]))
+        if beyond > FAR * width > 0 or (max(-low, high) > HUGE and beyond > width):
+            return True
+    return False
