@@ -175,6 +175,22 @@ def test_a_part_without_a_core_is_an_object_all_the_same():
     assert decode_objects(probabilities, Decoding(min_size=7)).max() == 0
 
 
+def test_objects_that_are_not_sure_are_dropped():
+    probabilities = np.zeros((3, 6, 16), np.float32)
+    for columns, inside in ((slice(1, 4), 0.9), (slice(6, 9), 0.6), (slice(11, 14), 0.7)):
+        probabilities[1, 1:5, columns], probabilities[2, 1:5, columns] = inside - 0.1, 0.1
+    probabilities[0] = 1 - probabilities[1:].sum(axis=0)
+    assert [decode_objects(probabilities, Decoding(sure=sure)).max() for sure in (0, 0.5, 0.65, 0.75, 0.95)] == [
+        3,
+        3,
+        2,
+        1,
+        0,
+    ]
+    kept = decode_objects(probabilities, Decoding(sure=0.65), together=7)
+    assert kept[2].tolist() == [0, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 2, 2, 2, 0, 0]  # numbered without gaps
+
+
 # one connected part at a time
 
 
@@ -186,7 +202,10 @@ def decode_whole(probabilities, decoding):
     without = parts * ~np.isin(parts, parts[seeds > 0])
     seeds = np.where(without > 0, renumber(without) + seeds.max(initial=0), seeds)
     levels = np.where(parts > 0, (LEVELS * (1 - core)).clip(0, LEVELS), -1).astype(np.int16)
-    return drop_small(flood(levels, seeds), decoding.min_size)
+    labels = flood(levels, seeds)
+    pixels = np.bincount(labels.ravel())
+    certain = np.bincount(labels.ravel(), probabilities[1:].sum(axis=0).ravel()) / np.maximum(pixels, 1)
+    return drop_small(np.where(certain[labels] < decoding.sure, 0, labels), decoding.min_size)
 
 
 @st.composite
@@ -209,6 +228,7 @@ decodings = st.builds(
     core=st.floats(0.2, 0.9),
     smooth=st.one_of(st.just(0.0), st.floats(0.3, 9)),
     min_size=st.integers(0, 12),
+    sure=st.sampled_from((0.0, 0.6, 0.8)),
 )
 
 

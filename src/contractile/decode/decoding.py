@@ -25,6 +25,7 @@ class Decoding(BaseModel):
     core: float = Field(default=0.5, ge=0, lt=1, description="a core is where its probability exceeds this")
     smooth: float = Field(default=0, ge=0, le=9, description="sigma in pixels of the blur of the core probability")
     min_size: int = Field(default=0, ge=0, description="objects of fewer pixels are dropped")
+    sure: float = Field(default=0, ge=0, lt=1, description="objects with a lower mean probability inside are dropped")
 
     def scaled(self, factor: float, dims: int) -> Decoding:
         """The same decoding for an image with `factor` times as many pixels along each of its `dims` axes.
@@ -50,7 +51,7 @@ def decode_objects(
 
     Parts do not influence each other, so each is decoded in its own box, enlarged by the reach of the smoothing.
     Consecutive parts (in scan order) are decoded at once while their common box has at most `together` pixels; the
-    objects are the same for every value of it.
+    objects are the same for every value of it. In the end objects are dropped that are too small or not sure.
     """
     parts = connected(_find_inside(probabilities, decoding.threshold, together))
     if probabilities.shape[0] == 2 and decoding.core <= decoding.threshold and decoding.smooth == 0:
@@ -65,6 +66,8 @@ def decode_objects(
             labels[box] += objects
             count = max(count, int(objects.max(initial=0)))
     del parts
+    if decoding.sure > 0:
+        labels = np.where(_certainty(probabilities, labels, together)[labels] < decoding.sure, 0, labels)
     labels = drop_small(labels, decoding.min_size)
     if out is not None:
         out[tuple(slice(0, size) for size in labels.shape)] = labels
@@ -77,13 +80,29 @@ def inside_probability(probabilities: NDArray[Any]) -> NDArray[Any]:
 
 
 def _find_inside(probabilities: Any, threshold: float, together: int) -> NDArray[np.bool_]:
-    """Where (*S) the inside is, read in slabs of about `together` pixels."""
+    """Where (*S) the inside is."""
     inside = np.empty(probabilities.shape[1:], bool)
-    thickness = max(1, together // max(1, math.prod(inside.shape[1:])))
-    for start in range(0, len(inside), thickness):
-        slab = slice(start, start + thickness)
+    for slab in _slabs(inside.shape, together):
         inside[slab] = np.asarray(probabilities[1:, slab]).sum(axis=0) > threshold
     return inside
+
+
+def _certainty(probabilities: Any, labels: NDArray[np.int32], together: int) -> NDArray[np.float64]:
+    """Mean probability (N + 1,) of being inside, over the pixels of each object in the labels (*S) 0..N."""
+    size = int(labels.max(initial=0)) + 1
+    total, pixels = np.zeros(size), np.zeros(size)
+    for slab in _slabs(labels.shape, together):
+        here, inside = labels[slab].ravel(), np.asarray(probabilities[1:, slab]).sum(axis=0).ravel()
+        total += np.bincount(here, inside, size)
+        pixels += np.bincount(here, minlength=size)
+    return total / np.maximum(pixels, 1)
+
+
+def _slabs(shape: tuple[int, ...], together: int) -> Iterator[slice]:
+    """Slices of the first axis that hold about `together` pixels."""
+    thickness = max(1, together // max(1, math.prod(shape[1:])))
+    for start in range(0, shape[0], thickness):
+        yield slice(start, start + thickness)
 
 
 def _group(parts: NDArray[np.int32], smooth: float, together: int) -> Iterator[tuple[int, int, Box]]:

@@ -17,6 +17,7 @@ CANDIDATES: dict[str, tuple[float, ...]] = {
     "smooth": (0.5, 1.0, 1.5, 2.0),
     "core": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
     "threshold": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7),
+    "sure": (0.5, 0.6, 0.7, 0.8),
 }
 TRIED = 1 + len(SHARES_OF_AN_OBJECT) + sum(map(len, CANDIDATES.values()))
 
