@@ -103,6 +103,35 @@ def test_a_pattern_without_a_model(images, capsys):
     assert not Path("out").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("train", "images"), "train images labels --out run"),
+        (("predict",), "predict nuclei images --out results"),
+        (("predict", "images", "--out", "out"), "predict nuclei images --out results"),
+        (("evaluate", "images"), "evaluate results labels"),
+        (("info",), "info images"),
+        (("check",), "check images labels"),
+    ],
+)
+def test_a_missing_word_gets_an_example(images, capsys, words, line):
+    missing, example = refused(capsys, *words).split("; for example: ")
+    assert missing.startswith("contractile: Missing ")
+    assert example == f"contractile {line}"
+
+
+def test_help_has_a_whole_line_for_each_verb(capsys):
+    text = call(capsys, "--help")[1]
+    assert text.split("Commands:\n")[1].splitlines() == [
+        "  train     Train on annotated images.",
+        "  predict   Segment images of any size.",
+        "  evaluate  Score predictions against the truth.",
+        "  check     Name what is wrong with a dataset, and the cure.",
+        "  info      Describe models and images.",
+        "  demo      Try everything on synthetic images.",
+    ]
+
+
 def test_a_pattern_that_brings_other_files_along(images, model, capsys):
     for name in ("images/notes.txt", "images/empty"):
         Path(name).write_text("")

@@ -283,6 +283,18 @@ def test_specks_that_the_score_does_not_mind_are_dropped_all_the_same():
     assert choose_decoding([maps], [truth], score="seg").min_size > 1
 
 
+def test_large_objects_that_the_network_doubts_are_dropped():
+    truth = np.zeros((20, 40), np.int32)
+    truth[2:18, 2:18] = 1
+    inside = 0.9 * (truth > 0).astype(np.float32)
+    inside[2:18, 22:38] = 0.55
+    inside[2:18, 28] = 0.75  # surer in places than any threshold
+    maps = np.stack([1 - inside, inside])
+    chosen = choose_decoding([maps], [truth], score="ap")
+    assert chosen.sure >= 0.6
+    np.testing.assert_array_equal(decode_objects(maps, chosen), truth)
+
+
 def test_objects_in_pieces_are_still_objects():
     truth = np.zeros((20, 20), np.int32)
     truth[2:18, 2:18] = truth[19, 0] = truth[19, 19] = 1  # more than two pieces, which elsewhere hints at a class

@@ -38,11 +38,14 @@ Axes = Annotated[
 @app.command(context_settings=MORE_WORDS)
 def train(
     call: typer.Context,
-    images: Annotated[str, typer.Argument(help="folder, quoted glob, file or multi-page stack", callback=tidy)],
+    images: Annotated[
+        str, typer.Argument(metavar="IMAGES", help="folder, quoted glob, file or multi-page stack", callback=tidy)
+    ],
     out: Annotated[Path, typer.Option(help="folder for the run; made if it is not there", callback=expand)],
     labels: Annotated[
         str | None,
         typer.Argument(
+            metavar="LABELS",
             help="their annotations, given in the same way; pairs match by name [IMAGES, where they hold both]",
             callback=tidy,
         ),
@@ -104,8 +107,13 @@ def train(
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(help="model.safetensors, a run folder, or the name of a pretrained model")],
-    images: Annotated[list[str], typer.Argument(help="folders, globs, files or stacks", callback=tidy)],
+    model: Annotated[
+        Path,
+        typer.Argument(metavar="MODEL", help="model.safetensors, a run folder, or a pretrained model by name: nuclei"),
+    ],
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGES", help="folders, globs, files or stacks", callback=tidy)
+    ],
     out: Annotated[Path, typer.Option(help="folder for the results; made if it is not there", callback=expand)],
     save: Annotated[str, typer.Option(help="any of labels,probabilities,overlay,objects")] = "labels",
     tta: Annotated[
@@ -137,11 +145,16 @@ def predict(
 def evaluate(
     call: typer.Context,
     predicted: Annotated[
-        str, typer.Argument(help="folder, quoted glob, file or stack of labels or probabilities", callback=tidy)
+        str,
+        typer.Argument(
+            metavar="PREDICTED", help="folder, quoted glob, file or stack of labels or probabilities", callback=tidy
+        ),
     ],
     truth: Annotated[
         str,
-        typer.Argument(help="the annotations, or a Cell Tracking Challenge folder such as 01_GT", callback=tidy),
+        typer.Argument(
+            metavar="TRUTH", help="the annotations, or a Cell Tracking Challenge folder such as 01_GT", callback=tidy
+        ),
     ],
     scores: Annotated[
         str | None, typer.Option(help="any of isbi,ctc,ap,overlap,surface, or names of scores [all that fit]")
@@ -169,7 +182,7 @@ def evaluate(
         str | None, typer.Option(help="surface: size of a pixel along each axis, e.g. 0.5,0.2,0.2 [from the file]")
     ] = None,
 ) -> None:
-    """Score predictions against the truth, as a set and, with --json, per image."""
+    """Score predictions against the truth. Shows the scores of the set; --json holds those of each image, too."""
     refuse_more(call, (predicted, truth), (against,))
     from contractile.evaluation import EvaluateConfig, compare
     from contractile.evaluation import evaluate as score
@@ -204,9 +217,10 @@ def evaluate(
 @app.command(context_settings=MORE_WORDS)
 def check(
     call: typer.Context,
-    images: Annotated[str, typer.Argument(help="folder, quoted glob, file or stack", callback=tidy)],
+    images: Annotated[str, typer.Argument(metavar="IMAGES", help="folder, quoted glob, file or stack", callback=tidy)],
     labels: Annotated[
-        str | None, typer.Argument(help="their annotations [IMAGES, where they hold both]", callback=tidy)
+        str | None,
+        typer.Argument(metavar="LABELS", help="their annotations [IMAGES, where they hold both]", callback=tidy),
     ] = None,
     fix: Annotated[
         Path | None, typer.Option(help="write corrected copies of the labels into this folder", callback=expand)
@@ -240,7 +254,10 @@ def check(
 @app.command()
 def info(
     what: Annotated[
-        list[str], typer.Argument(help="model files, run folders, images, or folders or globs of images", callback=tidy)
+        list[str],
+        typer.Argument(
+            metavar="WHAT", help="model files, run folders, images, or folders or globs of images", callback=tidy
+        ),
     ],
     axes: Axes = None,
 ) -> None:
@@ -256,7 +273,10 @@ def info(
 
 @app.command()
 def demo(out: Annotated[Path, typer.Option(help="folder for all files", callback=expand)] = Path("demo")) -> None:
-    """Train on synthetic images for two minutes, segment a large one, score it. Needs no data and no internet."""
+    """Try everything on synthetic images.
+
+    Trains for two minutes, segments a large image and scores it. Needs no data and no internet.
+    """
     from contractile.demo import run_demo
     from contractile.images.writing import check_folder
 

@@ -17,6 +17,13 @@ from contractile.errors import ContractileError, NotFound, describe_invalid
 
 NOT_FINISHED, WRONG_CALL = 1, 2
 SHOWN = 4  # words of a call that are repeated in a message
+EXAMPLES = {
+    "train": "images labels --out run",
+    "predict": "nuclei images --out results",
+    "evaluate": "results labels",
+    "check": "images labels",
+    "info": "images",
+}
 QUOTES = "'\"`\u2018\u2019\u201c\u201d"
 
 logger = logging.getLogger(__name__)
@@ -140,7 +147,10 @@ def refuse_image(model: Path) -> None:
 
 
 def explain_wrong_call(message: str, words: Sequence[str]) -> str:
-    """A complaint about a call, with the cure where the name of a file was taken for an option."""
+    """A complaint about a call, with the cure where a word is missing or the name of a file was taken for an option."""
+    verb = next((word for word in words if word in EXAMPLES), None)
+    if verb is not None and message.startswith("Missing"):
+        return f"{message.rstrip('.')}; for example: contractile {verb} {EXAMPLES[verb]}"
     files = [word for word in words if word.startswith("-") and _is_there(word)]
     if not files:
         return message
