@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 from scenes import cells, nuclei
 
 from contractile.errors import ContractileError
@@ -138,3 +139,17 @@ def test_what_ilastik_writes_pairs_with_its_truth(tmp_path, ending):
     found = evaluate(tmp_path / "out", tmp_path / "truth", scores=["ap"], config=QUICK)
     assert found.summary["ap"].value == 1
     assert len(found.images) == 2
+
+
+def test_what_is_said_of_one_file_is_said_of_the_others_too(tmp_path, caplog):
+    mask = np.zeros((12, 12), np.uint8)
+    mask[2:8, 3:9] = 1
+    for folder, turned, orientation in (("predicted", 0, 1), ("truth", 90, 6)):
+        (tmp_path / folder).mkdir()
+        for name in "abc":
+            picture = Image.fromarray(mask).rotate(turned, expand=True)
+            exif = picture.getexif()
+            exif[274] = orientation
+            picture.save(tmp_path / folder / f"{name}.png", exif=exif)
+    evaluate(tmp_path / "predicted", tmp_path / "truth", scores=["dice"])
+    assert "b.png and 1 more, too: " in caplog.text

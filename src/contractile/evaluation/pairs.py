@@ -35,6 +35,7 @@ class Pair:
     load_truth: Callable[[], Labels]
     load_prediction: Callable[[], Prediction]
     load_pixel_size: Callable[[], tuple[float, ...] | None] = lambda: None
+    files: tuple[Path, ...] = ()
 
 
 def pair_up(
@@ -197,6 +198,7 @@ def _file_pair(name: str, sources: list[Source], truth: Source, reader: Reader) 
         lambda: read_labels(truth, dims=reader.dims),
         lambda: reader.read(sources),
         lambda: _read_pixel_size(truth, reader.dims),
+        files=tuple(file for source in (*sources, truth) for file in source.files),
     )
 
 

@@ -16,6 +16,7 @@ from contractile.evaluation.measures import Case, EvaluateConfig, Measured, Task
 from contractile.evaluation.pairs import Pair, is_path, pair_up
 from contractile.evaluation.predictions import Labels, Prediction, Reader
 from contractile.evaluation.result import Comparison, Difference, Evaluation, ImageScores, Score
+from contractile.images import say_rest
 from contractile.labels import find_meaning
 from contractile.metrics import GROUPS, METRICS
 from contractile.metrics.metric import Floats
@@ -173,6 +174,7 @@ def _measure_pairs(
             doubt.look(pair, case)
         if progress:
             progress(i + 1, len(pairs))
+    say_rest(file for pair in pairs for file in pair.files)
     for doubt in doubts:
         doubt.conclude()
     keys = dict.fromkeys(key for m in measured.values() for key in m)
