@@ -88,6 +88,14 @@ def test_no_file_from_elsewhere_is_replaced(files, name):
     assert (files / "out" / name).read_bytes() == b"mine"
 
 
+@pytest.mark.parametrize("name", ["one_labels.tif", "one_overlay.png", "one_objects.csv"])
+def test_a_folder_named_like_a_result_is_refused(files, name):
+    one = predictor(make_model(NETWORKS["default"], task="objects", class_values=()))
+    (files / "out" / name).mkdir(parents=True)
+    with pytest.raises(AlreadyThere, match=rf"{name}, which is a folder; choose another folder"):
+        list(predict_files(one, files / "one.tif", out=files / "out", products=("labels", "overlay", "objects")))
+
+
 def test_a_file_that_would_not_be_written_stays_and_does_not_matter(files):
     one = load(files / "model.safetensors", engine=EXACT)
     (files / "out").mkdir()

@@ -84,3 +84,8 @@ def test_where_the_objects_of_a_stack_are(tmp_path, stack, columns, last):
 def test_a_table_from_elsewhere(tmp_path, head):
     (tmp_path / "a.csv").write_text(head)
     assert not is_table(tmp_path / "a.csv")
+
+
+def test_what_cannot_be_read_is_no_table(tmp_path):
+    assert not is_table(tmp_path)
+    assert not is_table(tmp_path / "absent.csv")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
@@ -212,10 +213,10 @@ def _check_names(files: Iterable[Outputs]) -> None:
 def _check_ours(files: Iterable[Path]) -> None:
     """Refuse to replace what somebody else made, before any work is done."""
     for file in files:
-        if file.exists() and not (is_table(file) if file.suffix == ".csv" else is_ours(file)):
+        if os.path.lexists(file) and not (is_table(file) if file.suffix == ".csv" else is_ours(file)):
+            why = "is a folder" if file.is_dir() else "may have been drawn by hand"
             raise AlreadyThere(
-                f"out must not hold files of the same names from elsewhere, got {file}, which may have been drawn by "
-                "hand",
+                f"out must not hold files of the same names from elsewhere, got {file}, which {why}",
                 "choose another folder",
             )
 

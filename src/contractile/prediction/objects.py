@@ -63,9 +63,12 @@ def tabulate_objects(
 
 
 def is_table(path: Path) -> bool:
-    """Whether a file looks like a table that `write_objects` wrote."""
-    with path.open("rb") as file:
-        return re.match(rb"(page,([a-z],)*)?id,", file.readline(100)) is not None
+    """Whether a file looks like a table that `write_objects` wrote. What cannot be read does not."""
+    try:
+        with path.open("rb") as file:
+            return re.match(rb"(page,([a-z],)*)?id,", file.readline(100)) is not None
+    except OSError:
+        return False
 
 
 def write_objects(path: Path, pages: Sequence[dict[str, NDArray[Any]]], *, stack: Stack | None = None) -> None:
