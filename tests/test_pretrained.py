@@ -71,6 +71,27 @@ def test_an_empty_field_has_no_nuclei(background, seed):
     assert found.max() <= 1
 
 
+@pytest.mark.parametrize("sigma", [1, 2])
+def test_noise_that_a_filter_has_smoothed_is_no_nuclei(sigma):
+    noise = ndimage.gaussian_filter(np.random.default_rng(0).normal(0, 1, (200, 200)), sigma)
+    image = (200 + 20 * noise / noise.std()).clip(0).astype(np.uint16)
+    assert Predictor(load("nuclei")).segment(image).max() <= 1
+
+
+@pytest.mark.parametrize("times", [20, 100])
+@pytest.mark.parametrize("defect", ["dust", "columns"])
+def test_nuclei_are_found_beside_bright_defects(defect, times):
+    image, truth = nuclei(20, seed=4)
+    damaged = image.astype(np.uint16)
+    place = (slice(4, 12), slice(4, 12)) if defect == "dust" else (slice(None), slice(80, 82))
+    damaged[place] = times * 160
+    found, marked = Predictor(load("nuclei"), diameter=20).segment(damaged), truth.copy()
+    marked[np.isin(truth, truth[place])] = -1  # what the defect covers does not count
+    marked[truth == 0] = 0
+    marked[place] = -1
+    assert evaluate(found, marked).summary["f1"].value > 0.85
+
+
 @pytest.mark.parametrize("brightness", [2000.0, 200.0])
 def test_one_nucleus_in_a_large_field_is_found_alone(brightness):
     y, x = np.indices((300, 300))
