@@ -6,7 +6,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 from contractile.errors import ContractileError, NotFound
@@ -52,8 +52,7 @@ def open_rasters(path: Path, *, dims: int, indices: bool = False, axes: str | No
         kind = kind_of(path)
         if kind in PICTURES:
             picture = open_picture(path, indices)
-            notes = (*note_on_picture(axes, picture.axes), *picture.notes)
-            yield [_noted(replace(picture, notes=notes), path, kind)]
+            yield [_noted(picture, path, kind, *note_on_picture(axes, picture.axes))]
             return
         if kind == "zarr":
             rasters = open_zarr(path, dims, labels=indices)
@@ -82,10 +81,16 @@ def kind_of(path: Path) -> Format | str:
     suffix = path.suffix.lower()
     if suffix in CAMERA or (suffix not in SUFFIXES and not found.st_size):
         raise unsupported(suffix, where=path)
-    kind = format_of(path) or SUFFIXES.get(suffix)
+    kind = _format_of(path, found.st_ino, found.st_mtime_ns, found.st_size) or SUFFIXES.get(suffix)
     if kind is None:
         raise unsupported(suffix, where=path)
     return kind
+
+
+@lru_cache(maxsize=4096)
+def _format_of(path: Path, *_: int) -> Format | None:
+    """`format_of` a file that has not changed: it is listed first and read later."""
+    return format_of(path)
 
 
 def _absent(path: Path) -> NotFound:
@@ -101,9 +106,9 @@ def misnamed(path: Path, kind: str) -> str | None:
     return None if named == kind else f"named {path.suffix}, but the content is {kind}; it is read as {kind}"
 
 
-def _noted(raster: Raster, path: Path, kind: str) -> Raster:
-    note = misnamed(path, kind)
-    return replace(raster, notes=(note, *raster.notes)) if note else raster
+def _noted(raster: Raster, path: Path, kind: str, *more: str) -> Raster:
+    notes = (*filter(None, [misnamed(path, kind)]), *more)
+    return replace(raster, notes=(*notes, *raster.notes)) if notes else raster
 
 
 def refusal(path: Path) -> ContractileError:

@@ -31,20 +31,18 @@ class Chunk(NamedTuple):
 
 @dataclass(frozen=True)
 class Png:
-    """A PNG by its blocks."""
+    """A PNG by its blocks. `header`: width, height, bits of a sample, kind of colour."""
 
     data: bytes
     chunks: tuple[Chunk, ...]
+    header: tuple[int, int, int, int]
 
     def body(self, name: bytes) -> bytes:
         """Of the first block with this name; empty where there is none."""
-        return next((self.data[start:stop] for found, start, stop in self.chunks if found == name), b"")
-
-    @property
-    def header(self) -> tuple[int, int, int, int]:
-        """Width, height, bits of a sample, kind of colour."""
-        width, height, bits, colour = struct.unpack(">IIBB", self.body(b"IHDR")[:10])
-        return width, height, bits, colour
+        for found, start, stop in self.chunks:
+            if found == name:
+                return self.data[start:stop]
+        return b""
 
     @property
     def frames(self) -> int:
@@ -83,7 +81,7 @@ def scan_png(data: bytes) -> Png:
             break
     if not chunks or chunks[0].name != b"IHDR" or chunks[0].stop - chunks[0].start < 13:
         raise EOFError("it ends within its header")
-    return Png(data, tuple(chunks))
+    return Png(data, tuple(chunks), struct.unpack_from(">IIBB", data, chunks[0].start))
 
 
 def decode_png(png: Png, indices: bool) -> NDArray[Any]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -114,41 +113,64 @@ class Damaged(Exception):
     """What is wrong within a file; `one_clear_line` turns it into the ContractileError that names the file."""
 
 
-@contextmanager
-def one_clear_line(path: Path) -> Iterator[None]:
+class _Ear(logging.Filter):
+    """Keeps what the decoders log in a thread while it reads a file: lines for each file that is being read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._local = threading.local()
+        for name in DECODERS:
+            logging.getLogger(name).addFilter(self)
+
+    @property
+    def files(self) -> list[list[str]]:
+        """What was heard about each of the files that this thread reads, the innermost last."""
+        found: list[list[str]] = self._local.__dict__.setdefault("files", [])
+        return found
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        files, text = self.files, _plain(record.getMessage())
+        if files and record.levelno >= logging.WARNING and not HARMLESS.match(text):
+            files[-1].append(text)
+        return not files
+
+
+_ear = _Ear()
+
+
+class _ClearLine:
+    """A block that reads a file. A class, since it is entered ten times for a small picture."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._heard: list[str] = []
+
+    def __enter__(self) -> None:
+        _ear.files.append(self._heard)
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        _ear.files.pop()
+        if isinstance(error, ContractileError):
+            return
+        if isinstance(error, MemoryError):
+            problem = "memory ran out while it was read"
+            raise OutOfMemory(problem, "close other programs or crop it", where=self._path) from error
+        if isinstance(error, Exception):
+            raise _unreadable(self._path, error) from error
+        if error is None and self._heard:
+            lost = [text for text in self._heard if LOST.search(text)]
+            if lost:
+                raise _unreadable(self._path, lost[0])
+            for text in self._heard:
+                _warn(self._path, text)
+
+
+def one_clear_line(path: Path) -> _ClearLine:
     """Turn anything that a decoder raises, and loss that tifffile only logs, into one ContractileError.
 
     Whatever else a decoder logs becomes a warning that names the file, once.
     """
-    libraries = [logging.getLogger(name) for name in DECODERS]
-    heard: list[str] = []
-    thread = threading.get_ident()
-
-    def catch(record: logging.LogRecord) -> bool:
-        mine = record.thread == thread
-        text = _plain(record.getMessage())
-        if mine and record.levelno >= logging.WARNING and not HARMLESS.match(text):
-            heard.append(text)
-        return not mine
-
-    for library in libraries:
-        library.addFilter(catch)
-    try:
-        yield
-    except ContractileError:
-        raise
-    except MemoryError as error:
-        raise OutOfMemory("memory ran out while it was read", "close other programs or crop it", where=path) from error
-    except Exception as error:
-        raise _unreadable(path, error) from error
-    finally:
-        for library in libraries:
-            library.removeFilter(catch)
-    lost = [text for text in heard if LOST.search(text)]
-    if lost:
-        raise _unreadable(path, lost[0])
-    for text in heard:
-        _warn(path, text)
+    return _ClearLine(path)
 
 
 def _unreadable(path: Path, reason: object) -> ContractileError:

@@ -34,7 +34,7 @@ class _Stored:
     def __init__(self, raster: Raster, layout: Layout, page: int, path: Path) -> None:
         self._layout, self._page, self._path, self._load = layout, page, path, raster.load
         with one_clear_line(path):
-            self._load()
+            self._fresh = self._load()
         self.dtype = _plain_dtype(raster.dtype, path)
         channels, *space = layout.shape
         self.shape = (channels - raster.alpha if channels > raster.alpha else channels, *space)
@@ -44,7 +44,8 @@ class _Stored:
         index = self._layout.index(self._page, parts[0], tuple(parts[1:]))
         with one_clear_line(self._path):
             # a file is mapped anew for each region: what was read of a mapping counts as used memory while it lasts
-            part = self._load()[index].transpose(self._layout.order())
+            stored, self._fresh = self._load() if self._fresh is None else self._fresh, None
+            part = stored[index].transpose(self._layout.order())
             block = np.array(part, self.dtype, order="C", copy=True if isinstance(part, np.memmap) else None)
         if self._layout.channel_axis is None:
             block = block[None][parts[0]]  # (*S) -> (C, *S)

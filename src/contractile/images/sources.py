@@ -78,7 +78,7 @@ def find(
     held: set[Path] = set()
     notes: dict[str, list[Path]] = {}
     for path in list_files(where):
-        if path.resolve() in held:
+        if held and path.resolve() in held:
             continue
         found = _look_into(path, dims, axes, labels)
         sources += found.sources
