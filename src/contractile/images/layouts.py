@@ -181,7 +181,7 @@ def _sequences(folder: Path) -> dict[str, Items]:
             sides = [list_items(one, truth) for truth in truths]
             largest = max(range(len(truths)), key=lambda number: len(sides[number][1]))
             if len(truths) > 1:
-                logger.warning("%s: the labels are those of %s", one, truths[largest].parent.name)
+                say(f"the labels are those of {truths[largest].parent.name}", [one])
             found[one.name] = sides[largest]
     return found
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -19,8 +18,9 @@ import torch
 
 from contractile.dataset import Example
 from contractile.engine import find_device
-from contractile.errors import AlreadyThere, ContractileError, NotFound, NotWritable
+from contractile.errors import AlreadyThere, ContractileError, NotFound
 from contractile.images import replacing
+from contractile.images.writing import check_folder as check_writable
 from contractile.labels import diameters
 from contractile.model import ModelCard
 from contractile.recipe import Recipe
@@ -38,11 +38,7 @@ def check_folder(folder: Path, *, resume: bool) -> None:
         raise NotFound(f"out {folder} holds no {STATE_FILE} to resume from", "leave out --resume to start a run")
     if not resume and (folder / RECIPE_FILE).exists():
         raise AlreadyThere(f"out {folder} already holds a run", "resume it with --resume, or choose another folder")
-    nearest = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise NotWritable(
-            f"out {folder} cannot be made: {nearest} is not a folder you may write to", "choose another folder"
-        )
+    check_writable(folder)
 
 
 def read_state(folder: Path) -> dict[str, Any] | None:
