@@ -31,9 +31,14 @@ from contractile.evaluation import EvaluateConfig, evaluate
             np.full((2, 2), 1.5),
             np.ones((2, 2), int),
             {},
-            r"predicted image 0: probabilities must lie in \[0, 1\], got 1.5",
+            r"predicted image 0: probabilities must be floats in \[0, 1\] .* got float64 .*1.5",
         ),
-        (np.full((2, 2), np.nan), np.ones((2, 2), int), {}, r"probabilities must lie in \[0, 1\], got nan"),
+        (
+            np.full((2, 2), np.nan),
+            np.ones((2, 2), int),
+            {},
+            r"probabilities must be floats in \[0, 1\] .* got float64 .*nan",
+        ),
         (
             np.ones((2, 2, 2, 2)),
             np.ones((2, 2), int),

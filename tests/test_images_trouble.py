@@ -206,7 +206,7 @@ def test_probabilities_of_others(tmp_path: Path) -> None:
         assert (result.dtype, result.tolist()) == (np.float32, [[[0.0, 1.0]]])
     for wrong in (np.array([[0.0, 7.0]]), np.array([[0, 1]], np.int32)):
         np.save(tmp_path / "a.npy", wrong)
-        with pytest.raises(ValueError, match=r"probabilities must be floats in \[0, 1\].*after softmax or sigmoid"):
+        with pytest.raises(ValueError, match=r"probabilities must be floats in \[0, 1\].*apply softmax or sigmoid"):
             read_probabilities(tmp_path / "a.npy")
 
 

@@ -492,7 +492,9 @@ def test_a_full_disk_is_named(folder):
 
 def test_a_folder_that_cannot_be_written(folder):
     (folder / "file").write_text("in the way")
-    with pytest.raises(PermissionError, match=r"run: no files can be written into this folder: .*file is a file; choose"):
+    with pytest.raises(
+        PermissionError, match=r"run: no files can be written into this folder: .*file is a file; choose"
+    ):
         run(folder, "file/run")
 
 

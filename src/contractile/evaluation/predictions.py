@@ -16,7 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contractile.errors import ContractileError
-from contractile.images import Source, describe, is_ours, open_image, read_labels, read_probabilities
+from contractile.images import (
+    Source,
+    as_probabilities,
+    describe,
+    is_ours,
+    open_image,
+    read_labels,
+    read_probabilities,
+)
 from contractile.images.names import label_words
 
 logger = logging.getLogger(__name__)
@@ -32,7 +40,6 @@ MAP = re.compile(
 )
 # Labels are doubtful when they have more values than this, and fewer of them than this share have an equal neighbour.
 GREY_VALUES, ALIKE = 16, 0.4
-ROUNDING = 1e-4  # by which probabilities may miss [0, 1]
 
 
 @dataclass(frozen=True)
@@ -98,12 +105,8 @@ class Reader:
             rule = f"must be integer labels (*S) or probabilities (K, *S) or (*S) for a truth of {dims} dimensions"
             problem = f"{rule}, got {predicted.dtype} {predicted.shape}"
             raise ContractileError(problem, "check the order of the axes", where=where)
-        if maps:
-            predicted = (predicted / np.float32(np.iinfo(predicted.dtype).max)).astype(np.float32)
-        if predicted.size and not (predicted.min() >= -ROUNDING and predicted.max() <= 1 + ROUNDING):
-            problem = f"probabilities must lie in [0, 1], got {predicted.min()} to {predicted.max()}"
-            raise ContractileError(problem, "apply softmax or sigmoid, or save labels as integers", where=where)
-        return Prediction(None, predicted if predicted.ndim == dims + 1 else predicted[None])
+        probabilities = as_probabilities(predicted, where)
+        return Prediction(None, probabilities if predicted.ndim == dims + 1 else probabilities[None])
 
     def _read_one(self, source: Source) -> Prediction:
         role, where = ROLES.search(source.name), describe(source)

@@ -13,6 +13,7 @@ from contractile.images.joined import list_joined as list_joined
 from contractile.images.joined import say_channels as say_channels
 from contractile.images.notes import say_rest as say_rest
 from contractile.images.overlay import overlay as overlay
+from contractile.images.reading import as_probabilities as as_probabilities
 from contractile.images.reading import describe as describe
 from contractile.images.reading import grey_of as grey_of
 from contractile.images.reading import open_image as open_image

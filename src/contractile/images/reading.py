@@ -176,13 +176,21 @@ def read_probabilities(source: Source | str | Path, *, dims: int = 2, axes: str 
     raises.
     """
     source = _as_source(source, axes)
-    values = read(source, dims=dims).pixels
+    return as_probabilities(read(source, dims=dims).pixels, describe(source))
+
+
+def as_probabilities(values: NDArray[Any], where: str) -> NDArray[np.float32]:
+    """Floats, or 8- and 16-bit maps, in which 255 and 65535 stand for 1 -> float32 in [0, 1], of the same shape.
+
+    Raises ContractileError, which names `where`, for other types and for values outside [0, 1].
+    """
     if values.dtype in (np.uint8, np.uint16):
         return (values / np.float32(np.iinfo(values.dtype).max)).astype(np.float32)
-    if values.dtype.kind != "f" or values.min() < -ROUNDING or values.max() > 1 + ROUNDING:
+    if values.dtype.kind != "f" or not (values.min(initial=0) >= -ROUNDING and values.max(initial=0) <= 1 + ROUNDING):
         rule = "probabilities must be floats in [0, 1] or unsigned 8- or 16-bit maps"
-        problem = f"{rule}, got {values.dtype} from {values.min()} to {values.max()}"
-        raise ContractileError(problem, "save them after softmax or sigmoid", where=describe(source))
+        problem = f"{rule}, got {values.dtype} from {values.min(initial=0)} to {values.max(initial=0)}"
+        cure = "apply softmax or sigmoid before they are saved, or save labels as integers"
+        raise ContractileError(problem, cure, where=where)
     inside: NDArray[np.float32] = np.clip(values, 0, 1).astype(np.float32)
     return inside
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from contractile.images.axes import Layout, arrange
 from contractile.images.formats import open_rasters
 from contractile.images.image import Stack
-from contractile.images.sources import Source
+from contractile.images.sources import Source, counting_axes, stack_along
 from contractile.images.writing import KnownSize
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def split_series(pages: Sequence[Source], *, dims: int = 2) -> list[Series]:
         return [Series(first.stem, tuple(pages), stack)]
     with _open(first, dims) as found:
         counts = [layout.pages for _, layout in found]
-        stacks = [_stack(raster, _counting(raster, layout)) for raster, layout in found]
+        stacks = [stack_along(raster, counting_axes(raster, layout)) for raster, layout in found]
     ends = [*accumulate(counts)]
     return [
         Series(f"{first.stem}_{number:04d}", tuple(pages[end - count : end]), stack if count > 1 else None, number)
@@ -86,7 +86,7 @@ def describe_planes(series: Series) -> Planes:
         for raster, layout in found:
             if first <= page <= last:
                 depth = layout.space_axes[0]
-                planes.append(_stack(raster, [*_counting(raster, layout), depth]))
+                planes.append(stack_along(raster, [*counting_axes(raster, layout), depth]))
                 z, y, x = (raster.scale.get(axis) for axis in (raster.axes[depth], "Y", "X"))
                 sizes += [(z, y, x)] * (layout.pages * raster.lengths[depth])
             page += layout.pages
@@ -94,19 +94,6 @@ def describe_planes(series: Series) -> Planes:
     if len(planes) > 1:  # images that are alike are pages without a name
         whole = replace(whole, axes=f"Q{whole.axes}", lengths=(len(planes), *whole.lengths))
     return Planes(whole, sizes)
-
-
-def _counting(raster: Raster, layout: Layout) -> list[int]:
-    """The places of the axes that count pages."""
-    return [place for place in layout.page_axes if raster.lengths[place] > 1]
-
-
-def _stack(raster: Raster, places: Sequence[int]) -> Stack:
-    """What is counted along the axes at these places."""
-    axes = "".join(raster.axes[place] for place in places)
-    interval = raster.interval_s if "T" in axes else None
-    spacing = raster.scale.get("Z") if "Z" in axes else None
-    return Stack(axes, tuple(raster.lengths[place] for place in places), interval, spacing)
 
 
 @contextmanager

@@ -230,9 +230,17 @@ def _stack(rasters: Sequence[Raster], layouts: Sequence[Layout]) -> Stack | None
 
 
 def _stack_of(raster: Raster, layout: Layout) -> Stack | None:
-    places = [place for place in layout.page_axes if raster.lengths[place] > 1]
-    if not places:
-        return None
+    places = counting_axes(raster, layout)
+    return stack_along(raster, places) if places else None
+
+
+def counting_axes(raster: Raster, layout: Layout) -> list[int]:
+    """The places of the axes that count pages."""
+    return [place for place in layout.page_axes if raster.lengths[place] > 1]
+
+
+def stack_along(raster: Raster, places: Sequence[int]) -> Stack:
+    """What is counted along the axes at these places."""
     axes = "".join(raster.axes[place] for place in places)
     interval = raster.interval_s if "T" in axes else None
     spacing = raster.scale.get("Z") if "Z" in axes else None
