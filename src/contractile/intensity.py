@@ -159,16 +159,18 @@ class Normalization(BaseModel):
         seen = [~padding for padding in _find_padding(blocks, whole)]
         clean = [ndimage.median_filter(block, _flat(block.ndim, 3)) for block in blocks]  # without hot pixels
         pixels, brightest = _join(blocks, seen), _join(clean, seen)
+        middle = np.median(brightest)
+        dark = [here & (one <= middle) for here, one in zip(seen, clean, strict=True)]
         low, high = np.percentile(pixels, (self.low, self.high))
         if self.kind == "compressive":
             inside = [ndimage.minimum_filter(one, _flat(one.ndim, 5)) for one in seen]
             smooth = [ndimage.uniform_filter(one.astype(np.float64), _flat(one.ndim, 5)) for one in clean]
             low = np.percentile(_join(smooth, inside if any(one.any() for one in inside) else seen), self.low)
             high = max(high, np.partition(brightest, -min(FEW, brightest.size))[-min(FEW, brightest.size)])
-            near, far = _noise(blocks, clean, seen, 1), max(_noise(blocks, clean, seen, lag) for lag in FAR)
+            near, far = _noise(blocks, dark, 1), max(_noise(blocks, dark, lag) for lag in FAR)
             noise = math.hypot(near, SHARED * math.sqrt(max(0.0, far**2 - near**2)))
         else:
-            noise = _noise(blocks, clean, seen, 2)
+            noise = _noise(blocks, dark, 2)
         noise = max(noise, STEP if whole else 0.0)
         if high <= low and pixels.size:  # a few spots on a flat background
             low, high = pixels.min(), pixels.max()
@@ -188,25 +190,21 @@ def bright_on_dark(pixels: NDArray[Any], ground: NDArray[np.bool_]) -> bool:
     return bool(((middle - low) * DARK <= high - low).all() and (high > low).all())
 
 
-def _noise(blocks: list[NDArray[Any]], clean: list[NDArray[Any]], seen: list[NDArray[np.bool_]], lag: int) -> float:
-    """Standard deviation of the noise in the darker half of what is `seen`, between pixels `lag` apart along Y and X.
+def _noise(blocks: list[NDArray[Any]], dark: list[NDArray[np.bool_]], lag: int) -> float:
+    """Standard deviation of the noise where blocks are `dark`, between pixels `lag` apart along Y and X.
 
     Second differences cancel slopes. The largest are left out: they are edges. Noise that a lens, an interpolation or a
     filter has spread over neighbours shows at a larger lag only.
     """
     found = []
-    middle = np.median(_join(clean, seen))
-    for block, smooth, here in zip(blocks, clean, seen, strict=True):
+    for block, darker in zip(blocks, dark, strict=True):
         for axis in range(-min(2, block.ndim), 0):
-            line, dark = (
-                np.moveaxis(block.astype(np.float64), axis, -1),
-                np.moveaxis(here & (smooth <= middle), axis, -1),
-            )
+            line, here = np.moveaxis(block.astype(np.float64), axis, -1), np.moveaxis(darker, axis, -1)
             if line.shape[-1] <= 2 * lag:
                 continue
             left, centre, right = slice(None, -2 * lag), slice(lag, -lag), slice(2 * lag, None)
             bend = np.abs(line[..., left] - 2 * line[..., centre] + line[..., right]) / math.sqrt(6)
-            found.append(bend[dark[..., left] & dark[..., centre] & dark[..., right]])
+            found.append(bend[here[..., left] & here[..., centre] & here[..., right]])
     sizes = np.sort(np.concatenate(found or [np.zeros(0)]))
     kept = sizes[: math.ceil(TRIMMED * sizes.size)]
     return float(np.sqrt(np.mean(kept**2)) / TRIMMED_RMS) if sizes.size else 0.0

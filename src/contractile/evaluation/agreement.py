@@ -24,6 +24,11 @@ ROUNDING = 0.02  # by which the sum of probabilities may miss 1
 EXCHANGED = "%s: predicted mostly where the truth has background (correlation %.2f), as if one had them exchanged; %s"
 
 
+def is_mask(labels: Labels) -> bool:
+    """Whether labels (*S) hold one number at most, beside 0."""
+    return bool(((labels == 0) | (labels == labels.max(initial=0))).all())
+
+
 @dataclass
 class Agreement:
     """How far a mask and the truth agree, on the annotated pixels of several images."""
@@ -64,9 +69,8 @@ class Masks:
             return
         self._where = self._where or pair.where
         self._agreement.add(labels > 0, case.truth)
-        top = int(labels.max(initial=0))
-        self._values |= {top} - {0}
-        self._are_masks = self._are_masks and bool(((labels == 0) | (labels == top)).all())
+        self._values |= {int(labels.max(initial=0))} - {0}
+        self._are_masks = self._are_masks and is_mask(labels)
 
     def conclude(self) -> None:
         """Log a warning where background and objects seem to be exchanged."""

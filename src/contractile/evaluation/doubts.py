@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from contractile.errors import ContractileError
-from contractile.evaluation.agreement import Channels, Masks
+from contractile.evaluation.agreement import Channels, Masks, is_mask
 from contractile.evaluation.backgrounds import Backgrounds
 from contractile.evaluation.measures import Case, EvaluateConfig, Task
 from contractile.evaluation.pairs import Pair
@@ -90,8 +90,7 @@ class OneNumber:
         labels = case.prediction.labels
         if labels is None or self._numbered:
             return
-        top = labels.max(initial=0)
-        self._numbered = not ((labels == 0) | (labels == top)).all()
+        self._numbered = not is_mask(labels)
         if not (self._where or self._numbered) and len(np.unique(case.truth[case.truth > 0])) > 1:
             self._where = pair.where if connected(labels > 0).max(initial=0) > 1 else ""
 
