@@ -136,6 +136,44 @@ def test_padding_is_not_the_background(kind: Any) -> None:
     np.testing.assert_allclose(after.noise, before.noise, rtol=0.05)
 
 
+@pytest.mark.parametrize("value", [0, 77, 1020, 65535])
+@pytest.mark.parametrize("wide", [((2, 2), (2, 2)), ((0, 90), (0, 0)), ((200, 60), (100, 150)), ((0, 0), (500, 0))])
+def test_a_field_padded_with_any_value_is_seen_as_it_is(value: int, wide: tuple[tuple[int, int], ...]) -> None:
+    pixels = nuclei() + 300
+    pixels[pixels == value] += 1
+    padded = np.pad(pixels, wide, constant_values=value)
+    padding = np.pad(np.zeros(pixels.shape, bool), wide, constant_values=True)
+    before, after = (Normalization(kind="compressive").fit(one[None]) for one in (pixels, padded))
+    np.testing.assert_allclose(after.offset, before.offset, rtol=0.03)
+    np.testing.assert_allclose(after.apply(padded[None])[0][~padding], before.apply(pixels[None]).ravel(), atol=0.03)
+    assert not after.apply(padded[None])[0][padding].any()
+
+
+def test_rectangles_on_a_flat_ground_are_objects() -> None:
+    drawn = np.zeros((300, 300), np.uint8)
+    drawn[40:140, 40:140] = 200
+    assert Normalization(kind="compressive").fit(drawn[None]).apply(drawn[None])[0, 90, 90] > 0.9
+    grid = np.zeros((300, 300), np.uint8)
+    for y in range(10, 280, 40):
+        for x in range(10, 280, 40):
+            grid[y : y + 25, x : x + 25] = np.random.default_rng(y + x).integers(150, 200, (25, 25))
+    assert Normalization(kind="compressive").fit(grid[None]).apply(grid[None])[0, 20, 20] > 0.7
+
+
+@pytest.mark.parametrize("kind", ["linear", "compressive"])
+@pytest.mark.parametrize("top", [140, 4000])
+def test_a_line_of_defects_in_a_small_image_leaves_objects_bright(kind: Any, top: int) -> None:
+    pixels = field((128, 160), noise=2).astype(np.float64)
+    disc(pixels, (40, 40), 12, top)
+    disc(pixels, (90, 110), 12, top)
+    pixels = ndimage.gaussian_filter(pixels, 1.0).astype(np.uint16)
+    damaged = pixels.copy()
+    damaged[:, 80] = 65535
+    before, after = (Normalization(kind=kind).fit(one[None]) for one in (pixels, damaged))
+    np.testing.assert_allclose(after.offset, before.offset, rtol=0.02)
+    np.testing.assert_allclose(after.scale, before.scale, rtol=0.3)
+
+
 def test_a_background_of_zeros_is_a_background() -> None:
     clipped = nuclei() - np.minimum(nuclei(), 110)
     assert (clipped == 0).mean() > 0.5

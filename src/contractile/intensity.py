@@ -27,9 +27,14 @@ WIDEST = 30.0  # ... or the range divided by this
 LOWEST, HIGHEST = -1.0, 3.0  # of the values that a network sees
 FEW = 16  # pixels that may be brighter than the brightest structure: hot pixels, dust
 REACH = 6.0  # the range is at most this many times the brightness that three quarters of the structures do not reach
+GAP = 20.0  # no lens leaves nothing between a brightness and so many times as much
+THIN = 2.0  # what is so many times brighter than the brightest structure is no structure
 SHARED = 3.0  # compressive: noise that neighbours share looks like small objects, and counts so many times
 FAR = (4, 8, 16)  # pixels between neighbours that share no noise
 PADDED = 0.01  # the least part of an image that is padding
+SOLID = 0.95  # the least part of its box that a rectangle fills
+MOSTLY = 0.8  # the least part of what is not padding that lies in rectangles; the rest is dust or a scale bar
+SMALLEST = 64  # pixels along each side of an image that is padded
 TRIMMED, TRIMMED_RMS = 0.98, 0.9346  # the root mean square of the smallest 98 % of normal deviates
 DARK = 8.0  # the background of a dark image lies in this part of its range
 STEP = 0.29  # standard deviation of the rounding to whole numbers: 1 / sqrt(12)
@@ -41,7 +46,7 @@ class Intensity:
 
     Relative values are linear in light: 0 is the background, 1 the brightest structures. `noise` is the standard
     deviation of their noise. `compressive` values rise with the logarithm of the relative ones above the noise.
-    `bounded` values lie between -1 and 3.
+    `bounded` values lie between -1 and 3. Pixels of the value `padding` (C,), which is NaN for none, are background.
     """
 
     offset: NDArray[np.float64]
@@ -49,6 +54,7 @@ class Intensity:
     noise: NDArray[np.float64]
     compressive: bool = False
     bounded: bool = True
+    padding: NDArray[np.float64] | None = None
 
     def apply(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
         """Pixels (C, *S) of any type -> values (C, *S) float32, the same for a tile as for the whole image."""
@@ -69,6 +75,8 @@ class Intensity:
             steps = _along(reach * _inverse(self.scale), pixels.ndim)
             work = np.clip(work, (offset - steps).astype(work.dtype), (offset + steps).astype(work.dtype))
         values: NDArray[np.float32] = ((work - offset) * scale).astype(np.float32, copy=False)
+        if self.padding is not None:
+            values[pixels == _along(self.padding, pixels.ndim)] = 0
         return values
 
     def bend(self, relative: NDArray[np.float32], noise: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -150,13 +158,16 @@ class Normalization(BaseModel):
     def _fit_blocks(self, blocks: list[NDArray[Any]], *, whole: bool) -> Intensity:
         """The curve from blocks (C, *B) of pixels; `whole` says that pixels are whole numbers."""
         found = [self._fit_channel([block[c] for block in blocks], whole) for c in range(len(blocks[0]))]
-        low, span, noise = np.array(found).T
+        low, span, noise, padding = np.array(found).T
         scale = _inverse(np.maximum(span, FLOOR * noise))
-        return Intensity(low, scale, noise * scale, compressive=self.kind == "compressive")
+        if self.kind == "linear":
+            return Intensity(low, scale, noise * scale)
+        return Intensity(low, scale, noise * scale, compressive=True, padding=padding)
 
-    def _fit_channel(self, blocks: list[NDArray[Any]], whole: bool) -> tuple[float, float, float]:
-        """Background, range and noise of one channel, in its own units."""
-        seen = [~padding for padding in _find_padding(blocks, whole)]
+    def _fit_channel(self, blocks: list[NDArray[Any]], whole: bool) -> tuple[float, float, float, float]:
+        """Background, range, noise and padding of one channel, in its own units."""
+        padding = _find_padding(blocks, whole)
+        seen = [block != padding for block in blocks]
         clean = [ndimage.median_filter(block, _flat(block.ndim, 3)) for block in blocks]  # without hot pixels
         pixels, brightest = _join(blocks, seen), _join(clean, seen)
         middle = np.median(brightest)
@@ -172,12 +183,15 @@ class Normalization(BaseModel):
         else:
             noise = _noise(blocks, dark, 2)
         noise = max(noise, STEP if whole else 0.0)
+        structures = _without_defects(np.sort(brightest[brightest > low + FLOOR * noise] - low))
+        top = structures[-min(FEW, structures.size)] if structures.size else FLOOR * noise
         if high <= low and pixels.size:  # a few spots on a flat background
             low, high = pixels.min(), pixels.max()
-        structures = brightest[brightest > low + FLOOR * noise] - low
-        if structures.size:  # large dust, a column that is always bright, a scale bar
+        elif high - low > THIN * top > 0:  # thin lines, which the median filter takes away
+            high = low + top
+        if structures.size:
             high = min(high, low + REACH * np.percentile(structures, 75))
-        return float(low), float(high - low), noise if high > low else 0.0
+        return float(low), float(high - low), noise if high > low else 0.0, padding
 
 
 def bright_on_dark(pixels: NDArray[Any], ground: NDArray[np.bool_]) -> bool:
@@ -210,20 +224,51 @@ def _noise(blocks: list[NDArray[Any]], dark: list[NDArray[np.bool_]], lag: int) 
     return float(np.sqrt(np.mean(kept**2)) / TRIMMED_RMS) if sizes.size else 0.0
 
 
-def _find_padding(blocks: list[NDArray[Any]], whole: bool) -> list[NDArray[np.bool_]]:
-    """Where blocks hold a value that fills up an image: the lowest one, in up to half of the image, far below the rest.
+def _find_padding(blocks: list[NDArray[Any]], whole: bool) -> float:
+    """The value that fills up an image, and says nothing about its background; NaN where there is none.
 
-    Turned and stitched images have it, and it says nothing about the background. Far means farther than half of the
-    other pixels lie apart.
+    Two kinds are known. Around turned images: the lowest value, in up to half of the image, far below the rest, which
+    means farther than half of the other pixels lie apart. Around and between rectangles: any value.
     """
     pixels = np.concatenate([block.ravel() for block in blocks])
-    lowest = pixels.min() if pixels.size else 0
-    rest = pixels[pixels > lowest].astype(np.float64)
-    if pixels.size / 2 < rest.size < (1 - PADDED) * pixels.size:
-        darkest, middle = np.percentile(rest, (1, 50))
-        if darkest - float(lowest) > max(middle - darkest, FLOOR * STEP if whole else 0.0):
-            return [block == lowest for block in blocks]
-    return [np.zeros(block.shape, bool) for block in blocks]
+    if pixels.size >= SMALLEST**2:
+        lowest = pixels.min()
+        rest = pixels[pixels > lowest].astype(np.float64)
+        if pixels.size / 2 < rest.size < (1 - PADDED) * pixels.size:
+            darkest, middle = np.percentile(rest, (1, 50))
+            if darkest - float(lowest) > max(middle - darkest, FLOOR * STEP if whole else 0.0):
+                return float(lowest)
+        for value in {blocks[0].flat[0], blocks[-1].flat[-1]}:  # one of these corners is padding, wherever the rest is
+            padded = pixels == value
+            inside = pixels[~padded]
+            if padded.mean() > PADDED and inside.size and inside.min() < inside.max() and _frames(blocks, value):
+                return float(value)
+    return math.nan
+
+
+def _frames(blocks: list[NDArray[Any]], value: Any) -> bool:
+    """Whether `value` lies around rectangles, each as large as an image or cut by its block, and hardly within them.
+
+    Little else may lie beside them: dust, a scale bar.
+    """
+    rest = found = holes = padded = 0
+    for block in blocks:
+        numbers, _ = ndimage.label(block != value)
+        sizes = np.bincount(numbers.ravel())
+        padded, rest = padded + int(sizes[0]), rest + int(sizes[1:].sum())
+        for box, size in zip(ndimage.find_objects(numbers), sizes[1:], strict=True):
+            area = math.prod(one.stop - one.start for one in box)
+            sides = list(zip(box, block.shape, strict=True))[-2:]
+            large = all(s.stop - s.start >= SMALLEST or s.start == 0 or s.stop == end for s, end in sides)
+            if large and size >= SOLID * area:
+                found, holes = found + int(size), holes + area - int(size)
+    return found >= MOSTLY * rest and holes <= (1 - SOLID) * padded
+
+
+def _without_defects(structures: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sorted brightness of structures -> without those above a gap that no lens leaves: dust, a scale bar."""
+    gaps = np.flatnonzero(structures[FEW:] > GAP * structures[FEW - 1 : -1]) if structures.size > FEW else []
+    return structures[: FEW + gaps[0]] if len(gaps) else structures
 
 
 def _join(blocks: list[NDArray[Any]], where: list[NDArray[np.bool_]]) -> NDArray[np.float64]:
