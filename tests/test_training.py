@@ -461,6 +461,23 @@ def test_warnings_about_the_data_are_few(folder, caplog):
     assert lines[-1] == "and 2 more: `contractile check` names them"
 
 
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda labels: labels[::-1], "the labels fit the image better upside down"),
+        (lambda labels: (labels == 0).astype(np.int32), "the values look exchanged"),
+    ],
+)
+def test_labels_that_are_turned_or_exchanged_are_warned_about(tmp_path, caplog, damage, told):
+    for number in range(5):
+        one = bright_discs(str(number), number)
+        for kind, array in (("images", one.pixels[0]), ("labels", damage(one.labels))):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            np.save(tmp_path / kind / f"{number}.npy", array)
+    run(tmp_path, steps=1, validations=1)
+    assert told in caplog.text
+
+
 def test_axes_that_the_labels_show_are_kept(tmp_path):
     for number in range(2):
         one = bright_discs(str(number), number)

@@ -27,6 +27,7 @@ from contractile.images.layouts import holds_both, list_items
 Place = str | Path | Sequence[str | Path]
 PRINTS = 1000  # pairs, evenly spaced, whose images and labels are compared; each print takes 0.1 MB
 LOOKED_AT = 2**27  # pixels of labels that `find_errors` looks at, about
+COMPARED = 100  # pairs, evenly spaced, whose objects and places `find_errors` looks at
 
 
 @dataclass(frozen=True)
@@ -106,20 +107,27 @@ def check_dataset(
 def find_errors(
     pairs: Sequence[Pair], examples: Sequence[Example], *, ignore_label: int | None = None
 ) -> list[Finding]:
-    """The faults that are cheap to find in examples that are in memory, worst first; `pairs` name their files.
+    """The faults that are quickly found in examples that are in memory, worst first; `pairs` name their files.
 
-    Of very large sets only evenly spaced examples are looked at. Pixels with `ignore_label` are not annotated.
+    Values are looked at in all examples, unless the set is very large; objects, and where they lie, in about a hundred
+    evenly spaced ones. Pixels with `ignore_label` are not annotated.
     """
     step = max(1, sum(one.labels.size for one in examples) // LOOKED_AT)
     notes = Notes()
+    good: list[tuple[Example, Annotated]] = []
     for pair, example in list(zip(pairs, examples, strict=True))[::step]:
         labels = example.labels
         if ignore_label is not None:
             labels = np.where(labels == ignore_label, -1, labels).astype(np.int32)
         notes.seen[pair] = see(example.pixels, describe(pair.image), example.pixel_size_um)
         notes.spots += faults_of_pixels(example.pixels, describe(pair.image))
-        _look_at_labels(labels, describe(pair.labels), example.pixels, notes.seen[pair], notes)
-    _faults_of_set(notes.labels, notes)
+        if _look_at_labels(labels, describe(pair.labels), example.pixels, notes.seen[pair], notes):
+            good.append((example, notes.labels[-1]))
+    if _faults_of_set(notes.labels, notes):
+        some = good[:: 1 + len(good) // COMPARED]
+        notes.spots += faults_of_objects([(one.where, one.labels) for _, one in some])
+        notes.prints += [found for example, one in some for found in _take_prints(example.pixels, one)]
+        notes.spots += find_misplaced([one for _, one in notes.prints])
     return notes.results()
 
 
