@@ -107,6 +107,23 @@ def test_white_of_floats_and_of_imagej_is_a_way_to_look_at_values(tmp_path: Path
         assert "they are kept" in notes_of(tmp_path / "a.tif")[0]
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+def test_what_imagej_shows_in_another_way_is_said(tmp_path: Path, channels: int) -> None:
+    stored = noise(channels, 20, 18, dtype="uint16")
+    up = np.tile(np.arange(256, dtype=np.uint8), (3, 1))
+    green = up * np.array([[0], [1], [0]], np.uint8)
+    facts = {"axes": "CYX", "LUTs": [up[:, ::-1], green][:channels], "cf": 0, "c0": -32768, "c1": 1}
+    tifffile.imwrite(tmp_path / "a.tif", stored, imagej=True, metadata=facts)
+    assert notes_of(tmp_path / "a.tif") == (
+        "its lookup table shows small values as bright; the values are kept as they are",
+        "its calibration (value = -32768 + 1 x stored number) is not applied: the stored numbers are read",
+    )
+    np.testing.assert_array_equal(read(tmp_path / "a.tif").pixels, stored)
+    facts = {"axes": "CYX", "LUTs": [up, green][:channels], "cf": 0, "c0": 0, "c1": 1}
+    tifffile.imwrite(tmp_path / "a.tif", stored, imagej=True, metadata=facts)
+    assert notes_of(tmp_path / "a.tif") == ()
+
+
 # transparency and extra channels --------------------------------------------------------------
 
 

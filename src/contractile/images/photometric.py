@@ -6,7 +6,7 @@ turn values over.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -40,9 +40,24 @@ BITS_FROM_WHITE = (
 )
 NOT_FROM_WHITE = "its values are marked as min-is-white; as floats, or with ImageJ's inverted display, they are kept"
 LOOKUP = "its lookup table is taken for a display of grey values, not for colours"
+INVERTED = "its lookup table shows small values as bright; the values are kept as they are"
+CALIBRATED = "its calibration (value = {} + {} x stored number) is not applied: the stored numbers are read"
 MOSAIC = "its pixels lie behind a mosaic of colour filters; they are read as grey values"
 
 Convert = Callable[[NDArray[Any]], NDArray[Any]]
+
+
+def notes_of_imagej(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """What ImageJ would show in another way than the stored numbers are, by its metadata."""
+    notes = []
+    tables = facts.get("LUTs", ())
+    tables = [tables] if isinstance(tables, np.ndarray) else tables  # tifffile gives a single one as it is
+    if any(len(table) == 3 and (table == table[0]).all() and table[0, 0] > table[0, -1] for table in tables):
+        notes.append(INVERTED)
+    line = (facts.get("c0", 0), facts.get("c1", 1))
+    if facts.get("cf") == 0 and line != (0, 1):
+        notes.append(CALIBRATED.format(*line))
+    return tuple(notes)
 
 
 def interpret(raster: Raster, page: tifffile.TiffPage, path: Path, *, form: str, indices: bool) -> Raster:

@@ -18,7 +18,7 @@ import zarr
 
 from contractile.errors import ContractileError
 from contractile.images.ome import Ome, check_names, settle_ome
-from contractile.images.photometric import interpret
+from contractile.images.photometric import interpret, notes_of_imagej
 from contractile.images.raster import Raster, one_clear_line
 from contractile.images.scale import ome_interval, ome_scale, tiff_interval, tiff_scale
 from contractile.images.strips import check_end, check_pixels, watch_jpeg
@@ -107,9 +107,9 @@ def _raster(
     path: Path,
     stack: ExitStack,
 ) -> Raster:
-    notes = check_pixels(series, path)
     page = series.keyframe
     facts = _facts(tiff, page)
+    notes = (*check_pixels(series, path), *(notes_of_imagej(facts) if tiff.is_imagej else ()))
     if image is None:
         scale, interval = tiff_scale(page, facts, imagej=tiff.is_imagej), tiff_interval(facts)
     else:
