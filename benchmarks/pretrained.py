@@ -77,7 +77,7 @@ def main() -> None:
         cells = [" / ".join(f"{ap:.3f}" for ap in one) for one in found[magnification]]
         print(f"| {magnification:g} | {' | '.join(cells)} |", flush=True)
     pairs = list(zip(images, truths, strict=True))
-    models = [model] + [load(arguments.against)] * (arguments.against is not None)
+    models = [model] if arguments.against is None else [model, load(arguments.against)]
     print_conditions(models, pairs)
     print_fields(models, [image for image, _ in pairs])
     if arguments.write:

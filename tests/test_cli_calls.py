@@ -443,6 +443,13 @@ def test_info_says_what_the_pages_are(images, capsys):
     )
 
 
+def test_info_gives_the_pixel_sizes_of_all_images_in_a_file(images, capsys):
+    with tifffile.TiffWriter("two.ome.tif", ome=True) as writer:
+        for size in ({"PhysicalSizeX": 0.2, "PhysicalSizeY": 0.2}, {"PhysicalSizeX": 0.4, "PhysicalSizeY": 0.4}):
+            writer.write(np.zeros((20, 30), np.uint16), metadata={"axes": "YX", **size})
+    assert "0.2 x 0.2 to 0.4 x 0.4 um per pixel" in call(capsys, "info", "two.ome.tif")[1]
+
+
 def test_info_says_which_axes_are_given_or_guessed(images, capsys):
     np.save("a.npy", np.zeros((30, 40, 5), np.float32))
     assert "axes YXC (as given)" in call(capsys, "info", "a.npy", "--axes", "YXC")[1]
@@ -518,7 +525,7 @@ def test_info_goes_on_after_a_file_that_cannot_be_read(images, capsys, name, pla
         ]
         first, last = told.splitlines()
         assert first.startswith(f"images/{name}: ")
-        assert last == f"contractile: 1 of 3 files could not be described: images/{name}; mend or leave them out"
+        assert last.startswith(f"contractile: 1 of 3 files could not be described: images/{name}; mend them or leave")
 
 
 def test_info_names_places_and_models_that_are_not_there(images, model, capsys):
@@ -531,7 +538,7 @@ def test_info_names_places_and_models_that_are_not_there(images, model, capsys):
     assert [line.split(":")[0] for line in lines] == ["broken.safetensors", "absent.tif", "no/*.tif", "contractile"]
     assert lines[-1] == (
         "contractile: 3 of 7 files could not be described: broken.safetensors, absent.tif, no/*.tif; "
-        "mend or leave them out"
+        "mend them or leave them out; the results of the others are complete"
     )
 
 
@@ -576,8 +583,8 @@ def test_predict_goes_on_after_a_file_that_cannot_be_read(images, model, capsys,
     assert (status, sorted(os.listdir("out"))) == (1, ["0_labels.tif", "2_labels.tif"])
     assert told.count("images/1.tif: ") == 1
     assert told.splitlines()[-1] == (
-        "contractile: 1 of 3 files gave no result: images/1.tif; mend them or leave them out; the results of the "
-        "others are complete"
+        "contractile: 1 of 3 files could not be predicted: images/1.tif; mend them or leave them out; the results of "
+        "the others are complete"
     )
 
 

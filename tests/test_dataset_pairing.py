@@ -673,3 +673,11 @@ def test_a_set_of_files_is_one_image(tmp_path):
     write(tmp_path / "l", ["a.tif"], np.eye(4, dtype=np.uint8))
     [example] = load_examples(pair_up(tmp_path / "i", tmp_path / "l"))
     assert example.pixels[:, 0, 0].tolist() == [5, 6]
+
+
+def test_a_map_for_each_class_is_no_label_image(tmp_path):
+    for kind, shape in (("images", (30, 40)), ("labels", (30, 40, 3))):
+        (tmp_path / kind).mkdir()
+        np.save(tmp_path / kind / "a.npy", np.zeros(shape, np.uint8))
+    with pytest.raises(ContractileError, match=r"its labels .*a.npy have 3; .*\(argmax\)"):
+        pair_up(tmp_path / "images", tmp_path / "labels")

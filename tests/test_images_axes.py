@@ -60,6 +60,7 @@ def said(caplog: pytest.LogCaptureFixture) -> Any:
         ((9, 96, 80, 3), 2, "QYXC", "QYXC", "QYXQ"),
         ((9, 3, 96, 80), 2, "QCYX", "QQYX", "QQYX"),
         ((3, 9, 96, 80), 2, "CQYX", "QQYX", "QQYX"),
+        ((1, 1, 96, 80, 1), 2, "QQYXC", "QQYXC", "QQYXC"),
         ((9, 96, 80), 3, "ZYX", "ZYX", "ZYX"),
         ((96, 96, 9), 3, "YXZ", "YXZ", "YXZ"),
         ((2, 30, 96, 80), 3, "CZYX", "QZYX", "QZYX"),

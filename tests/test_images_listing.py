@@ -14,7 +14,7 @@ from contractile.images import find, leave_out_labels, list_image_files
 BESIDE = "left out, since they are named like labels of images beside them"
 BY_PRODUCT = "left out, since such files hold neither images nor labels"
 IN_FOLDERS = "left out, since they lie in folders of labels"
-TAKEN = "holds folders; the files in those of images are taken"
+TAKEN = "taken, since they lie in folders of images; other files are not"
 
 
 def write(folder: Path, *names: str) -> None:
@@ -54,6 +54,11 @@ def test_labels_and_by_products_beside_images(
     assert all(one in line for one, line in zip(said, caplog.messages, strict=True))
 
 
+def test_pictures_of_the_pages_of_a_stack_are_no_images(tmp_path: Path) -> None:
+    write(tmp_path, "a.tif", "a_0000_overlay.png", "a_0001_overlay.png", "b_0000_overlay.png")
+    assert images_at(tmp_path) == ["a.tif", "b_0000_overlay.png"]
+
+
 def test_labels_of_channels(tmp_path: Path) -> None:
     write(tmp_path, "a_0000.tif", "a_0001.tif", "a_labels.tif", "a_overlay.png")
     assert images_at(tmp_path) == ["a_0000.tif", "a_0001.tif"]
@@ -61,8 +66,14 @@ def test_labels_of_channels(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "names",
-    [["a_mask.tif"], ["a_mask.tif", "b_mask.tif"], ["a.tif", "b_mask.tif"], ["lab/a.tif", "exp/b.tif"]],
-    ids=["one file", "labels alone", "of another image", "a laboratory"],
+    [
+        ["a_mask.tif"],
+        ["a_mask.tif", "b_mask.tif"],
+        ["a.tif", "b_mask.tif"],
+        ["lab/a.tif", "exp/b.tif"],
+        ["x/a.tif", "y/b.tif"],
+    ],
+    ids=["one file", "labels alone", "of another image", "a laboratory", "two folders"],
 )
 def test_what_stays(tmp_path: Path, names: list[str], caplog: pytest.LogCaptureFixture) -> None:
     write(tmp_path, *names)
@@ -76,7 +87,7 @@ TREES = {
     "deeper": (["stage1_train/0a/images/0a.png"], ["stage1_train/0a/masks/x.png"]),
     "nnU-Net": (["imagesTr/a_0000.tif", "imagesTs/b_0000.tif"], ["labelsTr/a.tif"]),
     "StarDist": (["train/images/a.tif", "test/images/b.tif"], ["train/masks/a.tif", "test/masks/b.tif"]),
-    "x and y": (["x/a.tif"], ["y/a.tif"]),
+    "x and y": (["x/a.tif", "x/b.tif"], ["y/a.tif", "y/b.tif"]),
 }
 
 

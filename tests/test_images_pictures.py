@@ -402,9 +402,7 @@ def test_a_png_with_damage(tmp_path: Path, mode: str, width: int) -> None:
     middle = len(data) // 2
     data[middle : middle + width] = bytes(255 - byte for byte in data[middle : middle + width])
     for labels in (False, True):
-        with pytest.raises(
-            ContractileError, match=r"\(damaged: the checksum of a block does not fit, \d+% into the file"
-        ):
+        with pytest.raises(ContractileError, match=r"checksum of the block between \d+% and \d+% of the file does not"):
             opened(tmp_path / "a.png", bytes(data), labels=labels)
 
 

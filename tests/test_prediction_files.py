@@ -166,7 +166,7 @@ def test_an_image_in_a_file_that_does_not_fit_costs_itself_alone(files, caplog):
     names, error = predicted(one, files / "slide.ome.tif", files / "out")
     assert names == ["slide.ome.tif"]
     assert [path.name for path in (files / "out").iterdir()] == ["slide_0001_labels.tif"]
-    assert error.problem == f"1 of 2 files gave no result: {files / 'slide.ome.tif'} (image 0)"
+    assert error.problem == f"1 of 2 files could not be predicted: {files / 'slide.ome.tif'} (image 0)"
     assert "slide.ome.tif (page 0): the image has 3 channel(s), but the model takes 1" in caplog.text
 
 
@@ -273,7 +273,7 @@ def test_a_broken_file_does_not_stop_the_others(folder, one, caplog, broken):
     assert type(error) is NotFinished
     listed = ", ".join(str(folder / f"{name}.tif") for name in broken)
     assert str(error) == (
-        f"{len(broken)} of 5 files gave no result: {listed}; "
+        f"{len(broken)} of 5 files could not be predicted: {listed}; "
         "mend them or leave them out; the results of the others are complete"
     )
     for name in broken:
@@ -318,7 +318,7 @@ def test_a_file_bad_in_any_way_does_not_stop_the_others(folder, one, caplog, spo
     names, error = predicted(one, folder, folder.parent / "out")
     assert names == [f"{letter}.tif" for letter in "abcde" if f"{letter}.tif" != name]
     assert isinstance(error, NotFinished)
-    assert error.problem == f"1 of 5 files gave no result: {folder / name}"
+    assert error.problem == f"1 of 5 files could not be predicted: {folder / name}"
     assert len([line for line in caplog.messages if name in line]) == 1
 
 
@@ -328,7 +328,7 @@ def test_a_broken_page_costs_its_file_alone(folder, one):
     tifffile.imwrite(folder / "b.tif", pages, photometric="minisblack", metadata={"axes": "TYX"})
     names, error = predicted(one, folder, folder.parent / "out", products=("labels", "overlay"))
     assert names == ["a.tif", "c.tif", "d.tif", "e.tif"]
-    assert error.problem.startswith("1 of 5 files gave no result")
+    assert error.problem.startswith("1 of 5 files could not be predicted")
     assert not list((folder.parent / "out").glob("b_*"))
 
 
@@ -337,7 +337,7 @@ def test_many_broken_files_are_not_all_listed_at_the_end(folder, one):
         write_nothing(folder / f"z{number}.tif")
     names, error = predicted(one, folder, folder.parent / "out")
     assert len(names) == 5
-    assert re.match(r"7 of 12 files gave no result: (\S+z\d.tif, ){5}\.\.\.$", error.problem)
+    assert re.match(r"7 of 12 files could not be predicted: (\S+z\d.tif, ){5}\.\.\.$", error.problem)
 
 
 def test_a_single_broken_file_is_its_own_error(folder, one):
@@ -527,7 +527,7 @@ def test_a_set_with_a_file_missing_does_not_stop_the_others(folder, one):
     (folder / "s_1.ome.tif").unlink()
     names, error = predicted(one, folder, folder.parent / "out")
     assert names == ["a.tif", "b.tif", "c.tif", "d.tif", "e.tif"]
-    assert error.problem == f"1 of 6 files gave no result: {folder / 's_0.ome.tif'}"
+    assert error.problem == f"1 of 6 files could not be predicted: {folder / 's_0.ome.tif'}"
 
 
 def test_two_formats_of_one_name_are_refused(folder, one):
@@ -543,7 +543,7 @@ def test_earlier_results_are_left_out_before_they_are_opened(folder, one, caplog
     (folder / "other_overlay.png").write_bytes(b"")
     names, error = predicted(one, folder, folder, products=("probabilities",))
     assert names == [f"{name}.tif" for name in "abcde"]
-    assert error.problem == f"1 of 6 files gave no result: {folder / 'other_overlay.png'}"
+    assert error.problem == f"1 of 6 files could not be predicted: {folder / 'other_overlay.png'}"
     assert "2 earlier result(s)" in caplog.text
 
 
@@ -659,7 +659,7 @@ def test_channels_in_files_of_their_own_are_one_image(tmp_path, caplog):
     for _ in range(2):
         names, error = predicted(two, tmp_path / "in", tmp_path / "in")
         assert names == ["a_0000.tif", "c_0000.tif"]
-        assert str(error).startswith(f"1 of 3 files gave no result: {tmp_path / 'in' / 'b_0000.tif'};")
+        assert str(error).startswith(f"1 of 3 files could not be predicted: {tmp_path / 'in' / 'b_0000.tif'};")
 
 
 def test_channels_for_a_model_of_one_are_said(tmp_path, one, caplog):

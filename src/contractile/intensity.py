@@ -267,8 +267,10 @@ def _frames(blocks: list[NDArray[Any]], value: Any) -> bool:
 
 def _without_defects(structures: NDArray[np.float64]) -> NDArray[np.float64]:
     """Sorted brightness of structures -> without those above a gap that no lens leaves: dust, a scale bar."""
-    gaps = np.flatnonzero(structures[FEW:] > GAP * structures[FEW - 1 : -1]) if structures.size > FEW else []
-    return structures[: FEW + gaps[0]] if len(gaps) else structures
+    if structures.size <= FEW:
+        return structures
+    gaps = np.flatnonzero(structures[FEW:] > GAP * structures[FEW - 1 : -1])
+    return structures[: FEW + gaps[0]] if gaps.size else structures
 
 
 def _join(blocks: list[NDArray[Any]], where: list[NDArray[np.bool_]]) -> NDArray[np.float64]:

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from contractile.check.agreement import TURNS, Maps, turn
 from contractile.check.findings import Spot
 from contractile.check.pixels import Seen
+from contractile.check.prints import TURNS, Maps, turn
 
 SAME = 0.998  # correlation of shrunken images: neighbouring frames of a slow time series reach 0.99
 MOST = 400  # images that are compared with one another

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contractile.check.agreement import Print, take_print
 from contractile.check.annotation import faults_of_values, read_annotation, swapped
 from contractile.check.background import find_instead
 from contractile.check.copies import find_copies
@@ -19,9 +19,11 @@ from contractile.check.findings import Finding, Spot, by_level, gather
 from contractile.check.misplaced import find_misplaced
 from contractile.check.objects import faults_of_blank, faults_of_objects
 from contractile.check.pixels import Seen, compare, digest, faults_of_pixels, see
+from contractile.check.prints import Print, take_print
 from contractile.dataset import Example, Pair, pair_up
 from contractile.errors import ContractileError
 from contractile.images import Source, describe, find, list_files, open_image, say_rest
+from contractile.images.failures import find_readable
 from contractile.images.layouts import holds_both, list_items
 
 Place = str | Path | Sequence[str | Path]
@@ -55,7 +57,10 @@ class Notes:
         try:
             yield
         except ContractileError as error:
-            self.findings.append(Finding("error", str(where) or error.where, error.problem, error.cure))
+            self.add(where, error)
+
+    def add(self, where: object, error: ContractileError) -> None:
+        self.findings.append(Finding("error", str(where) or error.where, error.problem, error.cure))
 
     def results(self) -> list[Finding]:
         return by_level([*self.findings, *gather([*self.spots, *compare(self.seen)])])
@@ -133,16 +138,9 @@ def find_errors(
 
 def _find_each(place: Place, dims: int, axes: str | None, notes: Notes) -> list[Source]:
     """The sources at a place. A file that cannot be opened becomes a finding."""
-    good: list[Path] = []
     with notes.catch(place if isinstance(place, str | Path) else ""):
-        files = list_files(place)
-        with suppress(ContractileError):
-            return find(files, dims=dims, axes=axes)
-        for path in files:
-            with notes.catch(path):
-                find(path, dims=dims, axes=axes, quiet=True)
-                good.append(path)
-        return find(good, dims=dims, axes=axes) if good else []  # together: a set of files can hold one image
+        files = [[file] for file in list_files(place)]
+        return find_readable(files, partial(find, dims=dims, axes=axes), notes.add)
     return []
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-from contractile.check.agreement import TURNS, WINDOW, Print, agree
 from contractile.check.findings import Spot
+from contractile.check.prints import TURNS, WINDOW, Print, agree
 
 MOST = 400  # images that are compared with one another
 EDGES = np.array([0.0, 0.0, 0.0, 1.0])  # what is known beforehand: outlines lie on edges

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contractile.errors import ContractileError, NotFinished
+from contractile.errors import ContractileError
 from contractile.images import (
     Source,
     Stack,
@@ -25,51 +24,14 @@ from contractile.images import (
     say_channels,
     say_rest,
 )
+from contractile.images.failures import Failures, find_readable
 from contractile.images.formats import open_rasters
 from contractile.images.series import Series, split_series
 
 if TYPE_CHECKING:
     from contractile.images import Image
 
-logger = logging.getLogger(__name__)
-
-NAMED = 5  # files in the line that ends the work
 AT_MOST = 2**26  # values of a file that are read to find its range
-
-
-class _Failures:
-    """What could not be described, and why. It is logged once something could be."""
-
-    def __init__(self) -> None:
-        self._errors: list[ContractileError] = []
-        self._done, self._logged = 0, 0
-
-    def add(self, error: ContractileError, where: object) -> None:
-        self._errors.append(error if error.where else error.at(where))
-        self._log()
-
-    def count(self) -> None:
-        """Count something that was described."""
-        self._done += 1
-        self._log()
-
-    def _log(self) -> None:
-        if self._done:
-            for error in self._errors[self._logged :]:
-                logger.warning("%s", error)
-            self._logged = len(self._errors)
-
-    def finish(self) -> None:
-        """Raise the first error where nothing was described, NotFinished where something was."""
-        if not self._errors:
-            return
-        first, total = self._errors[0], self._done + len(self._errors)
-        if not self._done:
-            more = f" (so none of the {total} files could be described)" if total > 1 else ""
-            raise type(first)(f"{first.problem}{more}", first.cure, where=first.where)
-        names = [error.where for error in self._errors]
-        shown = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
-        raise NotFinished(f"{len(names)} of {total} files could not be described: {shown}", "mend or leave them out")
 
 
 def describe_all(models: Sequence[str], images: Sequence[str], axes: str | None = None) -> Iterator[str]:
@@ -81,29 +43,30 @@ def describe_all(models: Sequence[str], images: Sequence[str], axes: str | None 
     """
     from contractile.model import read_card
 
-    failures = _Failures()
+    failures = Failures("described")
     for place in models:
         try:
             card = read_card(place)
         except ContractileError as error:
-            failures.add(error, place)
+            failures.add(place, error)
             continue
-        failures.count()
+        failures.count_result()
         yield f"{place}: {card.task}, {card.network.parameters:,} parameters"
         yield json.dumps(card.model_dump(mode="json"), indent=2)
     files = _list(images, failures)
-    for path, pages in groupby(_find(files, axes, failures), key=lambda source: source.path):
+    sources = find_readable([[file] for file in files], partial(find, axes=axes), failures.add) if files else []
+    for path, pages in groupby(sources, key=lambda source: source.path):
         try:
             yield from _describe_file(list(pages))
         except ContractileError as error:
-            failures.add(error, path)
+            failures.add(path, error)
         else:
-            failures.count()
+            failures.count_result()
     say_rest(files)
     failures.finish()
 
 
-def _list(places: Sequence[str], failures: _Failures) -> list[Path]:
+def _list(places: Sequence[str], failures: Failures) -> list[Path]:
     """The files of images at several places."""
     there: list[str] = []
     for place in places:
@@ -111,24 +74,10 @@ def _list(places: Sequence[str], failures: _Failures) -> list[Path]:
             list_image_files(place)
             there.append(place)
         except ContractileError as error:
-            failures.add(error, place)
+            failures.add(place, error)
     files = leave_out_labels(list_image_files(there)) if there else []
     say_channels(files)
     return files
-
-
-def _find(files: Sequence[Path], axes: str | None, failures: _Failures) -> list[Source]:
-    """The images in all files that can be opened."""
-    with suppress(ContractileError):
-        return find(files, axes=axes)
-    readable: list[Path] = []
-    for path in files:
-        try:
-            find(path, axes=axes, quiet=True)
-            readable.append(path)
-        except ContractileError as error:
-            failures.add(error.at(path), path)
-    return find(readable, axes=axes) if readable else []
 
 
 def _describe_file(sources: list[Source]) -> Iterator[str]:
@@ -142,11 +91,23 @@ def _describe(series: Series) -> str:
     with open_image(first) as image:
         size = " x ".join(str(n) for n in image.shape[1:])
         parts = [f"{size} pixels", f"{image.shape[0]} channel(s)", str(image.dtype)]
-        um = image.pixel_size_um
     many = "" if len(pages) == 1 else f"{_count(len(pages), series.stack)} of "
     parts += [_range(pages), f"axes {_letters(series)}"]
-    parts.append("pixel size unknown" if um is None else f"{' x '.join(f'{n:g}' for n in um)} um per pixel")
+    parts.append(_pixel_size(pages))
     return f"{name}: {many}{', '.join(parts)}"
+
+
+def _pixel_size(pages: Sequence[Source]) -> str:
+    """`0.2 x 0.2 um per pixel`, or of images with sizes of their own `0.2 x 0.2 to 0.4 x 0.4 um per pixel`."""
+    sizes = []
+    for page in pages if pages[0].stack and "Q" in pages[0].stack.axes else pages[:1]:
+        with open_image(page) as image:
+            sizes.append(image.pixel_size_um)
+    known = sorted({size for size in sizes if size is not None})
+    if not known:
+        return "pixel size unknown"
+    ends = " to ".join(" x ".join(f"{n:g}" for n in size) for size in dict.fromkeys((known[0], known[-1])))
+    return f"{ends} um per pixel{'' if None not in sizes else ' where it is known'}"
 
 
 def _count(pages: int, stack: Stack | None) -> str:

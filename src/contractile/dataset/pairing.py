@@ -163,6 +163,8 @@ def _pair_each(
         if len(images) != len(labels):
             problem = f"has {len(images)} page(s), and its labels {truth.files[0]} have {len(labels)}"
             cure = "give labels for each page, or name the axes if the pages are channels (--axes CYX)"
+            if len(images) == 1:
+                cure = "save one label image; of a map for each class, save the number of the largest (argmax)"
             raise ContractileError(problem, cure, where=picture.files[0])
         pairs += [Pair(page_name(picture, one), one, other) for one, other in zip(images, labels, strict=True)]
     say_guesses(unsettled)

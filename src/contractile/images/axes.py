@@ -116,6 +116,8 @@ def guess_axes(
     extra = len(lengths) - dims
     if extra == 0:
         return "YXZ" if dims == 3 and _is_behind(lengths) else space
+    if extra > 2 and lengths[0] == 1:
+        return "Q" + guess_axes(lengths[1:], dims=dims, file=file, pages_first=pages_first, labels=labels)
     if extra < 0 or (extra > 2 and not (pages_first or labels)):
         problem = f"an array of shape {lengths} is no image with dims={dims}"
         raise ContractileError(problem, f"save it as (C, {', '.join(space)}), or name its axes (--axes)", where=file)

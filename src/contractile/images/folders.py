@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 
 from contractile.errors import ContractileError
 from contractile.images.formats import SUPPORTED
 from contractile.images.names import bare, holds_images, holds_labels, some
+from contractile.images.notes import say
 from contractile.images.sources import list_files, natural
 from contractile.images.zarrs import is_zarr
-
-logger = logging.getLogger(__name__)
 
 Place = str | Path | Sequence[str | Path]
 TRAIN = re.compile(r"(stage1_)?train(ing)?([_-]?(set|data))?", re.IGNORECASE)
@@ -41,14 +38,8 @@ def _in_image_folders(place: Place) -> list[Path]:
         return []
     found = [file for file in tree(folder, DEEPEST) if holds_images(file.relative_to(folder).parts[:-1])]
     if found:
-        _say_folders(folder)
+        say("taken, since they lie in folders of images; other files are not", found)
     return found
-
-
-@lru_cache(maxsize=1024)
-def _say_folders(folder: Path) -> None:
-    """Log it once."""
-    logger.warning("%s: holds folders; the files in those of images are taken", folder)
 
 
 def folder_of(place: Place) -> Path | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections.abc import Sequence
@@ -26,8 +25,6 @@ from contractile.images.notes import say
 from contractile.images.sides import apart, only_images, only_labels, same_files, separate, within_zarrs
 from contractile.images.sources import list_files, stem
 from contractile.images.zarrs import is_zarr
-
-logger = logging.getLogger(__name__)
 
 SEQUENCE = re.compile(r"\d\d")  # of the Cell Tracking Challenge
 
@@ -196,7 +193,7 @@ def _each(folder: Path, deep: int) -> Items | None:
         except ContractileError:
             bad.append(inner.name)
     if found and bad:
-        logger.warning("%s: left out, no images with labels in them: %s", folder, some(bad))
+        say(f"left out, no images with labels in them: {some(bad)}", [folder])
     return _together(found) if found else None
 
 

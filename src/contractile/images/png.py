@@ -118,8 +118,8 @@ def _describe_damage(png: Png, error: str) -> str:
     for name, start, stop in png.chunks:
         checksum = png.data[stop : stop + 4]
         if len(checksum) == 4 and zlib.crc32(name + png.data[start:stop]) != int.from_bytes(checksum):
-            where = (start - 8) / len(png.data)
-            return f"damaged: the checksum of a block does not fit, {where:.0%} into the file ({error})"
+            where = f"{start / len(png.data):.0%} and {stop / len(png.data):.0%}"
+            return f"damaged: the checksum of the block between {where} of the file does not fit ({error})"
     try:
         missing = max(0.0, 1 - _unpacked_size(png) / png.expected)
     except zlib.error:

@@ -13,6 +13,7 @@ from contractile.images.notes import say
 from contractile.images.sources import stem
 from contractile.images.zarrs import label_groups
 
+PAGE = re.compile(r"_\d{4}$")
 CHANNEL = re.compile(r"(.+)_(\d{4})")  # nnU-Net's names: CASE_0000 is the first channel of the image of CASE
 WEAK = re.compile(r"(?:(?:^|.*[\s_.\-])([il]|[xy])|([xy])[\s_.\-].*)", re.IGNORECASE)  # a3_i, a_l; X_train, y_train
 OF_LABELS, OF_TILES = ".png", (".jpg", ".jpeg", ".tif", ".tiff")  # QuPath writes tiles, and their labels beside them
@@ -72,7 +73,9 @@ def _in_label_folders(files: Sequence[Path]) -> list[Path]:
     folders = {file: file.parent.absolute().relative_to(shared).parts for file in files}
     if not any(map(holds_images, set(folders.values()))):
         return []
-    return [file for file in files if any(holds_labels(part) for part in folders[file])]
+    found = [file for file in files if any(holds_labels(part) for part in folders[file])]
+    words = {part for file in found for part in folders[file] if holds_labels(part)}
+    return [] if len(found) == 1 and all(len(word) == 1 for word in words) else found  # one file in y says little
 
 
 def only_labels(files: Sequence[Path]) -> list[Path]:
@@ -93,7 +96,7 @@ def without_by_products(files: Sequence[Path]) -> list[Path]:
     """The files without those such as a_flows.tif and a_overlay.png, where there is an a.tif or an a_mask.tif."""
     of = {file: without_other(stem(file)) for file in files}
     names = {bare(name) for file in files if of[file] is None for name in (stem(file), _case(file))}
-    left_out = [file for file in files if of[file] in names]
+    left_out = [file for file, name in of.items() if name and {name, PAGE.sub("", name)} & names]
     say("left out, since such files hold neither images nor labels", left_out)
     return _without(files, left_out)
 

@@ -30,7 +30,7 @@ def check_pixels(series: tifffile.TiffPageSeries, path: Path) -> tuple[str, ...]
         return ()  # whoever arranges its axes says that it holds no pixels
     offset = None if series.is_multifile else series.dataoffset
     if offset:
-        check_end(series.keyframe, offset + series.nbytes)
+        check_end(series.keyframe, offset + series.nbytes, path)
         return ()
     pages = [*series.pages]
     planes = math.prod(series.get_shape(squeeze=False)) // series.keyframe.size
@@ -56,11 +56,13 @@ def _check_decoders(page: tifffile.TiffPage, path: Path) -> None:
         raise ContractileError(problem, SAVE, where=path) from None
 
 
-def check_end(page: tifffile.TiffPage, end: int) -> None:
-    """Raise ContractileError where the file of a page is shorter than `end` bytes."""
+def check_end(page: tifffile.TiffPage, end: int, path: Path) -> None:
+    """Raise ContractileError where the file of a page, which lies beside `path`, is shorter than `end` bytes."""
     file = page.parent.filehandle
     if end > file.size:
-        raise ContractileError(f"is cut off (it has {file.size} of at least {end} bytes)", AGAIN, where=file.path)
+        raise ContractileError(
+            f"is cut off (it has {file.size} of at least {end} bytes)", AGAIN, where=path.with_name(file.name)
+        )
 
 
 def _check_tables(series: tifffile.TiffPageSeries, pages: list[Any], path: Path) -> tuple[str, ...]:
@@ -70,7 +72,7 @@ def _check_tables(series: tifffile.TiffPageSeries, pages: list[Any], path: Path)
     for page in pages:
         listed = min(len(page.dataoffsets), len(page.databytecounts), needed)
         offsets, counts = (np.asarray(table[:listed], np.int64) for table in (page.dataoffsets, page.databytecounts))
-        check_end(page, int((offsets + counts).max(initial=0)))
+        check_end(page, int((offsets + counts).max(initial=0)), path)
         empty += int(((offsets == 0) & (counts == 0)).sum())
         lost += int(((offsets == 0) ^ (counts == 0)).sum()) + needed - listed
     total = needed * len(pages)

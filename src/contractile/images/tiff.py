@@ -78,7 +78,7 @@ def _images(tiff: tifffile.TiffFile, ome: Ome, path: Path) -> list[tuple[tifffil
     """All images of the file and their metadata, without the thumbnails and overviews that slide scanners add."""
     series = list(tiff.series)
     if tiff.is_imagej and series[0].kind != "imagej":
-        _check_stack(tiff)
+        _check_stack(tiff, path)
     if series[0].kind == "ome":
         if len(series) != len(ome.images):
             problem = f"its metadata describe {len(ome.images)} images, but its pages make up {len(series)}"
@@ -91,13 +91,13 @@ def _images(tiff: tifffile.TiffFile, ome: Ome, path: Path) -> list[tuple[tifffil
     return [pair for pair in pairs if not pair[0].keyframe.is_reduced] or pairs[:1]
 
 
-def _check_stack(tiff: tifffile.TiffFile) -> None:
+def _check_stack(tiff: tifffile.TiffFile, path: Path) -> None:
     """ImageJ writes all planes behind its first page. tifffile gives up on them where the file ends too early."""
     page, facts = tiff.pages.first, tiff.imagej_metadata or {}
     counted = math.prod(int(facts.get(axis, 1)) for axis in ("frames", "slices", "channels"))
     planes = max(counted, int(facts.get("images", 1)))
     if page.is_final:
-        check_end(page, page.dataoffsets[0] + planes * page.nbytes)
+        check_end(page, page.dataoffsets[0] + planes * page.nbytes, path)
 
 
 def _raster(

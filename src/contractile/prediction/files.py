@@ -6,11 +6,12 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from contractile.errors import AlreadyThere, ContractileError, NotFinished
+from contractile.errors import AlreadyThere, ContractileError
 from contractile.images import (
     Image,
     Source,
@@ -22,17 +23,17 @@ from contractile.images import (
     list_joined,
     say_rest,
 )
+from contractile.images.failures import Failures, find_readable
 from contractile.images.series import Series, split_series
 from contractile.images.writing import check_folder
 from contractile.prediction.field import Progress, ahead
-from contractile.prediction.inputs import Reader, check_channels, first_of, leave_out_results
+from contractile.prediction.inputs import Reader, check_channels, leave_out_results
 from contractile.prediction.objects import is_table
 from contractile.prediction.outputs import PRODUCTS, Outputs, Written
 from contractile.prediction.predictor import Predictor
 
 logger = logging.getLogger(__name__)
 
-NAMED = 5  # files in the line that ends the work
 FileProgress = Callable[[str, int, int], None]
 
 
@@ -63,10 +64,13 @@ def predict_files(
     """
     _check_products(products, predictor.card.task)
     check_folder(out)
-    network, failures = predictor.card.network, _Failures()
+    network, failures = predictor.card.network, Failures("predicted")
     paths = leave_out_labels(leave_out_results(list_image_files(images), Path(out)))
-    look = {"channels": network.channels, "dims": network.dims, "axes": axes or predictor.card.axes}
-    sources = _find(paths, look, failures)
+    look: dict[str, Any] = {"channels": network.channels, "dims": network.dims, "axes": axes or predictor.card.axes}
+    groups = [item.files for item in list_joined(paths, **look)]
+    sources = find_readable(groups, partial(find_joined, **look), failures.add)
+    if not sources:
+        failures.finish()
     files = [
         Outputs(series, Path(out), tuple(products), network.dims)
         for _, pages in groupby(sources, key=lambda source: source.path)
@@ -87,62 +91,10 @@ def predict_files(
     failures.finish()
 
 
-class _Failures:
-    """The files, or images in files, that gave no result, and why. They are logged once one has given a result."""
-
-    def __init__(self) -> None:
-        self.errors: dict[str, ContractileError] = {}
-        self._done, self._logged = 0, 0
-
-    def add(self, what: Path | Series, error: ContractileError) -> None:
-        self.errors[str(what)] = error if error.where else error.at(what)
-        self._log()
-
-    def count_result(self) -> None:
-        self._done += 1
-        self._log()
-
-    def _log(self) -> None:
-        if self._done:
-            for error in list(self.errors.values())[self._logged :]:
-                logger.warning("%s", error)
-            self._logged = len(self.errors)
-
-    def finish(self) -> None:
-        """Raise the first error where there is no result at all, NotFinished where there are some."""
-        if not self.errors:
-            return
-        total = self._done + len(self.errors)
-        if not self._done:
-            raise first_of(total, next(iter(self.errors.values())))
-        names = list(self.errors)
-        shown = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
-        problem = f"{len(names)} of {total} files gave no result: {shown}"
-        raise NotFinished(problem, "mend them or leave them out; the results of the others are complete")
-
-
-def _find(paths: Sequence[Path], look: dict[str, Any], failures: _Failures) -> list[Source]:
-    """The images in all files that can be opened. `look` are options of `find_joined`, which says what this raises."""
-    try:
-        return find_joined(paths, **look)
-    except ContractileError as error:
-        first = error
-    readable: list[Path] = []
-    for item in list_joined(paths, **look):
-        try:
-            find_joined(item.files, **look, quiet=True)
-            readable += item.files
-        except ContractileError as error:
-            failures.add(item.files[0], error)
-    if not readable:
-        raise first_of(len(paths), first)
-    return find_joined(readable, **look)
-
-
 def _predict_each(
     predictor: Predictor,
     files: Iterable[Outputs],
-    failures: _Failures,
+    failures: Failures,
     *,
     tta: bool,
     progress: FileProgress | None,

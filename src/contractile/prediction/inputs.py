@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from contractile.errors import ContractileError
 from contractile.images import Image, Source, describe, grey_of, open_image, read, stem
+from contractile.images.failures import first_of
 from contractile.images.notes import say
 from contractile.prediction.outputs import PRODUCTS
 from contractile.prediction.predictor import Predictor
@@ -66,7 +67,7 @@ def check_channels(firsts: Sequence[Source], channels: int, dims: int) -> None:
             return
         first = first or _misfit(source, found, channels)
     if first is not None:
-        raise first_of(len(firsts), first)
+        raise first_of(len(firsts), first, "predicted")
 
 
 def _misfit(source: Source, found: int, wanted: int) -> ContractileError:
@@ -77,12 +78,6 @@ def _misfit(source: Source, found: int, wanted: int) -> ContractileError:
         cure = "save the channel that shows the objects as a file of its own"
         cure += ", or convert the picture to grey" if found in COLOURS else ""
     return ContractileError(problem, f"{cure}; where the axes were misread, name them (--axes)", where=describe(source))
-
-
-def first_of(files: int, error: ContractileError) -> ContractileError:
-    """The first error of several files that all have one."""
-    more = f" (so none of the {files} files could be predicted)" if files > 1 else ""
-    return type(error)(f"{error.problem}{more}", error.cure, where=error.where)
 
 
 class Reader:
@@ -97,10 +92,7 @@ class Reader:
         try:
             image = read(source, dims=self._dims)
             if has_absurd_value(image.pixels):
-                say(
-                    "values far beyond all others, which no camera gives (`contractile check` names them)",
-                    [source.path],
-                )
+                say(ABSURD, [source.path])
             return source, self._fit(source, image)
         except Exception as error:  # raised again when it is the turn of this image, unless it is a file's fault
             return source, error
