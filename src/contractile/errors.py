@@ -4,6 +4,7 @@
     +-- WrongType     (a TypeError)            an argument of the wrong type
     +-- NotFound      (a FileNotFoundError)    a file or folder that does not exist
     +-- AlreadyThere  (a FileExistsError)      a file or run that exists and must not be replaced
+    +-- InUse         (a BlockingIOError)      a folder that another process writes into
     +-- NotWritable   (a PermissionError)      a folder without permission to write
     +-- NotFinished   (a RuntimeError)         work that was started and could not be finished
         +-- NotWritten   (an OSError)          ... because a file could not be written
@@ -51,6 +52,10 @@ class NotFound(ContractileError, FileNotFoundError):
 
 class AlreadyThere(ContractileError, FileExistsError):
     """A file or run that exists and must not be replaced."""
+
+
+class InUse(ContractileError, BlockingIOError):
+    """A folder that another process writes into."""
 
 
 class NotWritable(ContractileError, PermissionError):

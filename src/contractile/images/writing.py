@@ -1,6 +1,6 @@
 """Labels, probabilities and pictures -> files.
 
-No file is left half-written: each is written under a temporary name beside its target and then renamed.
+No file is left half-written (`storage.replacing`).
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import os
 import struct
 import tempfile
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,11 +22,12 @@ import numpy as np
 import tifffile
 from numpy.typing import ArrayLike, NDArray
 
-from contractile.errors import ContractileError, NotWritable, NotWritten, WrongType
+from contractile.errors import ContractileError, NotWritable, WrongType
 from contractile.grid import Region
 from contractile.images.image import Shape, Size, Stack
 from contractile.images.raster import one_clear_line
 from contractile.images.tiff_forms import SOFTWARE, Part, write_parts
+from contractile.storage import replacing as replacing
 
 Kind = Literal["labels", "probabilities"]
 KnownSize = tuple[float | None, ...] | None  # of a pixel; None along an axis where it is not known
@@ -154,26 +155,6 @@ def is_ours(path: str | Path) -> bool:
                 return bool(tiff.pages.first.software == SOFTWARE)
     except ContractileError:
         return False
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` to write to; renamed to `path` at the end, removed on error.
-
-    Makes the folder. An OSError becomes NotWritten, or NotWritable where permission was refused.
-    """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        problem = f"cannot be written ({error.strerror or error})"
-        kind = NotWritable if isinstance(error, PermissionError) else NotWritten
-        raise kind(problem, "choose a folder you may write to, on a disk with free space", where=path) from error
-    finally:
-        if temporary.is_file():
-            temporary.unlink()
 
 
 def check_folder(folder: str | Path) -> None:
