@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from conftest import entries
 from test_cli import call, refused
 
 from contractile.cli import program
@@ -87,7 +88,7 @@ def test_a_long_list_of_files_is_cut_short(capsys):
 def test_predict_and_info_take_an_expanded_pattern(images, model, capsys):
     status, _, told = call(capsys, "predict", model, *images, "--out", "out")
     assert (status, told.count("_labels.tif\n")) == (0, 3)
-    assert sorted(os.listdir("out")) == ["0_labels.tif", "1_labels.tif", "2_labels.tif"]
+    assert [path.name for path in entries("out")] == ["0_labels.tif", "1_labels.tif", "2_labels.tif"]
     status, text, _ = call(capsys, "info", *images, model)
     assert status == 0
     lines = [line.split(":")[0] for line in text.splitlines()]
@@ -422,7 +423,7 @@ def test_scores_are_not_written_over_a_folder(images, capsys):
 def test_a_home_folder_that_the_shell_left(images, model, capsys, monkeypatch):
     monkeypatch.setenv("HOME", str(Path("home").absolute()))
     assert call(capsys, "predict", model, "images/0.tif", "--out=~/out")[0] == 0
-    assert os.listdir("home/out") == ["0_labels.tif"]
+    assert [path.name for path in entries("home/out")] == ["0_labels.tif"]
     assert not Path("~").exists()
 
 
@@ -580,7 +581,7 @@ def test_info_leaves_out_what_lies_beside_images(images, capsys):
 def test_predict_goes_on_after_a_file_that_cannot_be_read(images, model, capsys, place):
     Path("images/1.tif").write_text("no picture")
     status, _, told = call(capsys, "predict", model, *(images if place == "each" else [place]), "--out", "out")
-    assert (status, sorted(os.listdir("out"))) == (1, ["0_labels.tif", "2_labels.tif"])
+    assert (status, [path.name for path in entries("out")]) == (1, ["0_labels.tif", "2_labels.tif"])
     assert told.count("images/1.tif: ") == 1
     assert told.splitlines()[-1] == (
         "contractile: 1 of 3 files could not be predicted: images/1.tif; mend them or leave them out; the results of "

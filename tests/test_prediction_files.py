@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 import tifffile
+from conftest import entries
 from test_prediction import EXACT, NETWORKS, make_model, predictor
 
 from contractile.errors import AlreadyThere, ContractileError, NotFinished, NotFound, NotWritten
@@ -40,13 +41,13 @@ def test_files_and_stacks(files):
         )
     )
     assert [w.pages for w in written] == [1, 3]
-    names = {path.name for path in (files / "out").iterdir()}
+    names = {path.name for path in entries(files / "out")}
     assert names == {
         "one_labels.tif", "one_probabilities.tif", "one_overlay.png",
         "pages_labels.tif", "pages_probabilities.tif",
         "pages_0000_overlay.png", "pages_0001_overlay.png", "pages_0002_overlay.png",
     }  # fmt: skip
-    assert {path for w in written for path in w.files} == set((files / "out").iterdir())
+    assert {path for w in written for path in w.files} == set(entries(files / "out"))
     assert tifffile.imread(files / "out" / "pages_labels.tif").shape == (3, 32, 32)
     assert tifffile.imread(files / "out" / "pages_probabilities.tif").shape == (3, 2, 32, 32)
     maps = read_probabilities(files / "out" / "one_probabilities.tif")
@@ -127,7 +128,7 @@ def test_images_of_different_sizes_in_a_file_have_results_of_their_own(files, fo
             np.testing.assert_array_equal(labels, one.segment(pixels))
             assert read_probabilities(out / f"two_000{number}_probabilities.tif").shape == (2, *pixels.shape)
             assert read(out / f"two_000{number}_overlay.png").shape == (3, *pixels.shape)
-    assert len(list((files / "out").iterdir())) == 6
+    assert len(entries(files / "out")) == 6
     names, _ = predicted(one, files, files, products=everything)  # results beside their images
     assert names == ["one.tif", "pages.tif", "two.ome.tif", "two.ome.tif"]
 
@@ -165,7 +166,7 @@ def test_an_image_in_a_file_that_does_not_fit_costs_itself_alone(files, caplog):
     one = load(files / "model.safetensors", engine=EXACT)
     names, error = predicted(one, files / "slide.ome.tif", files / "out")
     assert names == ["slide.ome.tif"]
-    assert [path.name for path in (files / "out").iterdir()] == ["slide_0001_labels.tif"]
+    assert [path.name for path in entries(files / "out")] == ["slide_0001_labels.tif"]
     assert error.problem == f"1 of 2 files could not be predicted: {files / 'slide.ome.tif'} (image 0)"
     assert "slide.ome.tif (page 0): the image has 3 channel(s), but the model takes 1" in caplog.text
 
@@ -268,7 +269,7 @@ def test_a_broken_file_does_not_stop_the_others(folder, one, caplog, broken):
         damage(folder / f"{name}.tif")
     names, error = predicted(one, folder, folder.parent / "out", products=("labels", "overlay"))
     assert names == [f"{name}.tif" for name in "abcde" if name not in broken]
-    written = {path.name for path in (folder.parent / "out").iterdir()}
+    written = {path.name for path in entries(folder.parent / "out")}
     assert written == {f"{name[0]}_{product}" for name in names for product in ("labels.tif", "overlay.png")}
     assert type(error) is NotFinished
     listed = ", ".join(str(folder / f"{name}.tif") for name in broken)
@@ -397,7 +398,7 @@ def test_a_full_disk_ends_the_work_and_names_the_file(folder, one, monkeypatch):
     assert not names
     assert isinstance(error, NotWritten)
     assert error.where.endswith("a_labels.tif")
-    assert not list((folder.parent / "out").iterdir())
+    assert not entries(folder.parent / "out")
 
 
 def test_a_fault_of_ours_costs_no_finished_result(folder, one, monkeypatch):
@@ -409,7 +410,7 @@ def test_a_fault_of_ours_costs_no_finished_result(folder, one, monkeypatch):
     monkeypatch.setattr("contractile.prediction.inputs.read", fail)
     with pytest.raises(KeyError, match="a fault"):
         list(predict_files(one, folder, out=folder.parent / "out"))
-    assert sorted(path.name for path in (folder.parent / "out").iterdir()) == ["a_labels.tif", "b_labels.tif"]
+    assert [path.name for path in entries(folder.parent / "out")] == ["a_labels.tif", "b_labels.tif"]
 
 
 def test_progress_is_of_files_that_are_predicted(folder, one):
@@ -650,7 +651,7 @@ def test_channels_in_files_of_their_own_are_one_image(tmp_path, caplog):
     names, error = predicted(two, tmp_path / "in", tmp_path / "out", products=("labels", "overlay"))
     assert (names, error) == (["a_0000.tif", "b_0000.tif", "c_0000.tif"], None)
     together = read_labels(tmp_path / "out" / "b_labels.tif")
-    assert len(list((tmp_path / "out").iterdir())) == 6
+    assert len(entries(tmp_path / "out")) == 6
     tifffile.imwrite(tmp_path / "whole.tif", np.stack([noise(), noise(seed=1)]), metadata={"axes": "CYX"})
     predicted(two, tmp_path / "whole.tif", tmp_path / "out")
     np.testing.assert_array_equal(read_labels(tmp_path / "out" / "whole_labels.tif"), together)
