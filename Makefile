@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check fuzz bench clean
 
 demo: $(READY)  ## train on synthetic images, segment a large one, score it (about four minutes)
 	$(BIN)/contractile demo --out demo
@@ -16,6 +16,9 @@ check: $(READY)  ## format, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+fuzz: $(READY)  ## 10,000 damaged files for every reader (about an hour)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/run.py --count 10000
 
 bench: $(VENV)/.bench  ## every benchmark that needs no data, beside its peers; fails where a ratio fell by a fifth
 	status=0; for name in scores training speed; do $(BIN)/python benchmarks/$$name.py || status=1; done; exit $$status

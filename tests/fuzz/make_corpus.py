@@ -1,0 +1,142 @@
+"""Writes the corpus: small files of every format that is read, whole and sound. `run.py` damages them.
+
+    python tests/fuzz/make_corpus.py
+
+Files of further formats, and inputs that once failed, are simply put beside them.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import tifffile
+import torch
+import zarr
+from scipy import ndimage
+
+from contractile.dataset import Example
+from contractile.model import Model, ModelCard, save
+from contractile.recipe import derive
+from contractile.storage import MANIFEST, replacing
+from contractile.training.folder import write_state
+from contractile.unet import UNet, UNetConfig
+
+CORPUS = Path(__file__).with_name("corpus")
+RNG = np.random.default_rng(0)
+SMOOTH = (ndimage.gaussian_filter(RNG.random((24, 20)), 2) * 4000).astype(np.uint16)
+BYTES = (SMOOTH // 16).astype(np.uint8)
+LABELS = ndimage.label(np.median(SMOOTH) < SMOOTH)[0].astype(np.uint8)
+COLOUR = np.stack([BYTES, BYTES.T.reshape(24, 20), LABELS * 20], axis=-1)
+STACK = np.stack([SMOOTH, SMOOTH[::-1], SMOOTH[:, ::-1]])
+
+
+def make_images(folder: Path) -> None:
+    tiffs: dict[str, tuple[Any, dict[str, Any]]] = {
+        "plain": (SMOOTH, {"metadata": None}),
+        "labels": (LABELS, {"compression": "zlib", "predictor": True}),
+        "tiled": (SMOOTH, {"tile": (16, 16), "compression": "lzw"}),
+        "strips": (BYTES, {"rowsperstrip": 5, "compression": "packbits"}),
+        "zstd": (STACK, {"compression": "zstd", "photometric": "minisblack"}),
+        "jpeg": (COLOUR, {"compression": "jpeg", "photometric": "rgb"}),
+        "float": (SMOOTH.astype(np.float32), {"compression": "lzma"}),
+        "bits": (LABELS > 0, {"photometric": "miniswhite"}),
+        "imagej": (STACK, {"imagej": True, "metadata": {"axes": "ZYX", "spacing": 0.5, "unit": "um"}}),
+        "big": (BYTES, {"bigtiff": True}),
+        "planar": (COLOUR.transpose(2, 0, 1), {"photometric": "rgb", "planarconfig": "separate"}),
+    }
+    for name, (pixels, options) in tiffs.items():
+        big = options.pop("bigtiff", False)
+        tifffile.imwrite(folder / f"{name}.tif", pixels, bigtiff=big, **options)
+    tifffile.imwrite(
+        folder / "ome.ome.tif", STACK[None], ome=True,
+        metadata={"axes": "TCYX", "PhysicalSizeX": 0.2, "PhysicalSizeY": 0.2, "TimeIncrement": 5.0},
+    )  # fmt: skip
+    palette = np.arange(3 * 256, dtype=np.uint16).reshape(3, 256) * 85
+    tifffile.imwrite(folder / "palette.tif", LABELS, photometric="palette", colormap=palette)
+    pictures = {"grey.png": BYTES, "deep.png": SMOOTH, "colour.png": COLOUR}
+    for name, pixels in pictures.items():
+        (folder / name).write_bytes(imagecodecs.png_encode(pixels))
+    (folder / "grey.jpg").write_bytes(imagecodecs.jpeg8_encode(BYTES))
+    (folder / "colour.jpg").write_bytes(imagecodecs.jpeg8_encode(COLOUR))
+    (folder / "colour.bmp").write_bytes(imagecodecs.bmp_encode(COLOUR))
+    np.save(folder / "stack.npy", STACK)
+    np.save(folder / "maps.npy", np.stack([SMOOTH, SMOOTH]).astype(np.float32) / 5000)
+
+
+def make_zarrs(folder: Path) -> None:
+    for version in (2, 3):
+        array = zarr.create_array(
+            folder / f"v{version}.zarr", shape=SMOOTH.shape, chunks=(12, 10), dtype="u2", zarr_format=version
+        )
+        array[:] = SMOOTH
+    sharded = zarr.create_array(
+        folder / "shards.zarr", shape=SMOOTH.shape, chunks=(6, 5), shards=(12, 10), dtype="u2", zarr_format=3
+    )
+    sharded[:] = SMOOTH
+    for version, text in ((2, "0.4"), (3, "0.5")):
+        group = zarr.open_group(folder / f"ome{version}.zarr", mode="w", zarr_format=version)
+        level = group.create_array("0", shape=STACK.shape, chunks=(1, 24, 20), dtype="u2")
+        level[:] = STACK
+        axes = [{"name": "c", "type": "channel"}] + [
+            {"name": name, "type": "space", "unit": "micrometer"} for name in "yx"
+        ]
+        scale = [{"type": "scale", "scale": [1.0, 0.2, 0.2]}]
+        images = [{"version": text, "axes": axes, "datasets": [{"path": "0", "coordinateTransformations": scale}]}]
+        group.attrs.update(
+            {"multiscales": images} if version == 2 else {"ome": {"version": text, "multiscales": images}}
+        )
+
+
+def make_others(corpus: Path) -> None:
+    recipe = derive([Example("a", SMOOTH[None], LABELS.astype(np.int32))], {"steps": 5})
+    (corpus / "recipes" / "default.toml").write_text(recipe.to_toml(), encoding="utf-8")
+    short = 'base = "paper"\nminutes = 5\n[samples]\nbatch = 2\n'
+    (corpus / "recipes" / "short.toml").write_text(short, encoding="utf-8")
+    torch.manual_seed(0)
+    config = UNetConfig(depth=1, width=2, classes=2)
+    for task, card in {
+        "classes": ModelCard(network=config, class_values=(0, 7)),
+        "objects": ModelCard(network=config, task="objects", diameter=9.0, diameters=(6.0, 12.0)),
+    }.items():
+        save(Model(UNet(config).eval(), card), corpus / "models" / f"{task}.safetensors")
+    (corpus / "models" / MANIFEST).unlink()
+    state = corpus / "states" / "run"
+    state.mkdir(exist_ok=True)
+    _write_state(state)
+    with replacing(corpus / "manifests" / "a.txt") as path:
+        path.write_text("a", encoding="utf-8")
+    (corpus / "manifests" / "a.txt").unlink()
+
+
+def _write_state(folder: Path) -> None:
+    """A small state, with all that a run's has."""
+    network = UNet(UNetConfig(depth=1, width=2, classes=2))
+    optimizer = torch.optim.AdamW(network.parameters())
+    state = {
+        "network": network.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "random": torch.get_rng_state()[:64],
+        "random_cuda": None,
+        "data": "0" * 64,
+        "step": 3,
+        "best": 0.5,
+        "history": [{"step": 1.0, "loss": 0.5}],
+    }
+    write_state(folder, state)
+    (folder / MANIFEST).unlink()
+
+
+def main() -> None:
+    for name in ("images", "recipes", "models", "states", "manifests"):
+        (CORPUS / name).mkdir(parents=True, exist_ok=True)
+    make_images(CORPUS / "images")
+    make_zarrs(CORPUS / "images")
+    make_others(CORPUS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
