@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 from functools import partial
@@ -13,6 +14,7 @@ import tifffile
 from PIL import Image
 
 from contractile import cli, demo
+from contractile.cli import program
 from contractile.errors import ContractileError, NotFinished, NotFound, NotWritten, OutOfMemory
 from contractile.model import Model, ModelCard, save
 from contractile.unet import UNet, UNetConfig
@@ -361,6 +363,21 @@ def test_ctrl_c_says_how_to_go_on(data, capsys, monkeypatch):
     assert refused(capsys, "evaluate", data / "labels", data / "labels", status=130) == "contractile: stopped"
     interrupted_by(monkeypatch, KeyboardInterrupt(), "training", "train")
     assert "--resume" in refused(capsys, *train_words(data), status=130)
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_ends_with_one_line(data, capsys, monkeypatch, name, status):
+    number = getattr(signal, name)
+    former = signal.getsignal(number)
+    monkeypatch.setattr("contractile.evaluation.evaluate", lambda *_, **__: os.kill(os.getpid(), number))
+    try:
+        line = refused(capsys, "evaluate", data / "labels", data / "labels", status=status)
+        signal.signal(number, signal.SIG_IGN)  # as `nohup` leaves it
+        program._end_on_signals()
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, former)
+    assert line == "contractile: stopped"
 
 
 def test_the_demo_makes_everything_it_names(tmp_path, capsys, monkeypatch):
