@@ -3,9 +3,10 @@
 import ast
 import pickle
 from pathlib import Path
+from typing import Annotated, Literal
 
 import pytest
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 import contractile
 from contractile.errors import (
@@ -18,6 +19,10 @@ from contractile.errors import (
     OutOfMemory,
     WrongType,
     describe_invalid,
+    explain_fault,
+    in_one_line,
+    nearest,
+    shown,
 )
 
 BUILT_IN = {
@@ -53,18 +58,109 @@ def test_an_error_can_be_given_another_place():
     assert str(error) == "b.tif: rule; cure"
 
 
-def test_field_and_problem_of_an_invalid_configuration():
-    class Inner(BaseModel):
-        width: int = Field(ge=1)
+@in_one_line
+class Inner(BaseModel):
+    model_config = ConfigDict(extra="forbid")
 
-    class Outer(BaseModel):
-        network: Inner
+    width: int = Field(default=16, ge=1, le=40_000)
+    share: float = Field(default=0.5, ge=0, lt=1)
+    part: float = Field(default=0.5, gt=0, lt=1)
+    length: float | None = Field(default=None, gt=0, le=5, examples=[0.1])
+    least: int | None = Field(default=None, ge=3)
+    over: float = Field(default=1.0, gt=0)
+    most: int = Field(default=1, le=7)
+    below: float = Field(default=1.0, lt=7)
+    kind: Literal["sgd", "muon"] = "muon"
+    dims: Literal[2, 3] = 2
+    tile: tuple[Annotated[int, Field(ge=1, le=9)], ...] = ()
+    scale: tuple[float, float] = (1, 2)
+    flag: bool = False
+    name: str = "x"
 
+    @model_validator(mode="after")
+    def _fits(self):
+        if self.width == 13:
+            raise ContractileError("width must not be 13, got 13", "use 12")
+        return self
+
+
+@in_one_line
+class Outer(BaseModel):
+    network: Inner = Inner()
+    steps: int
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ({"width": 0}, "width must be a whole number from 1 to 40,000, got 0; use e.g. 16"),
+        ({"share": 1}, "share must be a number from 0 to below 1, got 1; use e.g. 0.5"),
+        ({"part": 1}, "part must be a number above 0 and below 1, got 1; use e.g. 0.5"),
+        ({"length": "long"}, "length must be a number above 0 and up to 5, got 'long'; use e.g. 0.1"),
+        ({"least": 2}, "least must be a whole number of at least 3, got 2; leave it out"),
+        ({"over": -1}, "over must be a number above 0, got -1; use e.g. 1.0"),
+        ({"most": 8}, "most must be a whole number of at most 7, got 8; use e.g. 1"),
+        ({"below": 8}, "below must be a number below 7, got 8; use e.g. 1.0"),
+        ({"kind": "mun"}, "kind must be 'sgd' or 'muon', got 'mun'; use 'muon'"),
+        ({"dims": "2"}, "dims must be 2 or 3, got '2'; use e.g. 2"),
+        ({"tile": 3}, "tile must be a list of whole numbers from 1 to 9, got 3; leave it out"),
+        ({"tile": (3, 10)}, "tile must be a list of whole numbers from 1 to 9, got 10; leave it out"),
+        ({"scale": (1,)}, "scale must be a list of 2 numbers, got (1,); use e.g. (1, 2)"),
+        ({"flag": 7}, "flag must be true or false, got 7; use e.g. False"),
+        ({"name": 3}, "name must be a text, got 3; use e.g. 'x'"),
+        ({"widht": 3}, "widht does not exist, got 3; write width"),
+        ({"width": 13}, "width must not be 13, got 13; use 12"),
+        ({"name": 10**5000}, "name must be a text, got a very long int; use e.g. 'x'"),
+        ({"kind": "a" * 100}, f"kind must be 'sgd' or 'muon', got '{'a' * 79}...; use e.g. 'muon'"),
+    ],
+)
+def test_a_wrong_field_gets_one_line(fields, line):
+    with pytest.raises(ContractileError) as caught:
+        Inner(**fields)
+    assert str(caught.value) == line
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ({"network": {"width": 0}, "steps": 1}, "network.width must be a whole number from 1 to 40,000, got 0; use"),
+        ({"network": 3, "steps": 1}, r"network must be a table of fields, got 3; write \[network\] above its fields"),
+        ({"network": {"depht": 3}, "steps": 1}, "network.depht does not exist, got 3; the fields are width, share, "),
+        ({}, "steps must be a whole number, got nothing; give one"),
+    ],
+)
+def test_fields_of_tables_are_named_with_the_table(fields, line):
+    with pytest.raises(ContractileError, match=line):
+        Outer(**fields)
+
+
+def test_fields_have_names():
+    with pytest.raises(TypeError, match=r"Inner takes its fields by name, got 8 without one; write Inner\(width=...\)"):
+        Inner(8)
+
+
+def test_without_the_model_the_rule_is_that_of_pydantic():
     with pytest.raises(ValidationError) as caught:
-        Outer.model_validate({"network": {"width": 0}})
+        Outer.model_validate({"network": {"width": 0, "more": 1}, "steps": 1})
     field, problem = describe_invalid(caught.value)
-    assert field == "network.width"
-    assert problem == "Input should be greater than or equal to 1, got 0"
+    assert (field, problem) == ("network.width", "must be greater than or equal to 1, got 0")
+    found = explain_fault(caught.value.errors()[1])
+    assert str(found.cure) == "leave it out"
+
+
+def test_words_that_somebody_may_have_meant():
+    assert nearest("nuclie", ["membranes", "nuclei"]) == "nuclei"
+    assert nearest("NUCLEI", ["nuclei"]) == "nuclei"
+    assert nearest("cells", ["nuclei"]) is None
+
+
+def test_a_value_is_shown_in_a_line_of_bounded_length():
+    nested = []
+    for _ in range(100_000):
+        nested = [nested]
+    assert shown(nested) == "a very long list"
+    assert shown("a\nb") == "'a\\nb'"
+    assert len(shown(list(range(1000)))) == 83
 
 
 def test_errors_that_a_user_can_cause_are_of_the_tree():

@@ -1,18 +1,4 @@
-"""The exceptions for problems that a user can solve: one short tree.
-
-    ContractileError (a ValueError)    an argument or a file that cannot be used
-    +-- WrongType     (a TypeError)            an argument of the wrong type
-    +-- NotFound      (a FileNotFoundError)    a file or folder that does not exist
-    +-- AlreadyThere  (a FileExistsError)      a file or run that exists and must not be replaced
-    +-- InUse         (a BlockingIOError)      a folder that another process writes into
-    +-- NotWritable   (a PermissionError)      a folder without permission to write
-    +-- NotFinished   (a RuntimeError)         work that was started and could not be finished
-        +-- NotWritten   (an OSError)          ... because a file could not be written
-        +-- OutOfMemory  (a MemoryError)       ... because memory ran out
-
-Every other exception is a fault of this package. The command line prints one line for a `ContractileError`, and a
-traceback for anything else.
-"""
+"""The tree of exceptions; `contractile.errors` draws it."""
 
 from __future__ import annotations
 
@@ -72,11 +58,3 @@ class NotWritten(NotFinished, OSError):
 
 class OutOfMemory(NotFinished, MemoryError):
     """Work that could not be finished because memory ran out."""
-
-
-def describe_invalid(error: Any) -> tuple[str, str]:
-    """(field, problem) of the first error in a pydantic `ValidationError`; nested fields are joined by dots."""
-    first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    return field, f"{message}, got {first['input']!r}" if field else message
