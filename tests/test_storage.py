@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contractile import storage
 from contractile.errors import AlreadyThere, ContractileError, InUse, NotWritable, NotWritten
-from contractile.storage import MANIFEST, check_replaceable, replacing, sole, sweep
+from contractile.storage import MANIFEST, check_replaceable, files, manifest, replacing, sole, sweep
 
 
 def write(path: Path, text: str = "ours") -> None:
@@ -55,7 +54,7 @@ def test_temporary_names_cannot_be_foreseen_and_are_made_exclusively(tmp_path, m
     assert len(seen) == 20
     victim = tmp_path / "victim"
     victim.write_text("precious")
-    monkeypatch.setattr(storage.secrets, "token_hex", lambda _: "0" * 16)
+    monkeypatch.setattr(files.secrets, "token_hex", lambda _: "0" * 16)
     os.symlink(victim, tmp_path / f".contractile-{'0' * 16}.part.tif")
     with pytest.raises(NotWritten, match="cannot be written"):
         write(tmp_path / "a.tif", "evil")
@@ -114,7 +113,7 @@ def test_what_a_killed_process_leaves_is_swept_away_and_its_lock_is_free(tmp_pat
     work = [sys.executable, "-c", KILLED, str(tmp_path)]
     with subprocess.Popen(work, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "ready\n"
-        storage._swept.clear()
+        files._swept.clear()
         sweep(tmp_path)
         assert len(names(tmp_path)) == 4  # what is being written stays
         with (
@@ -123,7 +122,7 @@ def test_what_a_killed_process_leaves_is_swept_away_and_its_lock_is_free(tmp_pat
         ):
             pass
         process.send_signal(signal.SIGKILL)
-    storage._swept.clear()
+    files._swept.clear()
     write(tmp_path / "b.txt")
     assert names(tmp_path) == [MANIFEST, ".lock", "a.txt", "b.txt"]
     assert (tmp_path / "a.txt").read_text() == "first"
@@ -215,25 +214,37 @@ def test_a_file_is_ours_whenever_its_writer_was_killed(tmp_path, monkeypatch, wh
 
 def test_a_manifest_that_is_damaged_or_planted(tmp_path):
     write(tmp_path / "a")
-    manifest = tmp_path / MANIFEST
-    whole = manifest.read_bytes()
-    manifest.write_bytes(whole + b'{"file": "b", "blake')
+    place = tmp_path / MANIFEST
+    whole = place.read_bytes()
+    place.write_bytes(whole + b'{"file": "b", "blake')
     write(tmp_path / "c")
     check_replaceable([tmp_path / "a", tmp_path / "c"])
     for planted in (b"", b"[" * 10**5, b"\xff\n1\n[]\n{}\n", json.dumps({"file": "a", "blake2b": None}).encode()):
-        manifest.write_bytes(planted)
+        place.write_bytes(planted)
         with pytest.raises(AlreadyThere):
             check_replaceable([tmp_path / "a"])
-    manifest.unlink()
+    place.unlink()
     (tmp_path / "victim").write_text("precious")
-    manifest.symlink_to(tmp_path / "victim")
+    place.symlink_to(tmp_path / "victim")
     with pytest.raises(ContractileError, match="cannot be written"):
         write(tmp_path / "d")
     assert (tmp_path / "victim").read_text() == "precious"
-    manifest.unlink()
-    os.mkfifo(manifest)
+    place.unlink()
+    os.mkfifo(place)
     with pytest.raises(ContractileError, match="cannot be written"):
         write(tmp_path / "d")
+    with pytest.raises(AlreadyThere):
+        check_replaceable([tmp_path / "a"])
+
+
+def test_the_last_lines_of_a_long_manifest_count(tmp_path, monkeypatch):
+    for _ in range(20):
+        write(tmp_path / "a")
+    write(tmp_path / "b")
+    monkeypatch.setattr(manifest, "LARGEST", 200)
+    check_replaceable([tmp_path / "a", tmp_path / "b"])
+    write(tmp_path / "c")
+    write(tmp_path / "d")
     with pytest.raises(AlreadyThere):
         check_replaceable([tmp_path / "a"])
 

@@ -1,0 +1,197 @@
+"""The files that a command is going to write: its own alone, for as long as it works."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import stat
+import tempfile
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from contractile.errors import AlreadyThere, ContractileError, InUse
+from contractile.storage.files import Group, gathering, sweep, telling
+from contractile.storage.locks import LOCKS, SAFELY, lock, sole
+from contractile.storage.manifest import check_replaceable
+
+GATE = ".contractile.lock"  # is held while claims are compared
+CLAIM = re.compile(r"\.contractile-[0-9a-f]{16}\.names")
+WAIT_S = 10.0
+LARGEST = 2**26  # bytes of a claim that are read
+
+Mark = tuple[int, int, int] | None  # of a file's content, as far as its folder knows; None where there is none
+
+
+class Claim:
+    """Files that this process alone may write; `by` is the command that writes them, as the manifest names it."""
+
+    def __init__(self, files: Sequence[Path], by: str, overwrite: bool) -> None:
+        self.by, self._overwrite = by, overwrite
+        self._marks = {path: _mark(path) for path in files}
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Let the files that this thread writes in the block appear at its end, or on an error none of them.
+
+        Those beyond a hundred appear in parts. Raises AlreadyThere for a file that somebody changed since the claim
+        was made.
+        """
+        with gathering(Group(self.by, self._check, self._update)):
+            yield
+
+    def _check(self, path: Path) -> None:
+        if not self._overwrite and _mark(path) != self._marks.get(path, _mark(path)):
+            raise AlreadyThere("the file was changed while it was to be replaced", "move it away", where=path)
+
+    def _update(self, path: Path) -> None:
+        self._marks[path] = _mark(path)
+
+
+@contextmanager
+def claimed(
+    files: Iterable[Path],
+    *,
+    by: str,
+    inputs: Iterable[Path] = (),
+    held: Iterable[Path] = (),
+    overwrite: bool = False,
+) -> Iterator[Claim]:
+    """Claim the `files` that the command `by` is going to write from `inputs`, while the block runs.
+
+    `held` are further names that no other process may claim meanwhile. Folders are made; those that stay empty are
+    removed in the end. Without `overwrite` only files that the same command wrote, and that are as it wrote them, may
+    be replaced. Inputs are never replaced.
+    Raises AlreadyThere for files that must not be replaced, ContractileError for an input among them and for two files
+    that are one, InUse where another process has claimed one of them, NotWritable for a folder that cannot be written.
+    """
+    files = list(dict.fromkeys(files))
+    _check_apart(files, inputs)
+    before = {path: _mark(path) for path in files}
+    check_replaceable(files, overwrite=overwrite, by=by)
+    folders: dict[Path, dict[str, Path]] = {}
+    for path in [*files, *held]:
+        folders.setdefault(path.parent, {}).setdefault(path.name, path)
+    with ExitStack() as stack:
+        for folder in folders:
+            stack.enter_context(_made(folder))
+            sweep(folder)
+            _check_distinct([path for path in files if path.parent == folder])
+        for folder, names in sorted(folders.items()):  # all processes in one order
+            stack.enter_context(_held(folder, names))
+        written = [path for path in files if _mark(path) != before[path]]  # by a process that ended meanwhile
+        check_replaceable(written, overwrite=overwrite, by=by)
+        yield Claim(files, by, overwrite)
+
+
+def _check_apart(files: Sequence[Path], inputs: Iterable[Path]) -> None:
+    """Raise ContractileError where a file to be written is an input, by whatever name, or lies in one."""
+    there = [path for path in files if os.path.lexists(path)]
+    places = {path.parent.resolve() for path in files}
+    taken: dict[tuple[int, int], Path] = {}
+    for path in inputs:
+        with suppress(OSError):
+            found = path.stat()
+            taken[found.st_dev, found.st_ino] = path
+            if stat.S_ISDIR(found.st_mode) and any(place.is_relative_to(path.resolve()) for place in places):
+                raise ContractileError(f"out must not lie in the image {path}", "choose another folder")
+    for path in there:
+        with suppress(OSError):
+            found = path.stat()
+            if source := taken.get((found.st_dev, found.st_ino)):
+                problem = f"out must not replace what is read, got {path}" + (f" = {source}" if source != path else "")
+                raise ContractileError(problem, "choose another folder")
+
+
+def _check_distinct(files: Sequence[Path]) -> None:
+    """Raise ContractileError where two names are one file in their folder, since case does not count there."""
+    seen: dict[str, Path] = {}
+    for path in files:
+        other = seen.setdefault(_plain(path.name), path)
+        if other != path and _ignores_case(path.parent):
+            rule = "results must have names of their own, and case does not count in this folder"
+            raise ContractileError(f"{rule}, got {other} and {path}", "rename an image, or use two folders")
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _ignores_case(folder: Path) -> bool:
+    with suppress(OSError), tempfile.NamedTemporaryFile(prefix=".contractile-a", dir=folder) as file:
+        return Path(file.name).with_name(Path(file.name).name.swapcase()).exists()
+    return False
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """A folder that is made where it is not there, and removed again where nothing came into it."""
+    absent = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
+    with telling(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            for place in absent:
+                place.rmdir()
+
+
+@contextmanager
+def _held(folder: Path, names: dict[str, Path]) -> Iterator[None]:
+    """Claim names in a folder. Raises InUse where a process that is alive has claimed one of them."""
+    path = folder / f".contractile-{secrets.token_hex(8)}.names"
+    with sole(folder / GATE, "starts in this folder", wait_s=WAIT_S):
+        taken = {name for other in _claims_in(folder) for name in _claimed_by(other)}
+        if both := [path for name, path in names.items() if _plain(name) in taken]:
+            cure = "wait until it ends, or choose another folder"
+            raise InUse("another process works on this file", cure, where=both[0])
+        with telling(path):
+            number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | SAFELY, 0o666)
+        with suppress(OSError):
+            lock(number)
+        try:
+            with telling(path), open(number, "w", encoding="utf-8", errors="surrogateescape", closefd=False) as file:
+                file.write("\0".join(map(_plain, names)))
+        except BaseException:
+            _let_go(path, number)
+            raise
+    try:
+        yield
+    finally:
+        _let_go(path, number)
+
+
+def _let_go(path: Path, number: int) -> None:
+    with suppress(OSError):
+        path.unlink()
+    with suppress(OSError):
+        os.close(number)
+
+
+def _claims_in(folder: Path) -> list[Path]:
+    with telling(folder):
+        return [path for path in folder.iterdir() if CLAIM.fullmatch(path.name)]
+
+
+def _claimed_by(path: Path) -> set[str]:
+    """The names that a process that is alive has claimed; the claim of one that is gone is removed."""
+    with suppress(OSError):
+        number = os.open(path, os.O_RDONLY | SAFELY)
+        with open(number, "rb") as file:
+            if not stat.S_ISREG(os.fstat(number).st_mode) or not LOCKS:
+                return set()
+            if lock(number):
+                path.unlink()
+                return set()
+            return set(file.read(LARGEST).decode("utf-8", "surrogateescape").split("\0"))
+    return set()
+
+
+def _mark(path: Path) -> Mark:
+    with suppress(OSError):
+        found = os.lstat(path)
+        return found.st_ino, found.st_size, found.st_mtime_ns
+    return None
