@@ -5,8 +5,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
+from contractile.errors import ContractileError
 from contractile.unet import UNet, UNetConfig
 
 
@@ -215,7 +215,7 @@ def test_sigmoid_goes_with_one_channel():
 
 
 def test_unknown_options_are_refused():
-    with pytest.raises(ValidationError, match="widht"):
+    with pytest.raises(ContractileError, match="widht does not exist, got 3; write width"):
         UNetConfig(widht=3)
 
 
@@ -278,3 +278,35 @@ def test_an_export_of_one_size_is_reshaped_by_openvino(exportable):
     model.reshape(list(other.shape))
     found = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(other.numpy())[0]
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ({"width": 10**7}, "width must be a whole number from 1 to 4096, got 10000000; use e.g. 16"),
+        ({"channels": 0}, "channels must be a whole number from 1 to 4096, got 0; use e.g. 1"),
+        ({"classes": 10**9}, "classes must be a whole number from 1 to 4096, got 1000000000; use e.g. 2"),
+        ({"padding": "smae"}, "padding must be 'valid' or 'same', got 'smae'; use 'same'"),
+        (
+            {"width": 4096, "depth": 8},
+            "network must have at most 1,000,000,000 weights, got 32,618,518,142,978 (130,474 GB) with width 4096 and "
+            "depth 8; lower width or depth",
+        ),
+    ],
+)
+def test_sizes_beyond_reason_are_refused(fields, line):
+    with pytest.raises(ContractileError) as caught:
+        UNetConfig(**fields)
+    assert str(caught.value) == line
+
+
+@pytest.mark.parametrize("config", [None, {"width": 8}, 16])
+def test_a_network_is_built_from_its_configuration(config):
+    with pytest.raises(TypeError, match=r"config must be a UNetConfig, got .*; use e.g. UNetConfig\(width=16\)"):
+        UNet(config)
+
+
+@pytest.mark.parametrize("x", [None, [1.0], np.zeros((1, 1, 16, 16), np.float32)])
+def test_the_input_is_a_tensor(x):
+    with pytest.raises(TypeError, match=r"x must be a torch tensor, got (NoneType|list|ndarray); convert with"):
+        UNet(UNetConfig(width=1, depth=1))(x)

@@ -11,18 +11,19 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
-from contractile.errors import ContractileError, WrongType
+from contractile.errors import ContractileError, WrongType, in_one_line
 
 IGNORE = -1
 
 
+@in_one_line
 class LossConfig(BaseModel):
     """Factors of the two terms. At least one is positive; the paper uses cross entropy alone."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    cross_entropy: float = Field(default=1.0, ge=0, allow_inf_nan=False, description="factor of the cross entropy")
-    dice: float = Field(default=0.0, ge=0, allow_inf_nan=False, description="factor of the Dice loss")
+    cross_entropy: float = Field(default=1.0, ge=0, le=1e6, description="factor of the cross entropy")
+    dice: float = Field(default=0.0, ge=0, le=1e6, description="factor of the Dice loss")
 
     @model_validator(mode="after")
     def _some_term_counts(self) -> LossConfig:

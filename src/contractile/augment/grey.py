@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 from skimage.segmentation import expand_labels
 
+from contractile.errors import in_one_line
 from contractile.labels import renumber
 
 Floats = NDArray[np.float32]
@@ -24,6 +25,7 @@ LOUD = 1.75  # how much larger than its standard deviation noise is measured tha
 BLURRED = 0.28  # a Gaussian of sigma s leaves this over s of white noise: 1 / (2 sqrt(pi))
 
 
+@in_one_line
 class GreyConfig(BaseModel):
     """Largest changes of light and grey values; 0 switches each off.
 
@@ -46,16 +48,16 @@ class GreyConfig(BaseModel):
 
     grey_chance: float = Field(default=0.5, ge=0, le=1)
     light_chance: float = Field(default=0.25, ge=0, le=1)
-    dimmed: float = Field(default=1.0, ge=1, allow_inf_nan=False)
+    dimmed: float = Field(default=1.0, ge=1, le=1e6)
     illumination: float = Field(default=0.3, ge=0, le=1)
-    blur: float = Field(default=1.0, ge=0, allow_inf_nan=False)
-    photons: float = Field(default=0.1, ge=0, allow_inf_nan=False)
-    noise: float = Field(default=0.1, ge=0, allow_inf_nan=False)
-    smoothed: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    blur: float = Field(default=1.0, ge=0, le=100)
+    photons: float = Field(default=0.1, ge=0, le=10)
+    noise: float = Field(default=0.1, ge=0, le=10)
+    smoothed: float = Field(default=0.0, ge=0, le=100)
     saturation: float = Field(default=0.3, ge=0, lt=1)
-    brightness: float = Field(default=0.3, ge=0, allow_inf_nan=False)
-    contrast: float = Field(default=0.3, ge=0, allow_inf_nan=False)
-    gamma: float = Field(default=0.3, ge=0, allow_inf_nan=False)
+    brightness: float = Field(default=0.3, ge=0, le=100)
+    contrast: float = Field(default=0.3, ge=0, le=100)
+    gamma: float = Field(default=0.3, ge=0, le=100)
 
 
 def change_light(

@@ -14,9 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from scipy.interpolate import CubicSpline
 
 from contractile.augment.resample import positions, warp_tile
-from contractile.errors import ContractileError, WrongType
+from contractile.errors import ContractileError, WrongType, in_one_line
+
+MOST_SCALED = 100  # times larger or smaller
+MOST_UNLIKE = 1000  # how many times larger pixels can be along one axis than along another
 
 
+@in_one_line
 class WarpConfig(BaseModel):
     """Strength of the warp; every part has a value that switches it off.
 
@@ -31,8 +35,8 @@ class WarpConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    elastic_grid: int = Field(default=3, ge=2)
-    elastic_std: float = Field(default=10.0, ge=0, allow_inf_nan=False)
+    elastic_grid: int = Field(default=3, ge=2, le=64)
+    elastic_std: float = Field(default=10.0, ge=0, le=1e4)
     rotation: float = Field(default=180.0, ge=0, le=180)
     tilt: float = Field(default=0.0, ge=0, le=180)
     quarter_turns: bool = False
@@ -43,12 +47,17 @@ class WarpConfig(BaseModel):
     @model_validator(mode="after")
     def _ranges_make_sense(self) -> WarpConfig:
         low, high = self.scale
-        if not 0 < low <= high < math.inf:
+        if not 1 / MOST_SCALED <= low <= high <= MOST_SCALED:
             raise ContractileError(
-                f"scale must be (low, high) with 0 < low <= high, got {self.scale}", "use (1, 1) for none"
+                f"scale must be (low, high) with {1 / MOST_SCALED} <= low <= high <= {MOST_SCALED}, got {self.scale}",
+                "use (1, 1) for none",
             )
-        if not all(0 < s < math.inf for s in self.spacing):
-            raise ContractileError(f"spacing must be positive, got {self.spacing}", "use () for isotropic pixels")
+        sizes = self.spacing
+        if not all(0 < size < math.inf for size in sizes) or (sizes and max(sizes) / min(sizes) > MOST_UNLIKE):
+            raise ContractileError(
+                f"spacing must be positive and differ by a factor of at most {MOST_UNLIKE}, got {sizes}",
+                "use () for isotropic pixels",
+            )
         return self
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -26,13 +27,14 @@ from contractile.augment import (
     with_rims,
 )
 from contractile.dataset.examples import Example
-from contractile.errors import ContractileError
+from contractile.errors import ContractileError, in_one_line
 from contractile.intensity import Normalization
 from contractile.labels import renumber
 from contractile.targets import Target, TargetConfig, class_balance, make_target
 
 PREFETCHED = 3
 SAMPLE_SALT, PASTE_SALT = 1, 2  # keep the two streams of random numbers apart
+Side = Annotated[int, Field(ge=1, le=2**15)]  # of a tile, in pixels
 
 
 def _make_targets(labels: Sequence[NDArray[np.int32]], config: TargetConfig) -> list[Target]:
@@ -44,16 +46,19 @@ def _make_targets(labels: Sequence[NDArray[np.int32]], config: TargetConfig) -> 
     return [make_target(one, config, class_weights=weights.tolist()) for one in labels]
 
 
+@in_one_line
 class SampleConfig(BaseModel):
     """How one training sample is made. `tile` is its input and `core` its output, in pixels per axis."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    tile: tuple[int, ...]
-    core: tuple[int, ...]
-    batch: int = Field(default=1, ge=1)
+    tile: tuple[Side, ...] = Field(examples=[[256, 256]])
+    core: tuple[Side, ...] = Field(examples=[[256, 256]])
+    batch: int = Field(default=1, ge=1, le=2**16)
     focus: float = Field(default=0.0, ge=0, le=1, description="share of samples around a pixel of a rarer class")
-    pasted: int = Field(default=0, ge=0, description="extra copies of each image, with objects of all images pasted in")
+    pasted: int = Field(
+        default=0, ge=0, le=100, description="extra copies of each image, with objects of all images pasted in"
+    )
     augment: AugmentConfig = AugmentConfig()
     normalization: Normalization = Normalization()
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args
 from contractile.errors.tree import ContractileError, WrongType
 
 LONGEST = 80  # characters of a value that are shown
-LARGE = 10_000  # whole numbers from here on are written with commas
+LARGE = 10_000  # numbers from here on are written with commas
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
 Config = TypeVar("Config")
@@ -148,7 +148,9 @@ def _range(limits: Mapping[str, Any]) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) and abs(value) >= LARGE else f"{value:g}"
+    if abs(value) < LARGE:
+        return f"{value:g}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.10g}"
 
 
 def _cure(field: Any, value: Any, name: str) -> str:

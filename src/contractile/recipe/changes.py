@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from functools import reduce
 from pathlib import Path
@@ -10,74 +9,47 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from contractile.errors import ContractileError, NotFound
+from contractile.errors import ContractileError, WrongType, explain_fault, shown
+from contractile.recipe.reading import NAMES, no_such_name, read_source
 from contractile.recipe.recipe import Recipe
-
-NAMES = ("default", "paper")
 
 
 def read_recipe(source: str | Path | Mapping[str, Any] | None) -> dict[str, Any]:
     """Recipe changes from a name ("default", "paper"), a TOML file or a mapping, each field checked by itself.
 
-    Raises NotFound, or ContractileError when the file is not TOML or a field does not exist or has a wrong value.
+    A field that is None counts as left out. Raises NotFound, WrongType for what is none of these, and ContractileError
+    when the file is not TOML or a field does not exist or has a wrong value.
     """
-    changes = _read(source)
+    changes = read_source(source)
     check_fields(changes)
     return changes
 
 
-def _read(source: str | Path | Mapping[str, Any] | None) -> dict[str, Any]:
-    if source is None:
-        return {}
-    if isinstance(source, Mapping):
-        return dict(source)
-    if str(source) in NAMES:
-        return {"base": str(source)}
-    path = Path(source)
-    if path.suffix != ".toml":
-        raise ContractileError(
-            f"recipe must be one of {', '.join(NAMES)} or a .toml file, got {str(source)!r}", "use default"
-        )
-    if not path.is_file():
-        raise NotFound(f"recipe {path} does not exist", f"give one of {', '.join(NAMES)} or a .toml file")
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ContractileError(f"recipe {path} is not valid TOML ({error})", "correct that line") from None
-
-
-def check_fields(changes: Mapping[str, Any]) -> None:
+def check_fields(changes: Mapping[str, Any], *, called: str = "recipe field {}") -> None:
     """Check that each field of `changes` exists and has a possible value; not yet whether they fit each other.
 
-    Raises ContractileError, naming the field.
+    Raises ContractileError, naming the field as `called` says, and WrongType for fields without names.
     """
-    if changes.get("base", "default") not in NAMES:
-        raise ContractileError(
-            f"recipe must be one of {', '.join(NAMES)} or a TOML file, got {changes['base']!r}", "use default"
-        )
+    strange = [key for key in changes if not isinstance(key, str)]
+    if strange:
+        raise WrongType(f"recipe must have fields with names, got {shown(strange[0])}", 'give e.g. {"steps": 500}')
+    if changes.get("base", NAMES[0]) not in NAMES:
+        raise no_such_name(changes["base"])
     try:
         Recipe.model_validate(merge(Recipe.paper().model_dump(), changes))
     except ValidationError as error:
-        for problem in error.errors():
-            if (
-                problem["type"] != "value_error"
-            ):  # those compare several fields, of which some are of the paper's recipe
-                raise _refusal(problem) from None
+        for fault in error.errors():
+            if fault["type"] != "value_error":  # those compare several fields, of which some are of the paper's recipe
+                raise _refusal(fault, called) from None
 
 
-def _refusal(problem: Mapping[str, Any]) -> ContractileError:
-    """One complaint of pydantic in our words; errors of our own configurations keep their cure."""
-    field, value = ".".join(str(part) for part in problem["loc"]), problem["input"]
-    ours = problem.get("ctx", {}).get("error")
-    if isinstance(ours, ContractileError):
-        return ours.at(f"recipe field {field}")
-    if problem["type"] == "model_type":
-        return ContractileError(
-            f"recipe field {field} must be a table of fields, got {value!r}", f"write [{field}] above them"
-        )
-    return ContractileError(
-        f"recipe field {field}: {problem['msg']} (got {value!r})", "the recipe.toml of any run shows all fields"
-    )
+def _refusal(fault: Mapping[str, Any], called: str = "recipe field {}") -> ContractileError:
+    """One complaint of pydantic in our words; errors of our own configurations keep theirs."""
+    field, problem, cure = explain_fault(fault, Recipe)
+    name = called.format(field)
+    if fault["type"] == "value_error":
+        return ContractileError(problem, cure, where=name)
+    return ContractileError(f"{name} {problem}", cure)
 
 
 def apply_changes(recipe: Recipe, *layers: Mapping[str, Any]) -> Recipe:
@@ -115,11 +87,16 @@ def check_same(recipe: Mapping[str, Any], changes: Mapping[str, Any], path: str 
         held = recipe.get(key)
         if isinstance(value, Mapping) and isinstance(held, Mapping):
             check_same(held, value, f"{name}.")
-        elif name != "base" and (list(value) if isinstance(value, tuple) else value) != held:
+        elif _listed(value) != _listed(held):
             raise ContractileError(
                 f"a run is resumed with the recipe it began with, in which {name} is {held}, got {value}",
                 "leave it out, or begin a run in another folder",
             )
+
+
+def _listed(value: Any) -> Any:
+    """Tuples as lists, as a file holds them."""
+    return [_listed(one) for one in value] if isinstance(value, (tuple, list)) else value
 
 
 def _check_classes(recipe: Recipe) -> None:

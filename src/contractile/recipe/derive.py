@@ -15,6 +15,7 @@ from contractile.dataset import Example, SampleConfig
 from contractile.engine import find_device, native_precision
 from contractile.intensity import Normalization
 from contractile.recipe.changes import apply_changes, check_fields
+from contractile.recipe.plausible import check_examples, check_memory
 from contractile.recipe.recipe import OptimizerConfig, Recipe
 from contractile.recipe.survey import Survey, survey
 from contractile.targets import TargetConfig
@@ -47,9 +48,11 @@ def derive(examples: Sequence[Example], changes: Mapping[str, Any]) -> Recipe:
 
     `changes` holds recipe fields, nested as in the TOML file; `base` names the recipe they depart from. Logs two
     lines: what the data look like, and what was chosen for them. Raises ContractileError, naming the field, for a base,
-    field or value that does not exist or does not fit.
+    field or value that does not exist or does not fit, for a step that cannot fit into memory, and for images that are
+    too small or show nothing.
     """
     check_fields(changes)
+    check_examples(examples)
     asked = changes.get("targets", {})
     told = {key: asked[key] for key in ("task", "ignore_label", "known_around", "spacing") if key in asked}
     seen = survey(examples, **told)
@@ -64,6 +67,7 @@ def derive(examples: Sequence[Example], changes: Mapping[str, Any]) -> Recipe:
         **({} if "steps" in changes or "minutes" in changes else {"minutes": DEFAULT_MINUTES}),
     }
     recipe = apply_changes(recipe, fitted, changes)
+    check_memory(recipe, examples)
     for line in explain(seen, recipe):
         logger.info("%s", line)
     return recipe

@@ -9,11 +9,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from contractile.augment import AugmentConfig
 from contractile.dataset import SampleConfig
+from contractile.errors import in_one_line
 from contractile.loss import LossConfig
 from contractile.targets import TargetConfig
 from contractile.unet import UNetConfig
 
+YEAR = 365 * 24 * 60  # minutes
 
+
+@in_one_line
 class OptimizerConfig(BaseModel):
     """How weights follow the gradient. The learning rate rises over `warmup` steps and then follows `schedule`."""
 
@@ -21,18 +25,22 @@ class OptimizerConfig(BaseModel):
 
     kind: Literal["sgd", "adamw", "muon"] = "muon"
     learning_rate: float = Field(
-        default=3e-3, gt=0, description="largest rate; with Muon, kernels and the last layer take several times as much"
+        default=3e-3,
+        gt=0,
+        le=100,
+        description="largest rate; with Muon, kernels and the last layer take several times as much",
     )
     momentum: float = Field(
         default=0.9, ge=0, lt=1, description="of SGD and Muon; for AdamW, the decay of the first moment"
     )
     weight_decay: float = Field(
-        default=1e-2, ge=0, description="each step shrinks weights by this factor times their rate"
+        default=1e-2, ge=0, le=100, description="each step shrinks weights by this factor times their rate"
     )
-    warmup: int = Field(default=50, ge=0, description="steps over which the rate rises from 0")
+    warmup: int = Field(default=50, ge=0, le=10**9, description="steps over which the rate rises from 0")
     schedule: Literal["constant", "cosine"] = Field(default="cosine", description="cosine falls to 0 at the end")
 
 
+@in_one_line
 class Recipe(BaseModel):
     """Everything that a training run depends on. With `steps` set, the run can be repeated exactly."""
 
@@ -45,10 +53,18 @@ class Recipe(BaseModel):
     loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     minutes: float | None = Field(
-        default=None, gt=0, description="time budget; turned into steps at the start of the run"
+        default=None,
+        gt=0,
+        le=YEAR,
+        examples=[10],
+        description="time budget; turned into steps at the start of the run",
     )
-    steps: int | None = Field(default=None, ge=1, description="optimiser steps; where given, minutes do not count")
-    validations: int = Field(default=8, ge=1, description="how often validation images are scored during the run")
+    steps: int | None = Field(
+        default=None, ge=1, le=10**9, examples=[500], description="optimiser steps; where given, minutes do not count"
+    )
+    validations: int = Field(
+        default=8, ge=1, le=10**5, description="how often validation images are scored during the run"
+    )
     score: Literal["pq", "f1", "ap", "seg"] = Field(
         default="pq", description="objects: the score that decides which network is kept, and how objects are decoded"
     )
@@ -61,11 +77,12 @@ class Recipe(BaseModel):
     )
     axes: str | None = Field(
         default=None,
+        examples=["YXC"],
         description="letters of the axes of the image files, such as YXC, where the files do not say it right",
     )
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=2**63 - 1)
 
     @classmethod
     def paper(cls, *, dims: Literal[2, 3] = 2) -> Recipe:

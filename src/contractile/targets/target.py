@@ -5,21 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from scipy import ndimage
 
-from contractile.errors import ContractileError
+from contractile.errors import ContractileError, in_one_line
 from contractile.labels import check_labels, connected, renumber
 from contractile.targets.separation import find_cores, separate, separation_weight
 
 IGNORE = -1
+Label = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]  # labels are read as int32
+MOST_UNLIKE = 1000  # how many times larger pixels can be along one axis than along another
 BETWEEN = {"gap": 0, "contact": 2, "none": 1}  # class of the pixels that keep touching objects apart
 
 
+@in_one_line
 class TargetConfig(BaseModel):
     """What the network is asked to learn, and how much each pixel counts.
 
@@ -37,13 +40,13 @@ class TargetConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     task: Literal["classes", "objects"] = "objects"
-    class_values: tuple[int, ...] = ()
-    w0: float = Field(default=10.0, ge=0, allow_inf_nan=False)
-    sigma: float = Field(default=5.0, gt=0, allow_inf_nan=False)
+    class_values: tuple[Label, ...] = ()
+    w0: float = Field(default=10.0, ge=0, le=1e6)
+    sigma: float = Field(default=5.0, gt=0, le=1e4)
     balance: bool = True
     separation: Literal["gap", "contact", "none"] = "gap"
-    ignore_label: int | None = None
-    known_around: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    ignore_label: int | None = Field(default=None, ge=-(2**31), le=2**31 - 1, examples=[255])
+    known_around: float | None = Field(default=None, ge=0, le=1e6, examples=[30])
     spacing: tuple[float, ...] = ()
 
     @model_validator(mode="after")
@@ -58,8 +61,12 @@ class TargetConfig(BaseModel):
             raise ContractileError(
                 f"class_values must be empty for task 'objects', got {values}", "drop it or use task 'classes'"
             )
-        if not all(0 < size < math.inf for size in self.spacing):
-            raise ContractileError(f"spacing must be positive, got {self.spacing}", "use () for isotropic pixels")
+        sizes = self.spacing
+        if not all(0 < size < math.inf for size in sizes) or (sizes and max(sizes) / min(sizes) > MOST_UNLIKE):
+            raise ContractileError(
+                f"spacing must be positive and differ by a factor of at most {MOST_UNLIKE}, got {sizes}",
+                "use () for isotropic pixels",
+            )
         if self.known_around is not None and self.task == "classes":
             raise ContractileError(
                 f"known_around must be left out for task 'classes', got {self.known_around}",

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from contractile.errors import ContractileError
+from contractile.errors import ContractileError, WrongType, shown
 from contractile.unet.sizes import UNetConfig
 from contractile.unet.symmetry import CONVOLUTIONS, NORMS, TRANSPOSED, share_statistics, tie
 
@@ -25,10 +25,13 @@ class UNet(nn.Module):
     """`UNet(config)(x)`: x (B, C, *S) -> (B, K, *S'), where S' is `config.output_size(S, axis)` on each axis.
 
     The values are class scores before the soft-max; with `config.sigmoid` one channel in [0, 1].
-    Raises ContractileError for an input whose channels or size do not fit, with the nearest sizes that do.
+    Raises ContractileError for an input whose channels or size do not fit, with the nearest sizes that do, and
+    WrongType for what is no configuration or tensor.
     """
 
     def __init__(self, config: UNetConfig) -> None:
+        if not isinstance(config, UNetConfig):
+            raise WrongType(f"config must be a UNetConfig, got {shown(config)}", "use e.g. UNetConfig(width=16)")
         super().__init__()
         self.config = config
         ins = (config.channels, *config.widths)
@@ -74,6 +77,8 @@ class UNet(nn.Module):
 
     def _check(self, x: Tensor) -> None:
         config = self.config
+        if not isinstance(x, Tensor):
+            raise WrongType(f"x must be a torch tensor, got {type(x).__name__}", "convert with torch.as_tensor")
         if x.ndim != config.dims + 2 or x.shape[1] != config.channels:
             space = ("Z", "Y", "X")[-config.dims :]
             raise ContractileError(

@@ -13,22 +13,26 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from contractile.errors import ContractileError
+from contractile.errors import ContractileError, in_one_line
 from contractile.unet.symmetry import ORBIT
 
 KERNEL = 3
 CONVOLUTIONS_PER_LEVEL = 2
+MOST_WEIGHTS = 10**9  # of a network: 4 GB; the largest that people train have a tenth of it
 
 
+@in_one_line
 class UNetConfig(BaseModel):
     """Everything that determines the layers of a U-Net."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dims: Literal[2, 3] = 2
-    channels: int = Field(default=1, ge=1, description="channels of the image")
-    classes: int = Field(default=2, ge=1, description="channels of the output")
-    width: int = Field(default=16, ge=1, description="channels at the finest level; doubled at each level below")
+    channels: int = Field(default=1, ge=1, le=4096, description="channels of the image")
+    classes: int = Field(default=2, ge=1, le=4096, description="channels of the output")
+    width: int = Field(
+        default=16, ge=1, le=4096, description="channels at the finest level; doubled at each level below"
+    )
     depth: int = Field(default=4, ge=1, le=8, description="number of poolings")
     flat_levels: tuple[int, ...] = Field(
         default=(),
@@ -58,6 +62,12 @@ class UNetConfig(BaseModel):
                 f"use width {max(1, self.width // ORBIT) * ORBIT}",
             )
         self._check_flat_levels()
+        if self.parameters > MOST_WEIGHTS:
+            raise ContractileError(
+                f"network must have at most {MOST_WEIGHTS:,} weights, got {self.parameters:,} "
+                f"({4 * self.parameters / 1e9:,.0f} GB) with width {self.width} and depth {self.depth}",
+                "lower width or depth",
+            )
 
     def _check_flat_levels(self) -> None:
         flat = self.flat_levels
