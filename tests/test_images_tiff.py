@@ -164,7 +164,8 @@ def test_holes_in_jpeg_are_found(tmp_path: Path, colour: bool, hole: tuple[float
     data[start:stop] = bytes(stop - start)
     path.write_bytes(data)
     with pytest.raises(
-        ContractileError, match=r"a\.tif: unreadable or truncated \(.*(overwritten|Not a JPEG|too early)"
+        ContractileError,
+        match=r"a\.tif: unreadable or truncated \(.*(overwritten|Not a JPEG|too early|before its pixels)",
     ):
         read(path)
     with open_image(path) as image:
@@ -178,7 +179,7 @@ def test_planes_that_imagej_promises(tmp_path: Path) -> None:
         for page in noise(3, 20, 18):
             writer.write(page, description=description, compression="zlib", metadata=None, contiguous=False)
             description = None
-    with pytest.raises(ContractileError, match=r"a\.tif: 1 of its 4 planes are missing; export it again"):
+    with pytest.raises(ContractileError, match=r"a\.tif: 1 of its 4 planes are missing .25% of it.; export it again"):
         find(path)
 
 
@@ -192,7 +193,7 @@ def test_a_table_of_millions_of_strips_takes_no_memory(tmp_path: Path) -> None:
     data[place : place + 2] = struct.pack("<H", 4)  # LONG
     data[kind : kind + 4] = struct.pack("<I", 2**26)
     path.write_bytes(data)
-    with pytest.raises(ContractileError, match=r"100% of its pixels are missing: 67108814 of 67108864 strips"):
+    with pytest.raises(ContractileError, match=r"is stored in 67108864 strips; at most 4194304 are read"):
         find(path)
 
 

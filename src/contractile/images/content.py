@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 from typing import Literal
 
 from contractile.errors import ContractileError
+from contractile.images.gate import check_regular
 from contractile.images.raster import one_clear_line
 
 Format = Literal["TIFF", "PNG", "JPEG", "BMP", "GIF", "WebP", "npy"]
@@ -85,8 +87,11 @@ def format_of(path: Path) -> Format | None:
 
     Raises ContractileError, with a cure, for an empty file and for content that no reader here opens.
     """
-    with one_clear_line(path), path.open("rb") as file:
-        head = file.read(LONGEST)
+    check_regular(path)
+    with one_clear_line(path):
+        size = path.stat().st_size
+        with path.open("rb") if size else io.BytesIO() as file:  # what a system makes up, as in /proc, has no size
+            head = file.read(LONGEST)
     if not head:
         problem = "unreadable or truncated (an empty file, 0 bytes)"
         raise ContractileError(problem, "copy the file again or re-export it", where=path)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from contractile.errors import ContractileError, NotFound
 from contractile.images.content import DEVELOP, Format, format_of
+from contractile.images.gate import refuse_special, what_is
 from contractile.images.naming import name_axes, note_on_picture
 from contractile.images.npy import open_npy
 from contractile.images.pictures import open_picture
@@ -67,13 +68,16 @@ def open_rasters(path: Path, *, dims: int, indices: bool = False, axes: str | No
 def kind_of(path: Path) -> Format | str:
     """The format of a file, by its content; by its name where the content says nothing. A Zarr is "zarr".
 
-    Raises NotFound, and ContractileError for a format that is not read.
+    Raises NotFound, and ContractileError for a format that is not read, and for a pipe or a device: none is opened.
     """
     with one_clear_line(path):
         try:
             found = path.stat()
         except (FileNotFoundError, NotADirectoryError):
             raise _absent(path) from None
+    what = what_is(found.st_mode)
+    if what is not None:
+        raise refuse_special(what, path)
     if stat.S_ISDIR(found.st_mode):
         if is_zarr(path):
             return "zarr"

@@ -32,6 +32,7 @@ WINDOW, STEP = 128, 4  # bytes; 32 of so many bytes, one in four, are never all 
 FLAT = 128  # the grey of pixels without data
 MOST_RESTARTS = 4096  # that are looked at one by one
 WIDEST = 65500  # pixels of a row in a JPEG
+MOST_SCANS = 256
 ARITHMETIC = 0xC9  # the first kind that is not coded with whole bits
 
 
@@ -121,6 +122,8 @@ def scan_jpeg(data: bytes) -> Jpeg:
             following = MARKER_IN_SCAN.search(data, place)
             scan = Scan(place, following.start() if following else len(data), restart, data[place - 3])
             jpeg, place = replace(jpeg, scans=(*jpeg.scans, scan)), scan.stop
+            if len(jpeg.scans) > MOST_SCANS:
+                raise Damaged(f"it has more than {MOST_SCANS} scans, each of which is decoded")
         else:
             jpeg = _with_segment(jpeg, marker, body, place)
     if not jpeg.sampling or not jpeg.scans:
@@ -140,14 +143,18 @@ def _with_segment(jpeg: Jpeg, marker: int, start: int, stop: int) -> Jpeg:
     return jpeg
 
 
+def check_data_of_jpeg(jpeg: Jpeg) -> None:
+    """Raise EOFError where there are far too few data for its pixels."""
+    data = sum(scan.stop - scan.start for scan in jpeg.scans)
+    if jpeg.kind < ARITHMETIC and 8 * data < jpeg.units:  # a unit takes at least one bit
+        raise EOFError(f"{data} bytes of data cannot hold {jpeg.height} x {jpeg.width} pixels")
+
+
 def decode_jpeg(jpeg: Jpeg) -> NDArray[Any]:
     """Pixels (Y, X) or (Y, X, 3), uint8, or uint16 for more than 8 bits. CMYK becomes RGB.
 
     Raises EOFError or Damaged where data are missing or damaged, with the share of it where that can be known.
     """
-    data = sum(scan.stop - scan.start for scan in jpeg.scans)
-    if jpeg.kind < ARITHMETIC and 8 * data < jpeg.units:  # a unit takes at least one bit
-        raise EOFError(f"{data} bytes of data cannot hold {jpeg.height} x {jpeg.width} pixels")
     _check_restarts(jpeg)
     if len(jpeg.sampling) == 4:
         pixels = np.asarray(JpegImagePlugin.JpegImageFile(io.BytesIO(jpeg.ended)).convert("RGB"))

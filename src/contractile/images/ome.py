@@ -20,12 +20,13 @@ from xml.etree.ElementTree import Element
 import tifffile
 
 from contractile.errors import ContractileError
+from contractile.images.gate import check_pages, check_xml, limits, read_metadata
 from contractile.images.names import some
-from contractile.images.raster import one_clear_line
+from contractile.images.raster import FILL, one_clear_line
 
 IDENTIFIER = re.compile(r"<(?:\w+:)?OME\b[^>]*?\sUUID\s*=\s*[\"']([^\"']+)[\"']")
 COMPANION = ".companion.ome"
-MOST_PLANES = 10**7  # of an image; more are a mistake, or meant to fill the memory
+CHAIN = ("Image", "Pixels", "TiffData", "UUID")  # the elements that lead to the name of a file, each in the one before
 EXPORT = "export it again, or crop it to the planes that are there"
 
 
@@ -47,7 +48,7 @@ def settle_ome(text: str, path: Path) -> Ome:
     Raises ContractileError where planes of its images lie in files that are missing, or that may not be opened.
     """
     try:
-        root = ElementTree.fromstring(text)
+        root = ElementTree.fromstring(check_xml(text, path))
     except ElementTree.ParseError:
         return Ome()  # tifffile says that it cannot read the XML
     folder = _Folder(path)
@@ -60,6 +61,7 @@ def settle_ome(text: str, path: Path) -> Ome:
             return Ome(notes=(f"its metadata file {name} is missing: its pages are read without their meaning",))
         root = _parse(companion)
         root.set("UUID", own or "")
+    _check_form(root, path)
     return _settle(root, own, folder, changed=binary is not None)
 
 
@@ -72,23 +74,25 @@ def _settle(root: Element, own: str | None, folder: _Folder, *, changed: bool) -
     used = {_text(uuid) for image in images or everything for uuid in _uuids(image)}
     exact = own in names  # else identifiers are not kept, and only names can be trusted
     files = {uuid: folder.path if uuid == own else folder.find(names[uuid], uuid, exact) for uuid in used}
-    if None in files.values():
-        raise _missing({names[uuid] or uuid for uuid, file in files.items() if file is None}, len(files), folder.path)
+    notes = _leave_out(root, names, {uuid for uuid, file in files.items() if file is None}, len(files), folder.path)
+    changed |= bool(notes)
     if not images and files:
         problem = (
             f"its metadata are those of other files: {some(sorted({file.name for file in files.values() if file}))}"
         )
         raise ContractileError(problem, "give it back its name, or export it again", where=folder.path)
     if not images:  # nothing says which page is what
+        check_pages(sum(map(_count, everything)), folder.path)
         return Ome(everything)
     for image in everything:
         if image not in images:
             root.remove(image)
             changed = True
         else:
-            _check_planes(image, folder.path)
+            notes += _check_planes(image, folder.path)
+    check_pages(sum(map(_count, images)), folder.path)
     changed |= _write_names(root, own, files, folder.path)
-    return Ome(images, ElementTree.tostring(root, "unicode") if changed else None)
+    return Ome(images, ElementTree.tostring(root, "unicode") if changed else None, notes)
 
 
 def _holds(image: Element, own: str | None) -> bool:
@@ -97,21 +101,48 @@ def _holds(image: Element, own: str | None) -> bool:
     return any(uuid is None or _text(uuid) == own for uuid in uuids)
 
 
-def _check_planes(image: Element, path: Path) -> None:
-    """Raise ContractileError where the XML lists fewer planes than an image has. tifffile would make them of zeros."""
+def _check_form(root: Element, path: Path) -> None:
+    """Raise ContractileError for names of elements that tifffile, which looks at their ends, takes for others.
+
+    It makes room for the planes along a modulo, too.
+    """
+    inside = [root]
+    for name in CHAIN:
+        inside = [one for element in inside for one in element if one.tag.endswith(name)]
+        odd = next((one.tag for one in inside if one.tag.rpartition("}")[2] != name), None)
+        if odd is not None:
+            raise ContractileError(f"its XML has the unknown element {odd!r:.60}", "export it again", where=path)
+    for element in root.iter():
+        if {"Start", "End"} <= element.attrib.keys():
+            start, end, step = (float(element.get(key, 1)) for key in ("Start", "End", "Step"))
+            check_pages(int(abs((end - start) / step)) + 1, path)
+
+
+def _check_planes(image: Element, path: Path) -> tuple[str, ...]:
+    """Raise ContractileError where the XML lists fewer planes than an image has. tifffile makes them of zeros.
+
+    Where the gate allows that, it is noted.
+    """
     pixels = image.find("{*}Pixels")
     assert pixels is not None
     try:
-        channel = pixels.find("{*}Channel")
-        samples = int(channel.get("SamplesPerPixel", 1)) if channel is not None else 1
-        planes = math.prod(int(pixels.get(f"Size{axis}", 1)) for axis in "ZCT") // samples
+        planes = _planes(pixels)
         listed = sum(_planes_in(data, planes) for data in pixels.findall("{*}TiffData"))
     except (ValueError, ZeroDivisionError):
-        return  # tifffile says what it cannot read
-    if listed < planes:
-        raise ContractileError(f"{planes - listed} of its {planes} planes are missing", EXPORT, where=path)
-    if planes > MOST_PLANES:
-        raise ContractileError(f"its metadata promise {planes} planes, more than a file can have", EXPORT, where=path)
+        return ()  # tifffile says what it cannot read
+    if listed >= planes:
+        return ()
+    problem = f"{planes - listed} of its {planes} planes are missing ({1 - listed / planes:.0%} of it)"
+    if limits().missing:
+        return (f"{problem}; 0 is read in their place",)
+    raise ContractileError(problem, f"{EXPORT}; {FILL}", where=path)
+
+
+def _planes(pixels: Element) -> int:
+    """The planes of an image by its axes."""
+    channel = pixels.find("{*}Channel")
+    samples = int(channel.get("SamplesPerPixel", 1)) if channel is not None else 1
+    return math.prod(int(pixels.get(f"Size{axis}", 1)) for axis in "ZCT") // samples
 
 
 def _planes_in(data: Element, all_planes: int) -> int:
@@ -119,9 +150,31 @@ def _planes_in(data: Element, all_planes: int) -> int:
     return int(data.get("PlaneCount", data.get("NumPlanes", all_planes if data.get("IFD") is None else 1)))
 
 
-def _missing(names: set[str], of: int, path: Path) -> ContractileError:
-    problem = f"{len(names)} of the {of} files that hold this image are missing: {some(sorted(names))}"
-    return ContractileError(problem, "put all files of the set into one folder", where=path)
+def _count(image: Element) -> int:
+    """The planes that tifffile makes room for: those of the axes, those listed, and those in front of these."""
+    total = 0
+    for pixels in image.findall("{*}Pixels"):
+        with suppress(ValueError, ZeroDivisionError):
+            planes = _planes(pixels)
+            listed = [abs(_planes_in(data, planes)) for data in pixels.findall("{*}TiffData")]
+            total += max(planes, sum(listed))
+    return total
+
+
+def _leave_out(root: Element, names: dict[str, str | None], gone: set[str], of: int, path: Path) -> tuple[str, ...]:
+    """Take the planes of missing files out of the XML, and say so. Raises ContractileError where the gate is closed."""
+    if not gone:
+        return ()
+    missing = some(sorted(names[uuid] or uuid for uuid in gone))
+    problem = f"{len(gone)} of the {of} files that hold this image are missing: {missing}"
+    if not limits().missing:
+        raise ContractileError(problem, f"put all files of the set into one folder; {FILL}", where=path)
+    for pixels in root.findall("{*}Image/{*}Pixels"):
+        for data in pixels.findall("{*}TiffData"):
+            uuid = data.find("{*}UUID")
+            if uuid is not None and _text(uuid) in gone:
+                pixels.remove(data)
+    return (f"{problem}; 0 is read in their place",)
 
 
 def _uuids(element: Element) -> Iterator[Element]:
@@ -162,14 +215,18 @@ def _find_companion(binary: Element, folder: _Folder) -> Path | None:
     found = folder.named(name) if name else None
     if found is not None:
         return found
-    return next((file for file in folder.companions if _identifier(file.read_text("utf-8")) == uuid), None)
+    return next((file for file in folder.companions if _identifier(_read(file)) == uuid), None)
 
 
 def _parse(companion: Path) -> Element:
     try:
-        return ElementTree.parse(companion).getroot()
-    except (ElementTree.ParseError, OSError) as error:
+        return ElementTree.fromstring(check_xml(_read(companion), companion))
+    except (ElementTree.ParseError, OSError, UnicodeError) as error:
         raise ContractileError(f"its XML cannot be read ({error})", "copy it again", where=companion) from error
+
+
+def _read(companion: Path) -> str:
+    return read_metadata(companion).decode("utf-8-sig")
 
 
 def _identifier(xml: str) -> str | None:

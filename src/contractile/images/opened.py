@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contractile.images.formats import open_rasters
+from contractile.images.gate import limits
 from contractile.images.raster import Raster
 
 MOST = 4  # files that wait for their next page: images, labels, predictions, and one more
@@ -71,4 +72,4 @@ def _key(path: Path, *how: object) -> Key | None:
         return None  # whoever opens the file says what is wrong
     if not stat.S_ISREG(found.st_mode):
         return None
-    return (os.getpid(), path.absolute(), found.st_ino, found.st_mtime_ns, found.st_size, *how)
+    return (os.getpid(), path.absolute(), found.st_ino, found.st_mtime_ns, found.st_size, limits(), *how)

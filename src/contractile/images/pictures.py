@@ -8,7 +8,9 @@ it stores: grey of few bits is not stretched, and a palette gives the number of 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,10 @@ from PIL import BmpImagePlugin, GifImagePlugin, WebPImagePlugin
 from PIL import Image as Pillow
 
 from contractile.errors import ContractileError
-from contractile.images.jpeg import decode_jpeg, scan_jpeg
-from contractile.images.png import decode_png, scan_png
+from contractile.images.gate import BYTES, check_piece
+from contractile.images.jpeg import check_data_of_jpeg, decode_jpeg, scan_jpeg
+from contractile.images.png import check_data_of_png, decode_png, scan_png
+from contractile.images.promised import size_of_webp
 from contractile.images.raster import Raster, one_clear_line
 
 OTHERS = {  # opened directly: `Pillow.open` refuses large pictures
@@ -27,6 +31,7 @@ OTHERS = {  # opened directly: `Pillow.open` refuses large pictures
     b"GI": GifImagePlugin.GifImageFile,
     b"RI": WebPImagePlugin.WebPImageFile,
 }
+Check = Callable[..., None]
 ORIENTATION = 0x0112  # the EXIF tag
 TRANSPARENT = "its transparency (alpha channel) is left out"
 CMYK = "its CMYK colours are converted to RGB"
@@ -52,12 +57,13 @@ def open_picture(path: Path, indices: bool) -> Raster:
     Raises ContractileError for a picture that is cut off or damaged, for an animation, and for other content.
     """
     with one_clear_line(path):
+        check_piece("the picture", (path.stat().st_size // BYTES,), path)  # one byte of data for each of its pixels
         data = path.read_bytes()
     if not data.startswith((b"\xff\xd8", b"\x89PNG", *OTHERS)):
         problem = "is no picture that is read here, whatever its name: no PNG, JPEG, BMP, GIF or WebP"
         raise ContractileError(problem, "convert it to PNG or TIFF with the program that made it", where=path)
     with one_clear_line(path):
-        picture = _decode(data, indices)
+        picture = _decode(data, indices, partial(check_piece, "the picture", path=path))
     if picture.frames > 1:
         problem = f"is an animation of {picture.frames} pictures"
         raise ContractileError(problem, "save its pictures as a TIFF stack", where=path)
@@ -85,17 +91,25 @@ def turn(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     return pixels
 
 
-def _decode(data: bytes, indices: bool) -> Decoded:
+def _decode(data: bytes, indices: bool, check: Check) -> Decoded:
+    """The pixels, once `check` has seen how many rows and columns there are."""
     if data.startswith(b"\xff\xd8"):
         jpeg = scan_jpeg(data)
+        check_data_of_jpeg(jpeg)
+        check((jpeg.height, jpeg.width), pixel_bytes=len(jpeg.sampling) * (2 if jpeg.bits > 8 else 1))
         notes = ((CMYK,) if len(jpeg.sampling) == 4 else ()) + ((BEHIND,) if jpeg.has_more else ())
         return Decoded(decode_jpeg(jpeg), jpeg.exif, notes=notes)
     if data.startswith(b"\x89PNG"):
         png = scan_png(data)
+        check_data_of_png(png)
+        check((png.header[1], png.header[0]), pixel_bytes=png.pixel_bytes)
         palette = png.palette if indices else None
         pixels = np.zeros((1, 1), np.uint8) if png.frames > 1 else decode_png(png, indices)
         return Decoded(pixels, png.exif, palette, png.frames)
+    if data.startswith(b"RI") and (size := size_of_webp(data)):
+        check(size)  # its decoder makes room for it at once
     with OTHERS[data[:2]](io.BytesIO(data)) as picture:
+        check(picture.size[::-1])
         frames = getattr(picture, "n_frames", 1)
         exif = picture.info.get("exif", b"")
         if picture.mode == "P" and indices:

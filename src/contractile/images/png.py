@@ -18,6 +18,7 @@ GREY, PALETTE = 0, 3  # kinds of colour
 SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a pixel, by the kind of colour
 MOST = 1032  # times that deflate can shorten
 TOO_MANY = 4  # times that data may be longer than the pixels
+MOST_BLOCKS = 2**18
 PIECE = 2**20  # bytes that are unpacked at once
 
 
@@ -61,6 +62,12 @@ class Png:
         return np.frombuffer(colours[: len(colours) // 3 * 3], np.uint8).reshape(-1, 3) if colours else None
 
     @property
+    def pixel_bytes(self) -> int:
+        """Bytes of a decoded pixel; a palette becomes colours."""
+        _, _, bits, colour = self.header
+        return 4 if colour == PALETTE else SAMPLES.get(colour, 1) * (2 if bits > 8 else 1)
+
+    @property
     def expected(self) -> int:
         """Bytes of all rows, each with its filter byte; a little less than those of an interlaced picture."""
         width, height, bits, colour = self.header
@@ -77,11 +84,22 @@ def scan_png(data: bytes) -> Png:
             break
         chunks.append(Chunk(name, place + 8, min(place + 8 + length, len(data))))
         place += 12 + length
+        if len(chunks) > MOST_BLOCKS:
+            raise Damaged(f"it has more than {MOST_BLOCKS} blocks")
         if name == b"IEND":
             break
     if not chunks or chunks[0].name != b"IHDR" or chunks[0].stop - chunks[0].start < 13:
         raise EOFError("it ends within its header")
     return Png(data, tuple(chunks), struct.unpack_from(">IIBB", data, chunks[0].start))
+
+
+def check_data_of_png(png: Png) -> None:
+    """Raise EOFError or Damaged where there are far too few data for its pixels, or far too many."""
+    stored = sum(stop - start for name, start, stop in png.chunks if name == b"IDAT")
+    if stored * MOST < png.expected:
+        raise EOFError(f"{stored} bytes of data cannot hold {png.header[1]} x {png.header[0]} pixels")
+    if stored > TOO_MANY * png.expected + PIECE // 16:  # unpacking it could take for ever
+        raise Damaged(f"its data are {stored // max(1, png.expected)} times as long as its pixels")
 
 
 def decode_png(png: Png, indices: bool) -> NDArray[Any]:
@@ -90,11 +108,6 @@ def decode_png(png: Png, indices: bool) -> NDArray[Any]:
     Raises EOFError or Damaged where data are missing or damaged, with the share of it where that can be known.
     """
     _, _, bits, colour = png.header
-    stored = sum(stop - start for name, start, stop in png.chunks if name == b"IDAT")
-    if stored * MOST < png.expected:
-        raise EOFError(f"{stored} bytes of data cannot hold {png.header[1]} x {png.header[0]} pixels")
-    if stored > TOO_MANY * png.expected + PIECE // 16:  # unpacking it could take for ever
-        raise Damaged(f"its data are {stored // png.expected} times as long as its pixels")
     as_numbers = indices and colour in (GREY, PALETTE)
     try:
         pixels = np.asarray(imagecodecs.png_decode(_as_grey(png) if as_numbers else png.data))

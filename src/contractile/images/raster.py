@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 
 from contractile.errors import ContractileError, OutOfMemory
 from contractile.grid import Region, as_slices
+from contractile.images.gate import limits
 
 logger = logging.getLogger(__name__)
 
 AGAIN = "copy the file again or re-export it"
+FILL = "--allow-missing reads 0 in the place of what is missing"
 DECODERS = ("tifffile", "imagecodecs")  # libraries that log what they find
 HARMLESS = re.compile("PNG warning: [a-z]")  # of blocks that no pixel depends on: their names begin so
 # what tifffile logs where pixels are lost: it goes on with fewer pages, or with zeros
@@ -159,7 +161,7 @@ class _ClearLine:
             raise _unreadable(self._path, error) from error
         if error is None and self._heard:
             lost = [text for text in self._heard if LOST.search(text)]
-            if lost:
+            if lost and not limits().missing:
                 raise _unreadable(self._path, lost[0])
             for text in self._heard:
                 _warn(self._path, text)
@@ -174,6 +176,8 @@ def one_clear_line(path: Path) -> _ClearLine:
 
 
 def _unreadable(path: Path, reason: object) -> ContractileError:
+    if isinstance(reason, RecursionError):
+        return ContractileError("its metadata are nested too deeply", "export it again", where=path)
     line = f"{_plain(str(reason)) or 'empty file':.120}"
     if isinstance(reason, OSError) and reason.errno is not None:
         return ContractileError(f"cannot be read ({line})", "check the disk and the permissions", where=path)

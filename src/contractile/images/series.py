@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from contractile.images.axes import Layout, arrange
 from contractile.images.formats import open_rasters
+from contractile.images.gate import check_pages
 from contractile.images.image import Stack
 from contractile.images.sources import Source, counting_axes, stack_along
 from contractile.images.writing import KnownSize
@@ -88,7 +89,9 @@ def describe_planes(series: Series) -> Planes:
                 depth = layout.space_axes[0]
                 planes.append(stack_along(raster, [*counting_axes(raster, layout), depth]))
                 z, y, x = (raster.scale.get(axis) for axis in (raster.axes[depth], "Y", "X"))
-                sizes += [(z, y, x)] * (layout.pages * raster.lengths[depth])
+                count = layout.pages * raster.lengths[depth]
+                check_pages(count, series.path)
+                sizes += [(z, y, x)] * count
             page += layout.pages
     whole = replace(planes[0], spacing_um=None)  # each plane has one of its own
     if len(planes) > 1:  # images that are alike are pages without a name

@@ -13,6 +13,7 @@ from pathlib import Path
 from contractile.errors import ContractileError, NotFound
 from contractile.images.axes import Layout, arrange
 from contractile.images.formats import PICTURES, SUPPORTED, kind_of, misnamed, open_rasters, refusal
+from contractile.images.gate import check_pages
 from contractile.images.image import Stack
 from contractile.images.naming import Guess, check_axes, fit_to_labels
 from contractile.images.notes import say
@@ -21,7 +22,7 @@ from contractile.images.raster import Raster, one_clear_line
 from contractile.images.zarrs import is_zarr
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Source:
     """One image on disk.
 
@@ -71,7 +72,7 @@ def find(
     the caller does so (`say_guesses`), once it has looked for evidence (`settle_axes`).
 
     Raises NotFound where nothing is there, and ContractileError for an empty folder, a format that is not read, a
-    truncated file, `axes` that do not fit, or axes that make no image of `dims` dimensions.
+    truncated file, too many pages, `axes` that do not fit, or axes that make no image of `dims` dimensions.
     """
     axes = None if axes is None else check_axes(axes)
     sources: list[Source] = []
@@ -208,10 +209,13 @@ def _look_into(path: Path, dims: int, axes: str | None, labels: bool) -> _Found:
     with open_rasters(path, dims=dims, indices=labels, axes=axes) as rasters:
         layouts = [arrange(one.axes, one.lengths, dims=dims, file=str(path)) for one in rasters]
     pages = sum(layout.pages for layout in layouts)
+    check_pages(pages, path)
     guess = Guess(rasters[0].lengths, rasters[0].axes) if len(rasters) == 1 and rasters[0].guessed else None
     source = Source(name, path, None, axes, _stack(rasters, layouts), guess)
     sources = (
-        [source] if pages == 1 else [replace(source, name=f"{name}_{page:04d}", page=page) for page in range(pages)]
+        [source]
+        if pages == 1
+        else [Source(f"{name}_{page:04d}", path, page, axes, source.stack, guess) for page in range(pages)]
     )
     files = tuple(file for raster in rasters for file in raster.files)
     return _Found(sources, files, tuple(dict.fromkeys(note for raster in rasters for note in raster.notes)))

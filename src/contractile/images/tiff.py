@@ -17,14 +17,18 @@ import tifffile
 import zarr
 
 from contractile.errors import ContractileError
-from contractile.images.ome import Ome, check_names, settle_ome
+from contractile.images.cut import load_cut
+from contractile.images.file_sets import check_sets
+from contractile.images.gate import check_xml
+from contractile.images.ome import Ome, settle_ome
 from contractile.images.photometric import interpret, notes_of_imagej
 from contractile.images.raster import Raster, one_clear_line
 from contractile.images.scale import ome_interval, ome_scale, tiff_interval, tiff_scale
-from contractile.images.strips import check_end, check_pixels, watch_jpeg
+from contractile.images.strips import check_end, check_pixels, watch_decoders
 
 PLAIN = ("generic", "uniform", "shaped", "ome", "imagej")  # forms without thumbnails and labels of slides
 FEW = 4  # columns of an image that is hardly one
+XML_TAGS = (270, 700)  # the description, and XMP
 UNNAMED = set("QI")  # tifffile's letters for an axis that counts pages
 
 
@@ -36,10 +40,11 @@ def open_tiff(path: Path, stack: ExitStack, *, indices: bool = False) -> list[Ra
     """
     with one_clear_line(path):
         tiff = _open(path, stack)
+        _check_texts(tiff.pages.first, path)
         ome = settle_ome(tiff.ome_metadata or "", path) if tiff.is_ome else Ome()
         if ome.xml is not None:
             tiff = stack.enter_context(tifffile.TiffFile(path, omexml=ome.xml))
-        _check_index(tiff, path)
+        check_sets(tiff, path)
         images = _images(tiff, ome, path)
         rasters = [_raster(tiff, series, image, path, stack) for series, image in images]
         if ome.notes:
@@ -67,11 +72,14 @@ def _open(path: Path, stack: ExitStack) -> tifffile.TiffFile:
     return tiff
 
 
-def _check_index(tiff: tifffile.TiffFile, path: Path) -> None:
-    """NDTiff keeps the names of all files of a set in one index, and tifffile opens what it names."""
-    index = path.with_name("NDTiff.index")
-    if tiff.is_ndtiff and index.is_file():
-        check_names((entry[1] for entry in tifffile.read_ndtiff_index(index)), path)
+def _check_texts(page: tifffile.TiffPage, path: Path) -> None:
+    """Raise ContractileError where a text in which tifffile may look for XML has entities or is too long."""
+    for tag in XML_TAGS:
+        text = page.tags.valueof(tag)
+        if isinstance(text, bytes):
+            text = text.decode("utf-8", "replace")
+        if isinstance(text, str):
+            check_xml(text, path)
 
 
 def _images(tiff: tifffile.TiffFile, ome: Ome, path: Path) -> list[tuple[tifffile.TiffPageSeries, Element | None]]:
@@ -133,11 +141,13 @@ def _loader(series: tifffile.TiffPageSeries, stack: ExitStack) -> Callable[[], A
     if offset is not None:
         file = series.keyframe.parent
         dtype = np.dtype(file.byteorder + series.dtype.char)
+        if offset + series.nbytes > file.filehandle.size:  # whoever checks the pixels allows it
+            return cache(partial(load_cut, Path(file.filehandle.path), dtype, offset, series.shape))
         return partial(np.memmap, file.filehandle.path, dtype, "r", offset, series.shape)
 
     @cache
     def chunked() -> Any:
-        watch_jpeg(series)
+        watch_decoders(series)
         if 1 in series.shape[-2:]:  # tifffile chunks an image one pixel wide in a way it cannot read
             return series.asarray(level=0)
         return zarr.open_array(stack.enter_context(series.aszarr(level=0)), mode="r")

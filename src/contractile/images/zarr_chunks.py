@@ -1,7 +1,8 @@
 """Chunks that a Zarr on disk lacks. Zarr reads them as the fill value and does not say so.
 
-A writer may leave a chunk out because all of it is the fill value, so a missing chunk alone proves no loss. Two things
-do: a fill value that means nothing (null in Zarr 2, NaN), and a lower resolution of the same image with pixels there.
+A writer may leave a chunk out because all of it is the fill value, so a missing chunk alone proves no loss. Three
+things do: a fill value that means nothing (null in Zarr 2, NaN), a lower resolution of the same image with pixels
+there, and chunks beside it that are not the fill value up to its very edge.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from contractile.images.gate import Limits, limits
+from contractile.images.zarr_store import open_array
+
 Place = tuple[int, ...]  # of a chunk in the grid of chunks
 
 CHUNK = re.compile(r"c?[0-9.]*")  # names of chunks and of folders with chunks
@@ -30,6 +34,7 @@ MOST_FILES = 200_000  # chunks that are listed; of larger arrays nothing is said
 MOST_PLACES = 10_000  # missing chunks that are compared with a lower resolution
 MOST_BYTES = 2**24  # of a lower resolution that is read for that
 RIM = 2  # of its pixels, into which resampling may carry the neighbours
+MOST_FACES = 24  # between a missing chunk and one that is there, that are looked at
 
 
 @dataclass(frozen=True)
@@ -50,18 +55,24 @@ class Gaps:
         return f"{share}; {self.proof}" if self.proof else f"{share} and read as {self.fill}"
 
 
-def find_gaps(folder: Path, lower: Sequence[Path] = ()) -> Gaps | None:
+def find_gaps(
+    folder: Path, lower: Sequence[Path] = (), channels: tuple[int, ...] = (), *, labels: bool = False
+) -> Gaps | None:
     """The chunks that the array in a folder lacks; None for none, or where that cannot be known cheaply.
 
-    A shard counts as a chunk: it is a file. `lower` are the folders of the lower resolutions of the same image.
+    A shard counts as a chunk: it is a file. `lower` are the folders of the lower resolutions of the same image,
+    `channels` the axes along which neighbours say nothing of one another. Of `labels` neighbours never do.
     """
-    return _find_gaps(folder, tuple(lower), int(time.monotonic() // KEPT_S))
+    moment = int(time.monotonic() // KEPT_S)
+    return _find_gaps(folder, tuple(lower), None if labels else channels, limits(), moment)
 
 
 @lru_cache(maxsize=256)
-def _find_gaps(folder: Path, lower: tuple[Path, ...], moment: int) -> Gaps | None:
+def _find_gaps(
+    folder: Path, lower: tuple[Path, ...], channels: tuple[int, ...] | None, bounds: Limits, moment: int
+) -> Gaps | None:
     """What was found is kept for a `moment`: each page of a stack opens the array anew."""
-    array = zarr.open_array(folder, mode="r")
+    array = open_array(folder)
     grid = tuple(math.ceil(n / size) for n, size in zip(array.shape, array.shards or array.chunks, strict=True))
     total, there = math.prod(grid), _places(folder, grid)
     if there is None or len(there) >= total:
@@ -72,14 +83,45 @@ def _find_gaps(folder: Path, lower: tuple[Path, ...], moment: int) -> Gaps | Non
     if isinstance(fill, np.floating) and not np.isfinite(fill):
         return Gaps(missing, total, fill, f"{fill} stands in their place")
     pixels = _lowest(lower)
-    if pixels is None or pixels.ndim != array.ndim or missing > MOST_PLACES:
-        return Gaps(missing, total, fill)
-    places = (place for place in product(*map(range, grid)) if place not in there)
-    parts = [_part(pixels, place, array) for place in places]
-    lost = sum(bool((part != fill).any()) for part in parts)
-    if lost:
-        return Gaps(missing, total, fill, f"a lower resolution has pixels where {lost} of them were")
-    return Gaps(missing, total, fill, harmless=all(part.size for part in parts))
+    if pixels is not None and pixels.ndim == array.ndim and missing <= MOST_PLACES:
+        places = (place for place in product(*map(range, grid)) if place not in there)
+        parts = [_part(pixels, place, array) for place in places]
+        lost = sum(bool((part != fill).any()) for part in parts)
+        if lost:
+            return Gaps(missing, total, fill, f"a lower resolution has pixels where {lost} of them were")
+        if all(part.size for part in parts):
+            return Gaps(missing, total, fill, harmless=True)
+    if channels is not None and _are_cut_off(array, there, grid, channels):
+        return Gaps(missing, total, fill, f"the chunks beside them do not fade to {fill}")
+    return Gaps(missing, total, fill)
+
+
+def _are_cut_off(array: zarr.Array, there: set[Place], grid: Place, channels: tuple[int, ...]) -> bool:
+    """Whether chunks beside missing ones are mostly not the fill value on the faces that they share with these."""
+    axes = [axis for axis, n in enumerate(grid) if n > 1 and axis not in channels]
+    faces = [face for place in sorted(there) for axis in axes for face in _open_faces(place, axis, there, grid)]
+    chosen = faces[:: max(1, math.ceil(len(faces) / MOST_FACES))]
+    full = sum(bool(np.mean(_face(array, *face) != array.fill_value) > 0.5) for face in chosen)
+    return 2 * full > len(chosen)
+
+
+def _open_faces(place: Place, axis: int, there: set[Place], grid: Place) -> Iterator[tuple[Place, int, bool]]:
+    """The sides of a chunk (its place, the axis, whether it is the far side) beside which a chunk is missing."""
+    for step in (-1, 1):
+        beside = (*place[:axis], place[axis] + step, *place[axis + 1 :])
+        if 0 <= beside[axis] < grid[axis] and beside not in there:
+            yield place, axis, step > 0
+
+
+def _face(array: zarr.Array, place: Place, axis: int, far: bool) -> NDArray[Any]:
+    """The outermost values of a chunk on one side."""
+    region = []
+    for one, (index, size, n) in enumerate(zip(place, array.shards or array.chunks, array.shape, strict=True)):
+        start, stop = index * size, min((index + 1) * size, n)
+        if one == axis:
+            start, stop = (stop - 1, stop) if far else (start, start + 1)
+        region.append(slice(start, stop))
+    return np.asarray(array[tuple(region)])
 
 
 def _places(folder: Path, grid: Place) -> set[Place] | None:
@@ -109,7 +151,7 @@ def _files(folder: Path, prefix: str, depth: int) -> Iterator[str]:
 def _lowest(lower: Sequence[Path]) -> NDArray[Any] | None:
     """The pixels of the lowest resolution, where there is a small one that can be read."""
     with suppress(Exception):
-        arrays = [zarr.open_array(one, mode="r") for one in lower]
+        arrays = [open_array(one) for one in lower]
         smallest = min(arrays, key=lambda one: one.nbytes)
         if smallest.nbytes <= MOST_BYTES:
             return np.asarray(smallest[...])

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from contractile.errors import ContractileError
-from contractile.images.raster import one_clear_line
+from contractile.images.gate import read_metadata
+from contractile.images.raster import Damaged, one_clear_line
 
 PLAIN = (  # codecs that turn numbers into bytes and back, by their names in Zarr 2 and 3
-    "zlib gzip bz2 lzma zstd blosc lz4 delta shuffle fixedscaleoffset quantize packbits bitround astype pcodec zfpy "
+    "zlib gzip bz2 lzma zstd blosc lz4 delta shuffle fixedscaleoffset quantize packbits bitround astype "
     "crc32 crc32c adler32 fletcher32 jenkins_lookup3 bytes endian transpose sharding_indexed"
 )
 CODECS = frozenset(PLAIN.split())
@@ -37,11 +38,9 @@ ROLES = {"channel": "C", "time": "T"}  # OME's types of axes
 def check_numbers(folder: Path) -> None:
     """Raise ContractileError where the array in this folder holds more than numbers, or uses a codec that may."""
     with one_clear_line(folder):
-        found = [
-            json.loads(file.read_bytes()) for name in (".zarray", "zarr.json") if (file := folder / name).is_file()
-        ]
-        codecs = [name for metadata in found for name in _codecs(metadata)]
-        types = [_type(metadata) for metadata in found if metadata.get("node_type") != "group"]
+        old, new = (read_table(file) if file.exists() else {} for file in (folder / ".zarray", folder / "zarr.json"))
+        codecs = [name for metadata in (old, new) for name in _codecs(metadata)]
+        types = [_type(found) for found in (old.get("dtype"), new.get("data_type")) if found is not None]
     for codec in codecs:
         if codec not in CODECS:
             problem = f"is stored with the codec {codec!r}, which does not only store numbers or is not read here"
@@ -52,21 +51,35 @@ def check_numbers(folder: Path) -> None:
             raise ContractileError(problem, "give an array of numbers", where=folder)
 
 
+def read_table(file: Path) -> dict[str, Any]:
+    """The metadata in a file. Raises ContractileError for a file that may not be read, Damaged for no table."""
+    found = json.loads(read_metadata(file))
+    if not isinstance(found, dict):
+        raise Damaged(f"{file.name} in it must hold names and values, but holds a {type(found).__name__}")
+    return found
+
+
 def _codecs(metadata: dict[str, Any]) -> Iterator[str]:
-    """The names of all codecs in the metadata of an array, those inside shards, too."""
+    """The names of all codecs in the metadata of an array, those inside shards, too.
+
+    Zarr 2 calls a name `id`; where an entry has both, both count.
+    """
     one = metadata.get("compressor")
-    entries = [*(metadata.get("codecs") or ()), *(metadata.get("index_codecs") or ()), *(metadata.get("filters") or ())]
+    entries = [entry for key in ("codecs", "index_codecs", "filters") for entry in metadata.get(key) or ()]
     for entry in entries if one is None else [*entries, one]:
-        yield str(entry.get("name", entry.get("id")) if isinstance(entry, dict) else entry).removeprefix("numcodecs.")
-        yield from _codecs(entry.get("configuration") or {}) if isinstance(entry, dict) else ()
+        if not isinstance(entry, dict):
+            yield str(entry).removeprefix("numcodecs.")
+            continue
+        yield from (str(entry[key]).removeprefix("numcodecs.") for key in ("name", "id") if key in entry)
+        yield from _codecs(entry.get("configuration") or {})
 
 
-def _type(metadata: dict[str, Any]) -> str:
-    """The name of the type of an array's values: uint8 for |u1."""
-    found = metadata.get("data_type", metadata.get("dtype"))
-    if not isinstance(found, str) or "data_type" in metadata:
-        return str(found)
-    return np.dtype(found).name
+def _type(found: Any) -> str:
+    """The name of a type of values: uint8 for |u1."""
+    try:
+        return np.dtype(found).name if isinstance(found, str) else str(found)
+    except TypeError:
+        return str(found)  # a name of Zarr 3 that numpy has not
 
 
 def letters_of(names: Sequence[Any], types: Sequence[Any] = ()) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import zarr
 
 from contractile.errors import ContractileError
+from contractile.images.gate import limits
 from contractile.images.raster import Damaged, Raster, one_clear_line
 from contractile.images.scale import in_micrometres, in_seconds
 from contractile.images.zarr_chunks import find_gaps
 from contractile.images.zarr_metadata import check_numbers, letters_of
+from contractile.images.zarr_store import open_array, open_node
 
 OLD_AXES = "TCZYX"  # of OME-Zarr before its metadata named them
 
@@ -39,23 +42,39 @@ def open_zarr(path: Path, dims: int, *, labels: bool = False) -> list[Raster]:
     Of several images the first is taken, and said. Axes are named by OME's metadata, `dimension_names` or xarray's
     `_ARRAY_DIMENSIONS`; otherwise the raster is `guessed`. Missing chunks are told in its notes; with `labels` they are
     background. Raises ContractileError for folders without an image, values that are no numbers, codecs that do more
-    than store numbers, and missing chunks that held pixels.
+    than store numbers, arrays beyond the limits of the gate, and missing chunks that held pixels.
     """
     check_numbers(path)
     with one_clear_line(path):
-        node = zarr.open(path, mode="r", use_consolidated=False)
-        attributes = dict(node.attrs)
-    if isinstance(node, zarr.Array):
-        return [_bare_raster(path, node, _missing(path, labels=labels))]
-    ome = attributes["ome"] if isinstance(attributes.get("ome"), dict) else attributes
-    if isinstance(ome.get("multiscales"), list) and ome["multiscales"]:
-        return [_ome_raster(path, node, ome, labels=labels)]
+        node = open_node(path)
+        if isinstance(node, zarr.Array):
+            return [_bare_raster(path, *_open_whole(path, path, labels=labels))]
+        ome = _ome_of(node)
+        multiscales = _as_list(ome.get("multiscales"), "multiscales")
+    if multiscales:
+        return [_ome_raster(path, multiscales[0], labels=labels or "image-label" in ome)]
     first, *others = _images_inside(path, node, ome)
     rasters = open_zarr(path / first, dims, labels=labels)
     if others:
         note = f"holds {len(others) + 1} images, of which {first} is read; give {path.name}/{others[0]} for the next"
         rasters = [replace(raster, notes=(*raster.notes, note)) for raster in rasters]
     return rasters
+
+
+def _ome_of(node: zarr.Group) -> dict[str, Any]:
+    """OME's metadata of a group."""
+    attributes = dict(node.attrs)
+    ome = attributes.get("ome")
+    return ome if isinstance(ome, dict) else attributes
+
+
+def _as_list(found: Any, name: str) -> list[dict[str, Any]]:
+    """A list of tables in OME's metadata; empty where there is none. Raises Damaged for anything else."""
+    if found is None:
+        return []
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise Damaged(f"{name} in its metadata must be a list of names with values, got {found!r:.40}")
+    return found
 
 
 def _images_inside(path: Path, node: zarr.Group, ome: dict[str, Any]) -> list[str]:
@@ -66,8 +85,8 @@ def _images_inside(path: Path, node: zarr.Group, ome: dict[str, Any]) -> list[st
     cure = "give the folder of one image in it"
     with one_clear_line(path):
         keys = sorted(node.keys(), key=lambda key: (len(key), key))
-        images = [str(_inside(one["path"])) for one in ome.get("well", {}).get("images", ())]
-        wells = [str(one["path"]) for one in ome.get("plate", {}).get("wells", ())]
+        images = [str(_inside(one.get("path"))) for one in _members(ome, "well", "images")]
+        wells = [str(one.get("path")) for one in _members(ome, "plate", "wells")]
     if wells:
         problem = f"is a plate of {len(wells)} wells, not an image"
         raise ContractileError(problem, f"{cure}, such as {path.name}/{wells[0]}/0", where=path)
@@ -85,43 +104,47 @@ def _images_inside(path: Path, node: zarr.Group, ome: dict[str, Any]) -> list[st
     raise ContractileError(problem, cure, where=path)
 
 
+def _members(ome: dict[str, Any], kind: str, of: str) -> list[dict[str, Any]]:
+    """The images of a well, or the wells of a plate."""
+    found = ome.get(kind)
+    return _as_list(found.get(of), f"{kind}.{of}") if isinstance(found, dict) else []
+
+
 def _is_image(node: zarr.Group | zarr.Array) -> bool:
-    ome = node.attrs.get("ome", node.attrs)
-    return isinstance(node, zarr.Group) and bool(ome.get("multiscales"))
+    return isinstance(node, zarr.Group) and bool(_ome_of(node).get("multiscales"))
 
 
-def _ome_raster(path: Path, node: zarr.Group, ome: dict[str, Any], *, labels: bool) -> Raster:
-    multiscale = ome["multiscales"][0]
+def _ome_raster(path: Path, multiscale: dict[str, Any], *, labels: bool) -> Raster:
     with one_clear_line(path):
-        folders = [path / _inside(level["path"]) for level in multiscale["datasets"]]
-    check_numbers(folders[0])
-    with one_clear_line(path):
-        array = node[multiscale["datasets"][0]["path"]]
+        levels = _as_list(multiscale.get("datasets"), "datasets")
+        folders = [path / _inside(level.get("path")) for level in levels]
+        if not folders:
+            raise Damaged("its metadata name no array")
         axes = [one if isinstance(one, dict) else {"name": one} for one in multiscale.get("axes") or ()]
+        array, notes = _open_whole(path, *folders, axes=axes, labels=labels)
         if not axes and array.ndim == len(OLD_AXES):
             axes = [{"name": letter} for letter in OLD_AXES]
         names, types, units = ([axis.get(key) for axis in axes] for key in ("name", "type", "unit"))
         letters = letters_of(names, types) if axes else None
-    if axes and len(axes) != array.ndim:
-        problem = (
-            f"its metadata must name {array.ndim} axes, one per axis of the array, got {', '.join(map(str, names))}"
-        )
-        raise ContractileError(problem, "correct the metadata or export the image again", where=path)
-    notes = _missing(path, *folders, labels=labels or "image-label" in ome)
-    if letters is None:
-        return _bare_raster(folders[0], array, notes)
-    with one_clear_line(path):
+        if axes and len(axes) != array.ndim:
+            rule = f"its metadata must name {array.ndim} axes, one per axis of the array"
+            problem = f"{rule}, got {', '.join(map(str, names))}"
+            raise ContractileError(problem, "correct the metadata or export the image again", where=path)
+        if letters is None:
+            return _bare_raster(folders[0], array, notes)
         steps = list(zip(letters, _steps(multiscale, array.ndim), units, strict=True))
-    sizes = {letter: in_micrometres(step, unit) for letter, step, unit in steps if letter in "ZYX"}
-    times = [in_seconds(step, unit) for letter, step, unit in steps if letter == "T"]
+        sizes = {letter: in_micrometres(step, unit) for letter, step, unit in steps if letter in "ZYX"}
+        times = [in_seconds(step, unit) for letter, step, unit in steps if letter == "T"]
     scale = {letter: size for letter, size in sizes.items() if size is not None}
     interval = times[0] if times else None
     return Raster(letters, array.shape, array.dtype, lambda: array, 0, scale, interval, notes=notes)
 
 
 def _inside(path: Any) -> PurePosixPath:
-    """A path of the metadata. Raises Damaged where it leads out of the folder."""
-    found = PurePosixPath(str(path))
+    """A path of the metadata. Raises Damaged where it leads out of the folder, or is none."""
+    if not isinstance(path, str) or not PurePosixPath(path).parts or "\0" in path:
+        raise Damaged(f"its metadata name no array but {path!r:.40}")
+    found = PurePosixPath(path)
     if found.is_absolute() or ".." in found.parts:
         raise Damaged(f"its metadata name an array outside of it, {found}")
     return found
@@ -146,15 +169,22 @@ def _bare_raster(folder: Path, array: zarr.Array, notes: tuple[str, ...]) -> Ras
     return Raster(axes, array.shape, array.dtype, lambda: array, guessed=letters is None, notes=notes)
 
 
-def _missing(path: Path, array: Path | None = None, *lower: Path, labels: bool) -> tuple[str, ...]:
-    """What to say about missing chunks. Raises ContractileError where it is certain that they held pixels.
+def _open_whole(
+    path: Path, folder: Path, *lower: Path, axes: Sequence[dict[str, Any]] = (), labels: bool
+) -> tuple[zarr.Array, tuple[str, ...]]:
+    """The array in a folder of the image at `path`, and what to say about its missing chunks.
 
-    `array` and `lower` are the folders of the full and the lower resolutions of the image at `path`.
+    `lower` are the folders of its lower resolutions. Raises ContractileError where it is certain that missing chunks
+    held pixels, unless the gate allows them: then they are 0. Raises what `open_array` raises.
     """
-    with one_clear_line(path):
-        gaps = find_gaps(array or path, lower)
+    array = open_array(folder)
+    channels = tuple(place for place, axis in enumerate(axes) if axis.get("type") == "channel")
+    gaps = find_gaps(folder, lower, channels, labels=labels)
     if gaps is None or (not gaps.proof and (gaps.harmless or labels)):
-        return ()
+        return array, ()
+    if gaps.proof and not limits().missing:
+        cure = "copy the whole folder again, or export the image again; --allow-missing reads 0 in their place"
+        raise ContractileError(str(gaps), cure, where=path)
     if gaps.proof:
-        raise ContractileError(str(gaps), "copy the whole folder again, or export the image again", where=path)
-    return (f"{gaps}; copy the folder again if {path.name} should not be empty there",)
+        return open_array(folder, fill=0), (f"{gaps}; 0 is read in their place",)
+    return array, (f"{gaps}; copy the folder again if {path.name} should not be empty there",)
