@@ -1,0 +1,130 @@
+"""Model files: written, found and read."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as deserialise
+from safetensors.torch import save as serialise
+
+from contractile.errors import ContractileError, NotFound, OutOfMemory
+from contractile.images import replacing
+from contractile.model.card import ModelCard, parse_card, write_card
+from contractile.model.fit import check_fit
+from contractile.model.header import CURE, METADATA_KEY, Header, read_header
+from contractile.model.seal import EMPTY, is_whole, seal
+from contractile.unet import UNet
+
+PRETRAINED_FOLDER = Path(__file__).parents[1] / "pretrained"
+PRETRAINED = {path.stem: path for path in sorted(PRETRAINED_FOLDER.glob("*.safetensors"))}
+WEIGHT = 4  # bytes of a weight in the network
+AGAIN = "copy it again"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network and its card."""
+
+    network: UNet
+    card: ModelCard
+
+
+def save(model: Model, path: str | Path) -> None:
+    """Write the model file. An old one is replaced when the new one is complete. Raises NotWritten, NotWritable.
+
+    The same weights and card give the same bytes.
+    """
+    weights = {name: value.detach().cpu().contiguous() for name, value in model.network.state_dict().items()}
+    content = serialise(weights, metadata={METADATA_KEY: write_card(model.card, EMPTY)})  # one entry: it keeps no order
+    with replacing(Path(path)) as partial:
+        partial.write_bytes(seal(content))
+
+
+def is_model(path: str | Path) -> bool:
+    """Whether `path` ends like a model file, is a folder that holds one, or is the name of a pretrained model."""
+    path = _find(Path(path))
+    return path.suffix == ".safetensors" or os.path.isfile(path / "model.safetensors")
+
+
+def read_card(path: str | Path) -> ModelCard:
+    """The card alone, of a file that is as sound as `load` asks. Raises as `load`."""
+    return load(path).card
+
+
+def load(path: str | Path) -> Model:
+    """Read a model file, the one in a run folder, or a pretrained model by its name. Files go before names.
+
+    Raises NotFound; ContractileError for a file that is not a model of this package, whose card does not fit its
+    tensors, that a later version wrote, or that is damaged; and OutOfMemory. All but damage is found in the header,
+    before a tensor is read or a network built.
+    """
+    path = _locate(Path(path))
+    try:
+        with path.open("rb") as file:
+            header = read_header(file, path)
+            card, checksum = _check(header, path)
+            body = file.read(header.body)
+    except OSError as error:
+        cure = "see to it that you may read the file"
+        raise ContractileError(f"cannot be read ({error.strerror or error})", cure, where=path) from error
+    if checksum is not None and not is_whole(header.raw, body, checksum):
+        raise ContractileError("is damaged: its checksum does not fit", AGAIN, where=path)
+    weights = _read_weights(header.raw + body, path)
+    network = UNet(card.network)
+    network.load_state_dict(weights)
+    return Model(network=network.eval(), card=card)
+
+
+def _check(header: Header, path: Path) -> tuple[ModelCard, str | None]:
+    """The card and the checksum of a header that fits itself. Raises as `load`."""
+    try:
+        written = parse_card(header.card)
+        check_fit(written.card.network, header.tensors)
+    except ContractileError as error:
+        raise error.at(path) from error
+    if written.version > 1 and written.checksum is None:
+        raise ContractileError("is damaged: it has no checksum", AGAIN, where=path)
+    needed = 2 * header.body + WEIGHT * written.card.network.parameters
+    if needed > (free := psutil.virtual_memory().available):
+        problem = f"takes {needed / 1e9:.1f} GB of memory to read, and {free / 1e9:.1f} GB are free"
+        raise OutOfMemory(problem, "close other programs, or use a smaller model", where=path)
+    return written.card, written.checksum
+
+
+def _read_weights(content: bytes, path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a file. Raises ContractileError for numbers that no network has."""
+    try:
+        weights = deserialise(content)
+    except SafetensorError as error:
+        raise ContractileError(f"cannot be read as safetensors ({error})", CURE, where=path) from error
+    for name, values in weights.items():
+        if not values.float().isfinite().all():  # as the network will hold them
+            raise ContractileError(f"is damaged: tensor {name} holds NaN or infinite numbers", AGAIN, where=path)
+        if name.endswith("running_var") and bool((values < 0).any()):
+            raise ContractileError(f"is damaged: tensor {name} holds negative numbers", AGAIN, where=path)
+    return weights
+
+
+def _find(path: Path) -> Path:
+    """The path itself where there is a model, else the path of the pretrained model of this name."""
+    there = os.path.isfile(path) or os.path.isfile(path / "model.safetensors")  # never raises, unlike those of Path
+    return path if there else PRETRAINED.get(str(path), path)
+
+
+def _locate(path: Path) -> Path:
+    """The model file that a path or a name means. Raises NotFound, and ContractileError for what is no regular file."""
+    path = _find(path)
+    if os.path.isdir(path):
+        path = path / "model.safetensors"
+    others = "".join(f", or {name} (pretrained)" for name in PRETRAINED)
+    cure = f"give RUN/model.safetensors of a finished training{others}"
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ContractileError("is no regular file", cure, where=path)
+    if not os.path.isfile(path):
+        raise NotFound("does not exist", cure, where=path)
+    return path
