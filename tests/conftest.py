@@ -1,9 +1,12 @@
 """What all tests share: no deadlines (machines differ), the same examples on every run, a cache of their own."""
 
 import os
+import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 from contractile.storage import MANIFEST
@@ -21,3 +24,17 @@ def pytest_configure(config):
 def entries(folder: str | Path) -> list[Path]:
     """What is in a folder, hidden files included, but without the manifest that each writing leaves there."""
     return sorted(path for path in Path(folder).iterdir() if path.name != MANIFEST)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of one megabyte of its own; the test is left out where none may be mounted."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("no disk can be mounted here")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)

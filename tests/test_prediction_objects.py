@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from contractile.images import Stack
-from contractile.prediction.objects import is_table, tabulate_objects, write_objects
+from contractile.prediction.objects import tabulate_objects, write_objects
 
 
 def two_boxes():
@@ -77,15 +77,3 @@ def test_where_the_objects_of_a_stack_are(tmp_path, stack, columns, last):
     assert head == [*columns, "area_px"]
     assert rows[-1] == [*last, "2"]
     assert len(rows) == 2 * pages
-    assert is_table(tmp_path / "a.csv")
-
-
-@pytest.mark.parametrize("head", ["", "page", "identity,a", "page,time,id,x", "name,id,"])
-def test_a_table_from_elsewhere(tmp_path, head):
-    (tmp_path / "a.csv").write_text(head)
-    assert not is_table(tmp_path / "a.csv")
-
-
-def test_what_cannot_be_read_is_no_table(tmp_path):
-    assert not is_table(tmp_path)
-    assert not is_table(tmp_path / "absent.csv")

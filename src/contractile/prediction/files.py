@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -11,13 +10,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from contractile.errors import AlreadyThere, ContractileError
+from contractile.errors import ContractileError
 from contractile.images import (
     Image,
     Source,
     describe,
     find_joined,
-    is_ours,
     leave_out_labels,
     list_image_files,
     list_joined,
@@ -28,9 +26,9 @@ from contractile.images.series import Series, split_series
 from contractile.images.writing import check_folder
 from contractile.prediction.field import Progress, ahead
 from contractile.prediction.inputs import Reader, check_channels, leave_out_results
-from contractile.prediction.objects import is_table
 from contractile.prediction.outputs import PRODUCTS, Outputs, Written
 from contractile.prediction.predictor import Predictor
+from contractile.storage import Claim, claimed
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +43,7 @@ def predict_files(
     products: Sequence[str] = ("labels",),
     tta: bool = False,
     axes: str | None = None,
+    overwrite: bool = False,
     progress: FileProgress | None = None,
 ) -> Iterator[Written]:
     """Segment files into the folder `out`, one input at a time, as they are asked for.
@@ -56,11 +55,15 @@ def predict_files(
     axes, such as "YXC" (default: those that the model was trained with). A grey picture that is stored as colour is
     taken as grey by a model of one channel. `progress(name, done, total)` counts tiles.
 
+    The results of one image appear together. Results of an earlier prediction are replaced, unless they were changed
+    since; what else is there only with `overwrite`. An image that is read is never replaced.
+
     Raises ContractileError, before any work, for an unknown product, a table of objects of a model that has none, two
     inputs that would write the same file, or images of which none can be read or fits the model; AlreadyThere where a
-    file that was not written by this package would be replaced; NotWritable for a folder that takes no files; NotFound
-    where there are no images; NotWritten where a result cannot be written. A file among others that cannot be read or
-    predicted is logged as a warning and left out; when all others are done, NotFinished names it.
+    file would be replaced that is not such a result; InUse where another process predicts one of the images into the
+    same folder; NotWritable for a folder that takes no files; NotFound where there are no images; NotWritten where a
+    result cannot be written. A file among others that cannot be read or predicted is logged as a warning and left out;
+    when all others are done, NotFinished names it.
     """
     _check_products(products, predictor.card.task)
     check_folder(out)
@@ -77,18 +80,25 @@ def predict_files(
         for series in split_series(list(pages), dims=network.dims)
     ]
     _check_names(files)
-    _check_ours(file for outputs in files for file in outputs.files)
     check_channels([outputs.series.pages[0] for outputs in files], network.channels, network.dims)
-    with ThreadPoolExecutor(max_workers=1) as writer:
-        writing: Future[Written] | None = None
-        for outputs in _predict_each(predictor, files, failures, tta=tta, progress=progress):
-            if writing is not None:
-                yield writing.result()
-            writing = writer.submit(outputs.close)
-        if writing is not None:
-            yield writing.result()
+    wanted = [file for outputs in files for file in outputs.files]
+    held = [file for outputs in files for file in outputs.possible]
+    with claimed(wanted, by="predict", inputs=paths, held=held, overwrite=overwrite) as claim:
+        yield from _write_each(_predict_each(predictor, files, failures, tta=tta, progress=progress), claim)
     say_rest(paths)
     failures.finish()
+
+
+def _write_each(predicted: Iterable[Outputs], claim: Claim) -> Iterator[Written]:
+    """Write the results of one series while the next one is predicted."""
+    with ThreadPoolExecutor(max_workers=1) as writer:
+        writing: Future[Written] | None = None
+        for outputs in predicted:
+            if writing is not None:
+                yield writing.result()
+            writing = writer.submit(outputs.close, claim)
+        if writing is not None:
+            yield writing.result()
 
 
 def _predict_each(
@@ -159,17 +169,6 @@ def _check_names(files: Iterable[Outputs]) -> None:
         if other != path:
             raise ContractileError(
                 f"images must have different names, got {other} and {path}", "predict them into two folders"
-            )
-
-
-def _check_ours(files: Iterable[Path]) -> None:
-    """Refuse to replace what somebody else made, before any work is done."""
-    for file in files:
-        if os.path.lexists(file) and not (is_table(file) if file.suffix == ".csv" else is_ours(file)):
-            why = "is a folder" if file.is_dir() else "may have been drawn by hand"
-            raise AlreadyThere(
-                f"out must not hold files of the same names from elsewhere, got {file}, which {why}",
-                "choose another folder",
             )
 
 

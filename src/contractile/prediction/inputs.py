@@ -35,8 +35,8 @@ def leave_out_results(paths: Sequence[Path], out: Path) -> list[Path]:
     for path in paths:
         places.setdefault(os.path.abspath(path), path)
     once = list(places.values())
-    names, folder = {stem(path) for path in once}, out.absolute()
-    kept = [path for path in once if path.absolute().parent != folder or _made_from(stem(path)).isdisjoint(names)]
+    names, folder = {stem(path) for path in once}, out.resolve()
+    kept = [path for path in once if path.parent.resolve() != folder or _made_from(stem(path)).isdisjoint(names)]
     if len(kept) < len(once):
         logger.warning("%d earlier result(s) in %s are not predicted again", len(once) - len(kept), out)
     return kept

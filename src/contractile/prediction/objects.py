@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contractile.decode import inside_probability
-from contractile.images import Stack, replacing
+from contractile.images import Stack
 from contractile.labels import renumber
+from contractile.storage import replacing
 
 AXES = ("z", "y", "x")
 UNNAMED = "QI"  # letters of axes that only count
@@ -60,15 +60,6 @@ def tabulate_objects(
         for i, axis in enumerate(axes):
             columns[f"centroid_{axis}_um"] = measured[f"centroid-{i}"] * pixel_size_um[i]
     return columns
-
-
-def is_table(path: Path) -> bool:
-    """Whether a file looks like a table that `write_objects` wrote. What cannot be read does not."""
-    try:
-        with path.open("rb") as file:
-            return re.match(rb"(page,([a-z],)*)?id,", file.readline(100)) is not None
-    except OSError:
-        return False
 
 
 def write_objects(path: Path, pages: Sequence[dict[str, NDArray[Any]]], *, stack: Stack | None = None) -> None:

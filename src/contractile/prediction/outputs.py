@@ -14,6 +14,7 @@ from contractile.images.image import Size
 from contractile.images.series import Planes, Series, describe_planes
 from contractile.prediction.field import Field
 from contractile.prediction.objects import tabulate_objects, write_objects
+from contractile.storage import Claim
 
 PRODUCTS = {"labels": ".tif", "probabilities": ".tif", "overlay": ".png", "objects": ".csv"}
 
@@ -38,6 +39,8 @@ class Outputs:
             named["overlay"] = [out / f"{name}_{page:04d}_overlay.png" for page in range(pages)]
         self._named = named
         self.files = tuple(file for product in PRODUCTS for file in named.get(product, ()))
+        # Of any products, so that two models do not mix theirs while they work.
+        self.possible = tuple(out / f"{name}_{product}{suffix}" for product, suffix in PRODUCTS.items())
         self._sizes = list[Size]()
         self._planes: Planes | None = None  # of volumes
         self._sinks: dict[str, TiffSink] = {}
@@ -77,8 +80,14 @@ class Outputs:
             self._sinks[product] = TiffSink(file, shape, kind=product, stack=self._planes.stack)
         self._sinks[product][page * len(values) : (page + 1) * len(values)] = values
 
-    def close(self) -> Written:
-        """Write the files."""
+    def close(self, claim: Claim) -> Written:
+        """Write the files, which appear together. Raises as `Claim.together` and the writers."""
+        with claim.together():
+            self._write()
+        self.release()
+        return Written(self.series.path, len(self.series.pages), self.files)
+
+    def _write(self) -> None:
         for sink in self._sinks.values():
             sizes = self._sizes[0] if self.series.stack is None else self._sizes
             sink.pixel_size_um = sizes if self._planes is None else self._planes.sizes_um
@@ -87,8 +96,6 @@ class Outputs:
             write_objects(self._named["objects"][0], self._tables, stack=self.series.stack)
         for file, picture in zip(self._named.get("overlay", ()), self._pictures, strict=True):
             write_picture(file, picture)
-        self.release()
-        return Written(self.series.path, len(self.series.pages), self.files)
 
     def release(self) -> None:
         """Forget all results, which may be large."""
