@@ -340,7 +340,7 @@ def test_fix_of_masks_smoothed_or_in_colour(dataset: Path) -> None:
 
 
 def test_what_no_repair_can_mend(dataset: Path) -> None:
-    with pytest.raises(ValueError, match=r"out must not be the folder of the labels, got .*; choose a new folder"):
+    with pytest.raises(ValueError, match=r"out must not be the folder of the images or the labels, .*; choose"):
         fix_dataset(dataset / "images", dataset / "labels", dataset / "labels")
     _photograph(dataset)
     with pytest.raises(ValueError, match=r"cell0\.tif: grey values without two clear levels; draw the mask again"):

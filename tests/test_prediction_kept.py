@@ -91,7 +91,7 @@ def test_results_that_were_changed_since_are_kept(folder, name):
     before = contents(out)
     with (out / name).open("ab") as file:
         file.write(b"mine")
-    with pytest.raises(AlreadyThere, match=rf"or that have changed since, got {out / name}; choose another folder"):
+    with pytest.raises(AlreadyThere, match=rf"or that have changed since, got {out / name}; choose another place"):
         predict(folder, out)
     assert contents(out) == before | {name: before[name] + b"mine"}
     predict(folder, out, overwrite=True)
@@ -142,7 +142,7 @@ def test_earlier_results_are_no_images_through_a_link_either(folder):
     (folder.parent / "link").symlink_to(folder)
     for out in (folder.parent / "link", folder, folder.parent / "link"):
         assert len(predict(folder, out)) == 3
-    with pytest.raises(ContractileError, match="out must not lie in the image"):
+    with pytest.raises(ContractileError, match="results must not lie in the image"):
         predict(make_zarr(folder.parent / "z.zarr"), folder.parent / "z.zarr" / "out")
 
 

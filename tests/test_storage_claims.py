@@ -133,14 +133,14 @@ def test_an_input_is_never_replaced(tmp_path, kind):
     else:
         out.mkdir()
         (out / "a").hardlink_to(source) if kind == "hard" else (out / "a").symlink_to(source)
-    with pytest.raises(ContractileError, match=rf"^out must not replace what is read, got {out / 'a'}.*; choose"):
+    with pytest.raises(ContractileError, match=rf"^results must not replace what is read, got {out / 'a'}.*; choose"):
         run(out, inputs=[source], overwrite=True)
     assert source.read_text() == "image"
 
 
 def test_results_do_not_lie_in_an_image_that_is_a_folder(tmp_path):
     (tmp_path / "a.zarr").mkdir()
-    with pytest.raises(ContractileError, match=r"out must not lie in the image .*a.zarr; choose another folder"):
+    with pytest.raises(ContractileError, match=r"results must not lie in the image .*a.zarr; choose another folder"):
         run(tmp_path / "a.zarr" / "out", inputs=[tmp_path / "a.zarr"])
     run(tmp_path, inputs=[tmp_path / "a.zarr"])
 
@@ -197,7 +197,7 @@ def test_what_another_process_wrote_before_the_claim_is_looked_at(tmp_path, monk
         return real(folder)
 
     monkeypatch.setattr(claims, "_made", late)
-    with pytest.raises(AlreadyThere, match="must not replace files that contractile did not write"):
+    with pytest.raises(AlreadyThere, match="must not replace files that this command did not write"):
         run(tmp_path, "a")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from contractile.check.pieces import fill_outlines, remove_specks, separate_spli
 from contractile.dataset import Pair, pair_up
 from contractile.errors import ContractileError
 from contractile.images import Source, describe, open_image, read, read_labels, say_rest, write_labels
+from contractile.images.folders import files_in
+from contractile.storage import claimed
 
 Place = str | Path | Sequence[str | Path]
 
@@ -34,7 +37,13 @@ class Mended:
 
 
 def fix_dataset(
-    images: Place, labels: Place | None, out: str | Path, *, dims: int = 2, axes: str | None = None
+    images: Place,
+    labels: Place | None,
+    out: str | Path,
+    *,
+    dims: int = 2,
+    axes: str | None = None,
+    overwrite: bool = False,
 ) -> list[str]:
     """Write the repaired labels of every image to the folder `out`, named like the image.
 
@@ -42,24 +51,61 @@ def fix_dataset(
     value in place of background becomes 0, outlines are filled, pieces of one number far apart get different numbers,
     and specks are removed. Without `labels` they are looked for among the `images`. Returns one line per repaired file,
     one for the colours, and one at the end.
-    Raises as `pair_up`, and ContractileError for labels that cannot be read, or when `out` holds the labels.
+
+    Files of an earlier repair are replaced, unless they were changed since; what else is there only with `overwrite`.
+    Raises as `pair_up`, as `check_place`, and ContractileError for labels that cannot be read; AlreadyThere where a
+    file would be replaced that is not of an earlier repair, InUse where another process writes one of the files,
+    NotWritten or NotWritable where one cannot be written.
     """
     pairs = pair_up(images, labels, dims=dims, axes=axes)
-    folder = Path(out)
-    if any(folder.resolve() in pair.labels.path.resolve().parents for pair in pairs):
-        raise ContractileError(f"out must not be the folder of the labels, got {out}", "choose a new folder")
-    mended = [_read(pair.labels, dims) for pair in pairs]
-    say_rest(file for pair in pairs for file in pair.files)
-    mended, lines = _number_colours(mended)
-    mended = _mend_background(mended)
-    mended = _mend_classes(mended)
-    task, repaired = find_task(one.labels for one in mended), 0
-    for pair, one in zip(pairs, mended, strict=True):
-        values, done = _mend_objects(one, task)
-        write_labels(folder / f"{pair.name}.tif", values, pixel_size_um=_pixel_size(pair, dims))
-        repaired += bool(done)
-        lines += [f"{describe(pair.labels)}: {', '.join(done)}"] if done else []
-    return [*lines, f"{len(pairs)} label file(s) written to {folder}, {repaired} of them repaired"]
+    sources = list(dict.fromkeys(file for pair in pairs for file in pair.files))
+    _check_apart(Path(out), sources)
+    files = _name_files(pairs, Path(out))
+    with claimed(files, by="check", inputs=sources, overwrite=overwrite) as claim:
+        mended = [_read(pair.labels, dims) for pair in pairs]
+        say_rest(sources)
+        mended, lines = _number_colours(mended)
+        mended = _mend_background(mended)
+        mended = _mend_classes(mended)
+        task, repaired = find_task(one.labels for one in mended), 0
+        for pair, file, one in zip(pairs, files, mended, strict=True):
+            values, done = _mend_objects(one, task)
+            with claim.together():
+                write_labels(file, values, pixel_size_um=_pixel_size(pair, dims))
+            repaired += bool(done)
+            lines += [f"{describe(pair.labels)}: {', '.join(done)}"] if done else []
+    return [*lines, f"{len(pairs)} label file(s) written to {out}, {repaired} of them repaired"]
+
+
+def check_place(images: Place, labels: Place | None, out: str | Path) -> None:
+    """Raise ContractileError where `out` is the folder of the images or the labels, or holds it; opens no file.
+
+    Repaired labels have the names of their images: they would take their place.
+    """
+    sources: list[Path] = []
+    for place in (images, labels):
+        with suppress(ContractileError):  # said by `pair_up`
+            sources += [] if place is None else files_in(place)
+    _check_apart(Path(out), sources)
+
+
+def _check_apart(out: Path, sources: Sequence[Path]) -> None:
+    places = {path.parent for path in sources}
+    places = {place.resolve() for place in places} | {path.resolve().parent for path in sources}
+    if any(place.is_relative_to(out.resolve()) for place in places):
+        problem = f"out must not be the folder of the images or the labels, nor hold it, got {out}"
+        raise ContractileError(problem, "choose a new folder")
+
+
+def _name_files(pairs: Sequence[Pair], out: Path) -> list[Path]:
+    """The file of each pair. Raises ContractileError where two have one."""
+    owners: dict[Path, Pair] = {}
+    for pair in pairs:
+        other = owners.setdefault(out / f"{pair.name}.tif", pair)
+        if other is not pair:
+            problem = f"images must have different names, got {other.image.path} and {pair.image.path}"
+            raise ContractileError(problem, "repair them into two folders")
+    return list(owners)
 
 
 def _pixel_size(pair: Pair, dims: int) -> tuple[float, ...] | None:

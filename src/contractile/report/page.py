@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from contractile.images import replacing
 from contractile.report.curves import Curve
 from contractile.report.pictures import LEGEND, Picture
 from contractile.report.scores import ScoreRow, Table
+from contractile.storage import replacing
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from contractile.report.curves import draw_curves, read_clock
 from contractile.report.page import Page, Text, write_page
 from contractile.report.pictures import MOST_PICTURES, Picture, draw
 from contractile.report.scores import count, describe_image, pick_steering, rank, summarise, tabulate_images
+from contractile.storage import check_replaceable
 from contractile.targets import unannotated
 
 if TYPE_CHECKING:
@@ -27,15 +28,24 @@ REPORT_FILE = "report.html"
 PLACEHOLDERS = ("IMAGES", "LABELS")
 
 
-def write_report(run: Run, *, path: str | Path | None = None, data: Sequence[str | Path] = PLACEHOLDERS) -> Path:
+def write_report(
+    run: Run,
+    *,
+    path: str | Path | None = None,
+    data: Sequence[str | Path] = PLACEHOLDERS,
+    overwrite: bool = False,
+) -> Path:
     """Write RUN/report.html (or `path`): one page with the scores, curves, worst images and settings of a run.
 
     `data` are the images and labels as they were given to `train`, followed by those of validation where they were
-    given. They become part of the command that repeats the run. Raises ContractileError for another number of them,
-    NotWritten or NotWritable when the page cannot be written.
+    given. They become part of the command that repeats the run. An earlier page is replaced, unless it was changed
+    since; any other file only with `overwrite`. Raises ContractileError for another number of `data`, AlreadyThere for
+    a file that must not be replaced, NotWritten or NotWritable when the page cannot be written.
     """
     from contractile.training import steering_score
 
+    target = Path(path) if path else run.folder / REPORT_FILE
+    check_replaceable([target], overwrite=overwrite)
     steering = pick_steering(run.evaluation, steering_score(run.recipe))
     recipe, card = run.recipe, run.model.card
     pictures = _draw_validation(run, steering)
@@ -57,7 +67,7 @@ def write_report(run: Run, *, path: str | Path | None = None, data: Sequence[str
         texts=(Text("Recipe", recipe.to_toml()), Text("Model card", card.model_dump_json(indent=2))),
         footer=f"contractile {card.provenance.get('contractile', '')}".strip(),
     )
-    return write_page(page, Path(path) if path else run.folder / REPORT_FILE)
+    return write_page(page, target)
 
 
 def _draw_validation(run: Run, steering: str | None) -> tuple[Picture, ...]:

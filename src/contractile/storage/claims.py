@@ -17,7 +17,7 @@ from contractile.storage.files import Group, gathering, sweep, telling
 from contractile.storage.locks import LOCKS, SAFELY, lock, sole
 from contractile.storage.manifest import check_replaceable
 
-GATE = ".contractile.lock"  # is held while claims are compared
+GATE = ".contractile.gate"  # is held while claims are compared
 CLAIM = re.compile(r"\.contractile-[0-9a-f]{16}\.names")
 WAIT_S = 10.0
 LARGEST = 2**26  # bytes of a claim that are read
@@ -96,13 +96,15 @@ def _check_apart(files: Sequence[Path], inputs: Iterable[Path]) -> None:
             found = path.stat()
             taken[found.st_dev, found.st_ino] = path
             if stat.S_ISDIR(found.st_mode) and any(place.is_relative_to(path.resolve()) for place in places):
-                raise ContractileError(f"out must not lie in the image {path}", "choose another folder")
+                raise ContractileError(f"results must not lie in the image {path}", "choose another folder")
     for path in there:
         with suppress(OSError):
             found = path.stat()
             if source := taken.get((found.st_dev, found.st_ino)):
-                problem = f"out must not replace what is read, got {path}" + (f" = {source}" if source != path else "")
-                raise ContractileError(problem, "choose another folder")
+                problem = f"results must not replace what is read, got {path}" + (
+                    f" = {source}" if source != path else ""
+                )
+                raise ContractileError(problem, "choose another place")
 
 
 def _check_distinct(files: Sequence[Path]) -> None:

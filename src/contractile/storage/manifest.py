@@ -42,8 +42,8 @@ def check_replaceable(paths: Iterable[Path], *, overwrite: bool = False, by: str
     if foreign:
         names = ", ".join(str(path) for path in foreign[:NAMED]) + (", ..." if len(foreign) > NAMED else "")
         raise AlreadyThere(
-            f"out must not replace files that contractile did not write, or that have changed since, got {names}",
-            "choose another folder, or replace them with --overwrite (overwrite=True)",
+            f"results must not replace files that this command did not write, or that have changed since, got {names}",
+            "choose another place, or replace them with --overwrite (overwrite=True)",
         )
 
 
