@@ -351,3 +351,20 @@ def test_what_cannot_be_normalised() -> None:
     affine = Normalization().fit(np.zeros((2, 4, 4)))
     with pytest.raises(ValueError, match=r"pixels must have 2 channels, as at the fit, got \(1, 4, 4\); fit again"):
         affine.apply(np.zeros((1, 4, 4)))
+
+
+@pytest.mark.parametrize("kind", ["linear", "compressive", "percentile"])
+@pytest.mark.parametrize("factor", [1e300, 1e-300, -1e300, 1e-34])
+def test_a_range_that_single_numbers_cannot_hold(kind, factor):
+    pixels = np.random.default_rng(0).random((1, 40, 48)) * factor
+    with pytest.raises(ValueError, match=r"pixels must have a range of 1e-30 to 1e\+30, got .*; rescale them"):
+        Normalization(kind=kind).fit(pixels)
+
+
+@pytest.mark.parametrize("kind", ["linear", "compressive"])
+def test_floats_of_any_length_are_taken(kind):
+    pixels = np.random.default_rng(0).integers(0, 200, (1, 40, 48)).astype(np.float32)
+    wanted = Normalization(kind=kind).fit(pixels).apply(pixels)
+    for other in (np.float16, np.longdouble):
+        found = Normalization(kind=kind).fit(pixels.astype(other)).apply(pixels.astype(other))
+        np.testing.assert_allclose(found, wanted, atol=1e-5)

@@ -164,5 +164,5 @@ def test_an_image_that_does_not_fit_the_model(shape):
 
 
 def test_a_tile_of_nothing():
-    with pytest.raises(ValueError, match="tile must be at least 1 pixel, got 0"):
+    with pytest.raises(ValueError, match="tile must be a whole number of at least 1 pixel, got 0"):
         predictor(make_model(NETWORKS["default"]), tile=0)

@@ -37,6 +37,7 @@ MOSTLY = 0.8  # the least part of what is not padding that lies in rectangles; t
 SMALLEST = 64  # pixels along each side of an image that is padded
 TRIMMED, TRIMMED_RMS = 0.98, 0.9346  # the root mean square of the smallest 98 % of normal deviates
 DARK = 8.0  # the background of a dark image lies in this part of its range
+LARGEST, SMALLEST_SPAN = 1e30, 1e-30  # of pixels, and of their range: float32 holds little more
 STEP = 0.29  # standard deviation of the rounding to whole numbers: 1 / sqrt(12)
 
 
@@ -136,29 +137,35 @@ class Normalization(BaseModel):
     def fit(self, pixels: Pixels) -> Intensity:
         """The curve for pixels (C, *S), from about 2^20 evenly spread pixels per channel at most.
 
-        A constant channel becomes 0. Raises ContractileError where one of these pixels is NaN or infinite.
+        A constant channel becomes 0. Raises ContractileError where one of these pixels is NaN or infinite, and for a
+        range that float32 cannot hold.
         """
         blocks = list(_blocks(pixels)) if self.kind in ("linear", "compressive") else [_subsample(pixels)]
         if not all(np.isfinite(block).all() for block in blocks):
             raise ContractileError("pixels must be finite numbers, got NaN or infinity", "replace them by 0")
-        if self.kind in ("linear", "compressive"):
-            return self._fit_blocks(blocks, whole=pixels.dtype.kind in "iu")
-        [sample] = blocks  # (C, n)
+        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused
+            if self.kind in ("linear", "compressive"):
+                return self._fit_blocks(blocks, whole=pixels.dtype.kind in "iu")
+            low, high = self._fit_sample(blocks[0])
+            _check_range(low, high - low, np.zeros(len(low)))
+        return Intensity(low, _inverse(high - low), np.zeros(len(low)), bounded=False)
+
+    def _fit_sample(self, sample: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What becomes 0 and what becomes 1 (C,), from pixels (C, n)."""
         if self.kind == "none":
-            low, high = np.zeros(len(sample)), np.ones(len(sample))
-        elif self.kind == "standard":
-            low, high = sample.mean(axis=1), sample.mean(axis=1) + sample.std(axis=1)
-        else:
-            low, high = np.percentile(sample, (self.low, self.high), axis=1)
-            # with few bright spots on a flat background, both percentiles are the background
-            flat = high <= low
-            low, high = np.where(flat, sample.min(axis=1), low), np.where(flat, sample.max(axis=1), high)
-        return Intensity(low, _inverse(high - low), np.zeros(len(sample)), bounded=False)
+            return np.zeros(len(sample)), np.ones(len(sample))
+        if self.kind == "standard":
+            return sample.mean(axis=1), sample.mean(axis=1) + sample.std(axis=1)
+        low, high = np.percentile(sample, (self.low, self.high), axis=1)
+        # with few bright spots on a flat background, both percentiles are the background
+        flat = high <= low
+        return np.where(flat, sample.min(axis=1), low), np.where(flat, sample.max(axis=1), high)
 
     def _fit_blocks(self, blocks: list[NDArray[Any]], *, whole: bool) -> Intensity:
         """The curve from blocks (C, *B) of pixels; `whole` says that pixels are whole numbers."""
         found = [self._fit_channel([block[c] for block in blocks], whole) for c in range(len(blocks[0]))]
         low, span, noise, padding = np.array(found).T
+        _check_range(low, span, noise)
         scale = _inverse(np.maximum(span, FLOOR * noise))
         if self.kind == "linear":
             return Intensity(low, scale, noise * scale)
@@ -192,6 +199,17 @@ class Normalization(BaseModel):
         if structures.size:
             high = min(high, low + REACH * np.percentile(structures, 75))
         return float(low), float(high - low), noise if high > low else 0.0, padding
+
+
+def _check_range(low: NDArray[np.float64], span: NDArray[np.float64], noise: NDArray[np.float64]) -> None:
+    """Raise ContractileError for a background, a range or a noise (C,) that float32 cannot hold."""
+    sizes = np.abs([low, span, noise])
+    least = np.where(span > 0, span, 1.0).min()
+    if not (np.isfinite(sizes).all() and sizes.max() <= LARGEST and least >= SMALLEST_SPAN):
+        problem = (
+            f"pixels must have a range of {SMALLEST_SPAN:g} to {LARGEST:g}, got {low[0]:.3g} to {low[0] + span[0]:.3g}"
+        )
+        raise ContractileError(problem, "rescale them, e.g. to 0 ... 1")
 
 
 def bright_on_dark(pixels: NDArray[Any], ground: NDArray[np.bool_]) -> bool:
@@ -290,17 +308,26 @@ def _blocks(pixels: Pixels) -> Iterator[NDArray[Any]]:
     """
     space = pixels.shape[1:]
     if math.prod(space) <= SAMPLE:
-        yield np.asarray(pixels[...])
+        yield _known(np.asarray(pixels[...]))
         return
     side = BLOCK[len(space)]
     number = max(2, round((SAMPLE / side ** len(space)) ** (1 / len(space))))
     starts = [np.unique(np.linspace(0, max(0, size - side), number).astype(int)) for size in space]
     for first in starts[0]:  # a band at a time: a compressed file without tiles is decoded once for each
         whole = (slice(None),) * (len(space) - 1)
-        band = np.asarray(pixels[(slice(None), slice(int(first), int(first) + side), *whole)])
+        band = _known(np.asarray(pixels[(slice(None), slice(int(first), int(first) + side), *whole)]))
         for rest in np.ndindex(*(len(one) for one in starts[1:])):
             corner = [int(one[n]) for one, n in zip(starts[1:], rest, strict=True)]
             yield band[(slice(None), slice(None), *(slice(at, at + side) for at in corner))]
+
+
+def _known(pixels: NDArray[Any]) -> NDArray[Any]:
+    """The same values in a type that scipy's filters know."""
+    return (
+        pixels.astype({2: np.float32, 16: np.float64}.get(pixels.dtype.itemsize))
+        if pixels.dtype.kind == "f"
+        else pixels
+    )
 
 
 def _subsample(pixels: Pixels) -> NDArray[np.float64]:

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from contractile.decode import decode_objects, inside_probability
 from contractile.engine import EngineConfig, Placed, example_shape, place
-from contractile.errors import ContractileError
+from contractile.errors import ContractileError, WrongType, shown
 from contractile.grid import Block, cut
 from contractile.intensity import Intensity
 from contractile.model import Model, ModelCard
 from contractile.model import load as load_model
+from contractile.prediction.arrays import as_image, as_probabilities
 from contractile.prediction.field import Field, Mean, NetworkField, Progress
 from contractile.prediction.scaling import LARGEST_SCALE, SAME_SIZE, Resampled, estimate_diameter, scaled_shape
 from contractile.prediction.views import UNCHANGED, views
@@ -37,7 +38,7 @@ class Predictor:
     The first image decides which engine is used: a fast one must give the labels of float32 PyTorch on a part of it.
 
     Raises ContractileError for a tile under one pixel, a diameter that the model cannot use or be resampled to, and an
-    engine that this machine does not have.
+    engine that this machine does not have; WrongType for arguments of other types.
     """
 
     def __init__(
@@ -48,8 +49,11 @@ class Predictor:
         tile: int | None = None,
         diameter: Diameter = None,
     ) -> None:
-        if tile is not None and tile < 1:
-            raise ContractileError(f"tile must be at least 1 pixel, got {tile}", "use 512, or leave it out")
+        if not isinstance(model, Model):
+            raise WrongType(f"model must be a Model, got {shown(model)}", "use contractile.load(path)")
+        if not isinstance(engine, EngineConfig | None):
+            raise WrongType(f"engine must be an EngineConfig, got {shown(engine)}", 'use EngineConfig(device="cpu")')
+        _check_tile(tile)
         self.card: ModelCard = model.card
         self.network, self.engine = model.network, engine or EngineConfig()
         self.tile = tile
@@ -68,13 +72,17 @@ class Predictor:
         """The field of class probabilities (K, *S) of an image (C, *S) or, with one channel, (*S), of any size.
 
         Nothing is computed until the field is sliced: `field[:, 0:512, 0:512]`, or `np.asarray(field)` for all of it.
-        The image is anything that can be sliced: an array, an image on disk, a Zarr array.
+        The image is anything that can be sliced: an array, an image on disk, a Zarr array; or lists of numbers, or a
+        PyTorch tensor.
         `tta` averages over mirrored and turned copies, eight in 2-D; networks whose kernels are tied under these
         symmetries would give eight times the same, so for them over copies turned by 0, 30 and 60 degrees.
         `progress(done, total)` is called after each tile.
-        Raises ContractileError when channels or axes do not fit the model, or pixels are not finite.
+        Raises ContractileError when channels or axes do not fit the model, or pixels are not finite, and WrongType for
+        an image that holds no real numbers.
         """
-        image = self._canonical(image)
+        if progress is not None and not callable(progress):
+            raise WrongType(f"progress must be a function of (done, total), got {shown(progress)}", "leave it out")
+        image = as_image(image, self.card.network.channels, self.card.network.dims)
         intensity = self.card.normalization.fit(image)
         scale = self._scale(image, intensity)
         seen = image if scale == 1 else Resampled(image, scaled_shape(image.shape[1:], scale))
@@ -82,9 +90,13 @@ class Predictor:
         return field if scale == 1 else Resampled(field, image.shape[1:], scale=scale)
 
     def decode(self, probabilities: Any) -> NDArray[np.int32]:
-        """Probabilities (K, *S), a field or an array, -> labels (*S), as `segment` gives them."""
+        """Probabilities (K, *S), a field or an array, -> labels (*S), as `segment` gives them.
+
+        Raises ContractileError for maps that are not those of this model.
+        """
         field = probabilities.hold() if isinstance(probabilities, Field) else probabilities
-        maps, scale = np.asarray(field), getattr(field, "scale", 1.0)
+        scale, network = getattr(field, "scale", 1.0), self.card.network
+        maps = as_probabilities(field, max(2, network.classes), network.dims)
         if self.card.task == "objects":
             return decode_objects(maps, self.card.decoding.scaled(1 / scale, maps.ndim - 1))
         values = np.asarray(self.card.class_values, np.int32)
@@ -130,18 +142,11 @@ class Predictor:
         maps = np.asarray(self._field(image, intensity))
         return self.decode(maps), inside_probability(maps)
 
-    def _canonical(self, image: Any) -> Any:
-        """(*S) -> (1, *S); an image that fits the model's axes and channels stays as it is."""
-        config = self.card.network
-        if image.ndim == config.dims:
-            image = np.asarray(image)[None]
-        if image.ndim != config.dims + 1 or image.shape[0] != config.channels:
-            space = ", ".join(("Z", "Y", "X")[-config.dims :])
-            raise ContractileError(
-                f"image must have shape ({config.channels}, {space}) for this model, got {tuple(image.shape)}",
-                f"put channels first, and give the {config.channels} channel(s) that it was trained on",
-            )
-        return image
+
+def _check_tile(tile: object) -> None:
+    if tile is not None and (isinstance(tile, bool) or not isinstance(tile, int | np.integer) or tile < 1):
+        problem = f"tile must be a whole number of at least 1 pixel, got {shown(tile)}"
+        raise ContractileError(problem, "use 512, or leave it out")
 
 
 def _check_diameter(diameter: Diameter, card: ModelCard) -> Diameter:
@@ -153,9 +158,10 @@ def _check_diameter(diameter: Diameter, card: ModelCard) -> Diameter:
             f"knows no diameter of its own, got {diameter}",
             "resample the images to the model's pixel size instead",
         )
-    if diameter != "estimate" and not 0 < diameter < math.inf:
+    number = isinstance(diameter, int | float | np.number) and not isinstance(diameter, bool)
+    if diameter != "estimate" and not (number and 0 < diameter < math.inf):
         raise ContractileError(
-            f"diameter must be a positive number of pixels or 'estimate', got {diameter}", "use e.g. 30"
+            f"diameter must be a positive number of pixels or 'estimate', got {shown(diameter)}", "use e.g. 30"
         )
     low, high = card.diameter / LARGEST_SCALE, card.diameter * LARGEST_SCALE
     if diameter != "estimate" and not low <= diameter <= high:
@@ -170,8 +176,12 @@ def _check_diameter(diameter: Diameter, card: ModelCard) -> Diameter:
 def load(path: str | Path, *, engine: EngineConfig | None = None) -> Predictor:
     """Read a model file, a run folder or a pretrained model by name, and place it on a device.
 
-    Raises NotFound where there is none, ContractileError for a file that holds no model of ours.
+    Raises NotFound where there is none, ContractileError for a file that holds no model of ours, and WrongType for what
+    is no path.
     """
+    if not isinstance(path, str | Path):
+        problem = f"path must be that of a model file or run folder, or a pretrained model's name, got {shown(path)}"
+        raise WrongType(problem, "give e.g. run/model.safetensors")
     return Predictor(load_model(path), engine=engine)
 
 

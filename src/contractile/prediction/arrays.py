@@ -1,0 +1,96 @@
+"""What may be given as an image: anything that holds real numbers along axes, exactly as it is, or one clear line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contractile.errors import ContractileError, WrongType, shown
+
+REAL = "biuf"  # kinds of dtype
+
+
+def as_image(image: Any, channels: int, dims: int) -> Any:
+    """An image (C, *S) or, of one channel, (*S) -> (C, *S), not copied where that is possible.
+
+    Arrays on disk, and whatever else is read where it is sliced, stay what they are. Lists, PyTorch tensors and masked
+    arrays become arrays. Raises WrongType for what holds no real numbers, ContractileError for a shape that does not
+    fit, for masked pixels, and for pixels of an array that are not finite.
+    """
+    found = _plain(image)
+    if np.dtype(found.dtype).kind not in REAL:
+        cure = "give np.abs(image), or one part" if np.dtype(found.dtype).kind == "c" else "convert with image.astype"
+        raise WrongType(f"image must hold real numbers, got values of type {found.dtype}", cure)
+    shape = tuple(found.shape)
+    if 0 in shape:
+        raise ContractileError(f"image must have pixels, got shape {shape}", "check how it was cut or read")
+    if len(shape) == dims and channels == 1:
+        found, shape = np.asarray(found)[None], (1, *shape)
+    if len(shape) != dims + 1 or shape[0] != channels:
+        raise _misfit(shape, channels, dims)
+    if isinstance(found, np.ndarray):
+        found = found.astype(np.uint8) if found.dtype.kind == "b" else found
+        _check_finite(found)
+    return found
+
+
+def as_probabilities(maps: Any, classes: int, dims: int) -> NDArray[Any]:
+    """Probabilities (K, *S) of a model with these classes. Raises WrongType or ContractileError for anything else."""
+    cure = "give what the method probabilities returns"
+    found = np.asarray(_plain(maps, "probabilities", cure))
+    if found.dtype.kind != "f":
+        raise WrongType(f"probabilities must be floats, got values of type {found.dtype}", cure)
+    if found.ndim != dims + 1 or len(found) != classes or 0 in found.shape:
+        space = ", ".join(("Z", "Y", "X")[-dims:])
+        rule = f"probabilities must have shape ({classes}, {space}) for this model"
+        raise ContractileError(f"{rule}, got {found.shape}", cure)
+    return found
+
+
+def _plain(image: Any, name: str = "image", cure: str = "give pixels (C, Y, X), or (Y, X) of one channel") -> Any:
+    """The same values in something with shape, dtype and slices."""
+    if isinstance(image, str | bytes | os.PathLike):
+        problem = f"{name} must be an array, got the path {os.fsdecode(image)}"
+        raise WrongType(problem, "read it first: contractile.read(path)")
+    if isinstance(image, np.ma.MaskedArray):
+        masked = int(np.count_nonzero(np.ma.getmaskarray(image)))
+        if masked:
+            problem = f"{name} must have a value in every pixel, got a masked array without {masked} of them"
+            raise ContractileError(problem, "fill them, e.g. with image.filled(0)")
+        return image.data
+    if isinstance(image, np.matrix):
+        return np.asarray(image)
+    if hasattr(image, "detach"):  # a PyTorch tensor
+        tensor = image.detach().cpu().resolve_conj().resolve_neg()
+        return np.asarray(tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor)
+    if all(hasattr(image, one) for one in ("__getitem__", "shape", "dtype")) and not hasattr(image, "tocsr"):
+        return image  # unlike a sparse matrix, which cannot be sliced as an array
+    if isinstance(image, Sequence) or hasattr(image, "__array__") or hasattr(image, "__array_interface__"):
+        try:
+            return np.asarray(image)
+        except (ValueError, TypeError, OverflowError):
+            problem = f"{name} must be an array, got a {type(image).__name__} that NumPy cannot take as one"
+            raise WrongType(problem, "give rows of the same length, of numbers") from None
+    raise WrongType(f"{name} must be an array, got {shown(image)}", cure)
+
+
+def _misfit(shape: tuple[int, ...], channels: int, dims: int) -> ContractileError:
+    space = ", ".join(("Z", "Y", "X")[-dims:])
+    cure = f"put channels first, and give the {channels} channel(s) that it was trained on"
+    if len(shape) == dims + 1 and shape[-1] == channels:
+        cure = "move the channels to the front: np.moveaxis(image, -1, 0)"
+    return ContractileError(f"image must have shape ({channels}, {space}) for this model, got {shape}", cure)
+
+
+def _check_finite(pixels: NDArray[Any]) -> None:
+    if pixels.dtype.kind != "f":
+        return
+    bad = ~np.isfinite(pixels)
+    if bad.any():
+        first = tuple(int(at) for at in np.unravel_index(int(bad.argmax()), bad.shape))
+        problem = f"pixels must be finite numbers, got {np.count_nonzero(bad)} NaN or infinite, the first at {first}"
+        raise ContractileError(problem, "replace them, e.g. with np.nan_to_num(image)")
