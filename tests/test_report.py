@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from contractile.dataset import Example, SampleConfig
 from contractile.decode import Decoding
+from contractile.errors import AlreadyThere
 from contractile.evaluation import Evaluation, ImageScores, Score
 from contractile.images.overlay import PREDICTED, TRUE
 from contractile.model import Model, ModelCard
@@ -389,3 +390,15 @@ def test_a_resumed_clock_goes_on():
 @given(st.integers(1, 500), st.floats(-1e3, 1e3, allow_subnormal=False))
 def test_smoothing_keeps_what_is_constant(length, value):
     np.testing.assert_allclose(smooth(np.full(length, value)), value)
+
+
+def test_a_page_that_was_changed_is_kept(tmp_path):
+    run = make_run(tmp_path)
+    for _ in range(2):
+        path = write_report(run)
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"<!-- a note -->")
+    with pytest.raises(AlreadyThere, match=rf"results must not replace files .*, got {path}; choose another place"):
+        write_report(run)
+    assert path.read_bytes() == whole + b"<!-- a note -->"
+    assert write_report(run, overwrite=True).read_bytes() == whole

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from contractile.cli.display import Bar, print_comparison, print_scores
+from contractile.cli.results import json_file as open_json
 from contractile.cli.words import (
     NOT_FINISHED,
     configure,
@@ -32,6 +33,9 @@ Dims = Annotated[int, typer.Option(help="axes of an image: 2, or 3 for volumes")
 Axes = Annotated[
     str | None,
     typer.Option(help="the axes of the image files, a letter each in order, e.g. YXC or TZCYX [what the files say]"),
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="replace also files that this command did not write, or that were changed")
 ]
 
 
@@ -124,6 +128,7 @@ def predict(
     tile: Annotated[int | None, typer.Option(help="largest side of a tile, in pixels [fits memory]")] = None,
     diameter: Annotated[str | None, typer.Option(help="diameter of the objects in pixels, or estimate")] = None,
     axes: Axes = None,
+    overwrite: Overwrite = False,
     device: Device = "auto",
 ) -> None:
     """Segment images of any size. Writes NAME_labels.tif for each file NAME."""
@@ -135,7 +140,7 @@ def predict(
     chosen = configure(EngineConfig, device=device, backend=engine, precision=precision)
     predictor = Predictor(load(model), engine=chosen, tile=tile, diameter=diameter_of(diameter))
     products, images = listed(save) or (), leave_out_others(images)
-    more: dict[str, Any] = given(axes=axes)  # else the model's card decides
+    more: dict[str, Any] = given(axes=axes, overwrite=overwrite)  # without axes the model's card decides
     with Bar("tiles") as bar:
         for written in predict_files(predictor, images, out=out, products=products, tta=tta, progress=bar.show, **more):
             bar.announce(f"{written.source.name}: {', '.join(str(file) for file in written.files)}")
@@ -162,6 +167,7 @@ def evaluate(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="write all scores to this file", callback=expand)
     ] = None,
+    overwrite: Overwrite = False,
     against: Annotated[
         str | None, typer.Option(help="other predictions of the same images, for a paired test", callback=tidy)
     ] = None,
@@ -186,32 +192,26 @@ def evaluate(
     refuse_more(call, (predicted, truth), (against,))
     from contractile.evaluation import EvaluateConfig, compare
     from contractile.evaluation import evaluate as score
-    from contractile.images import replacing
-    from contractile.images.writing import check_file
 
-    if json_file is not None:
-        check_file(json_file)
     names, values, size = (listed(text) for text in (scores, classes, pixel_size))
     chosen = {"dims": dims, "probabilities": probabilities, "axes": axes, "border": border, "white": white}
     config = configure(EvaluateConfig, **chosen, background=background, classes=values, pixel_size=size)
-    if against is None:
-        with Bar("images") as bar:
-            evaluation = score(
-                predicted,
-                truth,
-                scores=names,
-                config=config,
-                progress=lambda done, total: bar.show("scoring", done, total),
-            )
-        print_scores(evaluation, f"{len(evaluation.images)} image(s)")
-        text = evaluation.to_json()
-    else:
-        comparison = compare(predicted, against, truth, scores=names, config=config)
-        print_comparison(comparison)
-        text = comparison.to_json()
-    if json_file is not None:
-        with replacing(json_file) as path:
-            path.write_text(text, encoding="utf-8")
+    with open_json(json_file, (predicted, truth, against), overwrite=overwrite) as write:
+        if against is None:
+            with Bar("images") as bar:
+                evaluation = score(
+                    predicted,
+                    truth,
+                    scores=names,
+                    config=config,
+                    progress=lambda done, total: bar.show("scoring", done, total),
+                )
+            print_scores(evaluation, f"{len(evaluation.images)} image(s)")
+            write(evaluation.to_json())
+        else:
+            comparison = compare(predicted, against, truth, scores=names, config=config)
+            print_comparison(comparison)
+            write(comparison.to_json())
 
 
 @app.command(context_settings=MORE_WORDS)
@@ -225,17 +225,19 @@ def check(
     fix: Annotated[
         Path | None, typer.Option(help="write corrected copies of the labels into this folder", callback=expand)
     ] = None,
+    overwrite: Overwrite = False,
     dims: Dims = 2,
     axes: Axes = None,
 ) -> None:
     """Name what is wrong with a dataset, and the cure."""
     refuse_more(call, (images, labels))
-    from contractile.check import check_dataset, fix_dataset
+    from contractile.check import check_dataset, check_place, fix_dataset
     from contractile.images.writing import check_folder
 
     if fix is not None:
         check_folder(fix)
         labels = labels or find_labels(images, "check")
+        check_place(images, labels, fix)
     elif labels is None:
         with suppress(ContractileError):  # there may be none
             labels = find_labels(images, "check")
@@ -245,7 +247,7 @@ def check(
     if not findings:
         typer.echo("nothing to complain about")
     if fix is not None and labels is not None:
-        for line in fix_dataset(images, labels, fix, dims=dims, axes=axes):
+        for line in fix_dataset(images, labels, fix, dims=dims, axes=axes, **given(overwrite=overwrite)):
             typer.echo(line)
     if any(finding.level == "error" for finding in findings) and fix is None:
         raise typer.Exit(NOT_FINISHED)
@@ -272,7 +274,10 @@ def info(
 
 
 @app.command()
-def demo(out: Annotated[Path, typer.Option(help="folder for all files", callback=expand)] = Path("demo")) -> None:
+def demo(
+    out: Annotated[Path, typer.Option(help="folder for all files", callback=expand)] = Path("demo"),
+    overwrite: Overwrite = False,
+) -> None:
     """Try everything on synthetic images.
 
     Trains for two minutes, segments a large image and scores it. Needs no data and no internet.
@@ -282,6 +287,7 @@ def demo(out: Annotated[Path, typer.Option(help="folder for all files", callback
 
     check_folder(out)
     with Bar("training") as bar:
-        result = run_demo(out, announce=bar.announce, training_progress=bar.show_training)
+        more: dict[str, Any] = given(overwrite=overwrite)
+        result = run_demo(out, announce=bar.announce, training_progress=bar.show_training, **more)
     print_scores(result.evaluation, "on the large image, which training never saw")
     typer.echo(f"picture {result.overlay}\nreport  {result.report}\nmodel   {result.run.folder / 'model.safetensors'}")
