@@ -67,9 +67,39 @@ from contractile.evaluation import EvaluateConfig, evaluate
             np.ones((2, 2), int),
             np.ones((2, 2), int),
             {"scores": ["dise"]},
-            r"scores must be among isbi.* got dise; correct the name, or leave",
+            r"scores must be among isbi.* got dise; write dice",
         ),
-        (np.ones((2, 2), int), np.ones((2, 2), int), {"scores": []}, r"scores must be among .* got none"),
+        (np.ones((2, 2), int), np.ones((2, 2), int), {"scores": []}, r"scores must be among .* got none; correct the"),
+        (np.eye(2), np.eye(2, dtype=int), {"scores": "dice"}, r"scores must be a list of names, got 'dice'; write"),
+        (np.eye(2), np.eye(2, dtype=int), {"scores": [3]}, r"scores must be a list of names, got \[3\]; write"),
+        (
+            np.eye(2),
+            np.eye(2, dtype=int),
+            {"config": {"dims": 2}},
+            r"config must be an EvaluateConfig, got {'dims': 2}",
+        ),
+        (np.eye(2), np.eye(2, dtype=int), {"names": "a"}, r"names must be a list with a name for each image, got 'a'"),
+        (np.eye(2), np.eye(2, dtype=int), {"progress": 3}, r"progress must be a function of \(done, total\), got 3"),
+        (
+            np.eye(2, dtype=int).tolist(),
+            [[1, 0], [0, 1]],
+            {},
+            r"true image 0: must be labels .* got int64 \(2,\); give",
+        ),
+        (np.zeros((0, 2), int), np.zeros((0, 2), int), {}, r"true image 0: must be labels .* got int64 \(0, 2\); give"),
+        (None, np.eye(2, dtype=int), {}, r"predicted image 0 must be an array, got None; give an array or a list of"),
+        (
+            [np.eye(2), "a.tif"],
+            [np.eye(2, dtype=int)] * 2,
+            {},
+            r"predicted image 1 must be an array, got the path a.tif",
+        ),
+        (
+            np.ma.masked_array(np.eye(2, dtype=int), [[True, False], [False, False]]),
+            np.eye(2, dtype=int),
+            {},
+            r"predicted image 0 must have a value in every pixel, got a masked array without 1 of them; fill",
+        ),
         (
             np.ones((2, 2)) / 2,
             np.array([[1, 2], [0, 3]]),
@@ -100,3 +130,34 @@ def test_refuses_in_one_clear_line(predicted, truth, more, message):
     with pytest.raises(ContractileError, match=message) as caught:
         evaluate(predicted, truth, **more)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ({"dims": 4}, "dims must be 2 or 3, got 4; use e.g. 2"),
+        ({"border": -1}, "border must be a whole number from 0 to 2,147,483,648, got -1; use e.g. 0"),
+        ({"seed": -1}, "seed must be a whole number from 0 to 9,223,372,036,854,775,807, got -1; use e.g. 0"),
+        (
+            {"resamples": 10**12},
+            "resamples must be a whole number from 0 to 1,000,000, got 1000000000000; use e.g. 2000",
+        ),
+        ({"tolerance": float("inf")}, "tolerance must be a number from 0 to 1,000,000,000, got inf; leave it out"),
+        ({"clases": (0, 1)}, "clases does not exist, got (0, 1); write classes"),
+        ({"classes": (0, 0)}, "classes must name at least two different values, got (0, 0); use e.g. 0,1"),
+        ({"classes": (0, 1), "objects": True}, "classes and objects exclude each other, got both; give one of them"),
+        (
+            {"classes": (0, 1), "ignore_label": 1},
+            "ignore_label must not be one of the classes (0, 1), got 1; leave it out of classes",
+        ),
+        (
+            {"pixel_size": (0, 1)},
+            "pixel_size must hold one positive number for each of 2 or 3 axes, got (0.0, 1.0); use e.g. 0.5,0.5, or "
+            "2,0.5,0.5 for volumes",
+        ),
+    ],
+)
+def test_configurations_without_meaning_are_refused(fields, line):
+    with pytest.raises(ContractileError) as caught:
+        EvaluateConfig(**fields)
+    assert str(caught.value) == line

@@ -77,7 +77,7 @@ def test_what_is_read_where_it_is_sliced_stays_on_disk():
         (
             np.ma.masked_array(PIXELS, PIXELS > 9),
             "image must have a value in every pixel, got a masked array without 2 of them; fill them, e.g. with "
-            "image.filled(0)",
+            "filled(0)",
         ),
         (
             PIXELS[0],

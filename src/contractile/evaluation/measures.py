@@ -5,17 +5,18 @@ Modules that need numba are imported where they are used, so that importing `con
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from contractile.decode import inside_probability
-from contractile.errors import ContractileError
+from contractile.errors import ContractileError, in_one_line
 from contractile.evaluation.predictions import Labels, Prediction
 from contractile.labels import Meaning, connected
 from contractile.metrics import ctc, isbi, matching, overlap, surface
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
 # for each score the terms to add up over images, or the reason why it is undefined on this image
 Measured = dict[str, Floats | str]
 
+Value = Annotated[int, Field(ge=-(2**31), le=2**32 - 1)]  # of labels
 
+
+@in_one_line
 class EvaluateConfig(BaseModel):
     """How to score.
 
@@ -46,18 +50,33 @@ class EvaluateConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dims: Literal[2, 3] = 2
-    white: int | None = None
+    white: int | None = Field(default=None, ge=-4096, le=4095)
     probabilities: bool = False
-    background: int | None = None
-    axes: str | None = None
-    classes: tuple[int, ...] | None = None
+    background: int | None = Field(default=None, ge=-(2**31), le=2**32 - 1)
+    axes: str | None = Field(default=None, examples=["TYX"])
+    classes: tuple[Value, ...] | None = Field(default=None, examples=["0,1"])
     objects: bool = False
-    ignore_label: int | None = None
-    border: int = Field(default=0, ge=0)
-    pixel_size: tuple[float, ...] | None = None
-    tolerance: float | None = Field(default=None, ge=0)
-    resamples: int = Field(default=2000, ge=0)
-    seed: int = 0
+    ignore_label: int | None = Field(default=None, ge=-(2**31), le=2**32 - 1)
+    border: int = Field(default=0, ge=0, le=2**31)
+    pixel_size: tuple[float, ...] | None = Field(default=None, examples=["0.5,0.2,0.2"])
+    tolerance: float | None = Field(default=None, ge=0, le=1e9)
+    resamples: int = Field(default=2000, ge=0, le=10**6)
+    seed: int = Field(default=0, ge=0, le=2**63 - 1)
+
+    @model_validator(mode="after")
+    def _fit_each_other(self) -> EvaluateConfig:
+        values, sizes = self.classes, self.pixel_size
+        if values is not None and len(set(values)) < max(2, len(values)):
+            raise ContractileError(f"classes must name at least two different values, got {values}", "use e.g. 0,1")
+        if values is not None and self.objects:
+            raise ContractileError("classes and objects exclude each other, got both", "give one of them")
+        if values is not None and self.ignore_label in values:
+            problem = f"ignore_label must not be one of the classes {values}, got {self.ignore_label}"
+            raise ContractileError(problem, "leave it out of classes")
+        if sizes is not None and (len(sizes) not in (2, 3) or not all(0 < size < math.inf for size in sizes)):
+            problem = f"pixel_size must hold one positive number for each of 2 or 3 axes, got {sizes}"
+            raise ContractileError(problem, "use e.g. 0.5,0.5, or 2,0.5,0.5 for volumes")
+        return self
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contractile.errors import ContractileError
+from contractile.errors import ContractileError, WrongType, shown
 from contractile.evaluation.predictions import MAP, ROLES, Labels, Prediction, Reader
 from contractile.images import Source, describe, find, list_files, open_image, read_labels, settle_axes, stem
+from contractile.images.arrays import as_array
 from contractile.images.joined import open_item
 from contractile.images.layouts import Item, list_truth
 from contractile.images.names import Match, pair_names, some
@@ -63,7 +64,7 @@ def pair_up(
         )
     if is_path(predicted):
         return _pair_files(predicted, truth, reader, axes)
-    return _pair_arrays(_as_list(predicted), _as_list(truth), names, reader)
+    return _pair_arrays(_as_list(predicted, "predicted"), _as_list(truth, "true"), names, reader)
 
 
 def place(paths: Any) -> str:
@@ -77,8 +78,10 @@ def is_path(value: Any) -> bool:
     return isinstance(first, str | Path)
 
 
-def _as_list(value: Any) -> list[NDArray[Any]]:
-    return [np.asarray(v) for v in value] if isinstance(value, list | tuple) else [np.asarray(value)]
+def _as_list(value: Any, which: str) -> list[NDArray[Any]]:
+    images = value if isinstance(value, list | tuple) else [value]
+    cure = "give an array or a list of arrays, or paths on both sides"
+    return [np.asarray(as_array(one, f"{which} image {number}", cure)) for number, one in enumerate(images)]
 
 
 def _pair_arrays(
@@ -89,6 +92,8 @@ def _pair_arrays(
             f"predicted and truth must hold the same number of images (not 0), got {len(predicted)} and {len(truth)}",
             "pass one prediction per truth, in the same order",
         )
+    if isinstance(names, str):
+        raise WrongType(f"names must be a list with a name for each image, got {shown(names)}", f"write [{names!r}]")
     digits = len(str(len(truth) - 1))
     chosen = list(names) if names is not None else [f"{i:0{digits}d}" for i in range(len(truth))]
     if len(chosen) != len(truth) or len(set(chosen)) != len(chosen):
@@ -105,6 +110,9 @@ def _array_pair(name: str, predicted: NDArray[Any], truth: NDArray[Any], reader:
         raise ContractileError(
             f"must hold integer labels, got {truth.dtype}", "convert it to integers", where=truth_where
         )
+    if truth.ndim not in (2, 3) or not truth.size:
+        problem = f"must be labels (Y, X) or (Z, Y, X) of one image at least, got {truth.dtype} {truth.shape}"
+        raise ContractileError(problem, "give a list of arrays for several images", where=truth_where)
     labels = truth.astype(np.uint8) if truth.dtype.kind == "b" else truth
     prediction = reader.take(predicted, truth.ndim, where)
     return Pair(name, where, truth_where, lambda: labels, lambda: prediction)

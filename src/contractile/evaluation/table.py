@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from contractile.errors import ContractileError
+from contractile.errors import ContractileError, WrongType, nearest, shown
 from contractile.evaluation import challenge, uncertainty
 from contractile.evaluation.doubts import Doubt, doubts_of
 from contractile.evaluation.measures import Case, EvaluateConfig, Measured, Task, measure
@@ -59,10 +59,12 @@ def evaluate(
     (`contractile.metrics.METRICS`, `GROUPS`); by default those that fit the truth. `names` are those of the images,
     where they are arrays. `progress(done, all)` is called after each image.
 
-    Raises ContractileError, which names the image, for pairs that cannot be scored, and NotFound. The value of a score
-    that is undefined is None, and its `reason` says why.
+    Raises ContractileError, which names the image, for pairs that cannot be scored, WrongType for arguments of other
+    types, and NotFound. The value of a score that is undefined is None, and its `reason` says why.
     """
-    config = config or EvaluateConfig()
+    config = _check_config(config)
+    if progress is not None and not callable(progress):
+        raise WrongType(f"progress must be a function of (done, total), got {shown(progress)}", "leave it out")
     return _summarise(_measure(predicted, truth, scores, config, names, progress), config)
 
 
@@ -80,7 +82,7 @@ def compare(
     The test is a paired permutation test of the score of the set (see `uncertainty.permutation_test`). Images on which
     one of the two scores is undefined are left out. Arguments and errors are those of `evaluate`.
     """
-    config = config or EvaluateConfig()
+    config = _check_config(config)
     first, second = (_measure(p, truth, scores, config, names, None) for p in (predicted, other))
     if list(first.images) != list(second.images):
         raise ContractileError(
@@ -198,13 +200,24 @@ def _measure_case(pair: Pair, case: Case, scores: Sequence[str] | None) -> Measu
     return measured
 
 
+def _check_config(config: EvaluateConfig | None) -> EvaluateConfig:
+    if not isinstance(config, EvaluateConfig | None):
+        raise WrongType(f"config must be an EvaluateConfig, got {shown(config)}", "use EvaluateConfig(dims=2)")
+    return config or EvaluateConfig()
+
+
 def _check_scores(scores: Sequence[str] | None) -> None:
-    known = [*GROUPS, *METRICS]
-    unknown = [s for s in scores or () if s not in known]
-    if unknown or (scores is not None and not scores):
+    known = list(dict.fromkeys([*GROUPS, *METRICS]))
+    if scores is None:
+        return
+    if isinstance(scores, str) or not isinstance(scores, Sequence) or not all(isinstance(s, str) for s in scores):
+        raise WrongType(f"scores must be a list of names, got {shown(scores)}", 'write e.g. ["dice", "iou"]')
+    unknown = [s for s in scores if s not in known]
+    if unknown or not scores:
+        match = nearest(unknown[0], known) if unknown else None
         raise ContractileError(
             f"scores must be among {', '.join(known)}, got {', '.join(unknown) or 'none'}",
-            "correct the name, or leave `scores` out for those that fit",
+            f"write {match}" if match else "correct the name, or leave `scores` out for those that fit",
         )
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contractile.errors import ContractileError, WrongType, shown
+from contractile.errors import ContractileError, WrongType
+from contractile.images.arrays import as_array
 
 REAL = "biuf"  # kinds of dtype
 
@@ -21,7 +20,7 @@ def as_image(image: Any, channels: int, dims: int) -> Any:
     arrays become arrays. Raises WrongType for what holds no real numbers, ContractileError for a shape that does not
     fit, for masked pixels, and for pixels of an array that are not finite.
     """
-    found = _plain(image)
+    found = as_array(image)
     if np.dtype(found.dtype).kind not in REAL:
         cure = "give np.abs(image), or one part" if np.dtype(found.dtype).kind == "c" else "convert with image.astype"
         raise WrongType(f"image must hold real numbers, got values of type {found.dtype}", cure)
@@ -41,7 +40,7 @@ def as_image(image: Any, channels: int, dims: int) -> Any:
 def as_probabilities(maps: Any, classes: int, dims: int) -> NDArray[Any]:
     """Probabilities (K, *S) of a model with these classes. Raises WrongType or ContractileError for anything else."""
     cure = "give what the method probabilities returns"
-    found = np.asarray(_plain(maps, "probabilities", cure))
+    found = np.asarray(as_array(maps, "probabilities", cure))
     if found.dtype.kind != "f":
         raise WrongType(f"probabilities must be floats, got values of type {found.dtype}", cure)
     if found.ndim != dims + 1 or len(found) != classes or 0 in found.shape:
@@ -49,33 +48,6 @@ def as_probabilities(maps: Any, classes: int, dims: int) -> NDArray[Any]:
         rule = f"probabilities must have shape ({classes}, {space}) for this model"
         raise ContractileError(f"{rule}, got {found.shape}", cure)
     return found
-
-
-def _plain(image: Any, name: str = "image", cure: str = "give pixels (C, Y, X), or (Y, X) of one channel") -> Any:
-    """The same values in something with shape, dtype and slices."""
-    if isinstance(image, str | bytes | os.PathLike):
-        problem = f"{name} must be an array, got the path {os.fsdecode(image)}"
-        raise WrongType(problem, "read it first: contractile.read(path)")
-    if isinstance(image, np.ma.MaskedArray):
-        masked = int(np.count_nonzero(np.ma.getmaskarray(image)))
-        if masked:
-            problem = f"{name} must have a value in every pixel, got a masked array without {masked} of them"
-            raise ContractileError(problem, "fill them, e.g. with image.filled(0)")
-        return image.data
-    if isinstance(image, np.matrix):
-        return np.asarray(image)
-    if hasattr(image, "detach"):  # a PyTorch tensor
-        tensor = image.detach().cpu().resolve_conj().resolve_neg()
-        return np.asarray(tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor)
-    if all(hasattr(image, one) for one in ("__getitem__", "shape", "dtype")) and not hasattr(image, "tocsr"):
-        return image  # unlike a sparse matrix, which cannot be sliced as an array
-    if isinstance(image, Sequence) or hasattr(image, "__array__") or hasattr(image, "__array_interface__"):
-        try:
-            return np.asarray(image)
-        except (ValueError, TypeError, OverflowError):
-            problem = f"{name} must be an array, got a {type(image).__name__} that NumPy cannot take as one"
-            raise WrongType(problem, "give rows of the same length, of numbers") from None
-    raise WrongType(f"{name} must be an array, got {shown(image)}", cure)
 
 
 def _misfit(shape: tuple[int, ...], channels: int, dims: int) -> ContractileError:
