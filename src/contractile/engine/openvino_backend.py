@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import logging
 import sys
+import tempfile
 import warnings
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,16 +18,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from contractile.engine.arrange import arrange, arrange_image
-from contractile.engine.cache import cache_folder, read_model, write_model
+from contractile.engine.cache import cache_folder, read_entry, write_entry
 from contractile.unet import UNet
 
 INSTALL = "pip install 'contractile[openvino]'"
+LENGTH = 8  # bytes that hold the length of the first part of a kept network
+
+logger = logging.getLogger(__name__)
 
 
 class OpenVinoBackend:
     """Computes class scores (B, K, *S') of images (B, C, *S) on the processor in "float32" or "bfloat16".
 
-    The cache folder keeps the converted network; OpenVINO itself keeps there the compiled ones.
+    The cache folder keeps the converted network, and the compiled one of each shape. OpenVINO would keep the latter
+    itself, but without a checksum: one damaged bit gives other scores.
     """
 
     def __init__(self, network: UNet, *, precision: str) -> None:
@@ -35,25 +43,67 @@ class OpenVinoBackend:
         self._options = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
         self._core = openvino.Core()
         self._compiled: dict[tuple[int, ...], Any] = {}
-        folder = cache_folder()
-        if folder is None:
-            self._model = convert(arrange(network, precision))
-            return
-        self._core.set_property({"CACHE_DIR": str(folder)})
-        path = folder / f"{_name(network, precision)}.xml"
-        self._model = read_model(path)
-        if self._model is None:
-            converted = convert(arrange(network, precision))
-            write_model(converted, path)
-            self._model = read_model(path) or converted  # what the next start reads, so that its cache is hit
+        self._folder = cache_folder()
+        self._name = _name(network, precision)
+        self._network = self._read_network()
+        if self._network is None:
+            self._network = convert(arrange(network, precision))
+            self._write_network()
 
     def __call__(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         image = arrange_image(batch, self._precision).numpy()
         if image.shape not in self._compiled:
-            self._model.reshape(list(image.shape))
-            self._compiled[image.shape] = self._core.compile_model(self._model, "CPU", self._options)
+            self._compiled[image.shape] = self._compile(image.shape)
         scores: NDArray[np.float32] = self._compiled[image.shape](image)[0]
         return scores
+
+    def _compile(self, shape: tuple[int, ...]) -> Any:
+        """The network compiled for images of one shape (B, C, *S), as it was kept, or anew."""
+        device = [self._core.get_property("CPU", key) for key in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
+        depends_on = repr((self._name, shape, self._options, device))
+        name = f"{hashlib.sha256(depends_on.encode()).hexdigest()}.compiled"
+        if self._folder and (content := read_entry(self._folder, name)) is not None:
+            try:
+                return self._core.import_model(io.BytesIO(content), "CPU", self._options)
+            except RuntimeError as error:
+                logger.info("a compiled network cannot be used, and is made again: %s", error)
+        self._network.reshape(list(shape))
+        compiled = self._core.compile_model(self._network, "CPU", self._options)
+        if self._folder:
+            stream = io.BytesIO()
+            compiled.export_model(stream)
+            write_entry(self._folder, name, stream.getvalue())
+        return compiled
+
+    def _read_network(self) -> Any:
+        """The converted network, as it was kept; None if there is none."""
+        content = read_entry(self._folder, f"{self._name}.network") if self._folder else None
+        if content is None:
+            return None
+        end = LENGTH + int.from_bytes(content[:LENGTH], "little")
+        try:
+            return self._core.read_model(content[LENGTH:end], content[end:])
+        except RuntimeError as error:
+            logger.info("a converted network cannot be used, and is made again: %s", error)
+            return None
+
+    def _write_network(self) -> None:
+        """Keep the converted network: its description (XML), preceded by the length of that, and its weights."""
+        import openvino
+
+        if self._folder is None:
+            return
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "network.xml"
+                openvino.save_model(self._network, path, compress_to_fp16=False)
+                described, weights = path.read_bytes(), path.with_suffix(".bin").read_bytes()
+            self._network = self._core.read_model(described, weights)  # as the next start: it is whole
+        except (OSError, RuntimeError) as error:  # a full disk
+            logger.info("a network is not kept: %s", error)
+            return
+        length = len(described).to_bytes(LENGTH, "little")
+        write_entry(self._folder, f"{self._name}.network", length + described + weights)
 
 
 def _name(network: UNet, precision: str) -> str:
@@ -92,6 +142,4 @@ def convert(arranged: UNet) -> Any:
     frontend = FrontEndManager().load_by_framework("pytorch")
     model = frontend.convert(frontend.load(decoder))
     model.set_friendly_name("unet")
-    for place, node in enumerate(model.get_ordered_ops()):  # OpenVINO's cache needs names that are always the same
-        node.set_friendly_name(f"{node.get_type_name()}_{place}")
     return model

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from contractile.engine.agreement import Agreement, measure_agreement
+from contractile.engine.agreement import ALLOWED, Agreement, measure_agreement
 from contractile.engine.hardware import Precision, find_device, free_memory, is_out_of_memory, native_precision
 from contractile.engine.openvino_backend import INSTALL, OpenVinoBackend
 from contractile.engine.torch_backend import TorchBackend
@@ -31,7 +31,6 @@ MEMORY_SHARE = 0.25
 LARGEST_TILE_PIXELS = 2048**2
 BYTES = {"float32": 4, "bfloat16": 2}
 
-CHANGED_LABELS = 1e-3  # fraction of the pixels whose label a fast back end may change
 EXACT = ("torch", "float32")
 
 
@@ -85,8 +84,9 @@ def place(network: UNet, config: EngineConfig | None = None, *, example: NDArray
     """Place a network of ordinary kernels on a device, with the fastest back end that agrees with float32 PyTorch.
 
     `example` (1, C, *S) float32, of any size that the network takes, decides whether they agree: if more than 0.1 % of
-    its labels change, the next more exact choice is tried, and at last float32 PyTorch. This is logged, as a warning
-    if the precision was asked for. Without an example nothing is compared. `example_shape` gives a sensible *S.
+    its labels change, more than 0.2 % of its pixels move across a threshold, or a probability moves by more than 0.1,
+    the next more exact choice is tried, and at last float32 PyTorch. This is logged, as a warning if the precision was
+    asked for. Without an example nothing is compared. `example_shape` gives a sensible *S.
     Raises ContractileError for what this machine does not have, and OutOfMemory.
     """
     config = config or EngineConfig()
@@ -102,13 +102,12 @@ def place(network: UNet, config: EngineConfig | None = None, *, example: NDArray
     level = logging.INFO if config.precision == "auto" else logging.WARNING
     for following in choices[1:]:
         agreement = measure_agreement(placed(example), expected, network.config.kept(example.shape[2:]))
-        name, changed = f"{placed.backend} {placed.precision}", 100 * agreement.changed_labels
-        logger.info("%s: %.3f %% of labels changed, probabilities off by at most %.4f",
-                    name, changed, agreement.largest_difference)  # fmt: skip
-        if agreement.changed_labels <= CHANGED_LABELS:
+        name = f"{placed.backend} {placed.precision}"
+        logger.info("%s: %s", name, agreement)
+        if agreement.holds():
             return replace(placed, agreement=agreement)
-        logger.log(level, "%s changes %.2f %% of the labels on this image (allowed %.1f %%); using %s %s",
-                   name, changed, 100 * CHANGED_LABELS, *following)  # fmt: skip
+        logger.log(level, "%s changes too much on this image: %s; allowed: %s; using %s %s",
+                   name, agreement, ALLOWED, *following)  # fmt: skip
         placed = exact if following == EXACT else _place(network, device, *following)
     return placed
 
