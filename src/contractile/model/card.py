@@ -145,7 +145,8 @@ def _explain(error: ValidationError) -> ContractileError:
     first = error.errors()[0]
     own = first.get("ctx", {}).get("error")
     if isinstance(own, ContractileError):
-        problem = ": ".join([*map(str, first["loc"]), own.problem])
+        place = ".".join(map(str, first["loc"]))
+        problem = own.problem if own.problem.startswith(place) else f"{place}: {own.problem}"
         return ContractileError(f"has a card that cannot be used ({shown(problem, LONGEST)})", own.cure)
     cure = "use the version of contractile that wrote it, or train again"
     if first["type"] == "extra_forbidden":
