@@ -373,6 +373,9 @@ def test_devices():
     assert find_device("cpu") == CPU
     with pytest.raises(ValueError, match="device must be auto, cpu, cuda or mps, got 'gpu'; use auto"):
         find_device("gpu")
+    with pytest.raises(ValueError, match="device must be one that this machine has, got 'cpu:9'; use auto or cpu"):
+        find_device("cpu:9")
+    assert find_device("cpu:0").type == "cpu"
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="device must be one that this machine has, got 'cuda'; use auto or cpu"):
             find_device("cuda")

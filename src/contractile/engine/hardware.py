@@ -25,8 +25,9 @@ def find_device(device: str) -> torch.device:
         found = torch.device(device)
     except RuntimeError:
         raise ContractileError(f"device must be auto, cpu, cuda or mps, got {device!r}", "use auto") from None
-    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not present.get(found.type, False):
+    cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    present = {"cpu": 1, "cuda": cards, "mps": int(torch.backends.mps.is_available())}
+    if (found.index or 0) >= present.get(found.type, 0):
         raise ContractileError(f"device must be one that this machine has, got {device!r}", "use auto or cpu")
     return found
 

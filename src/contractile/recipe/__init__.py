@@ -6,6 +6,7 @@ time budget, and logs what it chose and why.
 
 from __future__ import annotations
 
+from contractile.recipe.changes import check_fields as check_fields
 from contractile.recipe.changes import check_same as check_same
 from contractile.recipe.changes import merge as merge
 from contractile.recipe.changes import read_recipe as read_recipe

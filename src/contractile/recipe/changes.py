@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,10 @@ def read_recipe(source: str | Path | Mapping[str, Any] | None) -> dict[str, Any]
     return changes
 
 
-def check_fields(changes: Mapping[str, Any], *, called: str = "recipe field {}") -> None:
+def check_fields(changes: Mapping[str, Any], *, called: Callable[[str], str] = "recipe field {}".format) -> None:
     """Check that each field of `changes` exists and has a possible value; not yet whether they fit each other.
 
-    Raises ContractileError, naming the field as `called` says, and WrongType for fields without names.
+    Raises ContractileError, with the name that a field is `called`, and WrongType for fields without names.
     """
     strange = [key for key in changes if not isinstance(key, str)]
     if strange:
@@ -43,10 +43,10 @@ def check_fields(changes: Mapping[str, Any], *, called: str = "recipe field {}")
                 raise _refusal(fault, called) from None
 
 
-def _refusal(fault: Mapping[str, Any], called: str = "recipe field {}") -> ContractileError:
+def _refusal(fault: Mapping[str, Any], called: Callable[[str], str] = "recipe field {}".format) -> ContractileError:
     """One complaint of pydantic in our words; errors of our own configurations keep theirs."""
     field, problem, cure = explain_fault(fault, Recipe)
-    name = called.format(field)
+    name = called(field)
     if fault["type"] == "value_error":
         return ContractileError(problem, cure, where=name)
     return ContractileError(f"{name} {problem}", cure)
