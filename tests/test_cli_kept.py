@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -205,9 +207,7 @@ def test_a_demo_replaces_files_of_a_demo(tmp_path, small_demo):
 def test_a_demo_leaves_images_of_others_alone(tmp_path, small_demo):
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "mine.tif").write_bytes(b"image")
-    with pytest.raises(
-        AlreadyThere, match=r"out must hold no other images than those of a demo, got .*mine.tif;"
-    ):
+    with pytest.raises(AlreadyThere, match=r"out must hold no other images than those of a demo, got .*mine.tif;"):
         small_demo(tmp_path, overwrite=True)
     assert contents(tmp_path / "images") == {"mine.tif": b"image"}
 
@@ -232,3 +232,32 @@ def test_a_demo_killed_at_any_rename_and_run_again(tmp_path, small_demo):
         small_demo(out)
         assert everything(out) == whole
     assert number == len(whole) + 1 == 7
+
+
+# disks
+
+
+CALLS = {
+    "predict": ("predict", "m.safetensors", "images", "--out"),
+    "check": ("check", "images", "labels", "--fix"),
+    "evaluate": ("evaluate", "labels", "labels", "--json"),
+}
+
+
+def test_full_and_closed_disks(data, model, small_disk, capsys):
+    """Nothing is left on a full disk but what was there, and on one that is closed no work is begun."""
+    outs = {verb: small_disk / (verb if verb != "evaluate" else "scores.json") for verb in CALLS}
+    for verb, words in CALLS.items():
+        assert call(capsys, *words, outs[verb])[0] == 0
+    before = {path: path.read_bytes() for path in small_disk.rglob("*") if path.is_file()}
+    with (small_disk / "fill").open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(2**12))
+    for verb, words in CALLS.items():
+        line = refused(capsys, *words, outs[verb], status=1)
+        assert "cannot be written (No space left on device); choose a folder" in line
+        assert {path: path.read_bytes() for path in before} == before
+        assert sum(path.is_file() for path in small_disk.rglob("*")) == len(before) + 1
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    for verb, words in CALLS.items():
+        assert "Read-only file system; choose a folder" in refused(capsys, *words, outs[verb])

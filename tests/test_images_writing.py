@@ -415,6 +415,15 @@ def test_a_folder_that_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         check_folder(tmp_path / "run")
 
 
+def test_a_full_disk_is_found_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tempfile.mkdtemp", refuse)
+    with pytest.raises(NotWritten, match=r"run: cannot be written \(No space left on device\); choose a folder on a"):
+        check_folder(tmp_path / "run")
+
+
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "labels.tif"
     write_labels(path, np.ones((4, 4), int))

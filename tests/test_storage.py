@@ -168,6 +168,15 @@ def test_a_place_that_cannot_be_locked(tmp_path):
         pass
 
 
+def test_a_lock_on_a_full_disk(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(NotWritten, match=r"lock: cannot be locked \(No space"), sole(tmp_path / "lock", "works"):
+        pass
+
+
 # whose files
 
 

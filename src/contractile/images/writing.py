@@ -22,11 +22,12 @@ import numpy as np
 import tifffile
 from numpy.typing import ArrayLike, NDArray
 
-from contractile.errors import ContractileError, NotWritable, WrongType
+from contractile.errors import ContractileError, NotWritable, NotWritten, WrongType
 from contractile.grid import Region
 from contractile.images.image import Shape, Size, Stack
 from contractile.images.raster import one_clear_line
 from contractile.images.tiff_forms import SOFTWARE, Part, write_parts
+from contractile.storage import FULL
 from contractile.storage import replacing as replacing
 
 Kind = Literal["labels", "probabilities"]
@@ -158,7 +159,8 @@ def is_ours(path: str | Path) -> bool:
 
 
 def check_folder(folder: str | Path) -> None:
-    """Raise NotWritable where no files can be written into `folder`, which need not be there yet.
+    """Raise NotWritable where no files can be written into `folder`, which need not be there yet; NotWritten where the
+    disk is full.
 
     Call it before work whose results would be lost. Permissions do not tell of systems that take no files, so a folder
     is made for a moment, in the nearest folder that is there.
@@ -190,6 +192,9 @@ def _why_closed(path: Path) -> str:
     except FileNotFoundError:  # what systems of their own, such as /proc, say of any new name
         return f"{here} takes no new files"
     except OSError as error:
+        if error.errno in FULL:
+            problem, cure = f"cannot be written ({error.strerror})", "choose a folder on a disk with free space"
+            raise NotWritten(problem, cure, where=path) from error
         return error.strerror or str(error)
     return ""
 

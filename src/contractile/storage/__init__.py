@@ -16,6 +16,7 @@ from contractile.storage.claims import claimed as claimed
 from contractile.storage.files import UNFINISHED as UNFINISHED
 from contractile.storage.files import replacing as replacing
 from contractile.storage.files import sweep as sweep
+from contractile.storage.locks import FULL as FULL
 from contractile.storage.locks import sole as sole
 from contractile.storage.manifest import MANIFEST as MANIFEST
 from contractile.storage.manifest import check_replaceable as check_replaceable

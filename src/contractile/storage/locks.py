@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from contractile.errors import InUse, NotWritable
+from contractile.errors import InUse, NotWritable, NotWritten
 
 try:
     import fcntl
@@ -18,6 +19,7 @@ except ImportError:  # Windows: nothing is locked there
 # A planted link is not followed, a planted pipe does not block, and children do not keep a lock.
 SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 LOCKS = fcntl is not None  # whether files can be locked here
+FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))  # the disk, or the user's share of it
 MOMENT_S = 0.1  # whoever looks whether a file is locked holds it for less
 PAUSE_S = 0.01
 
@@ -27,7 +29,7 @@ def sole(path: Path, doing: str, *, wait_s: float = MOMENT_S) -> Iterator[None]:
     """Hold the lock file `path` while the block runs; a process that is killed holds it no longer.
 
     Raises InUse where another one holds it for longer than `wait_s`; `doing` completes its sentence, such as "trains
-    into this folder". Raises NotWritable where the file cannot be made.
+    into this folder". Raises NotWritable where the file cannot be made, NotWritten where the disk is full.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,8 +43,8 @@ def sole(path: Path, doing: str, *, wait_s: float = MOMENT_S) -> Iterator[None]:
     except InUse:
         raise
     except OSError as error:
-        cure = "choose a folder you may write to"
-        raise NotWritable(f"cannot be locked ({error.strerror})", cure, where=path) from error
+        cure, kind = "choose a folder you may write to", NotWritten if error.errno in FULL else NotWritable
+        raise kind(f"cannot be locked ({error.strerror})", cure, where=path) from error
     try:
         yield
     finally:
