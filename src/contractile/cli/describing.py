@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from contractile.images import Image
 
 AT_MOST = 2**26  # values of a file that are read to find its range
+MOST_PAGES = 512  # that are read for that
 
 
 def describe_all(models: Sequence[str], images: Sequence[str], axes: str | None = None) -> Iterator[str]:
@@ -52,7 +53,7 @@ def describe_all(models: Sequence[str], images: Sequence[str], axes: str | None 
             continue
         failures.count_result()
         yield f"{place}: {card.task}, {card.network.parameters:,} parameters"
-        yield json.dumps(card.model_dump(mode="json"), indent=2)
+        yield from json.dumps(card.model_dump(mode="json"), indent=2).splitlines()
     files = _list(images, failures)
     sources = find_readable([[file] for file in files], partial(find, axes=axes), failures.add) if files else []
     for path, pages in groupby(sources, key=lambda source: source.path):
@@ -93,16 +94,15 @@ def _describe(series: Series) -> str:
         parts = [f"{size} pixels", f"{image.shape[0]} channel(s)", str(image.dtype)]
     many = "" if len(pages) == 1 else f"{_count(len(pages), series.stack)} of "
     parts += [_range(pages), f"axes {_letters(series)}"]
-    parts.append(_pixel_size(pages))
+    parts.append(_pixel_size(pages, series.number))
     return f"{name}: {many}{', '.join(parts)}"
 
 
-def _pixel_size(pages: Sequence[Source]) -> str:
+def _pixel_size(pages: Sequence[Source], number: int | None) -> str:
     """`0.2 x 0.2 um per pixel`, or of images with sizes of their own `0.2 x 0.2 to 0.4 x 0.4 um per pixel`."""
-    sizes = []
-    for page in pages if pages[0].stack and "Q" in pages[0].stack.axes else pages[:1]:
-        with open_image(page) as image:
-            sizes.append(image.pixel_size_um)
+    with open_rasters(pages[0].path, dims=2, axes=pages[0].axes) as rasters:
+        chosen = rasters if number is None else [rasters[number]]
+        sizes = [tuple(one.scale[axis] for axis in "YX") if {"Y", "X"} <= one.scale.keys() else None for one in chosen]
     known = sorted({size for size in sizes if size is not None})
     if not known:
         return "pixel size unknown"
@@ -136,7 +136,7 @@ def _range(pages: Sequence[Source]) -> str:
     for number, page in enumerate(pages):
         with open_image(page) as image:
             size = math.prod(image.shape)
-            if number and read + size > AT_MOST:
+            if number and (read + size > AT_MOST or number == MOST_PAGES):
                 seen = f" in the first {number} page(s)"
                 break
             values, seen = _middle(image, size), " in its middle" if size > AT_MOST else ""

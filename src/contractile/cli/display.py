@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,8 +13,20 @@ if TYPE_CHECKING:
     from contractile.evaluation import Comparison, Evaluation
     from contractile.training import Status
 
+# characters that steer a terminal, or that no terminal can show: control, direction of writing, half a pair
+UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 NARROWEST = 60  # columns in which the numbers of a table are still whole
 TELLING = ("contractile.recipe", "contractile.evaluation")  # rooms that say what they chose or took files for
+
+
+def visible(text: object) -> str:
+    """The text on one line, with escapes for what the name of a file may hold to steer a terminal."""
+    return UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
+
+
+class _OneLine(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        return visible(super().formatMessage(record))
 
 
 class Lines(logging.Handler):
@@ -25,7 +38,7 @@ class Lines(logging.Handler):
 
     def __init__(self, verbose: bool) -> None:
         super().__init__()
-        self.setFormatter(logging.Formatter("%(name)s: %(message)s" if verbose else "%(message)s"))
+        self.setFormatter(_OneLine("%(name)s: %(message)s" if verbose else "%(message)s"))
         self.addFilter(lambda record: verbose or record.levelno >= logging.WARNING or record.name.startswith(TELLING))
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -59,7 +72,7 @@ class Bar:
             TextColumn("left"),
             TimeRemainingColumn(),
         ]
-        self._progress = Progress(*columns, console=Console(stderr=True))
+        self._progress = Progress(*columns, console=Console(stderr=True, markup=False))
         self._task: TaskID | None = None
 
     def show(self, description: str, done: int, total: int) -> None:
@@ -67,7 +80,7 @@ class Bar:
         if self._task is None:
             self._task = self._progress.add_task(description, total=total)
             self._progress.start()
-        self._progress.update(self._task, description=description, completed=done, total=total)
+        self._progress.update(self._task, description=visible(description), completed=done, total=total)
 
     def show_training(self, status: Status) -> None:
         """Show how far a training run is."""
@@ -76,7 +89,7 @@ class Bar:
 
     def announce(self, line: str) -> None:
         """Print a line on standard error, above the bar."""
-        self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._progress.console.print(visible(line), markup=False, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> Self:
         return self
@@ -127,4 +140,4 @@ def _print(table: Table) -> None:
     """Print a table; a terminal narrower than a table can be breaks its lines."""
     from rich.console import Console
 
-    Console(width=max(NARROWEST, Console().width)).print(table)
+    Console(width=max(NARROWEST, Console().width), markup=False).print(table)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from contractile.cli.display import Lines
+from contractile.cli.display import Lines, visible
 from contractile.cli.verbs import app
 from contractile.cli.words import NOT_FINISHED, WRONG_CALL, explain_wrong_call
 from contractile.errors import ContractileError, NotFinished, NotFound
@@ -101,5 +101,5 @@ def _print_any_name() -> None:
 
 def _fail(message: str, status: int) -> NoReturn:
     logger.info("the traceback:", exc_info=status in (NOT_FINISHED, WRONG_CALL))
-    typer.echo(f"contractile: {' '.join(message.split())}", err=True)
+    typer.echo(f"contractile: {visible(' '.join(message.split()))}", err=True)
     sys.exit(status)

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from contractile.cli.display import Bar, print_comparison, print_scores
+from contractile.cli.display import Bar, print_comparison, print_scores, visible
 from contractile.cli.results import json_file as open_json
 from contractile.cli.words import (
     NOT_FINISHED,
+    bound,
     configure,
     diameter_of,
     expand,
@@ -33,6 +34,14 @@ Dims = Annotated[int, typer.Option(help="axes of an image: 2, or 3 for volumes")
 Axes = Annotated[
     str | None,
     typer.Option(help="the axes of the image files, a letter each in order, e.g. YXC or TZCYX [what the files say]"),
+]
+MaxPixels = Annotated[
+    int | None,
+    typer.Option(help="pixels of a picture, or of a tile or chunk, that are decoded at once [2^28]", callback=bound),
+]
+AllowMissing = Annotated[
+    bool,
+    typer.Option("--allow-missing", help="read 0 where a damaged file lacks pixels, and say so", callback=bound),
 ]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="replace also files that this command did not write, or that were changed")
@@ -66,6 +75,8 @@ def train(
         typer.Option(help="fraction of the images held out when no validation images are given [0.1]"),
     ] = None,
     axes: Axes = None,
+    max_pixels: MaxPixels = None,
+    allow_missing: AllowMissing = False,
     anyway: Annotated[
         bool, typer.Option("--anyway", help="train even where `check` finds an error in the data")
     ] = False,
@@ -104,9 +115,9 @@ def train(
             **given(anyway=anyway),
         )
     print_scores(run.evaluation, f"the model on {len(run.validation)} validation image(s)")
-    typer.echo(f"model   {out / 'model.safetensors'}")
+    typer.echo(visible(f"model   {out / 'model.safetensors'}"))
     report = write_report(run, data=(images, labels, *(validation or ())))
-    typer.echo(f"report  {report}")
+    typer.echo(visible(f"report  {report}"))
 
 
 @app.command()
@@ -128,6 +139,8 @@ def predict(
     tile: Annotated[int | None, typer.Option(help="largest side of a tile, in pixels [fits memory]")] = None,
     diameter: Annotated[str | None, typer.Option(help="diameter of the objects in pixels, or estimate")] = None,
     axes: Axes = None,
+    max_pixels: MaxPixels = None,
+    allow_missing: AllowMissing = False,
     overwrite: Overwrite = False,
     device: Device = "auto",
 ) -> None:
@@ -176,6 +189,8 @@ def evaluate(
         bool, typer.Option("--probabilities", help="PREDICTED holds maps of probabilities, also where it is integers")
     ] = False,
     axes: Axes = None,
+    max_pixels: MaxPixels = None,
+    allow_missing: AllowMissing = False,
     white: Annotated[
         int | None, typer.Option(help="maps: the channel that shows the objects, from 0 [all but the first]")
     ] = None,
@@ -228,6 +243,8 @@ def check(
     overwrite: Overwrite = False,
     dims: Dims = 2,
     axes: Axes = None,
+    max_pixels: MaxPixels = None,
+    allow_missing: AllowMissing = False,
 ) -> None:
     """Name what is wrong with a dataset, and the cure."""
     refuse_more(call, (images, labels))
@@ -243,12 +260,12 @@ def check(
             labels = find_labels(images, "check")
     findings = check_dataset(images, labels, dims=dims, axes=axes)
     for finding in findings:
-        typer.echo(f"{finding.level}: {finding.where}: {finding.problem}; {finding.cure}")
+        typer.echo(visible(f"{finding.level}: {finding.where}: {finding.problem}; {finding.cure}"))
     if not findings:
         typer.echo("nothing to complain about")
     if fix is not None and labels is not None:
         for line in fix_dataset(images, labels, fix, dims=dims, axes=axes, **given(overwrite=overwrite)):
-            typer.echo(line)
+            typer.echo(visible(line))
     if any(finding.level == "error" for finding in findings) and fix is None:
         raise typer.Exit(NOT_FINISHED)
 
@@ -262,6 +279,8 @@ def info(
         ),
     ],
     axes: Axes = None,
+    max_pixels: MaxPixels = None,
+    allow_missing: AllowMissing = False,
 ) -> None:
     """Describe models and images."""
     from contractile.cli.describing import describe_all
@@ -270,7 +289,7 @@ def info(
     models = [place for place in what if is_model(place)]
     images = leave_out_others([place for place in what if place not in models])
     for line in describe_all(models, images, axes):
-        typer.echo(line)
+        typer.echo(visible(line))
 
 
 @app.command()

@@ -52,6 +52,18 @@ def _is_there(place: str) -> bool:
     return False
 
 
+def bound(call: typer.Context, option: typer.CallbackParam, value: Any) -> Any:
+    """Set what is read at most, until the call has ended: --max-pixels or --allow-missing."""
+    if value is None or value is False:
+        return value
+    from contractile.images.gate import limited
+
+    if option.name == "max_pixels" and value < 1:
+        raise ContractileError(f"--max-pixels must be at least 1, got {value}", "leave it out")
+    call.with_resource(limited(missing=True) if value is True else limited(pixels=value))
+    return value
+
+
 def expand(path: Path | None) -> Path | None:
     """A path whose ~ is a home folder: shells leave it as it is in --out=~/run."""
     return None if path is None else Path(os.path.expanduser(path))

@@ -23,6 +23,7 @@ KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+SPARE = 2**26  # bytes of a picture's file that are no pixels
 BYTES = 8  # of one pixel, in all its samples; larger pixels count as several
 CURE = "if the file is what it should be"
 
@@ -110,6 +111,14 @@ def check_piece(what: str, sides: Sequence[int], path: Path, *, pixel_bytes: int
     heavy = f" of {pixel_bytes} bytes" if pixel_bytes > BYTES else ""
     problem = f"{what} has {size} pixels{heavy}; at most {most} pixels are decoded at once"
     raise ContractileError(problem, f"{CURE}, allow them with --max-pixels {pixels}", where=path)
+
+
+def check_size(path: Path) -> None:
+    """Raise ContractileError for a file of more bytes than a picture of the allowed pixels can have. Raises OSError."""
+    size, most = os.stat(path).st_size, BYTES * limits().pixels + SPARE
+    if size > most:
+        problem = f"has {size} bytes, more than the {most} of the largest picture that is read"
+        raise ContractileError(problem, f"{CURE}, save it as TIFF in tiles", where=path)
 
 
 def check_pages(pages: int, path: Path) -> None:

@@ -156,12 +156,24 @@ def decode_jpeg(jpeg: Jpeg) -> NDArray[Any]:
     Raises EOFError or Damaged where data are missing or damaged, with the share of it where that can be known.
     """
     _check_restarts(jpeg)
-    if len(jpeg.sampling) == 4:
-        pixels = np.asarray(JpegImagePlugin.JpegImageFile(io.BytesIO(jpeg.ended)).convert("RGB"))
-    else:
-        pixels = np.asarray(imagecodecs.jpeg8_decode(jpeg.ended))
+    pixels = _decode(jpeg)
     check_jpeg(jpeg, pixels)
     return pixels
+
+
+def fill_jpeg(jpeg: Jpeg) -> NDArray[Any]:
+    """Pixels as of `decode_jpeg`, with 0 in the rows at the end that decoders fill with grey."""
+    pixels = _decode(jpeg).copy()
+    flat = (pixels == FLAT).reshape(len(pixels), -1).all(axis=1)
+    rows = len(flat) if flat.all() else int(np.argmin(flat[::-1]))
+    pixels[len(pixels) - rows :] = 0
+    return pixels
+
+
+def _decode(jpeg: Jpeg) -> NDArray[Any]:
+    if len(jpeg.sampling) == 4:
+        return np.asarray(JpegImagePlugin.JpegImageFile(io.BytesIO(jpeg.ended)).convert("RGB"))
+    return np.asarray(imagecodecs.jpeg8_decode(jpeg.ended))
 
 
 def check_jpeg(jpeg: Jpeg, pixels: NDArray[Any]) -> None:

@@ -109,7 +109,7 @@ def _check_form(root: Element, path: Path) -> None:
     inside = [root]
     for name in CHAIN:
         inside = [one for element in inside for one in element if one.tag.endswith(name)]
-        odd = next((one.tag for one in inside if one.tag.rpartition("}")[2] != name), None)
+        odd = next((tag for one in inside if (tag := one.tag.rpartition("}")[2]) != name), None)
         if odd is not None:
             raise ContractileError(f"its XML has the unknown element {odd!r:.60}", "export it again", where=path)
     for element in root.iter():

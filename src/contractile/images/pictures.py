@@ -20,11 +20,11 @@ from PIL import BmpImagePlugin, GifImagePlugin, WebPImagePlugin
 from PIL import Image as Pillow
 
 from contractile.errors import ContractileError
-from contractile.images.gate import BYTES, check_piece
-from contractile.images.jpeg import check_data_of_jpeg, decode_jpeg, scan_jpeg
-from contractile.images.png import check_data_of_png, decode_png, scan_png
+from contractile.images.gate import check_piece, check_size, limits
+from contractile.images.jpeg import check_data_of_jpeg, decode_jpeg, fill_jpeg, scan_jpeg
+from contractile.images.png import check_data_of_png, decode_png, fill_png, scan_png
 from contractile.images.promised import size_of_webp
-from contractile.images.raster import Raster, one_clear_line
+from contractile.images.raster import Damaged, Raster, one_clear_line
 
 OTHERS = {  # opened directly: `Pillow.open` refuses large pictures
     b"BM": BmpImagePlugin.BmpImageFile,
@@ -57,7 +57,7 @@ def open_picture(path: Path, indices: bool) -> Raster:
     Raises ContractileError for a picture that is cut off or damaged, for an animation, and for other content.
     """
     with one_clear_line(path):
-        check_piece("the picture", (path.stat().st_size // BYTES,), path)  # one byte of data for each of its pixels
+        check_size(path)
         data = path.read_bytes()
     if not data.startswith((b"\xff\xd8", b"\x89PNG", *OTHERS)):
         problem = "is no picture that is read here, whatever its name: no PNG, JPEG, BMP, GIF or WebP"
@@ -98,14 +98,26 @@ def _decode(data: bytes, indices: bool, check: Check) -> Decoded:
         check_data_of_jpeg(jpeg)
         check((jpeg.height, jpeg.width), pixel_bytes=len(jpeg.sampling) * (2 if jpeg.bits > 8 else 1))
         notes = ((CMYK,) if len(jpeg.sampling) == 4 else ()) + ((BEHIND,) if jpeg.has_more else ())
-        return Decoded(decode_jpeg(jpeg), jpeg.exif, notes=notes)
+        pixels, more = _whole_or_filled(partial(decode_jpeg, jpeg), partial(fill_jpeg, jpeg))
+        return Decoded(pixels, jpeg.exif, notes=notes + more)
     if data.startswith(b"\x89PNG"):
         png = scan_png(data)
         check_data_of_png(png)
         check((png.header[1], png.header[0]), pixel_bytes=png.pixel_bytes)
         palette = png.palette if indices else None
-        pixels = np.zeros((1, 1), np.uint8) if png.frames > 1 else decode_png(png, indices)
-        return Decoded(pixels, png.exif, palette, png.frames)
+        if png.frames > 1:
+            return Decoded(np.zeros((1, 1), np.uint8), png.exif, palette, png.frames)
+        pixels, more = _whole_or_filled(partial(decode_png, png, indices), lambda: decode_png(fill_png(png), indices))
+        return Decoded(pixels, png.exif, palette, notes=more)
+    try:
+        return _decode_other(data, indices, check)
+    except (OSError, EOFError, SyntaxError, ValueError) as error:
+        if isinstance(error, ContractileError) or not limits().missing:
+            raise
+        raise Damaged(f"{error}; pictures of this format cannot be filled") from error
+
+
+def _decode_other(data: bytes, indices: bool, check: Check) -> Decoded:
     if data.startswith(b"RI") and (size := size_of_webp(data)):
         check(size)  # its decoder makes room for it at once
     with OTHERS[data[:2]](io.BytesIO(data)) as picture:
@@ -116,6 +128,18 @@ def _decode(data: bytes, indices: bool, check: Check) -> Decoded:
             palette = np.array(picture.getpalette(), np.uint8).reshape(-1, 3)
             return Decoded(np.asarray(picture), exif, palette, frames)
         return Decoded(_as_shown(picture, indices), exif, None, frames)
+
+
+def _whole_or_filled(
+    decode: Callable[[], NDArray[Any]], fill: Callable[[], NDArray[Any]]
+) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """The pixels, and what to say where some are missing: 0 is read in their place where the gate allows that."""
+    try:
+        return decode(), ()
+    except (EOFError, Damaged) as error:
+        if not limits().missing:
+            raise
+        return fill(), (f"{error}; 0 is read in the place of what is missing",)
 
 
 def _as_shown(picture: Any, indices: bool) -> NDArray[Any]:

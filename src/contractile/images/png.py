@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,6 +21,7 @@ SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a pixel, by the kind of colour
 MOST = 1032  # times that deflate can shorten
 TOO_MANY = 4  # times that data may be longer than the pixels
 MOST_BLOCKS = 2**18
+KEPT = (b"IHDR", b"PLTE", b"tRNS", b"eXIf")  # blocks in front of the pixels, which say what they mean
 PIECE = 2**20  # bytes that are unpacked at once
 
 
@@ -144,10 +147,40 @@ def _describe_damage(png: Png, error: str) -> str:
 
 def _unpacked_size(png: Png) -> int:
     """Bytes of the rows that are there."""
-    unpack, size = zlib.decompressobj(), 0
+    return sum(map(len, _unpacked(png)))
+
+
+def _unpacked(png: Png) -> Iterator[bytes]:
+    """The rows that are there, piece by piece. Raises zlib.error where data are damaged."""
+    unpack = zlib.decompressobj()
     for name, start, stop in png.chunks:
         rest = png.data[start:stop] if name == b"IDAT" else b""
         while rest:
-            size += len(unpack.decompress(rest, PIECE))
+            yield unpack.decompress(rest, PIECE)
             rest = unpack.unconsumed_tail
-    return size
+
+
+def fill_png(png: Png) -> Png:
+    """The same picture, with rows of 0 behind those that are there.
+
+    Raises Damaged for an interlaced picture, which has parts of all rows at its beginning.
+    """
+    header = bytearray(png.body(b"IHDR"))
+    if header[12]:
+        raise Damaged("it is interlaced, and cannot be filled where data are missing")
+    there = bytearray()
+    with suppress(zlib.error):
+        for piece in _unpacked(png):
+            there += piece
+            if len(there) > png.expected:
+                break
+    row = png.expected // max(1, png.header[1])
+    whole = min(len(there), png.expected) // row * row
+    rows = bytes(there[:whole]) + bytes(png.expected - whole)
+    kept = [(name, png.data[start:stop]) for name, start, stop in png.chunks if name in KEPT]
+    blocks = [*kept, (b"IDAT", zlib.compress(rows, 1)), (b"IEND", b"")]
+    return scan_png(SIGNATURE + b"".join(_block(name, body) for name, body in blocks))
+
+
+def _block(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))

@@ -93,13 +93,12 @@ def _check_decoders(page: tifffile.TiffPage, path: Path) -> None:
         raise ContractileError(problem, SAVE, where=path) from None
 
 
-def check_end(page: tifffile.TiffPage, end: int, path: Path) -> None:
+def check_end(page: tifffile.TiffPage, end: int, path: Path, cure: str = f"{AGAIN}; {FILL}") -> None:
     """Raise ContractileError where the file of a page, which lies beside `path`, is shorter than `end` bytes."""
     file = page.parent.filehandle
     if end > file.size:
-        raise ContractileError(
-            f"is cut off (it has {file.size} of at least {end} bytes)", AGAIN, where=path.with_name(file.name)
-        )
+        problem = f"is cut off (it has {file.size} of at least {end} bytes)"
+        raise ContractileError(problem, cure, where=path.with_name(file.name))
 
 
 def _check_tables(series: tifffile.TiffPageSeries, pages: list[Any], path: Path) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from contractile.images.file_sets import check_sets
 from contractile.images.gate import check_xml
 from contractile.images.ome import Ome, settle_ome
 from contractile.images.photometric import interpret, notes_of_imagej
-from contractile.images.raster import Raster, one_clear_line
+from contractile.images.raster import AGAIN, Raster, one_clear_line
 from contractile.images.scale import ome_interval, ome_scale, tiff_interval, tiff_scale
 from contractile.images.strips import check_end, check_pixels, watch_decoders
 
@@ -105,7 +105,8 @@ def _check_stack(tiff: tifffile.TiffFile, path: Path) -> None:
     counted = math.prod(int(facts.get(axis, 1)) for axis in ("frames", "slices", "channels"))
     planes = max(counted, int(facts.get("images", 1)))
     if page.is_final:
-        check_end(page, page.dataoffsets[0] + planes * page.nbytes, path)
+        cure = f"{AGAIN}; a stack of ImageJ cannot be filled with 0"
+        check_end(page, page.dataoffsets[0] + planes * page.nbytes, path, cure)
 
 
 def _raster(
@@ -122,14 +123,15 @@ def _raster(
         scale, interval = tiff_scale(page, facts, imagej=tiff.is_imagej), tiff_interval(facts)
     else:
         scale, interval = ome_scale(image), ome_interval(image)
+    axes = series.axes if max(map(series.axes.count, "YX")) == 1 else "Q" * len(series.axes)  # XYX for one pixel
     return Raster(
-        series.axes,
+        axes,
         tuple(series.shape),
         series.dtype,
         _loader(series, stack),
         scale=scale,
         interval_s=interval,
-        guessed=_is_guess(series, facts),
+        guessed=_is_guess(series, facts) or axes != series.axes,
         notes=notes,
         files=_files(series, path),
     )

@@ -108,6 +108,8 @@ def _unpack_stream(new: Callable[[], _Stream], data: bytes, most: int) -> bytes:
             if parts:
                 break
             raise
+        if parts and not part:
+            break
         left -= len(part)
         parts.append(part)
         if left <= 0:

@@ -47,32 +47,41 @@ class _Plain(LocalStore):  # type: ignore[misc]
         if most and found.st_size > most:
             raise Damaged(f"{key} in it has {found.st_size} bytes, more than the {most} that it may have")
 
-    async def get(self, key: str, *args: Any, **more: Any) -> Any:
+    def get(self, key: str, *args: Any, **more: Any) -> Any:
         self.check(key)
-        return await super().get(key, *args, **more)
+        return super().get(key, *args, **more)
 
-    async def get_partial_values(self, prototype: Any, key_ranges: Iterable[tuple[str, Any]]) -> Any:
+    def get_partial_values(self, prototype: Any, key_ranges: Iterable[tuple[str, Any]]) -> Any:
         wanted = list(key_ranges)
         for key, _ in wanted:
             self.check(key)
-        return await super().get_partial_values(prototype, wanted)
+        return super().get_partial_values(prototype, wanted)
 
 
 def open_node(folder: Path) -> Any:
     """The group or array in a folder, of which only the metadata may be used. Raises what Zarr raises."""
-    return zarr.open(store=_Plain(folder, read_only=True), mode="r", use_consolidated=False)
+    version: Any = 3 if (folder / "zarr.json").exists() else 2
+    return zarr.open(store=_Plain(folder, read_only=True), mode="r", use_consolidated=False, zarr_format=version)
 
 
 def open_array(folder: Path, *, fill: int | None = None) -> zarr.Array:
     """The array in a folder; `fill` stands in place of missing chunks (None: what the array says).
 
-    Raises ContractileError for what `check_numbers` refuses and for chunks that are too large or too many, Damaged
-    where a chunk holds more than it should (also when it is read), and what Zarr raises.
+    Raises what `check_numbers` and `limit_array` raise, and what Zarr raises.
     """
     check_numbers(folder)
     array = open_node(folder)
     if not isinstance(array, zarr.Array):
         raise Damaged("it holds no array where its metadata name one")
+    return limit_array(array, folder, fill=fill)
+
+
+def limit_array(array: zarr.Array, folder: Path, *, fill: int | None = None) -> zarr.Array:
+    """An array that `open_node` gave, whose chunks may be read; `fill` as in `open_array`.
+
+    Raises ContractileError for chunks that are too large or too many. Reading raises Damaged where a chunk holds more
+    than it should.
+    """
     partly = _is_read_in_parts(array.metadata)
     unit = array.chunks if partly or array.shards is None else array.shards
     check_piece("a chunk of it", unit, folder)
@@ -84,10 +93,10 @@ def open_array(folder: Path, *, fill: int | None = None) -> zarr.Array:
     metadata = _with_limits(array.metadata, math.prod(array.chunks), math.prod(files), number)
     if fill is not None:
         object.__setattr__(metadata, "fill_value", array.dtype.type(fill))
-    store = _Plain(folder, read_only=True)
+    store = array.store
     store.most = 2 * math.prod(files) * max(number, WIDEST if _has_filters(metadata) else 0) + SPARE
     store.most += 16 * (math.prod(files) // max(1, math.prod(array.chunks)))  # the index of a shard
-    return zarr.Array(zarr.AsyncArray(metadata=metadata, store_path=zarr.storage.StorePath(store)))
+    return zarr.Array(zarr.AsyncArray(metadata=metadata, store_path=array.store_path))
 
 
 def _is_read_in_parts(metadata: Any) -> bool:

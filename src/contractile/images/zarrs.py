@@ -15,7 +15,7 @@ from contractile.images.raster import Damaged, Raster, one_clear_line
 from contractile.images.scale import in_micrometres, in_seconds
 from contractile.images.zarr_chunks import find_gaps
 from contractile.images.zarr_metadata import check_numbers, letters_of
-from contractile.images.zarr_store import open_array, open_node
+from contractile.images.zarr_store import limit_array, open_array, open_node
 
 OLD_AXES = "TCZYX"  # of OME-Zarr before its metadata named them
 
@@ -48,7 +48,7 @@ def open_zarr(path: Path, dims: int, *, labels: bool = False) -> list[Raster]:
     with one_clear_line(path):
         node = open_node(path)
         if isinstance(node, zarr.Array):
-            return [_bare_raster(path, *_open_whole(path, path, labels=labels))]
+            return [_bare_raster(path, *_whole(path, limit_array(node, path), path, labels=labels))]
         ome = _ome_of(node)
         multiscales = _as_list(ome.get("multiscales"), "multiscales")
     if multiscales:
@@ -121,7 +121,7 @@ def _ome_raster(path: Path, multiscale: dict[str, Any], *, labels: bool) -> Rast
         if not folders:
             raise Damaged("its metadata name no array")
         axes = [one if isinstance(one, dict) else {"name": one} for one in multiscale.get("axes") or ()]
-        array, notes = _open_whole(path, *folders, axes=axes, labels=labels)
+        array, notes = _whole(path, open_array(folders[0]), *folders, axes=axes, labels=labels)
         if not axes and array.ndim == len(OLD_AXES):
             axes = [{"name": letter} for letter in OLD_AXES]
         names, types, units = ([axis.get(key) for axis in axes] for key in ("name", "type", "unit"))
@@ -169,15 +169,14 @@ def _bare_raster(folder: Path, array: zarr.Array, notes: tuple[str, ...]) -> Ras
     return Raster(axes, array.shape, array.dtype, lambda: array, guessed=letters is None, notes=notes)
 
 
-def _open_whole(
-    path: Path, folder: Path, *lower: Path, axes: Sequence[dict[str, Any]] = (), labels: bool
+def _whole(
+    path: Path, array: zarr.Array, folder: Path, *lower: Path, axes: Sequence[dict[str, Any]] = (), labels: bool
 ) -> tuple[zarr.Array, tuple[str, ...]]:
     """The array in a folder of the image at `path`, and what to say about its missing chunks.
 
     `lower` are the folders of its lower resolutions. Raises ContractileError where it is certain that missing chunks
-    held pixels, unless the gate allows them: then they are 0. Raises what `open_array` raises.
+    held pixels, unless the gate allows them: then they are 0.
     """
-    array = open_array(folder)
     channels = tuple(place for place, axis in enumerate(axes) if axis.get("type") == "channel")
     gaps = find_gaps(folder, lower, channels, labels=labels)
     if gaps is None or (not gaps.proof and (gaps.harmless or labels)):
