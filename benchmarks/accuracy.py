@@ -83,7 +83,10 @@ def measure(arguments: argparse.Namespace) -> str:
     predictor = Predictor(load(run / "run"))
     out = run / "predicted"
     products = ("labels", "probabilities")
-    list(predict_files(predictor, parts["test_images"], out=out, products=products, tta=arguments.tta))
+    results = predict_files(
+        predictor, parts["test_images"], out=out, products=products, tta=arguments.tta, overwrite=True
+    )
+    list(results)
     predicted = list(out.glob("*_probabilities.tif")) if arguments.dataset == "isbi2012" else out
     names = SCORES[arguments.dataset]
     scored = evaluate(predicted, parts["test_labels"], scores=[name for name in names if name not in LEVELS])

@@ -13,11 +13,11 @@ from safetensors.torch import load as deserialise
 from safetensors.torch import save as serialise
 
 from contractile.errors import ContractileError, NotFound, OutOfMemory
-from contractile.images import replacing
 from contractile.model.card import ModelCard, parse_card, write_card
 from contractile.model.fit import check_fit
 from contractile.model.header import CURE, METADATA_KEY, Header, read_header
 from contractile.model.seal import EMPTY, is_whole, seal
+from contractile.storage import replacing
 from contractile.unet import UNet
 
 PRETRAINED_FOLDER = Path(__file__).parents[1] / "pretrained"
