@@ -16,7 +16,9 @@ EXAMPLES = {
     "info": "images",
     "demo": "--out demo",
 }
-VALUES = {"--minutes": "10", "--val-fraction": "0.1", "--dims": "2", "--tile": "512", "--steps": "500"}  # else 1
+PLACES = ("--out", "--fix", "--json", "--against", "--val-images", "--val-labels")
+VALUES = {"--minutes": "10", "--steps": "500", "--val-fraction": "0.1", "--tile": "512", "--dims": "2"}
+VALUES |= {"--max-pixels": f"{2**28}"}  # of all others: 1
 
 
 def refuse_empty(words: Sequence[str]) -> None:
@@ -27,7 +29,9 @@ def refuse_empty(words: Sequence[str]) -> None:
             continue
         before = words[number - 1] if number else ""
         name = word.removesuffix("=") if option else before if before.startswith("--") else "a word of the call"
-        raise ContractileError(f"{name} must not be empty, got ''", "give a value (. is the working folder)")
+        place = name in PLACES or not name.startswith("--")
+        cure = "name a file or folder (. is the working folder)" if place else "give a value, or leave it out"
+        raise ContractileError(f"{name} must not be empty, got ''", cure)
 
 
 def explain_wrong_call(message: str, words: Sequence[str], files: Sequence[str] = ()) -> str:

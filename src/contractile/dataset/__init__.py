@@ -5,8 +5,7 @@ pair_up -> Pair -> load_examples -> Example -> split -> Samples -> Batch.
 
 from __future__ import annotations
 
-from contractile.dataset.apart import check_apart as check_apart
-from contractile.dataset.apart import check_disjoint as check_disjoint
+from contractile.dataset.apart import check_places as check_places
 from contractile.dataset.examples import Example as Example
 from contractile.dataset.examples import load_examples as load_examples
 from contractile.dataset.examples import split as split

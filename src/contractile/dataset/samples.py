@@ -28,7 +28,7 @@ from contractile.augment import (
 )
 from contractile.dataset.examples import Example
 from contractile.errors import ContractileError, in_one_line
-from contractile.intensity import Normalization
+from contractile.intensity import Intensity, Normalization
 from contractile.labels import renumber
 from contractile.targets import Target, TargetConfig, class_balance, make_target
 
@@ -105,6 +105,17 @@ def _rarer_places(maps: Sequence[NDArray[np.int16]], n_classes: int) -> list[_Pl
     return [_Places.of_class(maps, int(value)) for value in np.flatnonzero(counts) if value != counts.argmax()]
 
 
+def _fit_each(examples: Sequence[Example], normalization: Normalization) -> list[Intensity]:
+    """The curve of each image. Raises ContractileError, naming the image, for pixels without one."""
+    curves = []
+    for example in examples:
+        try:
+            curves.append(normalization.fit(example.pixels))
+        except ContractileError as error:
+            raise error.at(f"image {example.name}") from None
+    return curves
+
+
 def pasted_copies(
     examples: Sequence[Example], targets: TargetConfig, config: SampleConfig, *, seed: int = 0
 ) -> list[Example]:
@@ -114,7 +125,7 @@ def pasted_copies(
     """
     if config.pasted == 0:
         return []
-    intensity = [config.normalization.fit(example.pixels) for example in examples]
+    intensity = _fit_each(examples, config.normalization)
     known = [np.where(e.labels == targets.ignore_label, -1, e.labels).astype(np.int32) for e in examples]
     known = [np.where(one < 0, one, renumber(one)) for one in known]  # leaves numbers for what is pasted
     pictures = [Picture(a.apply(e.pixels), one) for e, a, one in zip(examples, intensity, known, strict=True)]
@@ -141,7 +152,7 @@ class Samples:
     ) -> None:
         self.config = config
         self.seed = seed
-        intensity = [config.normalization.fit(example.pixels) for example in examples]
+        intensity = _fit_each(examples, config.normalization)
         self._intensity = intensity * (1 + config.pasted)
         examples = [*examples, *pasted_copies(examples, targets, config, seed=seed)]
         self._pixels = [example.pixels for example in examples]

@@ -112,7 +112,8 @@ def _array_pair(name: str, predicted: NDArray[Any], truth: NDArray[Any], reader:
         )
     if truth.ndim not in (2, 3) or not truth.size:
         problem = f"must be labels (Y, X) or (Z, Y, X) of one image at least, got {truth.dtype} {truth.shape}"
-        raise ContractileError(problem, "give a list of arrays for several images", where=truth_where)
+        cure = "give np.array(labels), or a list of arrays of several images"
+        raise ContractileError(problem, cure, where=truth_where)
     labels = truth.astype(np.uint8) if truth.dtype.kind == "b" else truth
     prediction = reader.take(predicted, truth.ndim, where)
     return Pair(name, where, truth_where, lambda: labels, lambda: prediction)

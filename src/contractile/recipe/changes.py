@@ -35,12 +35,29 @@ def check_fields(changes: Mapping[str, Any], *, called: Callable[[str], str] = "
         raise WrongType(f"recipe must have fields with names, got {shown(strange[0])}", 'give e.g. {"steps": 500}')
     if changes.get("base", NAMES[0]) not in NAMES:
         raise no_such_name(changes["base"])
+    _refuse_booleans(changes, Recipe, called)
     try:
         Recipe.model_validate(merge(Recipe.paper().model_dump(), changes))
     except ValidationError as error:
         for fault in error.errors():
             if fault["type"] != "value_error":  # those compare several fields, of which some are of the paper's recipe
                 raise _refusal(fault, called) from None
+
+
+def _refuse_booleans(
+    changes: Mapping[str, Any], kind: Any, called: Callable[[str], str], table: tuple[str, ...] = ()
+) -> None:
+    """True and false are numbers for Python, and for pydantic, but nobody means them."""
+    for key, value in changes.items():
+        field = getattr(kind, "model_fields", {}).get(key)
+        if field is None:
+            continue
+        path = (*table, key)
+        if isinstance(value, bool) and field.annotation is not bool:
+            fault = {"loc": path, "type": "bool", "input": value, "msg": "must be a number"}
+            raise _refusal(fault, called)
+        if isinstance(value, Mapping):
+            _refuse_booleans(value, field.annotation, called, path)
 
 
 def _refusal(fault: Mapping[str, Any], called: Callable[[str], str] = "recipe field {}".format) -> ContractileError:

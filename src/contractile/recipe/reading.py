@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,8 @@ from contractile.errors import ContractileError, NotFound, WrongType, nearest, s
 
 NAMES = ("default", "paper")
 CHOICE = f"one of {', '.join(NAMES)} or a .toml file"
-LARGEST = 2**20  # bytes of a file; those of runs have 2,000
+LARGEST = 2**17  # bytes of a file; those of runs have 2,000
+DEEPEST = 50  # tables in tables; the time to read them grows with the square of their number
 
 
 def read_source(source: str | Path | Mapping[str, Any] | None) -> dict[str, Any]:
@@ -62,12 +64,16 @@ def _read_text(path: Path) -> str:
 
 def _parse(path: Path, text: str) -> dict[str, Any]:
     cure = "the recipe.toml of any run shows all fields"
+    nested = ContractileError(f"recipe {path} must hold tables of fields, got tables nested too deep", cure)
+    keys = (key for line in text.splitlines() for key in re.split(r"[=,{}\[\]]", line.split("#")[0]))
+    if any(key.count(".") > DEEPEST for key in keys):
+        raise nested
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ContractileError(f"recipe {path} is not valid TOML ({error})", "correct that line") from None
     except RecursionError:
-        raise ContractileError(f"recipe {path} must hold tables of fields, got tables nested too deep", cure) from None
+        raise nested from None
     except ValueError:  # Python reads no numbers of thousands of digits
         raise ContractileError(f"recipe {path} must hold numbers of 64 bits, got a far longer one", cure) from None
 

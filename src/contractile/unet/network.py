@@ -79,6 +79,10 @@ class UNet(nn.Module):
         config = self.config
         if not isinstance(x, Tensor):
             raise WrongType(f"x must be a torch tensor, got {type(x).__name__}", "convert with torch.as_tensor")
+        double = next(self.parameters()).dtype == torch.float64
+        if not x.is_floating_point() or (x.dtype == torch.float64) != double:
+            cure = "convert one of them to double" if double else "convert with x.float()"
+            raise WrongType(f"x must hold floats as the weights do, got {x.dtype}", cure)
         if x.ndim != config.dims + 2 or x.shape[1] != config.channels:
             space = ("Z", "Y", "X")[-config.dims :]
             raise ContractileError(
