@@ -14,7 +14,7 @@ import tifffile
 from PIL import Image
 
 from contractile import cli, demo
-from contractile.cli import program
+from contractile.cli.signals import ended_by_signals
 from contractile.errors import ContractileError, NotFinished, NotFound, NotWritten, OutOfMemory
 from contractile.model import Model, ModelCard, save
 from contractile.unet import UNet, UNetConfig
@@ -372,9 +372,10 @@ def test_a_signal_ends_with_one_line(data, capsys, monkeypatch, name, status):
     monkeypatch.setattr("contractile.evaluation.evaluate", lambda *_, **__: os.kill(os.getpid(), number))
     try:
         line = refused(capsys, "evaluate", data / "labels", data / "labels", status=status)
+        assert signal.getsignal(number) == former
         signal.signal(number, signal.SIG_IGN)  # as `nohup` leaves it
-        program._end_on_signals()
-        assert signal.getsignal(number) is signal.SIG_IGN
+        with ended_by_signals():
+            assert signal.getsignal(number) is signal.SIG_IGN
     finally:
         signal.signal(number, former)
     assert line == "contractile: stopped"

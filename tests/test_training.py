@@ -9,52 +9,22 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from discs import TINY, bright_discs, folder, run, started
 from scipy import ndimage
 
 from contractile.dataset import Example, Samples
 from contractile.decode import Decoding, decode_objects
 from contractile.engine import EngineConfig
-from contractile.errors import ContractileError, NotFinished, NotWritten, OutOfMemory
-from contractile.model import load, save
+from contractile.errors import ContractileError, NotFinished, OutOfMemory
+from contractile.model import load
 from contractile.prediction import Predictor
 from contractile.recipe import derive
 from contractile.training import fit, train
 from contractile.training.decoding import choose_decoding
 from contractile.training.norms import measure_statistics
-from contractile.training.state import begin, launch, take_step
+from contractile.training.state import take_step
 
-TINY = {
-    "steps": 12,
-    "validations": 2,
-    "device": "cpu",
-    "network": {"width": 2, "depth": 2, "symmetry": "none"},
-    "samples": {"tile": [32, 32], "core": [32, 32], "batch": 2},
-}
-
-
-def bright_discs(name, seed):
-    """Discs that are brighter than their surroundings: learned within a few steps."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[:48, :48]
-    labels = np.zeros((48, 48), np.int32)
-    for number, (cy, cx) in enumerate(rng.integers(6, 42, (4, 2)), start=1):
-        labels[(y - cy) ** 2 + (x - cx) ** 2 < 25] = number
-    pixels = (100 * (labels > 0) + rng.normal(60, 8, labels.shape)).clip(0, 255).astype(np.uint8)
-    return Example(name, pixels[None], (labels > 0).astype(np.int32) * 255)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    for number in range(4):
-        one = bright_discs(str(number), number)
-        for kind, array in (("images", one.pixels[0]), ("labels", one.labels.astype(np.uint8))):
-            (tmp_path / kind).mkdir(exist_ok=True)
-            tifffile.imwrite(tmp_path / kind / f"{number}.tif", array)
-    return tmp_path
-
-
-def run(folder, out="run", **changes):
-    return train(folder / "images", folder / "labels", out=folder / out, recipe={**TINY, **changes})
+__all__ = ["folder"]  # a fixture
 
 
 def test_a_run_folder_holds_everything(folder):
@@ -76,52 +46,6 @@ def test_the_network_learns(folder):
     losses = [row["loss"] for row in result.history if "loss" in row]
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:5])
     assert result.evaluation.summary["iou"].value > 0.6
-
-
-def test_a_run_can_be_repeated_exactly(folder):
-    first, second = run(folder, "a"), run(folder, "b")
-    for one, other in zip(first.model.network.parameters(), second.model.network.parameters(), strict=True):
-        assert torch.equal(one, other)
-    assert [row.get("loss") for row in first.history] == [row.get("loss") for row in second.history]
-
-
-def test_an_interrupted_run_ends_where_it_would_have(folder):
-    whole = run(folder, "whole", network={"width": 8, "depth": 2, "dropout": 0.3})
-
-    class StopError(Exception):
-        pass
-
-    def interrupt(status):
-        if status.step == 8:
-            raise StopError
-
-    recipe = {**TINY, "network": {"width": 8, "depth": 2, "dropout": 0.3}}
-    with pytest.raises(StopError):
-        train(folder / "images", folder / "labels", out=folder / "part", recipe=recipe, progress=interrupt)
-    for changed, name in (
-        ({"minutes": 30}, "minutes is None, got 30"),
-        ({"loss": {"dice": 1}}, "loss.dice is 0.0, got"),
-    ):
-        with pytest.raises(ValueError, match=f"resumed with the recipe it began with, in which {name}.*leave it out"):
-            train(folder / "images", folder / "labels", out=folder / "part", recipe={**recipe, **changed}, resume=True)
-    resumed = train(folder / "images", folder / "labels", out=folder / "part", recipe=recipe, resume=True)
-    for one, other in zip(whole.model.network.parameters(), resumed.model.network.parameters(), strict=True):
-        assert torch.equal(one, other)
-
-
-def test_a_run_stopped_before_its_first_validation_can_be_resumed(folder):
-    class StopError(Exception):
-        pass
-
-    def interrupt(status):
-        raise StopError
-
-    with pytest.raises(StopError):
-        train(folder / "images", folder / "labels", out=folder / "part", recipe=TINY, progress=interrupt)
-    resumed = train(folder / "images", folder / "labels", out=folder / "part", resume=True)
-    whole = run(folder, "whole")
-    for one, other in zip(whole.model.network.parameters(), resumed.model.network.parameters(), strict=True):
-        assert torch.equal(one, other)
 
 
 def test_channels_must_be_those_of_the_recipe(folder):
@@ -155,29 +79,6 @@ def test_minutes_become_steps_and_are_written_down(folder, dropout):
     assert f"steps = {result.recipe.steps}" in (folder / "run" / "recipe.toml").read_text()
     repeated = train(folder / "images", folder / "labels", out=folder / "again", recipe=folder / "run" / "recipe.toml")
     for one, other in zip(result.model.network.parameters(), repeated.model.network.parameters(), strict=True):
-        assert torch.equal(one, other)
-
-
-def started(**changes):
-    """A state before its first step, and the samples that it learns from."""
-    examples = [bright_discs(str(number), number) for number in range(2)]
-    recipe = derive(examples, {**TINY, **changes})
-    return begin(recipe, launch(recipe)), Samples(examples, recipe.targets, recipe.samples)
-
-
-@pytest.mark.parametrize("kind", ["sgd", "adamw", "muon"])
-def test_a_state_goes_on_from_its_dictionary(kind):
-    changes = {"network": {**TINY["network"], "dropout": 0.3}, "optimizer": {"kind": kind}}
-    whole, samples = started(**changes)
-    for number in range(2):
-        take_step(whole, samples.batch(number))
-    held = copy.deepcopy(whole.state_dict())
-    rest = [take_step(whole, samples.batch(number)) for number in (2, 3)]
-    resumed, _ = started(**changes)
-    resumed.load_state_dict(held)
-    assert resumed.step == 2
-    assert [take_step(resumed, samples.batch(number)) for number in (2, 3)] == rest
-    for one, other in zip(whole.network.parameters(), resumed.network.parameters(), strict=True):
         assert torch.equal(one, other)
 
 
@@ -352,31 +253,9 @@ def test_a_loss_that_explodes_stops_the_run(folder):
         run(
             folder,
             steps=50,
-            optimizer={"kind": "sgd", "learning_rate": 1e30},
+            optimizer={"kind": "sgd", "learning_rate": 100.0},
             network={"width": 2, "depth": 2, "norm": "none", "symmetry": "none"},
         )
-
-
-def test_a_folder_that_holds_a_run_is_not_overwritten(folder):
-    run(folder, steps=1, validations=1)
-    with pytest.raises(FileExistsError, match=r"run already holds a run; resume it with --resume"):
-        run(folder)
-
-
-def test_nothing_to_resume(folder):
-    with pytest.raises(FileNotFoundError, match=r"holds no state.ckpt to resume from; leave out --resume"):
-        train(folder / "images", folder / "labels", out=folder / "run", resume=True)
-
-
-@pytest.mark.parametrize("content", [b"", b"nonsense", "half"])
-def test_a_broken_state_is_named(folder, content):
-    run(folder, steps=1, validations=1)
-    path = folder / "run" / "state.ckpt"
-    path.write_bytes(path.read_bytes()[:2000] if content == "half" else content)
-    with pytest.raises(
-        ContractileError, match=r"state.ckpt: is not the state of a run; train anew into another folder"
-    ):
-        train(folder / "images", folder / "labels", out=folder / "run", resume=True)
 
 
 def test_wrong_data_leaves_nothing_behind(folder):
@@ -491,47 +370,6 @@ def test_axes_that_the_labels_show_are_kept(tmp_path):
     assert (result.recipe.axes, result.model.card.axes, result.recipe.network.channels) == ("CYX", "CYX", 5)
     with pytest.raises(ContractileError, match=r"got image 0 \(5, 48\) and labels 0 \(48, 48\)"):
         run(tmp_path, out="other", axes="YXC")  # what the user says wins, and does not fit the labels
-
-
-def test_a_full_disk_is_named(folder):
-    resource = pytest.importorskip("resource")
-    model = run(folder, "before").model
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, limits[1]))
-    try:
-        with pytest.raises(NotWritten, match=r"state.ckpt: cannot be written .* on a disk with free space"):
-            run(folder)
-        with pytest.raises(NotWritten, match=r"m.safetensors: cannot be written .* on a disk with free space"):
-            save(model, folder / "m.safetensors")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
-def test_a_folder_that_cannot_be_written(folder):
-    (folder / "file").write_text("in the way")
-    with pytest.raises(
-        PermissionError, match=r"run: no files can be written into this folder: .*file is a file; choose"
-    ):
-        run(folder, "file/run")
-
-
-def test_a_recipe_without_steps_cannot_be_resumed(folder):
-    run(folder, steps=1, validations=1)
-    text = (folder / "run" / "recipe.toml").read_text()
-    (folder / "run" / "recipe.toml").write_text(text.replace("steps = 1\n", ""))
-    with pytest.raises(ValueError, match="must name its steps to be resumed"):
-        train(folder / "images", folder / "labels", out=folder / "run", resume=True)
-
-
-def test_a_run_goes_on_with_the_data_it_began_with(folder):
-    run(folder, steps=1, validations=1)
-    path = next((folder / "labels").iterdir())
-    labels = tifffile.imread(path)
-    tifffile.imwrite(path, labels[::-1].copy())
-    with pytest.raises(
-        ValueError, match=r"must be those that the run began with \(SHA-256 .*\), got others .*; give the"
-    ):
-        train(folder / "images", folder / "labels", out=folder / "run", resume=True)
 
 
 @pytest.mark.parametrize(

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import traceback
-from contextlib import suppress
-from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from contractile.cli.display import Lines, visible
+from contractile.cli.signals import SIGNALLED, ended_by_signals
 from contractile.cli.verbs import app
 from contractile.cli.words import NOT_FINISHED, WRONG_CALL, explain_wrong_call
 from contractile.errors import ContractileError, NotFinished, NotFound
 from contractile.process import prepare_process
 
 OUR_FAULT, INTERRUPTED = 70, 130
-SIGNALLED = 128  # and the number of the signal
-ENDING = ("SIGTERM", "SIGHUP")  # signals that end a command as Ctrl-C does
 
 logger = logging.getLogger(__name__)
 
@@ -48,17 +44,23 @@ def main() -> None:
     0: done. 1: the work could not be finished, for want of memory or disk space, say. 2: the call was wrong. 70: a
     fault of this package, with its traceback. 130: stopped with Ctrl-C; 143 (129): by SIGTERM (SIGHUP).
     """
+    with ended_by_signals():
+        _run()
+
+
+def _run() -> NoReturn:
     prepare_process()
-    _end_on_signals()
     _print_any_name()
     logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
     words = sorted(sys.argv[1:], key=lambda word: word != "--verbose")  # an option of the program, not of a verb
+    notes: list[str] = []
     try:
         status = app(words, standalone_mode=False) or 0
     except KeyboardInterrupt:
         status = INTERRUPTED
     except SystemExit as stop:  # by a signal
         status = stop.code if isinstance(stop.code, int) else OUR_FAULT
+        notes = getattr(stop, "__notes__", notes)
     except NotFinished as error:
         _fail(str(error), NOT_FINISHED)
     except ContractileError as error:
@@ -72,23 +74,9 @@ def main() -> None:
         _fail("this is a fault in contractile, please report it with the lines above", OUR_FAULT)
     if status > SIGNALLED:
         training = "train" in [word for word in words if word != "--verbose"][:1]
-        _fail("stopped; the same command with --resume continues" if training else "stopped", status)
+        generic = "stopped; the same command with --resume continues a run that has begun" if training else "stopped"
+        _fail(" ".join(notes) or generic, status)
     sys.exit(status)
-
-
-def _end_on_signals() -> None:
-    """Let signals that would end the process without a word raise SystemExit: temporary files go, and a line is said.
-
-    A signal that is ignored (nohup) stays so.
-    """
-    for number in (getattr(signal, name) for name in ENDING if hasattr(signal, name)):
-        if signal.getsignal(number) == signal.SIG_DFL:
-            with suppress(ValueError):  # outside of the main thread
-                signal.signal(number, _stop)
-
-
-def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(SIGNALLED + number)
 
 
 def _print_any_name() -> None:

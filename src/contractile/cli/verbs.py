@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +12,7 @@ import typer
 
 from contractile.cli.display import Bar, print_comparison, print_scores, visible
 from contractile.cli.results import json_file as open_json
+from contractile.cli.signals import keeping_notes
 from contractile.cli.words import (
     NOT_FINISHED,
     bound,
@@ -63,7 +66,7 @@ def train(
             callback=tidy,
         ),
     ] = None,
-    recipe: Annotated[str, typer.Option(help="default, paper, or a TOML file")] = "default",
+    recipe: Annotated[str | None, typer.Option(help="default, paper, or a TOML file [default]")] = None,
     minutes: Annotated[float | None, typer.Option(help="time budget [10]")] = None,
     steps: Annotated[int | None, typer.Option(help="number of optimiser steps, instead of --minutes")] = None,
     val_images: Annotated[
@@ -81,6 +84,9 @@ def train(
         bool, typer.Option("--anyway", help="train even where `check` finds an error in the data")
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="continue the run in --out")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="begin anew: replace the run, or other files, in --out")
+    ] = False,
     seed: Annotated[int | None, typer.Option(help="random seed [0]")] = None,
     device: Device = "auto",
 ) -> None:
@@ -96,14 +102,14 @@ def train(
     if (val_images is None) != (val_labels is None):
         raise ContractileError("--val-images and --val-labels go together", "give both or neither")
     check_folder(out)
-    changes = read_recipe(recipe)
+    changes = read_recipe(recipe if recipe is not None or resume else "default")
     if minutes is not None:
         changes.pop("steps", None)  # the recipe of a run names both, and steps would win
     changes |= given(minutes=minutes, steps=steps, val_fraction=val_fraction, seed=seed, axes=axes)
     changes |= {} if device == "auto" else {"device": device}
     labels = labels or find_labels(images, "train")
     validation = (val_images, val_labels) if val_images and val_labels else None
-    with Bar("training") as bar:
+    with Bar("training") as bar, keeping_notes():
         run = train_run(
             images,
             labels,
@@ -112,7 +118,8 @@ def train(
             validation=validation,
             resume=resume,
             progress=bar.show_training,
-            **given(anyway=anyway),
+            command=shlex.join(["contractile", *sys.argv[1:]]),
+            **given(anyway=anyway, overwrite=overwrite),
         )
     print_scores(run.evaluation, f"the model on {len(run.validation)} validation image(s)")
     typer.echo(visible(f"model   {out / 'model.safetensors'}"))

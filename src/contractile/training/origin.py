@@ -1,0 +1,116 @@
+"""Where a model comes from: what its card says, and whether a resumed run goes on with what it began with."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from contractile.dataset import Example
+from contractile.engine import find_device
+from contractile.errors import ContractileError
+from contractile.labels import diameters
+from contractile.model import ModelCard
+from contractile.recipe import Recipe
+from contractile.targets import unannotated
+from contractile.training.saved import ANEW, Origin
+
+logger = logging.getLogger(__name__)
+
+NAMED = 3  # images in an error
+
+
+def trace(recipe: Recipe, training: Sequence[Example], validation: Sequence[Example], *, command: str = "") -> Origin:
+    """What a run begins with: hashes of its data, versions, and the words of the command line."""
+    digest = hashlib.sha256()
+    for example in (*training, *validation):
+        digest.update(example.pixels.tobytes())
+        digest.update(example.labels.tobytes())
+    sides = {"": training, "validation ": validation}
+    prints = {f"{side}images": {one.name: _print(one.pixels) for one in examples} for side, examples in sides.items()}
+    prints |= {f"{side}labels": {one.name: _print(one.labels) for one in examples} for side, examples in sides.items()}
+    versions = {
+        "contractile": version("contractile"),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "device": str(find_device(recipe.device)),
+    }
+    return Origin(data=digest.hexdigest(), prints=prints, versions=versions, command=command)
+
+
+def _print(array: NDArray[Any]) -> str:
+    digest = hashlib.blake2b(f"{array.dtype} {array.shape}".encode(), digest_size=8)
+    digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def check_origin(began: Origin, now: Origin, folder: Path) -> None:
+    """Check that a run is resumed with the data that it began with; warn about other versions.
+
+    Raises ContractileError, naming the side and how many differ.
+    """
+    if began.data != now.data:
+        differing = [
+            part for side in began.prints for part in _compare(side, began.prints[side], now.prints.get(side, {}))
+        ]
+        found = ", ".join(differing) or f"their SHA-256 is {now.data[:8]}..., not {began.data[:8]}..."
+        problem = f"images and labels must be those that the run began with: {found}"
+        raise ContractileError(problem, f"give the same ones, or {ANEW}", where=folder)
+    changed = [name for name in began.versions if began.versions[name] != now.versions.get(name)]
+    if changed:
+        before, after = (", ".join(f"{name} {one.versions.get(name)}" for name in changed) for one in (began, now))
+        logger.warning("the run began with %s and goes on with %s: the result may differ a little", before, after)
+
+
+def _compare(side: str, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:
+    """What differs on one side of the data."""
+    changed = [name for name in before if name in after and before[name] != after[name]]
+    for names, words in (
+        (changed, f"of {len(before)} {side} differ"),
+        ([name for name in before if name not in after], f"of {len(before)} {side} are missing"),
+        ([name for name in after if name not in before], f"{side} are new"),
+    ):
+        if names:
+            yield f"{len(names)} {words} ({', '.join(names[:NAMED])}{', ...' if len(names) > NAMED else ''})"
+
+
+def describe(recipe: Recipe, training: Sequence[Example], validation: Sequence[Example], origin: Origin) -> ModelCard:
+    """The card of every model of a run; only the step and the scores are still missing.
+
+    The network on the card is the ordinary one that is stored (`unet.fold`), whatever kernels were tied in training.
+    """
+    small, typical, large = 0.0, 0.0, 0.0
+    if recipe.targets.task == "objects":
+        small, typical, large = diameters(
+            [np.where(unannotated(one.labels, recipe.targets), 0, one.labels) for one in training]
+        )
+    return ModelCard(
+        network=recipe.network.model_copy(update={"symmetry": "none"}),
+        symmetry=recipe.network.symmetry,
+        task=recipe.targets.task,
+        class_values=recipe.targets.class_values,
+        diameter=typical or None,
+        diameters=(small, large) if typical else None,
+        pixel_size_um=validation[0].pixel_size_um,
+        axes=recipe.axes,
+        normalization=recipe.samples.normalization,
+        provenance={
+            "data_sha256": origin.data,
+            "images": len(training) + len(validation),
+            "recipe": recipe.base,
+            "command": origin.command,
+            **origin.versions,
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        },
+    )
