@@ -46,6 +46,15 @@ def test_fields_line_and_built_in(kind):
     assert kind.__doc__
 
 
+def test_an_error_is_one_line_of_bounded_length_whatever_is_in_it():
+    error = ContractileError("got 'a\x1b[31m\nb\udcff é'", "use\tc", where="x\r.tif")
+    assert str(error) == r"x\r.tif: got 'a\x1b[31m\nb\udcff é'; use\tc"
+    error = ContractileError(f"rule, got {'A' * 10**6} here", "cure")
+    assert str(error).startswith("rule, got AAA")
+    assert str(error).endswith("AAA here; cure")
+    assert len(str(error)) < 700
+
+
 @pytest.mark.parametrize("kind", BUILT_IN)
 def test_an_error_can_be_sent_to_another_process(kind):
     error = pickle.loads(pickle.dumps(kind("rule", "cure", where="a.tif")))

@@ -2,12 +2,14 @@
 
     python tests/fuzz/make_corpus.py
 
-Files of further formats, and inputs that once failed, are simply put beside them.
+A folder that is there stays as it is: delete it to make its files anew. Files of further formats, and inputs that once
+failed, are simply put beside them.
 """
 
 from __future__ import annotations
 
-import sys
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,8 @@ from contractile.dataset import Example
 from contractile.model import Model, ModelCard, save
 from contractile.recipe import derive
 from contractile.storage import MANIFEST, replacing
-from contractile.training.folder import write_state
+from contractile.training.folder import RECIPE_FILE, STATE_FILE
+from contractile.training.loop import fit
 from contractile.unet import UNet, UNetConfig
 
 CORPUS = Path(__file__).with_name("corpus")
@@ -91,52 +94,66 @@ def make_zarrs(folder: Path) -> None:
         )
 
 
-def make_others(corpus: Path) -> None:
+def make_recipes(folder: Path) -> None:
     recipe = derive([Example("a", SMOOTH[None], LABELS.astype(np.int32))], {"steps": 5})
-    (corpus / "recipes" / "default.toml").write_text(recipe.to_toml(), encoding="utf-8")
+    (folder / "default.toml").write_text(recipe.to_toml(), encoding="utf-8")
     short = 'base = "paper"\nminutes = 5\n[samples]\nbatch = 2\n'
-    (corpus / "recipes" / "short.toml").write_text(short, encoding="utf-8")
+    (folder / "short.toml").write_text(short, encoding="utf-8")
+
+
+def make_models(folder: Path) -> None:
     torch.manual_seed(0)
     config = UNetConfig(depth=1, width=2, classes=2)
     for task, card in {
         "classes": ModelCard(network=config, class_values=(0, 7)),
         "objects": ModelCard(network=config, task="objects", diameter=9.0, diameters=(6.0, 12.0)),
     }.items():
-        save(Model(UNet(config).eval(), card), corpus / "models" / f"{task}.safetensors")
-    (corpus / "models" / MANIFEST).unlink()
-    state = corpus / "states" / "run"
-    state.mkdir(exist_ok=True)
-    _write_state(state)
-    with replacing(corpus / "manifests" / "a.txt") as path:
-        path.write_text("a", encoding="utf-8")
-    (corpus / "manifests" / "a.txt").unlink()
-
-
-def _write_state(folder: Path) -> None:
-    """A small state, with all that a run's has."""
-    network = UNet(UNetConfig(depth=1, width=2, classes=2))
-    optimizer = torch.optim.AdamW(network.parameters())
-    state = {
-        "network": network.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "random": torch.get_rng_state()[:64],
-        "random_cuda": None,
-        "data": "0" * 64,
-        "step": 3,
-        "best": 0.5,
-        "history": [{"step": 1.0, "loss": 0.5}],
-    }
-    write_state(folder, state)
+        save(Model(UNet(config).eval(), card), folder / f"{task}.safetensors")
     (folder / MANIFEST).unlink()
 
 
+def make_manifests(folder: Path) -> None:
+    with replacing(folder / "a.txt") as path:
+        path.write_text("a", encoding="utf-8")
+    (folder / "a.txt").unlink()
+
+
+def make_states(folder: Path) -> None:
+    """The state and the recipe of a short run with a small network."""
+    examples = [
+        Example(name, np.kron(SMOOTH, np.ones((4, 4)))[None], np.kron(LABELS, np.ones((4, 4), np.int32)))
+        for name in "ab"
+    ]
+    changes = {
+        "steps": 2,
+        "validations": 1,
+        "network": {"depth": 1, "width": 8},
+        "samples": {"batch": 1, "tile": (32, 32), "core": (32, 32)},
+    }
+    with tempfile.TemporaryDirectory() as place:
+        fit(examples[:1], examples[1:], derive(examples, changes), folder=Path(place))
+        for name in (STATE_FILE, RECIPE_FILE):
+            (folder / "run").mkdir(exist_ok=True)
+            shutil.copy(Path(place, name), folder / "run")
+
+
+MAKERS = {
+    "images": (make_images, make_zarrs),
+    "recipes": (make_recipes,),
+    "models": (make_models,),
+    "states": (make_states,),
+    "manifests": (make_manifests,),
+}
+
+
 def main() -> None:
-    for name in ("images", "recipes", "models", "states", "manifests"):
-        (CORPUS / name).mkdir(parents=True, exist_ok=True)
-    make_images(CORPUS / "images")
-    make_zarrs(CORPUS / "images")
-    make_others(CORPUS)
+    for name, makers in MAKERS.items():
+        folder = CORPUS / name
+        if not folder.is_dir():
+            folder.mkdir(parents=True)
+            for make in makers:
+                make(folder)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

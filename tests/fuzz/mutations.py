@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import struct
@@ -10,12 +11,15 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+from contractile.model.seal import EMPTY, seal
+
 Mutation = Callable[[bytes, Random], bytes]
 
 BYTES = (0, 1, 0x7F, 0x80, 0xFF)
 WORDS = (0, 1, 2, 255, 256, 32767, 65535, 2**24, 2**31 - 1, 2**31, 2**32 - 1)
 NUMBERS: tuple[Any, ...] = (0, -1, 1, 2, 3, 10**3, 2**31, 2**63, 10**18, 10**400, 1e308, -1e-308, 0.5, True, None)
 TEXTS = ("", "../secret", "/dev/zero", "\0", "\x1b[31m", "[/b]", "é" * 50, "A" * 10**5, "pickle", "|O", "NaN", "1e999")
+STATE_DIGEST = 32  # bytes of the checksum of a state, behind its first line
 PIECE = 64  # bytes that are moved, overwritten or repeated, at most
 
 
@@ -141,23 +145,38 @@ def _collect(node: Any, places: list[tuple[Any, Any]]) -> None:
 
 
 def change_header(data: bytes, rng: Random) -> bytes:
-    """Another value in the JSON header of a safetensors file, which is then as long as it says."""
+    """Another value in the card of a model file, or in its table of tensors: mostly with length and seal that fit."""
     length = int.from_bytes(data[:8], "little")
-    if not 2 <= length <= len(data) - 8:
-        return flip_bits(data, rng)
     try:
         head = json.loads(data[8 : 8 + length])
-    except ValueError:
+        card = json.loads(head["__metadata__"]["contractile"])
+    except (ValueError, KeyError, TypeError):
         return change_text(data, rng)
-    card = head.get("__metadata__") if isinstance(head, dict) else None
-    name = rng.choice(sorted(card)) if isinstance(card, dict) and card and rng.random() < 0.7 else None
-    if name is not None:
-        card[name] = change_json(str(card[name]).encode(), rng).decode(errors="replace")
-        text = json.dumps(head).encode()
+    if rng.random() < 0.7:
+        card = _changed(card, rng)
     else:
-        text = change_json(json.dumps(head).encode(), rng)
+        head = _changed(head, rng)
+    head["__metadata__"] = {"contractile": json.dumps({**card, "checksum": EMPTY})}
+    text = json.dumps(head).encode()
     text += b" " * (-len(text) % 8)
-    return struct.pack("<Q", len(text)) + text + data[8 + length :]
+    changed = struct.pack("<Q", len(text)) + text + data[8 + length :]
+    return seal(changed) if rng.random() < 0.9 else changed
+
+
+def change_state(data: bytes, rng: Random) -> bytes:
+    """Other content of the state of a run, with a checksum that fits."""
+    begin = data.find(b"\n") + 1 + STATE_DIGEST
+    rest = rng.choice((change_text, change_text, flip_bits, set_word, truncate))(data[begin:], rng)
+    return data[: begin - STATE_DIGEST] + hashlib.blake2b(rest, digest_size=STATE_DIGEST).digest() + rest
+
+
+def _changed(tree: dict[str, Any], rng: Random) -> dict[str, Any]:
+    """The tree with another value somewhere; as it is where that makes another kind of thing of it."""
+    try:
+        new = json.loads(change_json(json.dumps(tree).encode(), rng))
+    except ValueError:
+        return tree
+    return new if isinstance(new, dict) else tree
 
 
 PLAIN: tuple[Mutation, ...] = (flip_bits, set_word, truncate, overwrite, repeat, remove, move)
@@ -172,6 +191,7 @@ BY_FORMAT: dict[str, tuple[Mutation, ...]] = {
     ".jsonl": (change_text, change_text),
     ".npy": (change_text, change_text),
     ".xml": (change_text, change_text),
+    ".ckpt": (change_state, change_state, change_state),
     ".safetensors": (change_header, change_header, change_header),
 }
 

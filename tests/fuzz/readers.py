@@ -73,9 +73,14 @@ def read_model(path: Path) -> Any:
 
 
 def read_state(path: Path) -> Any:
-    from contractile.training.folder import read_state
+    from contractile.training.folder import RunFolder
+    from contractile.training.state import begin, launch
 
-    return read_state(path)
+    folder = RunFolder(path, resume=True)
+    found = folder.read_state()
+    state = begin(found.saved.recipe, launch(found.saved.recipe))
+    state.restore(found.saved, found.tensors)
+    return state.step
 
 
 def read_manifest(path: Path) -> None:
@@ -105,6 +110,6 @@ def warm_up() -> None:
     import contractile.cli.describing
     import contractile.model
     import contractile.recipe
-    import contractile.training.folder  # noqa: F401
+    import contractile.training.loop  # noqa: F401
 
     logging.disable(logging.CRITICAL)

@@ -44,7 +44,8 @@ class Seen:
 
 def see(pixels: NDArray[Any], where: str, pixel_size_um: tuple[float, ...] | None) -> Seen:
     """The properties of pixels (C, *S)."""
-    sample = pixels.reshape(len(pixels), -1)[:, :: max(1, pixels[0].size // SAMPLE)].astype(np.float64)
+    with np.errstate(invalid="ignore"):  # of NaN, which another complaint names
+        sample = pixels.reshape(len(pixels), -1)[:, :: max(1, pixels[0].size // SAMPLE)].astype(np.float64)
     span = float(np.ptp(np.percentile(sample, USUAL, axis=1), axis=0).max()) if np.isfinite(sample).all() else 0.0
     return Seen(where, pixels.shape, str(pixels.dtype), digest(pixels), pixel_size_um, span)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+LONGEST = 600  # characters of a problem, most of which are what somebody gave
+
 
 class ContractileError(ValueError):
     """An argument or a file that cannot be used, as three fields; `str()` joins them to one line.
@@ -14,7 +16,7 @@ class ContractileError(ValueError):
     """
 
     def __init__(self, problem: str, cure: str, *, where: object = "") -> None:
-        self.where, self.problem, self.cure = str(where), problem, cure
+        self.where, self.problem, self.cure = printable(str(where)), _shortened(printable(problem)), printable(cure)
         super().__init__(str(self))
 
     def __str__(self) -> str:
@@ -26,6 +28,19 @@ class ContractileError(ValueError):
     def at(self, where: object) -> ContractileError:
         """The same error, about the file or image `where`."""
         return type(self)(self.problem, self.cure, where=where)
+
+
+def printable(text: str) -> str:
+    """Text with escapes for what a terminal would obey, or cannot show: names can hold line breaks and colours."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def _shortened(text: str) -> str:
+    """The beginning and the end of a long text."""
+    part = LONGEST // 2
+    return text if len(text) <= LONGEST else f"{text[:part]} ... {text[-part:]}"
 
 
 class WrongType(ContractileError, TypeError):
