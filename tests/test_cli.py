@@ -224,8 +224,8 @@ def test_a_picture_as_labels(data, capsys):
     [
         (("--minutes", "1", "--steps", "3"), "--minutes and --steps exclude each other"),
         (("--val-images", "x"), "--val-images and --val-labels go together"),
-        (("--minutes", "-1"), "recipe field minutes"),
-        (("--steps", "many"), "valid integer"),
+        (("--minutes", "-1"), "--minutes must be a number above 0 and up to 525,600, got -1.0; use e.g. 10"),
+        (("--steps", "many"), "--steps must be a whole number, got 'many'; give e.g. --steps 500"),
         (("--device", "gpu"), "device must be auto, cpu, cuda or mps"),
     ],
 )
@@ -236,7 +236,7 @@ def test_options_that_make_no_sense(data, capsys, words, message):
 
 def test_axes_that_do_not_exist(data, capsys):
     words = ("evaluate", data / "labels", data / "labels", "--dims", "4")
-    assert refused(capsys, *words) == "contractile: --dims: Input should be 2 or 3, got 4; see --help"
+    assert refused(capsys, *words) == "contractile: --dims must be 2, or 3 for volumes, got 4; use 2"
 
 
 @pytest.mark.parametrize(
@@ -244,11 +244,11 @@ def test_axes_that_do_not_exist(data, capsys):
     [
         (
             ("--engine", "tensorrt"),
-            "--engine: Input should be 'auto', 'torch' or 'openvino', got 'tensorrt'; see --help",
+            "--engine must be 'auto', 'torch' or 'openvino', got 'tensorrt'; use e.g. 'auto'",
         ),
         (
             ("--precision", "int8"),
-            "--precision: Input should be 'auto', 'float32' or 'bfloat16', got 'int8'; see --help",
+            "--precision must be 'auto', 'float32' or 'bfloat16', got 'int8'; use e.g. 'auto'",
         ),
     ],
 )
@@ -262,13 +262,13 @@ def test_engines_that_do_not_exist(data, objects_model, capsys, words, message):
     [
         (
             ("--classes", "0,one"),
-            "--classes: Input should be a valid integer, unable to parse string as an integer, got",
+            "--classes must be a list of whole numbers from -2,147,483,648 to 4,294,967,295, got 'one'; use e.g. 0,1",
         ),
         (
             ("--pixel-size", "wide,1"),
-            "--pixel-size: Input should be a valid number, unable to parse string as a number",
+            "--pixel-size must be a list of numbers, got 'wide'; use e.g. 0.5,0.2,0.2",
         ),
-        (("--border", "-1"), "--border: Input should be greater than or equal to 0, got -1; see --help"),
+        (("--border", "-1"), "--border must be a whole number from 0 to 2,147,483,648, got -1; use e.g. 0"),
     ],
 )
 def test_scoring_options_that_make_no_sense(data, capsys, words, message):

@@ -153,7 +153,7 @@ def test_a_file_that_looks_like_an_option(images, model, capsys):
     assert line.endswith("; -0.tif is a file: write ./-0.tif, since an option begins with - too")
     assert call(capsys, "predict", model, "./-0.tif", "--out", "out")[0] == 0
     assert call(capsys, "info", "--", "-0.tif")[0] == 0
-    assert refused(capsys, "info", "--wrong").endswith("No such option: --wrong")
+    assert refused(capsys, "info", "--wrong").endswith("No such option: --wrong; see contractile info --help")
 
 
 @pytest.mark.parametrize("verb", ["info", "predict", "check", "train"])

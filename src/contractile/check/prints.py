@@ -53,10 +53,14 @@ def take_print(pixels: NDArray[Any], labels: NDArray[np.int32], where: str) -> P
     """The print of an image (C, *S) and its labels (*S); None where labels or image are flat."""
     plane = _plane(labels)
     pixels, labels = (pixels, labels) if labels.ndim == 2 else (pixels[:, plane], labels[plane])
-    if pixels.shape[1:] != labels.shape or min(labels.shape) < 2 * WINDOW or not np.isfinite(pixels).all():
+    if pixels.shape[1:] != labels.shape or min(labels.shape) < 2 * WINDOW:
+        return None
+    with np.errstate(over="ignore"):  # infinite where float32 cannot hold them
+        pixels = pixels.astype(np.float32)
+    if not np.isfinite(pixels).all():
         return None
     known = labels >= 0
-    image, drawn = _maps_of_image(pixels.astype(np.float32)), _maps_of_labels(labels)
+    image, drawn = _maps_of_image(pixels), _maps_of_labels(labels)
     if not drawn[1].any() or not image[1].any():
         return None
     fine, coarse = (max(1, -(-max(labels.shape) // side)) for side in (FINE, COARSE))

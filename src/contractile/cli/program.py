@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from contractile.cli.complaints import refuse_empty
 from contractile.cli.display import Lines, visible
 from contractile.cli.signals import SIGNALLED, ended_by_signals
 from contractile.cli.verbs import app
@@ -55,6 +56,7 @@ def _run() -> NoReturn:
     words = sorted(sys.argv[1:], key=lambda word: word != "--verbose")  # an option of the program, not of a verb
     notes: list[str] = []
     try:
+        refuse_empty(words)
         status = app(words, standalone_mode=False) or 0
     except KeyboardInterrupt:
         status = INTERRUPTED

@@ -16,6 +16,7 @@ from contractile.cli.signals import keeping_notes
 from contractile.cli.words import (
     NOT_FINISHED,
     bound,
+    choose,
     configure,
     diameter_of,
     expand,
@@ -23,9 +24,11 @@ from contractile.cli.words import (
     given,
     leave_out_others,
     listed,
+    option_of,
     refuse_image,
     refuse_more,
     tidy,
+    two_or_three,
 )
 from contractile.errors import ContractileError
 
@@ -33,10 +36,14 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 MORE_WORDS = {"allow_extra_args": True}  # the verb itself says what is wrong with them
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps")]
-Dims = Annotated[int, typer.Option(help="axes of an image: 2, or 3 for volumes")]
+Dims = Annotated[int, typer.Option(help="axes of an image: 2, or 3 for volumes", callback=two_or_three)]
 Axes = Annotated[
     str | None,
     typer.Option(help="the axes of the image files, a letter each in order, e.g. YXC or TZCYX [what the files say]"),
+]
+
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="replace also files that this command did not write, or that were changed")
 ]
 MaxPixels = Annotated[
     int | None,
@@ -45,9 +52,6 @@ MaxPixels = Annotated[
 AllowMissing = Annotated[
     bool,
     typer.Option("--allow-missing", help="read 0 where a damaged file lacks pixels, and say so", callback=bound),
-]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="replace also files that this command did not write, or that were changed")
 ]
 
 
@@ -92,8 +96,9 @@ def train(
 ) -> None:
     """Train on annotated images. Writes model.safetensors and report.html into the folder --out."""
     refuse_more(call, (images, labels), (val_images, val_labels))
+    from contractile.dataset import check_places
     from contractile.images.writing import check_folder
-    from contractile.recipe import read_recipe
+    from contractile.recipe import check_fields, read_recipe
     from contractile.report import write_report
     from contractile.training import train as train_run
 
@@ -101,14 +106,18 @@ def train(
         raise ContractileError("--minutes and --steps exclude each other", "give one of them")
     if (val_images is None) != (val_labels is None):
         raise ContractileError("--val-images and --val-labels go together", "give both or neither")
+    if val_fraction is not None and val_images is not None:
+        raise ContractileError("--val-fraction and --val-images exclude each other", "give one of them")
     check_folder(out)
     changes = read_recipe(recipe if recipe is not None or resume else "default")
     if minutes is not None:
         changes.pop("steps", None)  # the recipe of a run names both, and steps would win
-    changes |= given(minutes=minutes, steps=steps, val_fraction=val_fraction, seed=seed, axes=axes)
-    changes |= {} if device == "auto" else {"device": device}
+    options = given(minutes=minutes, steps=steps, val_fraction=val_fraction, seed=seed, axes=axes)
+    check_fields(options, called=option_of)
+    changes |= options | ({} if device == "auto" else {"device": device})
     labels = labels or find_labels(images, "train")
     validation = (val_images, val_labels) if val_images and val_labels else None
+    check_places(images, labels, out=out, validation=validation)
     with Bar("training") as bar, keeping_notes():
         run = train_run(
             images,
@@ -123,7 +132,8 @@ def train(
         )
     print_scores(run.evaluation, f"the model on {len(run.validation)} validation image(s)")
     typer.echo(visible(f"model   {out / 'model.safetensors'}"))
-    report = write_report(run, data=(images, labels, *(validation or ())))
+    page: dict[str, Any] = given(overwrite=resume or overwrite)  # what is there was looked at before the training
+    report = write_report(run, data=(images, labels, *(validation or ())), **page)
     typer.echo(visible(f"report  {report}"))
 
 
@@ -146,20 +156,22 @@ def predict(
     tile: Annotated[int | None, typer.Option(help="largest side of a tile, in pixels [fits memory]")] = None,
     diameter: Annotated[str | None, typer.Option(help="diameter of the objects in pixels, or estimate")] = None,
     axes: Axes = None,
+    overwrite: Overwrite = False,
     max_pixels: MaxPixels = None,
     allow_missing: AllowMissing = False,
-    overwrite: Overwrite = False,
     device: Device = "auto",
 ) -> None:
     """Segment images of any size. Writes NAME_labels.tif for each file NAME."""
     from contractile.engine import EngineConfig
     from contractile.model import load
     from contractile.prediction import Predictor, predict_files
+    from contractile.prediction.outputs import PRODUCTS
 
     refuse_image(model)
+    products = choose(save, PRODUCTS, "--save")
     chosen = configure(EngineConfig, device=device, backend=engine, precision=precision)
     predictor = Predictor(load(model), engine=chosen, tile=tile, diameter=diameter_of(diameter))
-    products, images = listed(save) or (), leave_out_others(images)
+    images = leave_out_others(images)
     more: dict[str, Any] = given(axes=axes, overwrite=overwrite)  # without axes the model's card decides
     with Bar("tiles") as bar:
         for written in predict_files(predictor, images, out=out, products=products, tta=tta, progress=bar.show, **more):

@@ -6,24 +6,18 @@ import glob
 import logging
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
 
-from contractile.errors import ContractileError, NotFound, describe_invalid
+from contractile.cli.complaints import explain_wrong_call as explain_parser
+from contractile.errors import ContractileError, NotFound, explain_fault, nearest
 
 NOT_FINISHED, WRONG_CALL = 1, 2
 SHOWN = 4  # words of a call that are repeated in a message
-EXAMPLES = {
-    "train": "images labels --out run",
-    "predict": "nuclei images --out results",
-    "evaluate": "results labels",
-    "check": "images labels",
-    "info": "images",
-}
 QUOTES = "'\"`\u2018\u2019\u201c\u201d"
 
 logger = logging.getLogger(__name__)
@@ -160,25 +154,43 @@ def refuse_image(model: Path) -> None:
 
 def explain_wrong_call(message: str, words: Sequence[str]) -> str:
     """A complaint about a call, with the cure where a word is missing or the name of a file was taken for an option."""
-    verb = next((word for word in words if word in EXAMPLES), None)
-    if verb is not None and message.startswith("Missing"):
-        return f"{message.rstrip('.')}; for example: contractile {verb} {EXAMPLES[verb]}"
-    files = [word for word in words if word.startswith("-") and _is_there(word)]
-    if not files:
-        return message
-    return f"{message.rstrip('.')}; {files[0]} is a file: write ./{files[0]}, since an option begins with - too"
+    return explain_parser(message, words, [word for word in words if word.startswith("-") and _is_there(word)])
 
 
 def configure(kind: type[T], **options: Any) -> T:
-    """A configuration from options. Raises ContractileError for what pydantic refuses."""
-    from pydantic import ValidationError
+    """A configuration from options. Raises ContractileError for what pydantic refuses, naming the option."""
+    from pydantic import BaseModel, ValidationError
 
+    assert issubclass(kind, BaseModel)
     try:
-        return kind(**options)
+        return kind.model_validate(options)
     except ValidationError as error:
-        field, problem = describe_invalid(error)
-        option = field.split(".")[0].replace("backend", "engine").replace("_", "-")
-        raise ContractileError(f"--{option}: {problem}", "see --help") from None
+        fault = explain_fault(error.errors()[0], kind)
+        option = f"{option_of(fault.field)} " if fault.field else ""
+        raise ContractileError(f"{option}{fault.problem}", fault.cure) from None
+
+
+def option_of(field: str) -> str:
+    """The option that sets a field of a configuration."""
+    return f"--{field.split('.')[0].replace('backend', 'engine').replace('_', '-')}"
+
+
+def choose(text: str, known: Collection[str], option: str) -> list[str]:
+    """The words of a comma-separated list. Raises ContractileError for one that is not known, and for none."""
+    words = listed(text) or []
+    unknown = [word for word in words if word not in known]
+    if unknown or not words:
+        match = nearest(unknown[0], known) if unknown else None
+        problem = f"{option} must be among {', '.join(known)}, got {', '.join(unknown) or 'none'}"
+        raise ContractileError(problem, f"write {match or next(iter(known))}")
+    return words
+
+
+def two_or_three(dims: int) -> int:
+    """The number of axes of an image. Raises ContractileError for others."""
+    if dims not in (2, 3):
+        raise ContractileError(f"--dims must be 2, or 3 for volumes, got {dims}", "use 2")
+    return dims
 
 
 def given(**options: T | None) -> dict[str, T]:
