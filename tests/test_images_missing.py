@@ -342,3 +342,17 @@ def test_fill_values_that_mean_nothing(tmp_path: Path, fill: Any, dtype: str) ->
     assert found[16:, 16:].all()
     with pytest.raises(ContractileError, match=r"1 of its 4 chunks are missing"):
         read(path)
+
+
+@pytest.mark.parametrize("tile", [None, (16, 16)])
+def test_a_tiff_without_tables(tmp_path: Path, tile: tuple[int, int] | None, allowed: None) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, bright(64, 64), compression="zlib", tile=tile, rowsperstrip=None if tile else 8)
+    data = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as tiff:
+        for code in {273, 279, 324, 325} & {tag.code for tag in tiff.pages.first.tags}:
+            struct.pack_into("<H", data, tiff.pages.first.tags[code].offset, 65000 + code - 270)
+    path.write_bytes(data)
+    for missing in (False, True):
+        with limited(missing=missing), pytest.raises(ContractileError, match=r"100% of its pixels are missing: \d+ of"):
+            read(path)

@@ -6,6 +6,7 @@ find -> Source -> read, open_image, read_labels, read_probabilities -> arrays ->
 from __future__ import annotations
 
 from contractile.images.folders import list_image_files as list_image_files
+from contractile.images.gate import limited as limited
 from contractile.images.image import Image as Image
 from contractile.images.image import Stack as Stack
 from contractile.images.joined import find_joined as find_joined

@@ -96,9 +96,11 @@ def find(
 def say_guesses(sources: Sequence[Source]) -> None:
     """Log a warning for each way in which files without named axes are read, where they may mean something else."""
     kinds: dict[str, dict[Path, Guess]] = {}
+    last: Guess | None = None  # all pages of a file have one
     for source in sources:
-        if source.guess is not None and source.guess.is_open:
+        if source.guess is not None and source.guess is not last and source.guess.is_open:
             kinds.setdefault(source.guess.axes, {})[source.path] = source.guess
+        last = source.guess
     for files in kinds.values():
         say(str(next(iter(files.values()))), list(files))
 

@@ -24,7 +24,7 @@ from contractile.images.unpacking import size_of_xz, unpack
 logger = logging.getLogger(__name__)
 
 FORMS = ("generic", "uniform", "shaped", "ome", "imagej")  # slide scanners leave tiles out where there is no tissue
-STRIPS, TILES = 273, 324  # the tags that list where the pixels are
+TILES, JPEG_PLACE = 324, 513  # tags that list where the pixels are; without them strips are
 JPEG, LZMA = (7, 33007, 34892), 34925  # compressions
 LARGER, SPARE = 2, 2**16  # times, and pixels, by which a picture may be larger than the strip that it is in
 SAVE = "save it uncompressed or with zlib (deflate)"
@@ -52,7 +52,7 @@ def check_pixels(series: tifffile.TiffPageSeries, path: Path) -> tuple[str, ...]
         cure = f"export it again, or crop it to the planes that are there; {FILL}"
         raise ContractileError(problem, cure, where=path)
     notes = (f"{problem}; 0 is read in their place",) if missing else ()
-    if not {STRIPS, TILES} & {tag.code for tag in page.tags}:
+    if JPEG_PLACE in page.tags:
         return notes
     return (*notes, *_check_tables(series, [one for one in pages if one is not None], path))
 
@@ -119,10 +119,11 @@ def _check_tables(series: tifffile.TiffPageSeries, pages: list[Any], path: Path)
     total = needed * len(pages)
     what = "tiles" if TILES in series.keyframe.tags else "strips"
     share = (lost + empty) / total if total else 0
-    if (lost and series.kind in FORMS) or empty == total > 0:
+    if (lost and series.kind in FORMS) or share == 1:
         problem = f"{share:.0%} of its pixels are missing: {lost + empty} of {total} {what}"
-        if not limits().missing:
-            raise ContractileError(problem, f"copy or export it again; {FILL}", where=path)
+        if not limits().missing or share == 1:
+            cure = "copy or export it again"
+            raise ContractileError(problem, cure if share == 1 else f"{cure}; {FILL}", where=path)
         return (f"{problem}; {series.keyframe.nodata} is read in their place",)
     return (
         (f"{share:.0%} of its {what} are left out in the file, and read as {series.keyframe.nodata}",) if share else ()
