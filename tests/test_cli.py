@@ -311,7 +311,7 @@ def interrupted_by(monkeypatch, error, room="evaluation", verb="evaluate"):
         (MemoryError(), 1, "out of memory"),
         (OSError(28, "No space left on device", "a.tif"), 1, "[Errno 28] No space left on device: 'a.tif'"),
         (NotFound("a.tif does not exist", "give another"), 2, "a.tif does not exist; give another"),
-        (ContractileError("tile must be 1,\ngot 0", "use 1"), 2, "tile must be 1, got 0; use 1"),
+        (ContractileError("tile must be 1,\ngot 0", "use 1"), 2, r"tile must be 1,\ngot 0; use 1"),
     ],
 )
 def test_what_ends_a_command_decides_its_status(data, capsys, monkeypatch, error, status, line):

@@ -78,7 +78,7 @@ from contractile.evaluation import EvaluateConfig, evaluate
             {"config": {"dims": 2}},
             r"config must be an EvaluateConfig, got {'dims': 2}",
         ),
-        (np.eye(2), np.eye(2, dtype=int), {"names": "a"}, r"names must be a list with a name for each image, got 'a'"),
+        (np.eye(2), np.eye(2, dtype=int), {"names": "a"}, r"names must be a list of texts, got 'a'; leave them"),
         (np.eye(2), np.eye(2, dtype=int), {"progress": 3}, r"progress must be a function of \(done, total\), got 3"),
         (
             np.eye(2, dtype=int).tolist(),
@@ -87,6 +87,14 @@ from contractile.evaluation import EvaluateConfig, evaluate
             r"true image 0: must be labels .* got int64 \(2,\); give",
         ),
         (np.zeros((0, 2), int), np.zeros((0, 2), int), {}, r"true image 0: must be labels .* got int64 \(0, 2\); give"),
+        (np.eye(2), np.eye(2, dtype=int), {"names": [1]}, r"names must be a list of texts, got \[1\]; leave them out"),
+        (
+            np.zeros((0, 2, 2)),
+            np.eye(2, dtype=int),
+            {},
+            r"predicted image 0: must have pixels, got float64",
+        ),
+        ("a.tif", ["b.tif", 3], {}, r"truth must hold paths only, got 3; give paths or arrays, not both"),
         (None, np.eye(2, dtype=int), {}, r"predicted image 0 must be an array, got None; give an array or a list of"),
         (
             [np.eye(2), "a.tif"],

@@ -80,6 +80,11 @@ def test_what_is_read_where_it_is_sliced_stays_on_disk():
             "filled(0)",
         ),
         (
+            torch.zeros(2, 2).to_sparse(),
+            "image must be a tensor that NumPy can take, got one of torch.sparse_coo and torch.float32; convert it, "
+            "e.g. with to_dense() or dequantize()",
+        ),
+        (
             PIXELS[0],
             "image must have shape (1, Y, X) for this model, got (4,); put channels first, and give the 1 channel(s) "
             "that it was trained on",

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from contractile.cli.complaints import refuse_empty
+from contractile.cli.complaints import explain_long_name, refuse_empty
 from contractile.cli.display import Lines, visible
 from contractile.cli.signals import SIGNALLED, ended_by_signals
 from contractile.cli.verbs import app
@@ -57,7 +57,7 @@ def _run() -> NoReturn:
     notes: list[str] = []
     try:
         refuse_empty(words)
-        status = app(words, standalone_mode=False) or 0
+        status = app(words or ["--help"], standalone_mode=False) or 0
     except KeyboardInterrupt:
         status = INTERRUPTED
     except SystemExit as stop:  # by a signal
@@ -68,6 +68,8 @@ def _run() -> NoReturn:
     except ContractileError as error:
         _fail(str(error), WRONG_CALL)
     except (MemoryError, OSError) as error:
+        if line := explain_long_name(error):
+            _fail(line, WRONG_CALL)
         _fail(str(error) or "out of memory", NOT_FINISHED)
     except Exception as error:
         if hasattr(error, "format_message"):  # click's own complaints about the call

@@ -20,7 +20,7 @@ def check_places(images: Any, labels: Any, *, out: Any, validation: Any = None) 
     Raises WrongType for what is no place; ContractileError where the folder `out` is one that images or labels are read
     from, and where files to train on are to validate, too.
     """
-    if not isinstance(out, str | Path):
+    if not isinstance(out, str | Path) or "\0" in str(out):
         raise WrongType(f"out must be the path of a folder, got {shown(out)}", 'give e.g. "run"')
     if not str(out):
         raise ContractileError("out must not be empty, got ''", "name a folder; . is the working folder")

@@ -62,6 +62,10 @@ def pair_up(
             f"got {type(predicted).__name__} and {type(truth).__name__}",
             "read files with contractile.read_labels",
         )
+    for name, places in (("predicted", predicted), ("truth", truth)) if is_path(predicted) else ():
+        strange = [one for one in places if not isinstance(one, str | Path)] if isinstance(places, list | tuple) else []
+        if strange:
+            raise WrongType(f"{name} must hold paths only, got {shown(strange[0])}", "give paths or arrays, not both")
     if is_path(predicted):
         return _pair_files(predicted, truth, reader, axes)
     return _pair_arrays(_as_list(predicted, "predicted"), _as_list(truth, "true"), names, reader)
@@ -92,8 +96,10 @@ def _pair_arrays(
             f"predicted and truth must hold the same number of images (not 0), got {len(predicted)} and {len(truth)}",
             "pass one prediction per truth, in the same order",
         )
-    if isinstance(names, str):
-        raise WrongType(f"names must be a list with a name for each image, got {shown(names)}", f"write [{names!r}]")
+    if names is not None and (
+        isinstance(names, str) or not isinstance(names, Sequence) or not all(isinstance(one, str) for one in names)
+    ):
+        raise WrongType(f"names must be a list of texts, got {shown(names)}", "leave them out for numbers")
     digits = len(str(len(truth) - 1))
     chosen = list(names) if names is not None else [f"{i:0{digits}d}" for i in range(len(truth))]
     if len(chosen) != len(truth) or len(set(chosen)) != len(chosen):
@@ -114,6 +120,9 @@ def _array_pair(name: str, predicted: NDArray[Any], truth: NDArray[Any], reader:
         problem = f"must be labels (Y, X) or (Z, Y, X) of one image at least, got {truth.dtype} {truth.shape}"
         cure = "give np.array(labels), or a list of arrays of several images"
         raise ContractileError(problem, cure, where=truth_where)
+    if not predicted.size:
+        problem = f"must have pixels, got {predicted.dtype} {predicted.shape}"
+        raise ContractileError(problem, "check how it was cut", where=where)
     labels = truth.astype(np.uint8) if truth.dtype.kind == "b" else truth
     prediction = reader.take(predicted, truth.ndim, where)
     return Pair(name, where, truth_where, lambda: labels, lambda: prediction)

@@ -28,9 +28,8 @@ def as_array(value: Any, name: str = "image", cure: str = "give pixels (C, Y, X)
         return value.data
     if isinstance(value, np.matrix):
         return np.asarray(value)
-    if hasattr(value, "detach"):  # a PyTorch tensor
-        tensor = value.detach().cpu().resolve_conj().resolve_neg()
-        return np.asarray(tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor)
+    if hasattr(value, "detach"):
+        return _from_tensor(value, name)
     if all(hasattr(value, one) for one in ("__getitem__", "shape", "dtype")) and not hasattr(value, "tocsr"):
         return value  # unlike a sparse matrix, which cannot be sliced as an array
     if isinstance(value, Sequence) or hasattr(value, "__array__") or hasattr(value, "__array_interface__"):
@@ -40,3 +39,13 @@ def as_array(value: Any, name: str = "image", cure: str = "give pixels (C, Y, X)
             problem = f"{name} must be an array, got a {type(value).__name__} that NumPy cannot take as one"
             raise WrongType(problem, "give rows of the same length, of numbers") from None
     raise WrongType(f"{name} must be an array, got {shown(value)}", cure)
+
+
+def _from_tensor(tensor: Any, name: str) -> np.ndarray[Any, Any]:
+    """The values of a PyTorch tensor."""
+    try:
+        plain = tensor.detach().cpu().resolve_conj().resolve_neg()
+        return np.asarray(plain.float() if str(plain.dtype) == "torch.bfloat16" else plain)
+    except (RuntimeError, TypeError):  # sparse, quantized, without values
+        problem = f"{name} must be a tensor that NumPy can take, got one of {tensor.layout} and {tensor.dtype}"
+        raise WrongType(problem, "convert it, e.g. with to_dense() or dequantize()") from None

@@ -167,7 +167,7 @@ def _check_diameter(diameter: Diameter, card: ModelCard) -> Diameter:
     if diameter != "estimate" and not low <= diameter <= high:
         raise ContractileError(
             f"diameter must be at most {LARGEST_SCALE:g} times smaller or larger than the model's own, {low:.3g} to "
-            f"{high:.3g} pixels, got {diameter}",
+            f"{high:.3g} pixels, got {shown(diameter)}",
             "resample the images first, or train on objects of this size",
         )
     return diameter

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -33,8 +34,8 @@ def read_source(source: str | Path | Mapping[str, Any] | None) -> dict[str, Any]
     path = Path(source)
     if path.suffix != ".toml":
         raise no_such_name(str(source))
-    if not path.is_file():
-        why = "is a folder" if path.is_dir() else "is no file" if path.exists() else "does not exist"
+    if not os.path.isfile(path):
+        why = "is a folder" if os.path.isdir(path) else "is no file" if os.path.exists(path) else "does not exist"
         raise NotFound(f"recipe {path} {why}", f"give {CHOICE}")
     return _parse(path, _read_text(path))
 
