@@ -146,6 +146,8 @@ def write_picture(path: str | Path, rgb: NDArray[np.uint8]) -> None:
 
 def is_ours(path: str | Path) -> bool:
     """Whether this package wrote the file, a TIFF or PNG. Any other file may have been made by hand."""
+    if not Path(path).is_file():  # a pipe would never end
+        return False
     try:
         with one_clear_line(Path(path)):
             with Path(path).open("rb") as file:
