@@ -1,8 +1,10 @@
 """Recipes: derived from data, changed by a file, written and read back, refused in one line."""
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +14,8 @@ from hypothesis import strategies as st
 from contractile.augment import AugmentConfig
 from contractile.dataset import Example
 from contractile.errors import ContractileError
-from contractile.recipe import Recipe, derive, read_recipe, survey
+from contractile.recipe import Recipe, check_same, derive, read_recipe, survey
+from contractile.recipe.plausible import step_bytes
 
 
 def examples(shape=(300, 400), channels=1, values=(0, 255)):
@@ -389,3 +392,63 @@ def test_files_that_are_no_recipes(tmp_path):
     (tmp_path / "bad.toml").write_text("steps = = 3")
     with pytest.raises(ValueError, match=r"bad.toml is not valid TOML \(.*line 1"):
         read_recipe(tmp_path / "bad.toml")
+
+
+def test_copies_that_cannot_fit_into_memory(monkeypatch):
+    found = SimpleNamespace(virtual_memory=lambda: SimpleNamespace(total=1e7))
+    monkeypatch.setattr(sys.modules["contractile.recipe.plausible"], "psutil", found)
+    monkeypatch.setattr(sys.modules["contractile.recipe.plausible"], "step_bytes", lambda recipe: 0)
+    with pytest.raises(ContractileError) as caught:
+        derive([discs(20)], {"samples": {"pasted": 100}, "device": "cpu"})
+    assert str(caught.value) == (
+        "the copies that samples.pasted makes must fit into memory (0.01 GB), got 100 of each of 1 image(s), which "
+        "take at least 0.099 GB; use a lower number"
+    )
+
+
+def test_the_memory_of_a_step_grows_with_the_batch():
+    recipe = derive([discs(20)], {"device": "cpu"})
+    assert 1e7 < step_bytes(recipe) < 1e9
+    twice = recipe.model_copy(update={"samples": recipe.samples.model_copy(update={"batch": 2 * recipe.samples.batch})})
+    assert step_bytes(recipe) < step_bytes(twice) < 2 * step_bytes(recipe)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_recipe_that_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe.toml")
+    with pytest.raises(FileNotFoundError, match=r"pipe.toml is no file; give one of default, paper or a .toml file"):
+        read_recipe(tmp_path / "pipe.toml")
+
+
+def test_a_recipe_without_permission(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "locked.toml").write_text("")
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(ContractileError, match=r"locked.toml cannot be read \(Permission denied\); give a file that"):
+        read_recipe(tmp_path / "locked.toml")
+
+
+def test_recipes_of_other_editors(tmp_path):
+    (tmp_path / "r.toml").write_bytes(
+        b"\xef\xbb\xbf# ................................................................\r\nsteps = 3\r\n"
+    )
+    assert read_recipe(tmp_path / "r.toml") == {"steps": 3}
+
+
+def test_nothing_counts_as_left_out():
+    assert read_recipe({"steps": None, "targets": {"ignore_label": None}}) == {"targets": {}}
+    assert derive(examples(), {"steps": 3, **read_recipe({"minutes": None})}).steps == 3
+
+
+def test_a_resumed_run_keeps_its_recipe():
+    held = derive(examples(), {"steps": 3}).model_dump(mode="json")
+    check_same(held, {"base": "default", "steps": 3, "samples": {"tile": held["samples"]["tile"]}})
+    for asked, line in (
+        ({"base": "paper"}, "in which base is default, got paper"),
+        ({"axes": "YXC"}, "in which axes is left out, got YXC"),
+        ({"network": {"width": 64}}, f"in which network.width is {held['network']['width']}, got 64"),
+    ):
+        with pytest.raises(ContractileError, match=line):
+            check_same(held, asked)

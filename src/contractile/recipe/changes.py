@@ -105,8 +105,9 @@ def check_same(recipe: Mapping[str, Any], changes: Mapping[str, Any], path: str 
         if isinstance(value, Mapping) and isinstance(held, Mapping):
             check_same(held, value, f"{name}.")
         elif _listed(value) != _listed(held):
+            found = "left out" if held is None else held
             raise ContractileError(
-                f"a run is resumed with the recipe it began with, in which {name} is {held}, got {value}",
+                f"a run is resumed with the recipe it began with, in which {name} is {found}, got {value}",
                 "leave it out, or begin a run in another folder",
             )
 

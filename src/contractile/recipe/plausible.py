@@ -21,7 +21,6 @@ COPIES = 3  # of each weight: itself, its gradient, and what the optimiser remem
 KEPT_MAPS = 4  # for the gradient, on each level: the results of its convolutions, on the way down and on the way up
 FLOAT, HALF = 4, 2  # bytes
 OF_A_PIXEL = 4 + 2 + 4  # bytes of its label, its class and its weight
-GIGA = 1e9
 
 
 def check_examples(examples: Sequence[Example]) -> None:
@@ -51,16 +50,16 @@ def check_memory(recipe: Recipe, examples: Sequence[Example]) -> None:
     if needs > on_device:
         tile = " x ".join(str(n) for n in samples.tile)
         raise ContractileError(
-            f"a step must fit into the {on_device / GIGA:,.0f} GB of {device.type}, got samples.batch = "
+            f"a step must fit into the {_gigabytes(on_device)} of {device.type}, got samples.batch = "
             f"{samples.batch} tiles of {tile} pixels with network.width = {recipe.network.width}, which take at least "
-            f"{needs / GIGA:,.0f} GB",
+            f"{_gigabytes(needs)}",
             "lower samples.batch, samples.tile or network.width",
         )
     copies = samples.pasted * sum(one.pixels.nbytes + OF_A_PIXEL * one.labels.size for one in examples)
     if copies > has:
         raise ContractileError(
-            f"the copies that samples.pasted makes must fit into memory ({has / GIGA:,.0f} GB), got {samples.pasted} "
-            f"of each of {len(examples)} image(s), which take at least {copies / GIGA:,.0f} GB",
+            f"the copies that samples.pasted makes must fit into memory ({_gigabytes(has)}), got {samples.pasted} "
+            f"of each of {len(examples)} image(s), which take at least {_gigabytes(copies)}",
             "use a lower number",
         )
 
@@ -74,3 +73,7 @@ def step_bytes(recipe: Recipe) -> float:
         pixels //= math.prod(pooling)
     image = network.channels * math.prod(samples.tile)
     return COPIES * FLOAT * network.parameters + samples.batch * (HALF * maps + FLOAT * image)
+
+
+def _gigabytes(size: float) -> str:
+    return f"{size / 1e9:,.0f} GB" if size >= 1e9 else f"{size / 1e9:.2g} GB"
