@@ -106,10 +106,11 @@ def test_the_paper_recipe_takes_steps(folder):
 
 
 def test_validation_images_of_ones_own(folder):
-    result = train(
-        folder / "images", folder / "labels", out=folder / "run", recipe=TINY,
-        validation=(folder / "images" / "3.tif", folder / "labels" / "3.tif"),
-    )  # fmt: skip
+    for kind in ("images", "labels"):
+        (folder / f"more_{kind}").mkdir()
+        (folder / kind / "3.tif").rename(folder / f"more_{kind}" / "3.tif")
+    others = folder / "more_images", folder / "more_labels"
+    result = train(folder / "images", folder / "labels", out=folder / "run", recipe=TINY, validation=others)
     assert [one.name for one in result.validation] == ["3"]
 
 
