@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from contractile.check import find_errors
-from contractile.dataset import Example, Pair, Samples, load_examples, pair_up, split
+from contractile.dataset import Example, Pair, Samples, check_places, load_examples, pair_up, split
 from contractile.errors import ContractileError
 from contractile.evaluation import Evaluation
 from contractile.model import Model, ModelCard
@@ -99,6 +99,7 @@ def train(
     another process trains into `out`; NotFinished where the loss is no longer a number or memory or the disk runs out.
     """
     started = time.monotonic()
+    check_places(images, labels, out=out, validation=validation)
     asked = read_recipe(recipe)
     folder = RunFolder(Path(out), resume=resume, overwrite=overwrite)
     with stoppable() as stopping, _telling(stopping, folder, command), folder.held():

@@ -1,0 +1,69 @@
+"""How signals end a command: twice at once, and within seconds where work cannot be interrupted."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from contractile.cli.signals import ended_by_signals, keeping_notes
+
+STUCK = """
+import os, signal, sys, time
+from contractile.cli import signals
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signals.PATIENCE_S = float(sys.argv[2])
+number = getattr(signal, sys.argv[1])
+with signals.ended_by_signals():
+    try:
+        os.kill(os.getpid(), number)
+    except BaseException:  # cleaning up takes too long
+        if len(sys.argv) > 3:
+            os.kill(os.getpid(), number)
+        time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+@pytest.mark.parametrize("twice", [[], ["twice"]], ids=["once", "twice"])
+def test_work_that_cannot_be_interrupted_is_left(name, status, twice):
+    words = [sys.executable, "-c", STUCK, name, "30" if twice else "0.1", *twice]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=50)
+    assert done.returncode == status
+    assert done.stderr == "contractile: stopped without waiting; files are as they were last saved\n"
+
+
+def test_handlers_are_borrowed():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as caught, ended_by_signals():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert caught.value.code == 143
+    with pytest.raises(KeyboardInterrupt), ended_by_signals():
+        os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGTERM) is before
+    seen = []
+
+    def look():
+        with ended_by_signals():
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    assert seen == [before]
+
+
+def interrupt(*notes):
+    error = KeyboardInterrupt()
+    for note in notes:
+        error.add_note(note)
+    with keeping_notes():
+        raise error
+
+
+def test_notes_are_kept():
+    with pytest.raises(SystemExit) as caught:
+        interrupt("this goes on")
+    assert (caught.value.code, caught.value.__notes__) == (130, ["this goes on"])
