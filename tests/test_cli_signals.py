@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from contractile.cli.signals import ended_by_signals, keeping_notes
+from contractile.cli.signals import LEFT, ended_by_signals, keeping_notes
 
 STUCK = """
 import os, signal, sys, time
@@ -32,7 +32,7 @@ def test_work_that_cannot_be_interrupted_is_left(name, status, twice):
     words = [sys.executable, "-c", STUCK, name, "30" if twice else "0.1", *twice]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=50)
     assert done.returncode == status
-    assert done.stderr == "contractile: stopped without waiting; files are as they were last saved\n"
+    assert done.stderr == f"{LEFT}\n"
 
 
 def test_handlers_are_borrowed():

@@ -14,6 +14,7 @@ from typing import Any
 ENDING = ("SIGINT", "SIGTERM", "SIGHUP")  # they end a command
 SIGNALLED = 128  # and the number of the signal: the status
 PATIENCE_S = 4.0  # work that cannot be interrupted is left after that
+LEFT = "contractile: stopped without waiting; what was saved is whole, and a training goes on with --resume"
 SHOWN_CURSOR = "\x1b[?25h"  # a progress bar hides it
 
 
@@ -35,7 +36,7 @@ class Ending:
 
     def _leave(self, number: int) -> None:
         cursor = SHOWN_CURSOR if sys.stderr.isatty() else ""
-        os.write(2, f"{cursor}contractile: stopped without waiting; files are as they were last saved\n".encode())
+        os.write(2, f"{cursor}{LEFT}\n".encode())
         os._exit(SIGNALLED + number)
 
     def cancel(self) -> None:
