@@ -157,6 +157,16 @@ def test_what_was_written_is_forgotten(folder, one, monkeypatch):
     assert not any(outputs._sinks or outputs._pictures for outputs in made)
 
 
+def test_an_image_whose_result_does_not_fit_into_memory_is_refused_before_it_is_read(files, monkeypatch):
+    model = make_model(NETWORKS["default"])
+    pixels = tifffile.imread(files / "one.tif").size
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=20 * pixels))
+    with pytest.raises(
+        ContractileError, match=r"the result of \d+ x \d+ pixels takes 0.0 GB of memory, and 0.0 GB are"
+    ):
+        list(predict_files(predictor(model), files / "one.tif", out=files / "out"))
+
+
 def test_tables_of_files_and_stacks(files):
     model = make_model(NETWORKS["default"], task="objects", class_values=())
     inputs = [files / "one.tif", files / "pages.tif"]

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import psutil
+
 from contractile.errors import ContractileError
 
 KINDS = {
@@ -150,6 +152,14 @@ def read_metadata(file: Path) -> bytes:
         raise refuse_special(what, file)
     check_metadata(found.st_size, file)
     return file.read_bytes()
+
+
+def check_memory(size: int, what: str, where: object) -> None:
+    """Raise ContractileError where `size` bytes are more than the free memory; `what` needs them: "the image"."""
+    free = psutil.virtual_memory().available
+    if size > free:
+        problem = f"{what} takes {size / 1e9:,.1f} GB of memory, and {free / 1e9:,.1f} GB are free"
+        raise ContractileError(problem, "crop it, or use a machine with more memory", where=where)
 
 
 def check_xml(text: str, path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Self
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contractile.grid import Pixels, Region
+from contractile.images.gate import check_memory
 
 Shape = tuple[int, ...]
 Size = tuple[float, ...] | None  # of a pixel
@@ -43,8 +45,14 @@ class Image:
 
     @property
     def pixels(self) -> NDArray[Any]:
-        """The whole image (C, *S): the array itself where it is in memory, else a new array."""
-        return self._pixels if isinstance(self._pixels, np.ndarray) else self._pixels[...]
+        """The whole image (C, *S): the array itself where it is in memory, else a new array.
+
+        Raises ContractileError where it does not fit into the free memory.
+        """
+        if isinstance(self._pixels, np.ndarray):
+            return self._pixels
+        check_memory(math.prod(self.shape) * self.dtype.itemsize, "the image", self.name)
+        return self._pixels[...]
 
     def __getitem__(self, region: Region) -> NDArray[Any]:
         return self._pixels[region]

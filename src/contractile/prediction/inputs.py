@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from contractile.errors import ContractileError
 from contractile.images import Image, Source, describe, grey_of, open_image, read, stem
 from contractile.images.failures import first_of
+from contractile.images.gate import check_memory
 from contractile.images.notes import say
 from contractile.prediction.outputs import PRODUCTS
 from contractile.prediction.predictor import Predictor
@@ -22,6 +24,7 @@ from contractile.prediction.predictor import Predictor
 logger = logging.getLogger(__name__)
 
 COLOURS = (3, 4)  # channels of a colour picture without and with transparency
+HELD = 40  # bytes for each pixel, at least, while an image is predicted: probabilities, objects, labels
 SAMPLE = 2**14  # pixels that show the range of an image
 USUAL = (0.5, 99.5)  # percentiles of this range
 FAR, HUGE = 1e5, 1e30  # a value so many times the range away, or so large, is none that a camera gives
@@ -90,7 +93,7 @@ class Reader:
     def read(self, source: Source) -> tuple[Source, Image | Exception]:
         """The image, or the reason why there is none: an error must not reach the images that were read before."""
         try:
-            image = read(source, dims=self._dims)
+            image = read(source, dims=self._dims, before=check_result)
             if has_absurd_value(image.pixels):
                 say(ABSURD, [source.path])
             return source, self._fit(source, image)
@@ -110,6 +113,12 @@ class Reader:
             )
             self._said = True
         return Image(image.name, grey, image.pixel_size_um)
+
+
+def check_result(image: Image) -> None:
+    """Raise ContractileError for an image whose result does not fit into the free memory."""
+    size = " x ".join(str(n) for n in image.shape[1:])
+    check_memory(HELD * math.prod(image.shape[1:]), f"the result of {size} pixels", image.name)
 
 
 def has_absurd_value(pixels: NDArray[Any]) -> bool:
