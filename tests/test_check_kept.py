@@ -97,9 +97,7 @@ def test_files_of_others_are_kept(folder):
 def test_two_images_of_one_name(folder):
     """Pairs have different names, so far as we know; two of one name would be one file."""
     pairs = [Pair("a", Source("a", folder / side / "a.tif"), Source("a", folder / "a.tif")) for side in "xy"]
-    with pytest.raises(
-        ContractileError, match=r"images must have different names, got .*x/a.tif and .*y/a.tif;"
-    ):
+    with pytest.raises(ContractileError, match=r"images must have different names, got .*x/a.tif and .*y/a.tif;"):
         repair._name_files(pairs, folder / "fixed")
 
 
