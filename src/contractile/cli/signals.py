@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import NoReturn
 
 ENDING = ("SIGINT", "SIGTERM", "SIGHUP")  # they end a command
 SIGNALLED = 128  # and the number of the signal: the status
@@ -18,30 +20,43 @@ LEFT = "contractile: stopped without waiting; what was saved is whole, and a tra
 SHOWN_CURSOR = "\x1b[?25h"  # a progress bar hides it
 
 
-class Ending:
-    """The handler: temporary files go, and a line is said. A second signal does not wait for that."""
+class Watch(threading.Thread):
+    """Ends the process where it does not end in time after a signal, or at a second one.
 
-    def __init__(self) -> None:
-        self._first = True
-        self._timer: threading.Timer | None = None
+    Python handles signals between two lines of Python. This thread learns of them from the system, also while the main
+    thread computes.
+    """
 
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        if not self._first:
-            self._leave(number)
-        self._first = False
-        self._timer = threading.Timer(PATIENCE_S, self._leave, (number,))
-        self._timer.daemon = True
-        self._timer.start()
-        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(SIGNALLED + number)
+    def __init__(self, numbers: list[int]) -> None:
+        super().__init__(daemon=True)
+        self._numbers = numbers
+        self._here, self._there = socket.socketpair()
+        self._there.setblocking(False)
+        self._former = signal.set_wakeup_fd(self._there.fileno(), warn_on_full_buffer=False)
 
-    def _leave(self, number: int) -> None:
-        cursor = SHOWN_CURSOR if sys.stderr.isatty() else ""
-        os.write(2, f"{cursor}{LEFT}\n".encode())
-        os._exit(SIGNALLED + number)
+    def run(self) -> None:
+        number = self._next(None)
+        if number and self._next(time.monotonic() + PATIENCE_S) != 0:
+            cursor = SHOWN_CURSOR if sys.stderr.isatty() else ""
+            os.write(2, f"{cursor}{LEFT}\n".encode())
+            os._exit(SIGNALLED + number)
 
-    def cancel(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+    def close(self) -> None:
+        signal.set_wakeup_fd(self._former)
+        self._there.close()  # ends the thread
+        self.join()
+        self._here.close()
+
+    def _next(self, end: float | None) -> int | None:
+        """The number of the next signal that ends a command; None where none comes until `end`, 0 at the close."""
+        while True:
+            self._here.settimeout(None if end is None else max(0.01, end - time.monotonic()))
+            try:
+                received = self._here.recv(1)
+            except TimeoutError:
+                return None
+            if not received or received[0] in self._numbers:
+                return received[0] if received else 0
 
 
 @contextmanager
@@ -50,19 +65,25 @@ def ended_by_signals() -> Iterator[None]:
 
     A signal that is ignored (nohup) stays so. Threads other than the main one cannot handle signals.
     """
-    ending, former = Ending(), dict[int, Any]()
-    if threading.current_thread() is threading.main_thread():
-        numbers = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
-        former = {number: signal.getsignal(number) for number in numbers}
-        former = {n: handler for n, handler in former.items() if handler not in (None, signal.SIG_IGN)}
-        for number in former:
-            signal.signal(number, ending)
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = {number: signal.getsignal(number) for number in (getattr(signal, n) for n in ENDING if hasattr(signal, n))}
+    former = {number: handler for number, handler in former.items() if handler not in (None, signal.SIG_IGN)}
+    for number in former:
+        signal.signal(number, _end)
+    watch = Watch(list(former))
+    watch.start()
     try:
         yield
     finally:
-        ending.cancel()
+        watch.close()
         for number, handler in former.items():
             signal.signal(number, handler)
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(SIGNALLED + number)
 
 
 @contextmanager
