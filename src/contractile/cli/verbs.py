@@ -96,7 +96,6 @@ def train(
 ) -> None:
     """Train on annotated images. Writes model.safetensors and report.html into the folder --out."""
     refuse_more(call, (images, labels), (val_images, val_labels))
-    from contractile.dataset import check_places
     from contractile.images.writing import check_folder
     from contractile.recipe import check_fields, read_recipe
     from contractile.report import write_report
@@ -117,7 +116,6 @@ def train(
     changes |= options | ({} if device == "auto" else {"device": device})
     labels = labels or find_labels(images, "train")
     validation = (val_images, val_labels) if val_images and val_labels else None
-    check_places(images, labels, out=out, validation=validation)
     with Bar("training") as bar, keeping_notes():
         run = train_run(
             images,
