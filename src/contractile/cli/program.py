@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -79,6 +80,7 @@ def _run() -> NoReturn:
     if status > SIGNALLED:
         training = "train" in [word for word in words if word != "--verbose"][:1]
         generic = "stopped; the same command with --resume continues a run that has begun" if training else "stopped"
+        gc.freeze()  # Python would look for garbage among all of PyTorch's objects, which takes seconds
         _fail(" ".join(notes) or generic, status)
     sys.exit(status)
 
