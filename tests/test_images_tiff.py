@@ -383,3 +383,19 @@ def test_a_plain_file_is_mapped_and_a_large_one_read_in_parts(tmp_path: Path) ->
     patch_value(tmp_path / "b.tif", 262, 0)
     with open_image(tmp_path / "b.tif") as image:
         np.testing.assert_array_equal(image[0, 40:50, 3:90:7], 255 - noise(1, 96, 96)[0, 40:50, 3:90:7])
+
+
+@pytest.mark.parametrize("bigtiff", [False, True])
+@pytest.mark.parametrize("back_to", [0, 1])
+def test_pages_that_follow_one_another_in_a_circle(tmp_path: Path, bigtiff: bool, back_to: int) -> None:
+    pages = noise(3, 20, 18)
+    tifffile.imwrite(tmp_path / "a.tif", pages, bigtiff=bigtiff, metadata=None, photometric="minisblack")
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        offsets = [page.offset for page in tiff.pages]
+        last, form = tiff.pages[-1], tiff.tiff
+        place = last.offset + form.tagnosize + len(last.tags) * form.tagsize
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    data[place : place + form.offsetsize] = offsets[back_to].to_bytes(form.offsetsize, "little")
+    (tmp_path / "a.tif").write_bytes(data)
+    with pytest.raises(ContractileError, match=r"a.tif: its pages follow one another in a circle; export it again"):
+        find(tmp_path)

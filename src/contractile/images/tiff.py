@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import mmap
+import struct
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -19,7 +21,7 @@ import zarr
 from contractile.errors import ContractileError
 from contractile.images.cut import load_cut
 from contractile.images.file_sets import check_sets
-from contractile.images.gate import check_xml
+from contractile.images.gate import check_pages, check_xml
 from contractile.images.ome import Ome, settle_ome
 from contractile.images.photometric import interpret, notes_of_imagej
 from contractile.images.raster import AGAIN, Raster, one_clear_line
@@ -40,6 +42,7 @@ def open_tiff(path: Path, stack: ExitStack, *, indices: bool = False) -> list[Ra
     """
     with one_clear_line(path):
         tiff = _open(path, stack)
+        _check_chain(tiff, path)
         _check_texts(tiff.pages.first, path)
         ome = settle_ome(tiff.ome_metadata or "", path) if tiff.is_ome else Ome()
         if ome.xml is not None:
@@ -70,6 +73,22 @@ def _open(path: Path, stack: ExitStack) -> tifffile.TiffFile:
     if not tiff.pages:
         raise EOFError("no page of pixels in it")
     return tiff
+
+
+def _check_chain(tiff: tifffile.TiffFile, path: Path) -> None:
+    """Raise ContractileError where the pages of a file follow one another in a circle, or are too many to list."""
+    form, offset, seen = tiff.tiff, tiff.pages.first.offset, set[int]()
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        while offset and offset not in seen and offset + form.tagnosize <= len(data):
+            seen.add(offset)
+            [tags] = struct.unpack_from(form.tagnoformat, data, offset)
+            end = offset + form.tagnosize + tags * form.tagsize
+            if end + form.offsetsize > len(data):
+                return  # tifffile says what is missing
+            [offset] = struct.unpack_from(form.offsetformat, data, end)
+    check_pages(len(seen), path)
+    if offset in seen:
+        raise ContractileError("its pages follow one another in a circle", "export it again", where=path)
 
 
 def _check_texts(page: tifffile.TiffPage, path: Path) -> None:
