@@ -121,7 +121,7 @@ def change_json(data: bytes, rng: Random) -> bytes:
     """Another value, a missing or a new key somewhere in a JSON text; the text stays JSON."""
     try:
         tree = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return change_text(data, rng)
     places: list[tuple[Any, Any]] = []
     _collect(tree, places)
@@ -150,7 +150,7 @@ def change_header(data: bytes, rng: Random) -> bytes:
     try:
         head = json.loads(data[8 : 8 + length])
         card = json.loads(head["__metadata__"]["contractile"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return change_text(data, rng)
     if rng.random() < 0.7:
         card = _changed(card, rng)
@@ -174,7 +174,7 @@ def _changed(tree: dict[str, Any], rng: Random) -> dict[str, Any]:
     """The tree with another value somewhere; as it is where that makes another kind of thing of it."""
     try:
         new = json.loads(change_json(json.dumps(tree).encode(), rng))
-    except ValueError:
+    except (ValueError, RecursionError):
         return tree
     return new if isinstance(new, dict) else tree
 
