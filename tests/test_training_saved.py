@@ -64,7 +64,10 @@ def test_an_interrupted_run_ends_where_it_would_have(folder, monkeypatch, at, ev
     expected = {0.0: at, 1e9: 6 * (at // 6)}[every]
     assert decode(folder / "part" / "state.ckpt").saved.step == expected
     assert same(whole, resumed(folder, **DROPPING))
+    (folder / "part" / "history.csv").unlink()  # killed before it was written
     assert same(whole, resumed(folder, **DROPPING))  # the model is completed a second time
+    first, second = ((folder / name / "history.csv").read_text() for name in ("whole", "part"))
+    assert first.count("\n") == second.count("\n")
 
 
 def test_a_run_is_saved_once_a_minute_by_the_clock(folder, monkeypatch):

@@ -100,6 +100,8 @@ class RunFolder:
             self.read_model(state)
         if not (self.path / RECIPE_FILE).exists():
             self.write_recipe(state.recipe)
+        if state.history:  # the file is written after the state
+            self.write_history(state.history)
 
     def describe_rest(self, command: str) -> str:
         """What a stopped run leaves, and how to go on, in one line; `command` is the one that began it."""
