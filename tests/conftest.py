@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -15,7 +16,15 @@ settings.register_profile("contractile", deadline=None, derandomize=True)
 settings.load_profile("contractile")
 
 
+def hear_signals():
+    """Under `nohup`, and in the background of a shell, programs begin with signals that are ignored."""
+    for name, handler in {"SIGINT": signal.default_int_handler, "SIGHUP": signal.SIG_DFL}.items():
+        if getattr(signal, name, None) and signal.getsignal(getattr(signal, name)) == signal.SIG_IGN:
+            signal.signal(getattr(signal, name), handler)
+
+
 def pytest_configure(config):
+    hear_signals()
     folder = tempfile.TemporaryDirectory()
     config.add_cleanup(folder.cleanup)
     os.environ["XDG_CACHE_HOME"] = folder.name

@@ -368,11 +368,11 @@ def test_ctrl_c_says_how_to_go_on(data, capsys, monkeypatch):
 @pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGHUP", 129)])
 def test_a_signal_ends_with_one_line(data, capsys, monkeypatch, name, status):
     number = getattr(signal, name)
-    former = signal.getsignal(number)
+    former = signal.signal(number, signal.SIG_DFL)  # the tests themselves may run under `nohup`
     monkeypatch.setattr("contractile.evaluation.evaluate", lambda *_, **__: os.kill(os.getpid(), number))
     try:
         line = refused(capsys, "evaluate", data / "labels", data / "labels", status=status)
-        assert signal.getsignal(number) == former
+        assert signal.getsignal(number) == signal.SIG_DFL
         signal.signal(number, signal.SIG_IGN)  # as `nohup` leaves it
         with ended_by_signals():
             assert signal.getsignal(number) is signal.SIG_IGN

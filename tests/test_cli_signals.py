@@ -10,7 +10,6 @@ from contractile.cli.signals import LEFT, keeping_notes
 STUCK = """
 import ctypes, os, signal, sys, time
 from contractile.cli import signals
-signal.signal(signal.SIGINT, signal.default_int_handler)
 signals.PATIENCE_S = float(sys.argv[2])
 number = getattr(signal, sys.argv[1])
 with signals.ended_by_signals():
@@ -24,11 +23,15 @@ with signals.ended_by_signals():
 """
 
 
+def run(*words):
+    command = [sys.executable, "-c", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=50)
+
+
 @pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
 @pytest.mark.parametrize("twice", [[], ["twice"]], ids=["once", "twice"])
 def test_work_that_cannot_be_interrupted_is_left(name, status, twice):
-    words = [sys.executable, "-c", STUCK, name, "30" if twice else "0.1", *twice]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=50)
+    done = run(STUCK, name, "30" if twice else "0.1", *twice)
     assert done.returncode == status
     assert done.stderr == f"{LEFT}\n"
 
@@ -59,7 +62,7 @@ print(signal.getsignal(signal.SIGTERM) is before, seen == [before])
 
 
 def test_handlers_are_borrowed():
-    done = subprocess.run([sys.executable, "-c", BORROWED], capture_output=True, text=True, check=False, timeout=50)
+    done = run(BORROWED)
     assert done.stdout.splitlines() == ["SystemExit 143", "KeyboardInterrupt", "True True"], done.stderr
 
 
