@@ -10,7 +10,9 @@ demo: $(READY)  ## train on synthetic images, segment a large one, score it (abo
 	$(BIN)/contractile demo --out demo
 
 test: $(READY)  ## the whole test suite, and how much of the code it runs
-	$(BIN)/python -m pytest --cov=contractile --cov-report=term:skip-covered --cov-fail-under=92
+	$(BIN)/python -m pytest --ignore=tests/test_training_stopping.py --cov=contractile --cov-report=term:skip-covered \
+		--cov-fail-under=92
+	$(BIN)/python -m pytest tests/test_training_stopping.py  # signals: measuring coverage crashes Python there
 
 check: $(READY)  ## format, lint, types
 	$(BIN)/ruff format --check .

@@ -123,8 +123,11 @@ def test_a_step_is_whole_or_did_not_happen(where, kind):
     state, _ = started(**changes)
     state.restore(saved, tensors)
 
-    def send(*_):
-        os.kill(os.getpid(), signal.SIGTERM)
+    sent = []
+
+    def send(*_):  # PyTorch calls the hook of a step again for the step of the class above
+        if not sent:
+            sent.append(os.kill(os.getpid(), signal.SIGTERM))
 
     hooks = {
         "forward": lambda: state.network.head.register_forward_pre_hook(send),
