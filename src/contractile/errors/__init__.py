@@ -30,3 +30,4 @@ from contractile.errors.tree import NotWritable as NotWritable
 from contractile.errors.tree import NotWritten as NotWritten
 from contractile.errors.tree import OutOfMemory as OutOfMemory
 from contractile.errors.tree import WrongType as WrongType
+from contractile.errors.tree import printable as printable

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from pydantic import BaseModel, NonNegativeInt, TypeAdapter, ValidationError
 
-from contractile.errors import ContractileError, describe_invalid
+from contractile.errors import ContractileError, describe_invalid, printable
 
 METADATA_KEY = "contractile"
 LENGTH = 8  # bytes that hold the length of the header
@@ -98,8 +98,7 @@ def _check_tensors(table: dict[str, Any], body: int, path: Path) -> dict[str, Te
 def shown(value: object, most: int = 60) -> str:
     """A value from a file as text for an error: short, and without characters that steer a terminal."""
     text = str(value)
-    text = text if len(text) <= most else f"{text[:most]}..."
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    return printable(text if len(text) <= most else f"{text[:most]}...")
 
 
 def _no_safetensors(path: Path, reason: str) -> ContractileError:
