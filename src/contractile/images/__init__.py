@@ -30,7 +30,6 @@ from contractile.images.sources import settle_axes as settle_axes
 from contractile.images.sources import stem as stem
 from contractile.images.writing import TiffSink as TiffSink
 from contractile.images.writing import is_ours as is_ours
-from contractile.images.writing import replacing as replacing
 from contractile.images.writing import write_image as write_image
 from contractile.images.writing import write_labels as write_labels
 from contractile.images.writing import write_picture as write_picture

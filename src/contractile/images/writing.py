@@ -27,8 +27,7 @@ from contractile.grid import Region
 from contractile.images.image import Shape, Size, Stack
 from contractile.images.raster import one_clear_line
 from contractile.images.tiff_forms import SOFTWARE, Part, write_parts
-from contractile.storage import FULL
-from contractile.storage import replacing as replacing
+from contractile.storage import FULL, replacing
 
 Kind = Literal["labels", "probabilities"]
 KnownSize = tuple[float | None, ...] | None  # of a pixel; None along an axis where it is not known
