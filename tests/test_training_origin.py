@@ -142,6 +142,7 @@ def test_other_versions_are_warned_about(caplog, tmp_path):
     now = trace(derive(examples, TINY), examples[:1], examples[1:])
     began = now.model_copy(update={"versions": {**now.versions, "torch": "2.6.0", "device": "cuda:0"}})
     with caplog.at_level(logging.WARNING):
+        caplog.clear()
         check_origin(now, now, tmp_path)
         assert caplog.text == ""
         check_origin(began, now, tmp_path)

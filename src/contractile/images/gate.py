@@ -27,6 +27,7 @@ KINDS = {
 }
 SPARE = 2**26  # bytes of a picture's file that are no pixels
 BYTES = 8  # of one pixel, in all its samples; larger pixels count as several
+SMALL = 2**26  # bytes that are always there: asking the system takes longer than reading a page of them
 CURE = "if the file is what it should be"
 
 
@@ -156,6 +157,8 @@ def read_metadata(file: Path) -> bytes:
 
 def check_memory(size: int, what: str, where: object) -> None:
     """Raise ContractileError where `size` bytes are more than the free memory; `what` needs them: "the image"."""
+    if size <= SMALL:
+        return
     free = psutil.virtual_memory().available
     if size > free:
         problem = f"{what} takes {size / 1e9:,.1f} GB of memory, and {free / 1e9:,.1f} GB are free"
