@@ -187,7 +187,7 @@ def test_a_folder_without_permission(data, capsys):
     (data / "locked").mkdir(mode=0o500)
     words = list(train_words(data))
     words[4] = data / "locked" / "run"
-    assert "no files can be written into this folder: Permission denied" in refused(capsys, *words)
+    assert "no files can be written into this folder: Permission denied" in refused(capsys, *words, status=1)
 
 
 def test_a_model_file_that_is_not_one(data, capsys):

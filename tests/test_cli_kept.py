@@ -260,4 +260,4 @@ def test_full_and_closed_disks(data, model, small_disk, capsys):
         assert sum(path.is_file() for path in small_disk.rglob("*")) == len(before) + 1
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     for verb, words in CALLS.items():
-        assert "Read-only file system; choose a folder" in refused(capsys, *words, outs[verb])
+        assert "Read-only file system; choose a folder" in refused(capsys, *words, outs[verb], status=1)

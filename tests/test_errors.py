@@ -85,6 +85,9 @@ class Inner(BaseModel):
     scale: tuple[float, float] = (1, 2)
     flag: bool = False
     name: str = "x"
+    note: str = ""
+    parts: list[float] = []
+    table: dict[str, float] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _fits(self):
@@ -117,6 +120,9 @@ class Outer(BaseModel):
         ({"scale": (1,)}, "scale must be a list of 2 numbers, got (1,); use e.g. (1, 2)"),
         ({"flag": 7}, "flag must be true or false, got 7; use e.g. False"),
         ({"name": 3}, "name must be a text, got 3; use e.g. 'x'"),
+        ({"note": 3}, "note must be a text, got 3; leave it out"),
+        ({"parts": 3}, "parts must be a list of numbers, got 3; leave it out"),
+        ({"table": 3}, "table must be a table of fields, got 3; leave it out"),
         ({"widht": 3}, "widht does not exist, got 3; write width"),
         ({"width": 13}, "width must not be 13, got 13; use 12"),
         ({"name": 10**5000}, "name must be a text, got a very long int; use e.g. 'x'"),

@@ -387,20 +387,21 @@ def test_places_are_checked_before_the_work(tmp_path: Path) -> None:
         "link/run": f"{tmp_path / 'link'} is a link to nowhere, which is not there",
         "a" * 300: "File name too long",
     }.items():
-        with pytest.raises(NotWritable) as caught:
+        with pytest.raises(ContractileError) as caught:
             check_folder(tmp_path / bad)
+        assert not isinstance(caught.value, NotWritable)  # the call was wrong
         assert str(caught.value) == (
             f"{tmp_path / bad}: no files can be written into this folder: {why}; choose a folder that you may write to"
         )
-    with pytest.raises(NotWritable, match=r"file: no files can be written into this folder: it is a file"):
+    with pytest.raises(ContractileError, match=r"file: no files can be written into this folder: it is a file"):
         check_file(tmp_path / "file" / "a.json")
-    with pytest.raises(NotWritable, match=r"folder: the file cannot be written: it is a folder; name a file"):
+    with pytest.raises(ContractileError, match=r"folder: the file cannot be written: it is a folder; name a file"):
         check_file(tmp_path / "folder")
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no such system of files")
 def test_a_system_that_takes_no_files() -> None:
-    for place, nearest in (("/proc/run", "/proc"), ("/proc/a/b", "/proc"), ("/proc", "it")):
+    for place, nearest in (("/proc/run", "/proc"), ("/proc/a/b", "/proc"), ("/proc", "/proc")):
         with pytest.raises(NotWritable, match=f"{place}: no files .* folder: {nearest} takes no new files; choose"):
             check_folder(place)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from scipy import ndimage
 
-from contractile.errors import ContractileError
+from contractile.errors import ContractileError, in_one_line
 from contractile.grid import Pixels
 
 SAMPLE = 2**20  # pixels per channel that statistics are taken from
@@ -110,6 +110,7 @@ class Intensity:
         return np.maximum(KNEE * noise, 1 / WIDEST) if self.compressive else np.full_like(noise, np.inf)
 
 
+@in_one_line
 class Normalization(BaseModel):
     """How the curve follows from an image.
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from contractile.errors import in_one_line
 from contractile.labels import boxes, connected
 
 Floats = NDArray[np.float32]
@@ -28,6 +29,7 @@ CANDIDATES = 12  # positions tried per wanted cell
 WHOLE, CUT = 0.3, 0.02  # a cell with less than this fraction of its own area is dropped: inside, at the border
 
 
+@in_one_line
 class SceneConfig(BaseModel):
     """A field of view. Lengths are in pixels, brightness in photons per pixel.
 

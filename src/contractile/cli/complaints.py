@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import re
 from collections.abc import Sequence
 from itertools import pairwise
@@ -33,13 +32,6 @@ def refuse_empty(words: Sequence[str]) -> None:
         place = name in PLACES or not name.startswith("--")
         cure = "name a file or folder (. is the working folder)" if place else "give a value, or leave it out"
         raise ContractileError(f"{name} must not be empty, got ''", cure)
-
-
-def explain_long_name(error: BaseException) -> str:
-    """What is said where the system refused the name of a file for its length; empty for another error."""
-    if not isinstance(error, OSError) or error.errno != errno.ENAMETOOLONG:
-        return ""
-    return f"names of files must have at most 255 letters each, got {shown(str(error.filename))}; check the call"
 
 
 def explain_wrong_call(message: str, words: Sequence[str], files: Sequence[str] = ()) -> str:

@@ -11,12 +11,12 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from contractile.cli.complaints import explain_long_name, refuse_empty
+from contractile.cli.complaints import refuse_empty
 from contractile.cli.display import Lines, visible
 from contractile.cli.signals import SIGNALLED, ended_by_signals
 from contractile.cli.verbs import app
 from contractile.cli.words import NOT_FINISHED, WRONG_CALL, explain_wrong_call
-from contractile.errors import ContractileError, NotFinished, NotFound
+from contractile.errors import ContractileError, NotFinished, NotFound, NotWritable
 from contractile.process import prepare_process
 
 OUR_FAULT, INTERRUPTED = 70, 130
@@ -64,13 +64,11 @@ def _run() -> NoReturn:
     except SystemExit as stop:  # by a signal
         status = stop.code if isinstance(stop.code, int) else OUR_FAULT
         notes = getattr(stop, "__notes__", notes)
-    except NotFinished as error:
+    except (NotFinished, NotWritable) as error:
         _fail(str(error), NOT_FINISHED)
     except ContractileError as error:
         _fail(str(error), WRONG_CALL)
     except (MemoryError, OSError) as error:
-        if line := explain_long_name(error):
-            _fail(line, WRONG_CALL)
         _fail(str(error) or "out of memory", NOT_FINISHED)
     except Exception as error:
         if hasattr(error, "format_message"):  # click's own complaints about the call

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,7 +23,7 @@ def json_file(path: Path | None, places: Sequence[str | None], *, overwrite: boo
     from contractile.storage import claimed, replacing
 
     check_file(path)
-    inputs = [file for place in places if place for file in _files_at(place)] if path.exists() else []
+    inputs = [file for place in places if place for file in _files_at(place)] if os.path.exists(path) else []
 
     def write(text: str) -> None:
         with claim.together(), replacing(path) as temporary:
@@ -39,4 +40,4 @@ def _files_at(place: str) -> Iterator[Path]:
 
     folder = Path(place).expanduser()
     with suppress(ContractileError):  # said when it is read
-        yield from tree(folder, 3) if folder.is_dir() else list_files(place)
+        yield from tree(folder, 3) if os.path.isdir(folder) else list_files(place)

@@ -145,7 +145,7 @@ def refuse_image(model: Path) -> None:
     """Raise ContractileError for a file that cannot be a model: `predict images/*.tif` lacks it."""
     from contractile.model import is_model
 
-    if model.is_file() and not is_model(model):
+    if os.path.isfile(model) and not is_model(model):
         raise ContractileError(
             f"the first word must be a model, got the file {model}",
             "name the model before the images: predict nuclei images/*.tif",

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
+from contractile.errors import in_one_line
 from contractile.labels import Box, boxes, connected, drop_small
 
 TOGETHER = 2**22  # pixels of the box in which several parts are decoded at once
 
 
+@in_one_line
 class Decoding(BaseModel):
     """How probabilities become objects; stored in the model file."""
 

@@ -17,7 +17,7 @@ from contractile.engine.agreement import ALLOWED, Agreement, measure_agreement
 from contractile.engine.hardware import Precision, find_device, free_memory, is_out_of_memory, native_precision
 from contractile.engine.openvino_backend import INSTALL, OpenVinoBackend
 from contractile.engine.torch_backend import TorchBackend
-from contractile.errors import ContractileError, OutOfMemory
+from contractile.errors import ContractileError, OutOfMemory, in_one_line
 from contractile.unet import UNet, UNetConfig
 
 logger = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ BYTES = {"float32": 4, "bfloat16": 2}
 EXACT = ("torch", "float32")
 
 
+@in_one_line
 class EngineConfig(BaseModel):
     """Where and how a network runs. "auto" chooses what is fastest on this machine."""
 

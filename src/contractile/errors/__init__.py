@@ -16,6 +16,7 @@ traceback for anything else.
 
 from __future__ import annotations
 
+from contractile.errors.fields import check_progress as check_progress
 from contractile.errors.fields import describe_invalid as describe_invalid
 from contractile.errors.fields import explain_fault as explain_fault
 from contractile.errors.fields import in_one_line as in_one_line

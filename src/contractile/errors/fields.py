@@ -81,6 +81,12 @@ def explain_fault(fault: Mapping[str, Any], kind: Any = None) -> Explained:
     return Explained(field, f"must be {_rule(found)}, got {got}", _cure(found, value, field))
 
 
+def check_progress(progress: object, arguments: str) -> None:
+    """Raise WrongType where `progress` is neither None nor a function; `arguments` are those of the function."""
+    if progress is not None and not callable(progress):
+        raise WrongType(f"progress must be a function of {arguments}, got {shown(progress)}", "leave it out")
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that somebody may have meant."""
     from difflib import get_close_matches
@@ -115,12 +121,12 @@ def _rule(field: Any) -> str:
     if get_origin(annotation) is Literal:
         *others, last = (shown(one) for one in get_args(annotation))
         return f"{', '.join(others)} or {last}" if others else last
-    if get_origin(annotation) is tuple:
+    if get_origin(annotation) in (tuple, list):
         kinds = get_args(annotation)
         each, limits = _unwrap(kinds[0], [])
-        number = "" if Ellipsis in kinds else f"{len(kinds)} "
+        number = "" if Ellipsis in kinds or get_origin(annotation) is list else f"{len(kinds)} "
         return f"a list of {number}{KINDS[each].removeprefix('a ')}s{_range(limits)}"
-    return "a table of fields" if hasattr(annotation, "model_fields") else f"{KINDS[annotation]}{_range(limits)}"
+    return f"{KINDS[annotation]}{_range(limits)}" if annotation in KINDS else "a table of fields"
 
 
 def _unwrap(annotation: Any, metadata: Iterable[Any]) -> tuple[Any, dict[str, Any]]:
@@ -166,4 +172,5 @@ def _cure(field: Any, value: Any, name: str) -> str:
         return f"use e.g. {field.examples[0]}"
     if field.is_required():
         return "give one"
-    return "leave it out" if field.default in (None, ()) else f"use e.g. {field.default!r}"
+    plain = field.default_factory is not None or field.default in (None, (), [], "")
+    return "leave it out" if plain else f"use e.g. {field.default!r}"

@@ -6,6 +6,7 @@ The truth holds the folder `SEG` (whole outlines in some frames), the folder `TR
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ class Sequence:
 
 def is_challenge(truth: Any) -> bool:
     """Whether the truth is a folder with the layout of the challenge."""
-    return isinstance(truth, str | Path) and any((Path(truth) / name).is_dir() for name in ("SEG", "TRA"))
+    return isinstance(truth, str | Path) and any(os.path.isdir(Path(truth) / name) for name in ("SEG", "TRA"))
 
 
 def open_sequence(predicted: Any, truth: str | Path, dims: int) -> Sequence:

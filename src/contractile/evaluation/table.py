@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from contractile.errors import ContractileError, WrongType, nearest, shown
+from contractile.errors import ContractileError, WrongType, check_progress, nearest, shown
 from contractile.evaluation import challenge, uncertainty
 from contractile.evaluation.doubts import Doubt, doubts_of
 from contractile.evaluation.measures import Case, EvaluateConfig, Measured, Task, measure
@@ -63,8 +63,7 @@ def evaluate(
     types, and NotFound. The value of a score that is undefined is None, and its `reason` says why.
     """
     config = _check_config(config)
-    if progress is not None and not callable(progress):
-        raise WrongType(f"progress must be a function of (done, total), got {shown(progress)}", "leave it out")
+    check_progress(progress, "(done, total)")
     return _summarise(_measure(predicted, truth, scores, config, names, progress), config)
 
 

@@ -45,7 +45,7 @@ def _in_image_folders(place: Place) -> list[Path]:
 def folder_of(place: Place) -> Path | None:
     """The folder that is meant; None for files, patterns, lists and Zarr images."""
     path = Path(os.path.expanduser(place)) if isinstance(place, str | Path) else None
-    return path if path is not None and path.is_dir() and not is_zarr(path) else None
+    return path if path is not None and os.path.isdir(path) and not is_zarr(path) else None
 
 
 def folders_in(folder: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -117,7 +118,7 @@ def _noted(raster: Raster, path: Path, kind: str, *more: str) -> Raster:
 
 def refusal(path: Path) -> ContractileError:
     """The error for a file that is not read: by its content where that is known, else by its suffix."""
-    if path.suffix.lower() not in MICROSCOPE and path.is_file():
+    if path.suffix.lower() not in MICROSCOPE and os.path.isfile(path):
         try:
             kind_of(path)
         except ContractileError as error:

@@ -68,7 +68,7 @@ def take(path: Path, *, dims: int, indices: bool = False, axes: str | None = Non
 def _key(path: Path, *how: object) -> Key | None:
     try:
         found = path.stat()
-    except OSError:
+    except (OSError, ValueError):
         return None  # whoever opens the file says what is wrong
     if not stat.S_ISREG(found.st_mode):
         return None

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contractile.errors import ContractileError
+from contractile.errors import ContractileError, WrongType, shown
 from contractile.grid import Region, as_slices
 from contractile.images.axes import Layout, arrange
 from contractile.images.image import Image, Size
@@ -230,6 +230,8 @@ def describe(source: Source) -> str:
 def _as_source(source: Source | str | Path, axes: str | None) -> Source:
     """A source with the axes that were given for it, if any."""
     if not isinstance(source, Source):
+        if not isinstance(source, str | os.PathLike):
+            raise WrongType(f"source must be the path of an image file, got {shown(source)}", "give a path")
         path = Path(os.path.expanduser(source))
         source = Source(stem(path), path)
     return source if axes is None else replace(source, axes=check_axes(axes))

@@ -156,9 +156,9 @@ def natural(path: Path) -> list[tuple[int, int, str]]:
 
 def _files_at(place: str | Path) -> list[Path]:
     path = Path(os.path.expanduser(place))
-    if path.is_dir() and not is_zarr(path):
+    if os.path.isdir(path) and not is_zarr(path):  # unlike the methods of Path, never raises
         return _files_in(path)
-    if path.exists() or path.is_symlink():
+    if os.path.lexists(path):
         return [path]
     if not glob.has_magic(str(place)):
         raise NotFound("nothing there", "check the spelling and the working folder", where=place)

@@ -5,6 +5,7 @@ No file is left half-written (`storage.replacing`).
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import struct
@@ -29,6 +30,7 @@ from contractile.images.raster import one_clear_line
 from contractile.images.tiff_forms import SOFTWARE, Part, write_parts
 from contractile.storage import FULL, replacing
 
+UNFIT = {errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP}  # of names that no folder can have
 Kind = Literal["labels", "probabilities"]
 KnownSize = tuple[float | None, ...] | None  # of a pixel; None along an axis where it is not known
 PageSizes = KnownSize | list[Size] | list[KnownSize]  # one for all pages, or one for each
@@ -145,7 +147,7 @@ def write_picture(path: str | Path, rgb: NDArray[np.uint8]) -> None:
 
 def is_ours(path: str | Path) -> bool:
     """Whether this package wrote the file, a TIFF or PNG. Any other file may have been made by hand."""
-    if not Path(path).is_file():  # a pipe would never end
+    if not os.path.isfile(path):  # a pipe would never end
         return False
     try:
         with one_clear_line(Path(path)):
@@ -160,43 +162,44 @@ def is_ours(path: str | Path) -> bool:
 
 
 def check_folder(folder: str | Path) -> None:
-    """Raise NotWritable where no files can be written into `folder`, which need not be there yet; NotWritten where the
-    disk is full.
+    """Raise NotWritable where `folder`, which need not be there yet, takes no files, NotWritten where the disk is full,
+    and ContractileError where the name can be no folder.
 
     Call it before work whose results would be lost. Permissions do not tell of systems that take no files, so a folder
     is made for a moment, in the nearest folder that is there.
     """
-    if why := _why_closed(Path(folder).absolute()):
-        cure = "choose a folder that you may write to"
-        raise NotWritable(f"no files can be written into this folder: {why}", cure, where=folder)
+    problem, cure = "no files can be written into this folder", "choose a folder that you may write to"
+    try:
+        if why := _why_no_folder(Path(folder).absolute()):
+            raise ContractileError(f"{problem}: {why}", cure, where=folder)
+    except OSError as error:
+        if error.errno in FULL:
+            cure = "choose a folder on a disk with free space"
+            raise NotWritten(f"cannot be written ({error.strerror})", cure, where=folder) from error
+        kind, why = ContractileError if error.errno in UNFIT else NotWritable, error.strerror or str(error)
+        if isinstance(error, FileNotFoundError):  # what systems of their own, such as /proc, say of any new name
+            why = f"{Path(error.filename).parent} takes no new files"
+        raise kind(f"{problem}: {why}", cure, where=folder) from error
 
 
 def check_file(path: str | Path) -> None:
-    """Raise NotWritable where a file cannot be written under this name. Call it as `check_folder`."""
+    """Raise ContractileError where this name can be no file. Call it as `check_folder`, whose errors it raises, too."""
     if os.path.isdir(path):
-        raise NotWritable("the file cannot be written: it is a folder", "name a file", where=path)
+        raise ContractileError("the file cannot be written: it is a folder", "name a file", where=path)
     check_folder(Path(path).parent)
 
 
-def _why_closed(path: Path) -> str:
-    """Why no files can be written into a folder; empty where they can."""
-    try:
-        with suppress(FileNotFoundError, NotADirectoryError):
-            os.lstat(path)  # raises for a name that no folder can have
-        nearest = next(place for place in (path, *path.parents) if os.path.lexists(place))
-        here = "it" if nearest == path else f"{nearest}"
-        if nearest.is_symlink() and not nearest.exists():
-            return f"{here} is a link to {nearest.readlink()}, which is not there"
-        if not nearest.is_dir():
-            return f"{here} is a file"
-        os.rmdir(tempfile.mkdtemp(prefix=".", dir=nearest))
-    except FileNotFoundError:  # what systems of their own, such as /proc, say of any new name
-        return f"{here} takes no new files"
-    except OSError as error:
-        if error.errno in FULL:
-            problem, cure = f"cannot be written ({error.strerror})", "choose a folder on a disk with free space"
-            raise NotWritten(problem, cure, where=path) from error
-        return error.strerror or str(error)
+def _why_no_folder(path: Path) -> str:
+    """Why a name cannot be that of a folder; empty where it can. Raises OSError where the folder takes no files."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        os.lstat(path)  # raises for a name that no folder can have
+    nearest = next(place for place in (path, *path.parents) if os.path.lexists(place))
+    here = "it" if nearest == path else f"{nearest}"
+    if nearest.is_symlink() and not nearest.exists():
+        return f"{here} is a link to {nearest.readlink()}, which is not there"
+    if not nearest.is_dir():
+        return f"{here} is a file"
+    os.rmdir(tempfile.mkdtemp(prefix=".", dir=nearest))
     return ""
 
 

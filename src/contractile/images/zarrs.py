@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -21,7 +22,7 @@ OLD_AXES = "TCZYX"  # of OME-Zarr before its metadata named them
 
 
 def is_zarr(path: Path) -> bool:
-    return path.is_dir() and any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zarray"))
+    return os.path.isdir(path) and any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zarray"))
 
 
 def label_groups(path: Path) -> list[Path]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from contractile.decode import Decoding
-from contractile.errors import ContractileError, describe_invalid
+from contractile.errors import ContractileError, describe_invalid, in_one_line
 from contractile.intensity import Normalization
 from contractile.model.header import shown
 from contractile.unet import UNetConfig
@@ -26,6 +26,7 @@ Micrometres = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 ClassValue = Annotated[int, Field(ge=-INT32, lt=INT32)]
 
 
+@in_one_line
 class ModelCard(BaseModel):
     """What a model is, which images it is for, and how well it did on the validation images."""
 

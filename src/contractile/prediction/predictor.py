@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from contractile.decode import decode_objects, inside_probability
 from contractile.engine import EngineConfig, Placed, example_shape, place
-from contractile.errors import ContractileError, WrongType, shown
+from contractile.errors import ContractileError, WrongType, check_progress, shown
 from contractile.grid import Block, cut
 from contractile.intensity import Intensity
 from contractile.model import Model, ModelCard
@@ -80,8 +80,7 @@ class Predictor:
         Raises ContractileError when channels or axes do not fit the model, or pixels are not finite, and WrongType for
         an image that holds no real numbers.
         """
-        if progress is not None and not callable(progress):
-            raise WrongType(f"progress must be a function of (done, total), got {shown(progress)}", "leave it out")
+        check_progress(progress, "(done, total)")
         image = as_image(image, self.card.network.channels, self.card.network.dims)
         intensity = self.card.normalization.fit(image)
         scale = self._scale(image, intensity)

@@ -19,7 +19,10 @@ PROVENANCE = {
 
 def describe_card(card: ModelCard) -> tuple[Facts, Facts]:
     """What a model is and which images it expects; the data, versions, machine and date that it comes from."""
-    origin = ((PROVENANCE.get(key, key.replace("_", " ")), str(value)) for key, value in card.provenance.items())
+    told = {
+        key: value for key, value in card.provenance.items() if key != "settings"
+    }  # the page shows the recipe itself
+    origin = ((PROVENANCE.get(key, key.replace("_", " ")), str(value)) for key, value in told.items())
     return Facts("Model", _describe_model(card)), Facts("Where it comes from", tuple(origin))
 
 

@@ -20,7 +20,7 @@ import torch
 
 from contractile.check import find_errors
 from contractile.dataset import Example, Pair, Samples, check_places, load_examples, pair_up, split
-from contractile.errors import ContractileError
+from contractile.errors import ContractileError, check_progress
 from contractile.evaluation import Evaluation
 from contractile.model import Model, ModelCard
 from contractile.recipe import Recipe, check_same, derive, read_recipe
@@ -100,6 +100,7 @@ def train(
     """
     started = time.monotonic()
     check_places(images, labels, out=out, validation=validation)
+    check_progress(progress, "the status")
     asked = read_recipe(recipe)
     folder = RunFolder(Path(out), resume=resume, overwrite=overwrite)
     with stoppable() as stopping, _telling(stopping, folder, command), folder.held():
