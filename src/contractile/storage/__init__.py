@@ -7,6 +7,9 @@ written. What it does not name, or what has changed since, is somebody's work.
     with claimed(files, by="predict", inputs=images) as claim:   # refused, before any work, where a file is not ours
         with claim.together():                                   # these are renamed together
             write_labels(files[0], labels)                       # (by `replacing`)
+
+A result that is a folder (a Zarr) has the same rule: `replacing_folder`. It carries a record of its own in place of the
+line in the manifest.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from contractile.storage.claims import claimed as claimed
 from contractile.storage.files import UNFINISHED as UNFINISHED
 from contractile.storage.files import replacing as replacing
 from contractile.storage.files import sweep as sweep
+from contractile.storage.folders import amend as amend
+from contractile.storage.folders import replacing_folder as replacing_folder
 from contractile.storage.locks import FULL as FULL
 from contractile.storage.locks import sole as sole
 from contractile.storage.manifest import MANIFEST as MANIFEST

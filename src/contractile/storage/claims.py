@@ -8,25 +8,25 @@ import secrets
 import stat
 import tempfile
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from contractile.errors import AlreadyThere, ContractileError, InUse
 from contractile.storage.files import Group, gathering, sweep, telling
+from contractile.storage.folders import GATE, WAIT_S
 from contractile.storage.locks import LOCKS, SAFELY, lock, sole
 from contractile.storage.manifest import check_replaceable
+from contractile.storage.records import digest_folder
 
-GATE = ".contractile.gate"  # is held while claims are compared
 CLAIM = re.compile(r"\.contractile-[0-9a-f]{16}\.names")
-WAIT_S = 10.0
 LARGEST = 2**26  # bytes of a claim that are read
 
-Mark = tuple[int, int, int] | None  # of a file's content, as far as its folder knows; None where there is none
+Mark = tuple[int, int, int] | str | None  # of a file's content, as far as its folder knows; None where there is none
 
 
 class Claim:
-    """Files that this process alone may write; `by` is the command that writes them, as the manifest names it."""
+    """Files and folders that this process alone may write; `by` is the command that writes them."""
 
     def __init__(self, files: Sequence[Path], by: str, overwrite: bool) -> None:
         self.by, self._overwrite = by, overwrite
@@ -58,53 +58,66 @@ def claimed(
     inputs: Iterable[Path] = (),
     held: Iterable[Path] = (),
     overwrite: bool = False,
+    folders: Iterable[Path] = (),
+    within: Iterable[Path] = (),
 ) -> Iterator[Claim]:
     """Claim the `files` that the command `by` is going to write from `inputs`, while the block runs.
 
-    `held` are further names that no other process may claim meanwhile. Folders are made; those that stay empty are
-    removed in the end. Without `overwrite` only files that the same command wrote, and that are as it wrote them, may
-    be replaced. Inputs are never replaced.
+    `folders` are those of the `files` that are going to be folders (Zarr). `held` are further names that no other
+    process may claim meanwhile. Folders around results are made; those that stay empty are removed in the end. Without
+    `overwrite` only files that the same command wrote, and that are as it wrote them, may be replaced. Inputs are never
+    replaced, and results do not lie in them, but for those `within` which they may lie.
     Raises AlreadyThere for files that must not be replaced, ContractileError for an input among them and for two files
     that are one, InUse where another process has claimed one of them, NotWritable for a folder that cannot be written.
     """
-    files = list(dict.fromkeys(files))
-    _check_apart(files, inputs)
+    files, zarrs = list(dict.fromkeys(files)), frozenset(folders)
+    _check_apart(files, inputs, frozenset(within))
     before = {path: _mark(path) for path in files}
-    check_replaceable(files, overwrite=overwrite, by=by)
-    folders: dict[Path, dict[str, Path]] = {}
+    check_replaceable(files, overwrite=overwrite, by=by, folders=zarrs)
+    names_in: dict[Path, dict[str, Path]] = {}
     for path in [*files, *held]:
-        folders.setdefault(path.parent, {}).setdefault(path.name, path)
+        names_in.setdefault(path.parent, {}).setdefault(path.name, path)
     with ExitStack() as stack:
-        for folder in folders:
+        for folder in names_in:
             stack.enter_context(_made(folder))
             sweep(folder)
             _check_distinct([path for path in files if path.parent == folder])
-        for folder, names in sorted(folders.items()):  # all processes in one order
+        for folder, names in sorted(names_in.items()):  # all processes in one order
             stack.enter_context(_held(folder, names))
         written = [path for path in files if _mark(path) != before[path]]  # by a process that ended meanwhile
-        check_replaceable(written, overwrite=overwrite, by=by)
+        check_replaceable(written, overwrite=overwrite, by=by, folders=zarrs)
         yield Claim(files, by, overwrite)
 
 
-def _check_apart(files: Sequence[Path], inputs: Iterable[Path]) -> None:
-    """Raise ContractileError where a file to be written is an input, by whatever name, or lies in one."""
+def _check_apart(files: Sequence[Path], inputs: Iterable[Path], within: Collection[Path]) -> None:
+    """Raise ContractileError where a file to be written is an input, by whatever name, holds one, or lies in one."""
     there = [path for path in files if os.path.lexists(path)]
+    folders = {key: path for path in there if path.is_dir() and (key := _identity(path)) is not None}
     places = {path.parent.resolve() for path in files}
     taken: dict[tuple[int, int], Path] = {}
     for path in inputs:
-        with suppress(OSError):
-            found = path.stat()
-            taken[found.st_dev, found.st_ino] = path
-            if stat.S_ISDIR(found.st_mode) and any(place.is_relative_to(path.resolve()) for place in places):
-                raise ContractileError(f"results must not lie in the image {path}", "choose another folder")
-    for path in there:
-        with suppress(OSError):
-            found = path.stat()
-            if source := taken.get((found.st_dev, found.st_ino)):
-                problem = f"results must not replace what is read, got {path}" + (
-                    f" = {source}" if source != path else ""
-                )
+        key, real = _identity(path), path.resolve()
+        if key is None:
+            continue
+        taken[key] = path
+        for around in real.parents if folders else ():
+            if result := folders.get(_identity(around) or (0, 0)):
+                problem = f"results must not replace what is read, got {result}, which holds {path}"
                 raise ContractileError(problem, "choose another place")
+        if path not in within and real.is_dir() and any(place.is_relative_to(real) for place in places):
+            raise ContractileError(f"results must not lie in the image {path}", "choose another folder")
+    for path in there:
+        if source := taken.get(_identity(path) or (0, 0)):
+            problem = f"results must not replace what is read, got {path}" + (f" = {source}" if source != path else "")
+            raise ContractileError(problem, "choose another place")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from others, by whatever name; None where there is none."""
+    with suppress(OSError):
+        found = path.stat()
+        return found.st_dev, found.st_ino
+    return None
 
 
 def _check_distinct(files: Sequence[Path]) -> None:
@@ -195,5 +208,7 @@ def _claimed_by(path: Path) -> set[str]:
 def _mark(path: Path) -> Mark:
     with suppress(OSError):
         found = os.lstat(path)
+        if stat.S_ISDIR(found.st_mode):
+            return digest_folder(path)
         return found.st_ino, found.st_size, found.st_mtime_ns
     return None

@@ -1,22 +1,25 @@
-"""Writing a file under a temporary name, and renaming it when it is whole."""
+"""Writing a file or a folder under a temporary name, and renaming it when it is whole."""
 
 from __future__ import annotations
 
 import os
 import re
 import secrets
+import shutil
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
-from contractile.errors import NotWritable, NotWritten
+from contractile.errors import ContractileError, NotWritable, NotWritten
 from contractile.storage.locks import LOCKS, SAFELY, is_still, lock
 from contractile.storage.manifest import enter
 
 UNFINISHED = re.compile(r"\.contractile-[0-9a-f]{16}\.part(\.\w+)?")
+RETIRED = re.compile(r"\.contractile-[0-9a-f]{16}\.was\.(.+)", re.DOTALL)  # a folder that makes room for a new one
 MOST = 100  # files that wait for one another: each is open
 
 _swept: set[Path] = set()
@@ -35,8 +38,8 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         with telling(path):
             yield file.temporary
-            _flush(file.temporary)
-        group.add(file) if group else _finish([file])
+            flush(file.temporary)
+        group.add(file) if group else finish([file])
     except BaseException:
         file.drop()
         raise
@@ -48,11 +51,25 @@ def telling(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if isinstance(error, NotWritten | NotWritable):
+        if isinstance(error, ContractileError):
             raise
         problem = f"cannot be written ({error.strerror or error})"
         kind = NotWritable if isinstance(error, PermissionError) else NotWritten
         raise kind(problem, "choose a folder you may write to, on a disk with free space", where=path) from error
+
+
+class Pending(Protocol):
+    """What becomes visible by a rename. `listed` says whether the manifest of its folder names it."""
+
+    @property
+    def listed(self) -> bool: ...
+    @property
+    def path(self) -> Path: ...
+    @property
+    def temporary(self) -> Path: ...
+    def rename(self) -> None: ...
+    def drop(self) -> None:
+        """Let go of it; what was renamed stays, what was not is removed."""
 
 
 @dataclass
@@ -62,13 +79,14 @@ class _Unfinished:
     path: Path
     temporary: Path
     number: int | None  # of the open file
+    listed = True
 
     @classmethod
     def begin(cls, path: Path) -> _Unfinished:
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path.parent)
         while True:
-            temporary = path.with_name(f".contractile-{secrets.token_hex(8)}.part{path.suffix}")
+            temporary = temporary_name(path)
             number = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | SAFELY, 0o666)
             free = True
             with suppress(OSError):  # a file system without locks
@@ -95,6 +113,11 @@ class _Unfinished:
             os.close(number)
 
 
+def temporary_name(path: Path) -> Path:
+    """A name beside `path` that nobody can foresee."""
+    return path.with_name(f".contractile-{secrets.token_hex(8)}.part{path.suffix}")
+
+
 @dataclass
 class Group:
     """Files that are renamed together when all are whole; `by` is the command that writes them.
@@ -105,16 +128,16 @@ class Group:
     by: str
     check: Callable[[Path], None]
     replaced: Callable[[Path], None]
-    waiting: list[_Unfinished] = field(default_factory=list)
+    waiting: list[Pending] = field(default_factory=list)
 
-    def add(self, file: _Unfinished) -> None:
+    def add(self, file: Pending) -> None:
         self.waiting.append(file)
         if len(self.waiting) >= MOST:
             self.finish()
 
     def finish(self) -> None:
         waiting, self.waiting = self.waiting, []
-        _finish(waiting, self)
+        finish(waiting, self)
 
     def drop(self) -> None:
         for file in self.waiting:
@@ -123,6 +146,11 @@ class Group:
 
 
 _current: ContextVar[Group | None] = ContextVar("group", default=None)  # a thread has its own
+
+
+def current_group() -> Group | None:
+    """The group that gathers what this thread writes."""
+    return _current.get()
 
 
 @contextmanager
@@ -137,7 +165,7 @@ def gathering(group: Group) -> Iterator[None]:
         _current.reset(former)
 
 
-def _finish(files: Sequence[_Unfinished], group: Group | None = None) -> None:
+def finish(files: Sequence[Pending], group: Group | None = None) -> None:
     """Enter files into the manifests of their folders and rename them."""
     try:
         if group is not None:
@@ -145,8 +173,10 @@ def _finish(files: Sequence[_Unfinished], group: Group | None = None) -> None:
                 group.check(file.path)
         for folder in dict.fromkeys(file.path.parent for file in files):
             here = [file for file in files if file.path.parent == folder]
+            listed = {file.path.name: file.temporary for file in here if file.listed}
             with telling(here[0].path):
-                enter(folder, {file.path.name: file.temporary for file in here}, group.by if group else "")
+                if listed:
+                    enter(folder, listed, group.by if group else "")
         for file in files:
             with telling(file.path):
                 file.rename()
@@ -154,35 +184,46 @@ def _finish(files: Sequence[_Unfinished], group: Group | None = None) -> None:
                 group.replaced(file.path)
         for folder in dict.fromkeys(file.path.parent for file in files):
             with telling(folder):
-                _flush(folder)
+                flush(folder)
     finally:
         for file in files:
             file.drop()
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed processes left unfinished in a folder; each process does so once."""
+    """Remove what killed processes left unfinished in a folder; each process does so once.
+
+    A folder that was to be replaced gets its name back where the new one did not come.
+    """
     if folder.absolute() in _swept:
         return
     _swept.add(folder.absolute())
     with suppress(OSError):
         for path in folder.iterdir():
-            if UNFINISHED.fullmatch(path.name) and _is_abandoned(path):
-                path.unlink()
+            if UNFINISHED.fullmatch(path.name) or RETIRED.fullmatch(path.name):
+                _clear(path)
 
 
-def _is_abandoned(path: Path) -> bool:
-    """Whether the process that writes a file is gone."""
+def _clear(path: Path) -> None:
+    """Remove what is unfinished, or give it its name back, where the process that did so is gone."""
     with suppress(OSError):
         found = os.open(path, os.O_RDONLY | SAFELY)
         try:
-            return LOCKS and stat.S_ISREG(os.fstat(found).st_mode) and lock(found)
+            kind = stat.S_IFMT(os.fstat(found).st_mode)
+            if not LOCKS or kind not in (stat.S_IFREG, stat.S_IFDIR) or not lock(found):
+                return
+            was = RETIRED.fullmatch(path.name)
+            if was and not os.path.lexists(path.with_name(was[1])):
+                os.rename(path, path.with_name(was[1]))
+            elif kind == stat.S_IFDIR:
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
         finally:
             os.close(found)
-    return False
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     """Wait until a file, or the names in a folder, are on the disk."""
     if os.name == "nt" and path.is_dir():
         return

@@ -6,12 +6,13 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from contractile.errors import AlreadyThere
 from contractile.storage.locks import SAFELY
+from contractile.storage.records import is_described, is_our_folder
 
 MANIFEST = ".contractile.jsonl"
 LARGEST = 2**26  # bytes of a manifest that are read: the last ones
@@ -21,23 +22,29 @@ NAMED = 3  # files in an error
 Entries = dict[str, set[tuple[str, str]]]  # name -> the hash and the command of all that was written under it
 
 
-def check_replaceable(paths: Iterable[Path], *, overwrite: bool = False, by: str = "") -> None:
+def check_replaceable(
+    paths: Iterable[Path], *, overwrite: bool = False, by: str = "", folders: Collection[Path] = ()
+) -> None:
     """Raise AlreadyThere where a file exists that `by` did not write (`Claim.by`), or that has changed since.
 
-    With `overwrite` only for folders. Call it before any work whose results would have no place.
+    `folders` are those of the paths that are going to be folders. With `overwrite` only for folders in the place of
+    files, files in the place of folders, and folders that are no Zarr. Call it before any work whose results would
+    have no place.
     """
     known: dict[Path, Entries] = {}
     foreign: list[Path] = []
     for path in paths:
         if not os.path.lexists(path):
             continue
-        if path.is_dir() and not path.is_symlink():
-            raise AlreadyThere("a file must be written here, and there is a folder", "name another file", where=path)
+        _check_kind(path, path in folders)
         if overwrite:
             continue
-        if path.parent not in known:
-            known[path.parent] = _read(path.parent)
-        if not _is_ours(path, known[path.parent].get(path.name, set()), by):
+        if path in folders:
+            ours = is_our_folder(path, by)
+        else:
+            known[path.parent] = known.get(path.parent) or _read(path.parent)
+            ours = _is_ours(path, known[path.parent].get(path.name, set()), by)
+        if not ours:
             foreign.append(path)
     if foreign:
         names = ", ".join(str(path) for path in foreign[:NAMED]) + (", ..." if len(foreign) > NAMED else "")
@@ -45,6 +52,18 @@ def check_replaceable(paths: Iterable[Path], *, overwrite: bool = False, by: str
             f"results must not replace files that this command did not write, or that have changed since, got {names}",
             "choose another place, or replace them with --overwrite (overwrite=True)",
         )
+
+
+def _check_kind(path: Path, becomes_folder: bool) -> None:
+    """Raise AlreadyThere where there is a folder in the place of a file, a file in that of a folder, or no Zarr."""
+    is_folder = path.is_dir() and not path.is_symlink()
+    if is_folder and not becomes_folder:
+        raise AlreadyThere("a file must be written here, and there is a folder", "name another file", where=path)
+    if becomes_folder and not is_folder:
+        raise AlreadyThere("a folder must be written here, and there is a file", "name another folder", where=path)
+    if becomes_folder and not is_described(path):
+        problem = "a Zarr must be written here, and there is a folder that is none"
+        raise AlreadyThere(problem, "name another folder, or move it away", where=path)
 
 
 def enter(folder: Path, files: Mapping[str, Path], by: str) -> None:

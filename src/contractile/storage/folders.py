@@ -1,0 +1,153 @@
+"""Writing a folder under a temporary name, and renaming it when it is whole."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from contractile.errors import AlreadyThere
+from contractile.storage.files import current_group, finish, flush, sweep, telling, temporary_name
+from contractile.storage.locks import SAFELY, is_still, lock, sole
+from contractile.storage.records import write_record
+
+GATE = ".contractile.gate"  # is held while claims are compared, and while a file of others is changed
+WAIT_S = 10.0
+
+
+@contextmanager
+def replacing_folder(path: Path, *, record: str = ".") -> Iterator[Path]:
+    """A temporary folder beside `path` to write into; at the end all in it is flushed, recorded and renamed.
+
+    Makes the folder that it lies in. What is there under that name is removed when the new folder has its name.
+    `record` is the folder within it that takes the record of its content: one in which a foreign file harms nothing.
+    On any error nothing is left. Inside of `Claim.together` it appears with the others; processes of their own may
+    write into it until then. An OSError becomes NotWritten, or NotWritable where permission was refused.
+    """
+    with telling(path):
+        folder = _UnfinishedFolder.begin(path)
+    try:
+        with telling(path):
+            yield folder.temporary
+            _flush_all(folder.temporary)
+            group = current_group()  # that of the thread which ends the work
+            write_record(folder.temporary, record, group.by if group else "")
+            _flush_all(folder.temporary / record, deep=False)
+        group.add(folder) if group else finish([folder])
+    except BaseException:
+        folder.drop()
+        raise
+
+
+def amend(path: Path, change: Callable[[bytes | None], bytes]) -> None:
+    """Change a file that is not ours, such as a list of what a folder holds: at the end of `Claim.together`, or now.
+
+    `change` gets the content (None where there is no file) and gives the new one; no other process of this package
+    changes the file meanwhile. It appears as a whole, and the manifest does not name it. Raises as `replacing`.
+    """
+    group, item = current_group(), _Amended(path, path, change)
+    group.add(item) if group else finish([item])
+
+
+@dataclass
+class _UnfinishedFolder:
+    """A temporary folder. As long as it is open it is locked, and nobody sweeps it away."""
+
+    path: Path
+    temporary: Path
+    numbers: list[int]  # of the open folders: the new one, and the one that it replaces
+    retired: Path | None = None
+    listed = False
+
+    @classmethod
+    def begin(cls, path: Path) -> _UnfinishedFolder:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent)
+        while True:
+            temporary = temporary_name(path)
+            temporary.mkdir()
+            number = _hold(temporary)
+            if number is None:
+                return cls(path, temporary, [])
+            if is_still(temporary, number):
+                return cls(path, temporary, [number])
+            os.close(number)  # another process swept it away before it was locked
+
+    def rename(self) -> None:
+        if os.path.lexists(self.path):
+            if self.path.is_symlink() or not self.path.is_dir():
+                problem = "a folder must be written here, and there is a file"
+                raise AlreadyThere(problem, "name another folder", where=self.path)
+            number = _hold(self.path)
+            self.numbers += [] if number is None else [number]
+            self.retired = self.path.with_name(f".contractile-{secrets.token_hex(8)}.was.{self.path.name}")
+            os.replace(self.path, self.retired)
+        os.replace(self.temporary, self.path)
+
+    def drop(self) -> None:
+        """Let go of it. The folder that it should replace goes where it did, and comes back where it did not."""
+        if self.retired is not None:
+            with suppress(OSError):
+                if not os.path.lexists(self.path):
+                    os.replace(self.retired, self.path)
+            shutil.rmtree(self.retired, ignore_errors=True)
+        shutil.rmtree(self.temporary, ignore_errors=True)
+        for number in self.numbers:
+            with suppress(OSError):
+                os.close(number)
+        self.numbers = []
+
+
+@dataclass
+class _Amended:
+    """A change of a file, made at its turn."""
+
+    path: Path
+    temporary: Path
+    change: Callable[[bytes | None], bytes]
+    listed = False
+
+    def rename(self) -> None:
+        with sole(self.path.parent / GATE, "changes this folder", wait_s=WAIT_S):
+            old = self.path.read_bytes() if os.path.lexists(self.path) else None
+            new = self.change(old)
+            if new == old:
+                return
+            temporary = temporary_name(self.path)
+            try:
+                number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFELY, 0o666)
+                with open(number, "wb") as file:
+                    file.write(new)
+                flush(temporary)
+                os.replace(temporary, self.path)
+            finally:
+                with suppress(OSError):
+                    temporary.unlink()
+
+    def drop(self) -> None:
+        """Nothing is held before its turn."""
+
+
+def _hold(folder: Path) -> int | None:
+    """Open and lock a folder; None where folders cannot be opened. Raises OSError."""
+    if os.name == "nt":
+        return None
+    number = os.open(folder, os.O_RDONLY | SAFELY)
+    with suppress(OSError):  # a file system without locks
+        lock(number)
+    return number
+
+
+def _flush_all(folder: Path, *, deep: bool = True) -> None:
+    """Wait until all files in a folder, and their names, are on the disk."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.is_dir(follow_symlinks=False):
+                flush(folder / entry.name)
+            elif deep:
+                _flush_all(folder / entry.name)
+    flush(folder)
