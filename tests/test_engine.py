@@ -14,7 +14,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from contractile.engine import (
     EngineConfig,
@@ -30,7 +29,7 @@ from contractile.engine.agreement import Agreement, measure_agreement
 from contractile.engine.arrange import arrange, arrange_image
 from contractile.engine.openvino_backend import OpenVinoBackend
 from contractile.engine.torch_backend import TorchBackend
-from contractile.errors import OutOfMemory
+from contractile.errors import ContractileError, OutOfMemory
 from contractile.grid import plan
 from contractile.unet import UNet, UNetConfig
 
@@ -386,7 +385,7 @@ def test_devices():
 
 def test_engines_that_are_not_there(monkeypatch):
     network = make_network(NETWORKS["padded"])
-    with pytest.raises(ValidationError, match="precision"):
+    with pytest.raises(ContractileError, match="precision must be 'auto', 'float32' or 'bfloat16', got 'int8'"):
         EngineConfig(precision="int8")
     monkeypatch.setattr(placed.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"engine openvino is not installed; pip install 'contractile\[openvino\]'"):

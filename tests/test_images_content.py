@@ -202,9 +202,7 @@ def test_a_link_that_leads_nowhere(tmp_path: Path) -> None:
 
 def test_a_name_that_no_disk_takes(tmp_path: Path) -> None:
     for use in (find, read):
-        with pytest.raises(
-            ContractileError, match=r"cannot be read \(.*too long.*\); check the disk and the permissions"
-        ):
+        with pytest.raises(ContractileError, match=r"a\.tif: (nothing there|cannot be read \(.*too long)"):
             use(tmp_path / f"{'a' * 300}.tif")
     tifffile.imwrite(tmp_path / "a.tif", GREY)
     with pytest.raises(FileNotFoundError, match=r"a\.tif/b\.tif: no such file; check the spelling"):

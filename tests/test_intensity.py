@@ -344,7 +344,7 @@ def test_memory_follows_the_sample_and_not_the_image(tmp_path: Path, monkeypatch
 def test_what_cannot_be_normalised() -> None:
     with pytest.raises(ValueError, match=r"low must be below high, got 60\.0 and 40\.0; use 1"):
         Normalization(low=60, high=40)
-    with pytest.raises(ValueError, match="Extra inputs are not permitted"):
+    with pytest.raises(ValueError, match="mode does not exist, got 'percentile'; the fields are kind, low, high"):
         Normalization(mode="percentile")  # type: ignore[call-arg]
     with pytest.raises(ValueError, match="pixels must be finite numbers, got NaN or infinity; replace them"):
         Normalization().fit(np.full((1, 4, 4), np.nan))

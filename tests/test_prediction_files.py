@@ -161,6 +161,7 @@ def test_what_was_written_is_forgotten(folder, one, monkeypatch):
 def test_an_image_whose_result_does_not_fit_into_memory_is_refused_before_it_is_read(files, monkeypatch):
     model = make_model(NETWORKS["default"])
     pixels = tifffile.imread(files / "one.tif").size
+    monkeypatch.setattr("contractile.images.gate.SMALL", 0)
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=20 * pixels))
     with pytest.raises(ContractileError, match=r"the result of \d+ x \d+ pixels takes 0.0 GB of memory, and 0.0 GB"):
         list(predict_files(predictor(model), files / "one.tif", out=files / "out"))

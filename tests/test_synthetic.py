@@ -115,5 +115,5 @@ def test_a_large_scene_holds_nearly_all_cells_wanted() -> None:
     "wrong", [{"shape": (8,)}, {"coverage": 1.2}, {"radius": 0}, {"shading": 1}, {"objects": -1}, {"size": 3}]
 )
 def test_configurations_that_are_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=f"SceneConfig\n{next(iter(wrong))}"):
+    with pytest.raises(ValueError, match=f"^{next(iter(wrong))} (must be|does not exist)"):
         SceneConfig(**wrong)
