@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from contractile.decode import Decoding, decode_objects
+from contractile.decode import Decoding, Objects, decode_objects, keep
 from contractile.decode.flood import LEVELS, flood
+from contractile.grid import Mosaic
 from contractile.labels import connected, drop_small, renumber
 from contractile.synthetic import SceneConfig, draw_scene
 from contractile.targets import TargetConfig, make_target
@@ -187,7 +188,7 @@ def test_objects_that_are_not_sure_are_dropped():
         1,
         0,
     ]
-    kept = decode_objects(probabilities, Decoding(sure=0.65), together=7)
+    kept = decode_objects(probabilities, Decoding(sure=0.65), mosaic=Mosaic(probabilities.shape[1:], (7, 7)))
     assert kept[2].tolist() == [0, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 2, 2, 2, 0, 0]  # numbered without gaps
 
 
@@ -202,7 +203,7 @@ def decode_whole(probabilities, decoding):
     without = parts * ~np.isin(parts, parts[seeds > 0])
     seeds = np.where(without > 0, renumber(without) + seeds.max(initial=0), seeds)
     levels = np.where(parts > 0, (LEVELS * (1 - core)).clip(0, LEVELS), -1).astype(np.int16)
-    labels = flood(levels, seeds)
+    labels = flood(levels, seeds).owner
     pixels = np.bincount(labels.ravel())
     certain = np.bincount(labels.ravel(), probabilities[1:].sum(axis=0).ravel()) / np.maximum(pixels, 1)
     return drop_small(np.where(certain[labels] < decoding.sure, 0, labels), decoding.min_size)
@@ -233,40 +234,76 @@ decodings = st.builds(
 
 
 @settings(max_examples=200)
-@given(smooth_maps(), decodings, st.sampled_from((1, 50, 400)))
-def test_decoded_part_by_part_equals_decoded_at_once(probabilities, decoding, together):
-    expected = decode_whole(probabilities, decoding)
-    np.testing.assert_array_equal(decode_objects(probabilities, decoding), expected)
-    labels = decode_objects(probabilities, decoding, together=together)
+@given(smooth_maps(), decodings, st.lists(st.integers(1, 12), min_size=3, max_size=3))
+def test_decoded_block_by_block_equals_decoded_at_once(probabilities, decoding, side):
+    """Objects are larger than blocks, bent, touch each other, and lie across corners of blocks."""
+    expected, shape = decode_whole(probabilities, decoding), probabilities.shape[1:]
+    labels = decode_objects(probabilities, decoding, mosaic=Mosaic(shape, tuple(side[: len(shape)])))
     assert labels.dtype == np.int32
     assert set(np.unique(labels)) - {0} == set(range(1, expected.max(initial=0) + 1))
     pairs = np.unique(np.stack([labels, expected]).reshape(2, -1), axis=1)
     assert pairs.shape[1] == len(np.unique(labels)) == len(np.unique(expected))
+    np.testing.assert_array_equal(labels, decode_objects(probabilities, decoding))  # their numbers, too
 
 
-def test_of_a_field_only_the_boxes_of_parts_are_read_again():
+def spiral(side):
+    """A line two pixels wide that winds through all blocks, and its mirror image, which touches it nowhere."""
+    mask = np.zeros((side, side), bool)
+    for low in range(2, side // 2 - 2, 8):
+        high = side - low
+        mask[low : low + 2, low:high] = mask[low:high, high - 2 : high] = True
+        mask[high - 2 : high, low + 6 : high] = mask[low + 8 : high, low + 6 : low + 8] = True
+        mask[low + 8 : low + 10, low + 6 : low + 16] = True
+    return mask
+
+
+@pytest.mark.parametrize("core", ["none", "one end", "both ends"])
+def test_an_object_that_winds_through_all_blocks(core):
+    mask = spiral(96)
+    assert connected(mask).max() == 1
+    places = np.argwhere(mask)
+    probabilities = np.zeros((3, 96, 96), np.float32)
+    probabilities[2] = mask
+    for y, x in {"none": [], "one end": places[:1], "both ends": places[[0, len(places) // 2]]}[core]:
+        probabilities[1:, y, x] = 1, 0
+    probabilities[0] = 1 - probabilities[1:].sum(axis=0)
+    whole = decode_objects(probabilities, Decoding())
+    assert whole.max() == (2 if core == "both ends" else 1)
+    for side in (5, 16, 31):
+        np.testing.assert_array_equal(
+            decode_objects(probabilities, Decoding(), mosaic=Mosaic((96, 96), (side,) * 2)), whole
+        )
+
+
+def test_each_block_is_read_once_with_what_smoothing_looks_at():
     probabilities = np.zeros((3, 60, 60), np.float32)
-    probabilities[1, 5:9, 5:9] = probabilities[1, 50:55, 20:28] = 1
+    probabilities[1, 5:9, 5:9] = probabilities[1, 28:33, 20:28] = 1
     read = []
 
     class Recorded:
         shape = probabilities.shape
 
         def __getitem__(self, region):
-            read.append(probabilities[region].size)
+            read.append(region[1:])
             return probabilities[region]
 
-    labels = decode_objects(Recorded(), Decoding(core=0.6, smooth=1), together=600)
+    labels = decode_objects(Recorded(), Decoding(core=0.6, smooth=1), mosaic=Mosaic((60, 60), (30, 60)))
     assert labels.max() == 2
-    assert sum(read) == probabilities[1:].size + 12 * 12 + 13 * 16  # 4 pixels around each part
+    assert read == [(slice(0, 34), slice(0, 60)), (slice(26, 60), slice(0, 60))]
 
 
-def test_labels_are_written_where_they_are_wanted():
-    probabilities = as_probabilities(np.eye(3, dtype=bool))
-    out = np.full((3, 3), 7, np.uint16)
-    labels = decode_objects(probabilities, Decoding(), out=out)
-    np.testing.assert_array_equal(out, [[1, 0, 0], [0, 2, 0], [0, 0, 3]])
-    np.testing.assert_array_equal(labels, out)
+def test_objects_are_read_region_by_region():
+    mask = np.zeros((40, 50), bool)
+    mask[3:20, 4:30] = mask[25:30, 8:45] = mask[35:38, 2:5] = True
+    kept = keep(as_probabilities(mask), Decoding(), (slice(None),) * 2)
+    objects = Objects(kept, np.zeros(mask.shape, np.int32), Decoding(min_size=10), mosaic=Mosaic((40, 50), (16, 16)))
+    assert (objects.count, objects.shape, objects.dtype, objects.ndim) == (2, (40, 50), np.int32, 2)
+    np.testing.assert_array_equal(objects.pixels, [17 * 26, 5 * 37])
+    np.testing.assert_array_equal(objects.certainty, 1)
+    whole = np.asarray(objects)
+    np.testing.assert_array_equal(whole > 0, drop_small(connected(mask), 10) > 0)
+    for region in (np.s_[10:30, 12:44], np.s_[::3, 5], np.s_[..., -7:], np.s_[7], np.s_[5:5, 2:3], np.s_[39:, :4:2]):
+        np.testing.assert_array_equal(objects[region], whole[region])
 
 
 def test_the_same_decoding_for_an_image_of_another_size():

@@ -50,6 +50,69 @@ class Block:
         return tuple(slice(start, stop) for start, stop in self.write)
 
 
+BLOCK = {2: (2048, 2048), 3: (64, 256, 256)}  # pixels per axis of the blocks of a mosaic
+
+
+@dataclass(frozen=True)
+class Mosaic:
+    """An image (*S) cut into blocks of `side` pixels per axis, the last ones smaller. They have numbers in scan order.
+
+    Where the blocks lie follows from the shape alone, so that nothing that is computed block by block depends on the
+    memory of the machine.
+    """
+
+    shape: tuple[int, ...]
+    side: tuple[int, ...]
+
+    @classmethod
+    def of(cls, shape: Sequence[int]) -> Mosaic:
+        """The mosaic that every image of this shape has."""
+        return cls(tuple(shape), BLOCK[len(shape)])
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Blocks along each axis."""
+        return tuple(math.ceil(size / side) for size, side in zip(self.shape, self.side, strict=True))
+
+    def __len__(self) -> int:
+        return math.prod(self.counts)
+
+    def region(self, number: int) -> tuple[slice, ...]:
+        """The pixels of a block."""
+        places = np.unravel_index(number, self.counts)
+        axes = zip(places, self.side, self.shape, strict=True)
+        return tuple(slice(int(place) * side, min(int(place + 1) * side, size)) for place, side, size in axes)
+
+    def regions(self) -> Iterator[tuple[slice, ...]]:
+        """The pixels of all blocks."""
+        return (self.region(number) for number in range(len(self)))
+
+    def after(self, number: int, axis: int) -> int | None:
+        """The next block along an axis; None at the border."""
+        places = list(np.unravel_index(number, self.counts))
+        places[axis] += 1
+        return None if places[axis] == self.counts[axis] else int(np.ravel_multi_index(places, self.counts))
+
+    def touching(self, region: Sequence[slice]) -> Iterator[int]:
+        """The blocks that share pixels with a region: one slice with a start and a stop per axis."""
+        spans = [
+            range(part.start // side, math.ceil(part.stop / side)) for part, side in zip(region, self.side, strict=True)
+        ]
+        return (int(np.ravel_multi_index(place, self.counts)) for place in itertools.product(*spans))
+
+
+def widened(region: Sequence[slice], reach: int, shape: Sequence[int]) -> tuple[slice, ...]:
+    """A region with `reach` more pixels on every side, as far as an image of `shape` (*S) has them."""
+    sides = zip(region, shape, strict=True)
+    return tuple(slice(max(0, part.start - reach), min(size, part.stop + reach)) for part, size in sides)
+
+
+def within(region: Sequence[slice], outer: Sequence[slice]) -> tuple[slice, ...]:
+    """A region as seen from the first pixel of a region `outer` that holds it."""
+    pairs = zip(region, outer, strict=True)
+    return tuple(slice(part.start - whole.start, part.stop - whole.start) for part, whole in pairs)
+
+
 def plan(shape: Sequence[int], tile: Sequence[int], *, margin: Sequence[int], stride: Sequence[int]) -> list[Block]:
     """Cover an image of `shape` (*S) with blocks that read `tile` (*S) pixels each, in scan order.
 

@@ -1,0 +1,61 @@
+"""What decoding needs to know of each pixel, as two numbers of 16 bits: all else of the probabilities is forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from contractile.decode.flood import LEVELS
+from contractile.decode.settings import Decoding
+
+CERTAIN = 65535  # stands for a probability of 1
+CORE = 2**15  # is added to the level of a pixel in a core
+
+
+class Kept(NamedTuple):
+    """A region of what `keep` gives, read: (*B) each. `level` is -1 outside, `inside` is in steps of 1 / CERTAIN."""
+
+    inside: NDArray[np.uint16]
+    core: NDArray[np.bool_]
+    level: NDArray[np.int16]
+
+
+def reach(decoding: Decoding) -> int:
+    """How many pixels around a region `keep` looks at (those of `scipy.ndimage.gaussian_filter`)."""
+    return int(4 * decoding.smooth + 0.5)
+
+
+def keep(probabilities: NDArray[Any], decoding: Decoding, inner: Sequence[slice]) -> NDArray[np.uint16]:
+    """Probabilities (K, *B) of a region and its surroundings -> (2, *inner), 0 outside of objects.
+
+    The first is the probability of being inside, in steps of 1 / 65535. The second is the level at which a pixel is
+    flooded, 0 (certainly core) ... 2000; in a core 2^15 is added. `inner` is the region without its surroundings, which
+    must reach `reach(decoding)` pixels beyond it, or to the border of the image.
+    """
+    core = probabilities[1]
+    if decoding.smooth > 0:
+        core = ndimage.gaussian_filter(core, decoding.smooth)
+    core = core[tuple(inner)]
+    certain = inside_probability(probabilities[(slice(None), *inner)])
+    inside = certain > decoding.threshold
+    kept = np.zeros((2, *inside.shape), np.uint16)
+    kept[0] = np.where(inside, np.rint(np.clip(certain, 1 / CERTAIN, 1) * CERTAIN), 0)
+    level = (LEVELS * (1 - core)).astype(np.int16).clip(0, LEVELS).astype(np.uint16)
+    kept[1] = np.where(inside, level + np.uint16(CORE) * (core > decoding.core), 0)
+    return kept
+
+
+def unpack(kept: NDArray[np.uint16]) -> Kept:
+    """What `keep` gave, as three arrays."""
+    inside = kept[0] > 0
+    level = np.where(inside, kept[1] % CORE, -1).astype(np.int16)
+    return Kept(kept[0], kept[1] >= CORE, level)
+
+
+def inside_probability(probabilities: NDArray[Any]) -> NDArray[Any]:
+    """(K, *S) -> (*S): the probability that a pixel belongs to an object, in its core or not."""
+    return np.asarray(probabilities[1:].sum(axis=0))

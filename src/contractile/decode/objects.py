@@ -1,0 +1,105 @@
+"""Probabilities (K, *S) -> objects (*S), block by block, with what is kept of each block in stores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contractile.decode.kept import keep, reach, unpack
+from contractile.decode.piece import Piece, look, look_again
+from contractile.decode.settings import Decoding
+from contractile.decode.sewing import Sewn, Task, sides
+from contractile.grid import Key, Mosaic, as_slices, widened, within
+
+Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[tuple[Any, Any]]]
+
+
+def decode_objects(probabilities: Any, decoding: Decoding, *, mosaic: Mosaic | None = None) -> NDArray[np.int32]:
+    """Probabilities (K, *S) -> labels (*S), numbered 1..N without gaps.
+
+    Class 0 is outside, every other class inside; class 1 is the core. Connected cores are numbered, and each grows
+    over the inside around it, the most certain pixels first. A connected part of the inside without a core is one
+    object. With two classes, no smoothing and `core` no higher than `threshold`, the parts are the objects. Pixels
+    connect along axes only (4 neighbours in 2-D, 6 in 3-D). In the end objects are dropped that are too small or not
+    sure. Numbers follow the first pixel of each core (of each part without one), in scan order.
+
+    `probabilities` is anything that slices into arrays; each block of the mosaic is read once, with what smoothing
+    looks at around it. The result is the same for every mosaic.
+    """
+    shape = tuple(probabilities.shape[1:])
+    mosaic = mosaic or Mosaic.of(shape)
+    kept, labels = np.zeros((2, *shape), np.uint16), np.zeros(shape, np.int32)
+    for region in mosaic.regions():
+        around = widened(region, reach(decoding), shape)
+        part = np.asarray(probabilities[(slice(None), *around)])
+        kept[(slice(None), *region)] = keep(part, decoding, within(region, around))
+    return np.asarray(Objects(kept, labels, decoding, mosaic=mosaic))
+
+
+class Objects:
+    """The objects of an image: labels (*S) int32, numbered 1..count, read region by region.
+
+    `kept` (2, *S) holds what `keep` gave for all blocks, `labels` (*S) takes the labels of each block: arrays, or
+    anything that is sliced like one. `pixels` and `certainty` (count,) are the size and the mean probability of being
+    inside of each object. `each(function, tasks)` carries out tasks and gives (task, result) in any order.
+    """
+
+    def __init__(
+        self, kept: Any, labels: Any, decoding: Decoding, *, mosaic: Mosaic | None = None, each: Each | None = None
+    ) -> None:
+        self.shape, self.dtype = tuple(labels.shape), np.dtype(np.int32)
+        self.mosaic = mosaic or Mosaic.of(self.shape)
+        self._labels, each = labels, each or _one_by_one
+        looker = _Looker(kept, labels, self.mosaic)
+        pieces = {block: piece for block, piece in each(looker, range(len(self.mosaic)))}
+        self._sewn = Sewn(
+            self.mosaic, pieces, lambda tasks: ((task[0], piece) for task, piece in each(looker.again, tasks)), decoding
+        )
+        self.count, self.pixels, self.certainty = self._sewn.count, self._sewn.pixels, self._sewn.certainty
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __getitem__(self, key: Key | tuple[Key, ...]) -> NDArray[np.int32]:
+        slices, taken = as_slices(key, self.shape)
+        region = tuple(slice(part.start, max(part.start, part.stop)) for part in slices)
+        out = np.zeros([part.stop - part.start for part in region], np.int32)
+        if out.size:
+            for block in self.mosaic.touching(region):
+                sides_of = zip(region, self.mosaic.region(block), strict=True)
+                shared = tuple(slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in sides_of)
+                out[within(shared, region)] = self._sewn.numbers(block)[self._labels[shared]]
+        result: NDArray[np.int32] = out[tuple(slice(None, None, part.step) for part in slices)][taken]
+        return result
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self[...].astype(dtype or self.dtype, copy=False)
+
+
+class _Looker:
+    """Looks at blocks, for the first time or again, and stores their labels."""
+
+    def __init__(self, kept: Any, labels: Any, mosaic: Mosaic) -> None:
+        self._kept, self._labels, self._mosaic = kept, labels, mosaic
+
+    def __call__(self, block: int) -> Piece:
+        region = self._mosaic.region(block)
+        labels, piece = look(unpack(np.asarray(self._kept[(slice(None), *region)])), sides(self._mosaic, block))
+        self._labels[region] = labels
+        return piece
+
+    def again(self, task: Task) -> Piece:
+        block, piece, dirty, known = task
+        region = self._mosaic.region(block)
+        kept = unpack(np.asarray(self._kept[(slice(None), *region)]))
+        labels, piece = look_again(kept, np.asarray(self._labels[region]), piece, dirty, known)
+        self._labels[region] = labels
+        return piece
+
+
+def _one_by_one(function: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterable[tuple[Any, Any]]:
+    return ((task, function(task)) for task in tasks)

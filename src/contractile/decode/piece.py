@@ -1,0 +1,161 @@
+"""One block of an image: its objects as far as it can know them alone, and again when it knows its neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contractile.decode.flood import FREE, Rim, flood
+from contractile.decode.kept import Kept
+from contractile.labels import connected
+
+Side = tuple[int, int]  # axis, and 0 for its beginning or -1 for its end
+
+
+@dataclass(frozen=True)
+class Face:
+    """The pixels inside of objects on one side of a block: (n,) each, in scan order of their `place` on the side.
+
+    `part` is the connected part of the inside, `seed` the core (0 where there is none), `label` that of the pixel;
+    `level`, `height` and `steps` as in `flood`. `moved` is where one of the last three changed at the last look.
+    """
+
+    place: NDArray[np.int64]
+    part: NDArray[np.int32]
+    seed: NDArray[np.int32]
+    label: NDArray[np.int32]
+    level: NDArray[np.int16]
+    height: NDArray[np.int16]
+    steps: NDArray[np.int32]
+    moved: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What is known of a block beside its labels. Parts, seeds and labels have numbers 1 ... of the block.
+
+    The first labels are the seeds; the next are parts without a seed, as a whole. More follow, for seeds that lie
+    in other blocks. `pixels` and `certainty` are the size of each label and its sum of `Kept.inside`, from label 0 on.
+    """
+
+    first: NDArray[np.int64]  # (seeds + bare parts,): the first pixel of each in scan order of the block
+    part_of_seed: NDArray[np.int32]  # (seeds,)
+    bare: NDArray[np.int32]  # the parts without a seed
+    parts: int
+    pixels: NDArray[np.int64]
+    certainty: NDArray[np.int64]
+    faces: dict[Side, Face]
+
+    @property
+    def seeds(self) -> int:
+        return len(self.part_of_seed)
+
+
+def look(kept: Kept, sides: Sequence[Side]) -> tuple[NDArray[np.int32], Piece]:
+    """Labels (*B) of a block by itself, and what is to be known of them. `sides` are those with a neighbour."""
+    parts, seeds = connected(kept.level >= 0), connected(kept.core)
+    count = int(seeds.max(initial=0))
+    first = _first_pixels(seeds, count)
+    part_of_seed = parts.ravel()[first].astype(np.int32)
+    bare = np.setdiff1d(np.arange(1, parts.max(initial=0) + 1), part_of_seed).astype(np.int32)
+    number = np.zeros(parts.max(initial=0) + 1, np.int32)
+    number[bare] = np.arange(count + 1, count + 1 + len(bare))
+    if ((kept.level >= 0) & ~kept.core).any():
+        labels, height, steps = flood(kept.level, seeds)
+    else:
+        labels, height, steps = seeds, np.maximum(kept.level, 0), np.zeros(seeds.shape, np.int32)
+    labels = np.where(labels == 0, number[parts], labels)
+    first = np.concatenate([first, _first_pixels(parts, int(parts.max(initial=0)))[bare - 1]])
+    faces = {side: _face(side, (parts, seeds, labels, kept.level, height, steps)) for side in sides}
+    size = count + len(bare) + 1
+    pixels, certainty = measure(labels, kept, size)
+    return labels, Piece(first, part_of_seed, bare, int(parts.max(initial=0)), pixels, certainty, faces)
+
+
+def look_again(
+    kept: Kept, labels: NDArray[np.int32], piece: Piece, dirty: NDArray[np.int32], known: Neighbours
+) -> tuple[NDArray[np.int32], Piece]:
+    """The same once more, with the `dirty` parts flooded from their seeds and from the neighbours of the block."""
+    parts, seeds = connected(kept.level >= 0), connected(kept.core)
+    here = np.isin(parts, dirty)
+    level = np.where(here, kept.level, -1)
+    found = flood(level, known.number_of(np.where(here, seeds, 0)), known.rim(labels.shape))
+    local = known.local_of(found.owner)
+    bare = here & (found.owner == 0)
+    fresh = np.where(here & ~bare, local, labels)
+    faces = {}
+    for side, face in piece.faces.items():
+        news = _face(side, (parts, seeds, fresh, kept.level, found.height, found.steps))
+        again = np.isin(face.part, dirty)
+        differs = (news.label != face.label) | (news.height != face.height) | (news.steps != face.steps)
+        faces[side] = replace(
+            news,
+            height=np.where(again, news.height, face.height),
+            steps=np.where(again, news.steps, face.steps),
+            moved=again & differs,
+        )
+    pixels, certainty = measure(fresh, kept, known.size)
+    return fresh, replace(piece, faces=faces, pixels=pixels, certainty=certainty)
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """What a block is told: numbers of the whole image for its labels, and the pixels around it that have a path.
+
+    `numbers` (labels + 1,) are those of its labels, from label 0 on; `around` are the faces of the neighbours that
+    lie against its sides, with numbers of the whole image as labels.
+    """
+
+    numbers: NDArray[np.int64]
+    around: dict[Side, Face]
+
+    @property
+    def size(self) -> int:
+        return len(self.numbers)
+
+    def number_of(self, labels: NDArray[np.int32]) -> NDArray[np.int32]:
+        return self.numbers[labels].astype(np.int32)
+
+    def local_of(self, numbers: NDArray[np.int32]) -> NDArray[np.int32]:
+        order = np.argsort(self.numbers, kind="stable")
+        return order[np.searchsorted(self.numbers, numbers, sorter=order)].astype(np.int32)
+
+    def rim(self, shape: tuple[int, ...]) -> Rim:
+        """The pixels around a block of `shape` that paths may come from."""
+        padded, found = tuple(size + 2 for size in shape), []
+        for (axis, end), face in self.around.items():
+            reached = face.height != FREE
+            across = [*np.unravel_index(face.place[reached], shape[:axis] + shape[axis + 1 :])]
+            at = np.full(int(reached.sum()), 0 if end == 0 else shape[axis] + 1)
+            index = [*(one + 1 for one in across[:axis]), at, *(one + 1 for one in across[axis:])]
+            place = np.ravel_multi_index(index, padded)
+            found.append((place, face.label[reached], face.height[reached], face.steps[reached]))
+        place, owner, height, steps = (np.concatenate(one) for one in zip(*found, strict=True))
+        return Rim(place.astype(np.int64), owner.astype(np.int32), height, steps)
+
+
+def measure(labels: NDArray[np.int32], kept: Kept, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pixels, and sum of `Kept.inside`, of the labels 0 ... size - 1. Whole numbers add up alike in any order."""
+    flat = labels.ravel()
+    certainty = np.bincount(flat, kept.inside.ravel(), size)  # exact: below 2^53
+    return np.bincount(flat, minlength=size), certainty.astype(np.int64)
+
+
+def _first_pixels(numbers: NDArray[np.int32], count: int) -> NDArray[np.int64]:
+    """The first pixel of each number 1 ... count, flat."""
+    where = np.flatnonzero(numbers)
+    first = np.zeros(count, np.int64)
+    first[numbers.ravel()[where[::-1]] - 1] = where[::-1]  # the last assignment stays
+    return first
+
+
+def _face(side: Side, values: Sequence[NDArray[np.generic]]) -> Face:
+    axis, end = side
+    parts, seeds, labels, level, height, steps = (np.take(one, end, axis=axis).ravel() for one in values)
+    place = np.flatnonzero(parts)
+    found: list[Any] = [one[place] for one in (parts, seeds, labels, level, height, steps)]
+    return Face(place, *found, np.ones(len(place), bool))

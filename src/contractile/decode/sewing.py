@@ -1,0 +1,202 @@
+"""Objects sewn across blocks: one number per object over the whole image, as if it had been decoded at once.
+
+Blocks are looked at one by one. Then their parts and seeds are joined where they touch at a face. Where a path across a
+face is cheaper than what a block found by itself, the parts concerned are flooded again from there, until no face
+offers a cheaper one. What comes out is the one solution of `flood` on the whole image (tests/test_decode_sewing.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from contractile.decode.flood import FREE
+from contractile.decode.kept import CERTAIN
+from contractile.decode.piece import Face, Neighbours, Piece, Side
+from contractile.decode.settings import Decoding
+from contractile.grid import Mosaic
+
+Dirty = dict[int, NDArray[np.int32]]  # block -> parts that must be flooded again
+Task = tuple[int, Piece, NDArray[np.int32], Neighbours]
+Again = Callable[[Iterable[Task]], Iterable[tuple[int, Piece]]]
+
+
+def sides(mosaic: Mosaic, number: int) -> list[Side]:
+    """The sides of a block at which another block lies."""
+    places = np.unravel_index(number, mosaic.counts)
+    low = [(axis, 0) for axis, place in enumerate(places) if place > 0]
+    return [*low, *((axis, -1) for axis, place in enumerate(places) if place < mosaic.counts[axis] - 1)]
+
+
+class Sewn:
+    """The numbers of the objects in all blocks: `numbers(block)[label]` is that of a label of the block."""
+
+    def __init__(self, mosaic: Mosaic, pieces: dict[int, Piece], again: Again, decoding: Decoding) -> None:
+        """`again` floods parts of blocks anew, each task as `look_again` does, and stores the labels."""
+        self._mosaic, self._pieces = mosaic, pieces
+        self._known = self._join()
+        dirty = self._out_of_order()
+        self._add_cheaper(dirty, set(pieces), first=True)
+        while dirty:
+            tasks = [(block, pieces[block], parts, self._tell(block)) for block, parts in sorted(dirty.items())]
+            for block, piece in again(tasks):
+                pieces[block] = piece
+            changed, dirty = set(dirty), {}
+            self._add_cheaper(dirty, changed)
+        self.count, self.pixels, self.certainty = self._number(decoding)
+
+    def numbers(self, block: int) -> NDArray[np.int32]:
+        """The number (labels + 1,) of each label of a block, from label 0 on; 0 for what was dropped."""
+        found: NDArray[np.int32] = self._final[np.maximum(self._known[block], 0)]
+        return found
+
+    def _join(self) -> list[NDArray[np.int64]]:
+        """For each block the number of each of its labels: their place in the scan order of first pixels in the image.
+
+        -1 for a part without a seed that has one in another block.
+        """
+        pieces = [self._pieces[block] for block in range(len(self._mosaic))]
+        parts_before = np.cumsum([0, *(piece.parts for piece in pieces)])
+        seeds_before = np.cumsum([0, *(piece.seeds for piece in pieces)])
+        joined: tuple[list[Any], list[Any]] = ([], [])
+        for one, other, here, there in self._faces():
+            joined[0].append(_pairs(here.part + parts_before[one] - 1, there.part + parts_before[other] - 1))
+            both = (here.seed > 0) & (there.seed > 0)
+            left, right = here.seed[both] + seeds_before[one], there.seed[both] + seeds_before[other]
+            joined[1].append(_pairs(left - 1, right - 1))
+        part, seed = _unite(joined[0], parts_before[-1]), _unite(joined[1], seeds_before[-1])
+        with_seed = np.zeros(len(part) + 1, bool)
+        known = []
+        for piece, before in zip(pieces, parts_before, strict=False):
+            with_seed[part[piece.part_of_seed + before - 1]] = True
+        for piece, before, seeds in zip(pieces, parts_before, seeds_before, strict=False):
+            bare = part[piece.bare + before - 1]
+            own = seed[seeds : seeds + piece.seeds]
+            known.append(np.concatenate([own, np.where(with_seed[bare], -1, len(seed) + bare)]).astype(np.int64))
+        places = [self._in_image(block, piece.first) for block, piece in enumerate(pieces)]
+        numbers = _rank(np.concatenate(known), np.concatenate(places))
+        ends = np.cumsum([len(one) for one in known])
+        return [np.concatenate([[0], one]) for one in np.split(numbers, ends[:-1])]
+
+    def _in_image(self, block: int, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Flat places in a block as flat places in the image."""
+        region = self._mosaic.region(block)
+        index = np.unravel_index(places, tuple(part.stop - part.start for part in region))
+        moved = [one + part.start for one, part in zip(index, region, strict=True)]
+        return np.asarray(np.ravel_multi_index(moved, self._mosaic.shape), np.int64)
+
+    def _out_of_order(self) -> Dirty:
+        """The parts whose seeds have another order in the image than in their block: ties would go another way."""
+        dirty: Dirty = {}
+        for block, piece in self._pieces.items():
+            rank = self._known[block][1 : piece.seeds + 1]
+            order = np.lexsort((np.arange(len(rank)), piece.part_of_seed))
+            same = np.diff(piece.part_of_seed[order]) == 0
+            wrong = piece.part_of_seed[order][1:][same & (np.diff(rank[order]) < 0)]
+            if len(wrong):
+                dirty[block] = np.unique(wrong)
+        return dirty
+
+    def _faces(self, changed: set[int] | None = None) -> Iterator[tuple[int, int, Face, Face]]:
+        """(block, next block, face, face): the pixels inside of objects on both sides of each face, in pairs.
+
+        Only those of the blocks that `changed`, where it is given.
+        """
+        for one in range(len(self._mosaic)):
+            for axis in range(len(self._mosaic.shape)):
+                other = self._mosaic.after(one, axis)
+                if other is None or (changed is not None and changed.isdisjoint((one, other))):
+                    continue
+                here, there = self._pieces[one].faces[axis, -1], self._pieces[other].faces[axis, 0]
+                _, first, second = np.intersect1d(here.place, there.place, assume_unique=True, return_indices=True)
+                yield one, other, _take(here, first), _take(there, second)
+
+    def _add_cheaper(self, dirty: Dirty, changed: set[int], *, first: bool = False) -> None:
+        """Add the parts to which the faces of blocks that changed offer a cheaper path, or another number at its cost.
+
+        What a block found by itself, at `first`, stands against a smaller number at the same cost.
+        """
+        for one, other, here, there in self._faces(changed):
+            for block, mine, source, its in ((other, there, one, here), (one, here, other, there)):
+                if source not in changed:
+                    continue
+                offered = np.maximum(its.height, mine.level)
+                steps = np.where(offered == its.height, its.steps + 1, 1)
+                number, own = self._known[source][its.label], self._known[block][mine.label]
+                gain = (offered < mine.height) | ((offered == mine.height) & (steps < mine.steps))
+                differs = number > own if first else number != own
+                tied = (offered == mine.height) & (steps == mine.steps) & differs
+                parts = mine.part[its.moved & (its.height != FREE) & (gain | tied)]
+                if len(parts):
+                    dirty[block] = np.union1d(dirty.get(block, parts), parts).astype(np.int32)
+
+    def _tell(self, block: int) -> Neighbours:
+        """What a block must know to flood again; numbers that are new to it get labels."""
+        around, places = {}, np.unravel_index(block, self._mosaic.counts)
+        for axis, end in self._pieces[block].faces:
+            place = list(places)
+            place[axis] += -1 if end == 0 else 1
+            other = int(np.ravel_multi_index(place, self._mosaic.counts))
+            face = self._pieces[other].faces[axis, -1 - end]
+            around[axis, end] = _relabelled(face, self._known[other])
+        new = np.unique(np.concatenate([face.label[face.height != FREE] for face in around.values()]))
+        known = self._known[block]
+        self._known[block] = np.concatenate([known, np.setdiff1d(new, known)])
+        return Neighbours(self._known[block], around)
+
+    def _number(self, decoding: Decoding) -> tuple[int, NDArray[np.int64], NDArray[np.float64]]:
+        """Decide which objects stay, and number these without gaps: (count, pixels, mean certainty), from 1 on."""
+        most = max(int(known.max()) for known in self._known)
+        pixels, certainty = np.zeros(most + 1, np.int64), np.zeros(most + 1, np.int64)
+        for block, known in enumerate(self._known):
+            piece = self._pieces[block]
+            size = min(len(known), len(piece.pixels))
+            used = np.flatnonzero(piece.pixels[:size])
+            np.add.at(pixels, known[used], piece.pixels[used])
+            np.add.at(certainty, known[used], piece.certainty[used])
+        mean = certainty / np.maximum(pixels, 1) / CERTAIN
+        stays = (pixels >= max(1, decoding.min_size)) & (mean >= decoding.sure)
+        stays[0] = False
+        self._final = np.where(stays, np.cumsum(stays), 0).astype(np.int32)
+        return int(stays.sum()), pixels[stays], mean[stays]
+
+
+def _take(face: Face, index: NDArray[np.intp]) -> Face:
+    return Face(*(getattr(face, name)[index] for name in Face.__dataclass_fields__))
+
+
+def _relabelled(face: Face, numbers: NDArray[np.int64]) -> Face:
+    values = {name: getattr(face, name) for name in Face.__dataclass_fields__}
+    return Face(**{**values, "label": numbers[face.label].astype(np.int32)})
+
+
+def _pairs(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.unique(np.stack([one, other]), axis=1)
+
+
+def _unite(pairs: list[NDArray[np.int64]], count: int) -> NDArray[np.int32]:
+    """For each of `count` things the number of its group, where pairs (2, n) of them belong together."""
+    if count == 0:
+        return np.zeros(0, np.int32)
+    both = np.concatenate([np.zeros((2, 0), np.int64), *pairs], axis=1)
+    graph = coo_array((np.ones(both.shape[1], bool), tuple(both)), shape=(count, count))
+    found: NDArray[np.int32] = connected_components(graph, directed=False)[1]
+    return found
+
+
+def _rank(group: NDArray[np.int64], first: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The place 1 ... of each one's group, when groups are ordered by their smallest `first`; -1 for group -1."""
+    known = group >= 0
+    names, member = np.unique(group[known], return_inverse=True)
+    least = np.full(len(names), np.iinfo(np.int64).max)
+    np.minimum.at(least, member, first[known])
+    place = np.empty(len(names), np.int64)
+    place[np.argsort(least, kind="stable")] = np.arange(1, len(names) + 1)
+    rank = np.full(len(group), -1, np.int64)
+    rank[known] = place[member]
+    return rank
