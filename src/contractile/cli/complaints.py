@@ -13,6 +13,7 @@ EXAMPLES = {
     "predict": "nuclei images --out results",
     "evaluate": "results labels",
     "check": "images labels",
+    "seams": "nuclei image.tif",
     "info": "images",
     "demo": "--out demo",
 }
