@@ -1,6 +1,6 @@
 """Files <-> images: the only room that knows file formats and the letters of axes.
 
-find -> Source -> read, open_image, read_labels, read_probabilities -> arrays -> write_labels, TiffSink ... -> files.
+find -> Source -> read, open_image, read_labels, read_probabilities -> arrays -> write_labels, ZarrSink ... -> files.
 """
 
 from __future__ import annotations
@@ -34,3 +34,8 @@ from contractile.images.writing import write_image as write_image
 from contractile.images.writing import write_labels as write_labels
 from contractile.images.writing import write_picture as write_picture
 from contractile.images.writing import write_probabilities as write_probabilities
+from contractile.images.zarr_describing import Facts as Facts
+from contractile.images.zarr_place import place_inside as place_inside
+from contractile.images.zarr_writing import ZarrSink as ZarrSink
+from contractile.images.zarr_writing import pour as pour
+from contractile.images.zarr_writing import smallest_type as smallest_type

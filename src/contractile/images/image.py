@@ -34,12 +34,21 @@ class Stack:
 class Image:
     """Pixels (C, *S) in the type and range of their file. `image[region]` is an array, read from disk if need be.
 
-    `pixel_size_um` has one entry per axis of *S; it is None where the file does not give it. `np.asarray(image)` is
-    `image.pixels`. An image on disk must be closed after use: put it into a `with` statement.
+    `pixel_size_um` has one entry per axis of *S; it is None where the file does not give it. So has `origin_um`, the
+    place of the first pixel. `np.asarray(image)` is `image.pixels`. An image on disk must be closed after use: put it
+    into a `with` statement.
     """
 
-    def __init__(self, name: str, pixels: Pixels, pixel_size_um: Size = None, *, file: ExitStack | None = None) -> None:
-        self.name, self.pixel_size_um = name, pixel_size_um
+    def __init__(
+        self,
+        name: str,
+        pixels: Pixels,
+        pixel_size_um: Size = None,
+        *,
+        origin_um: Size = None,
+        file: ExitStack | None = None,
+    ) -> None:
+        self.name, self.pixel_size_um, self.origin_um = name, pixel_size_um, origin_um
         self.shape, self.dtype, self.ndim = pixels.shape, pixels.dtype, len(pixels.shape)
         self._pixels, self._file = pixels, file or ExitStack()
 

@@ -35,7 +35,8 @@ class Raster:
     """One array of a file. `load()` gives something that reads from disk only the region it is sliced with.
 
     The last `alpha` elements of axis S are transparency, not signal. `scale` holds micrometres per pixel by axis
-    letter, for the axes whose scale the file gives. `interval_s` is the time between two frames in seconds.
+    letter, for the axes whose scale the file gives, and `origin` the place of the first pixel, in the same way.
+    `interval_s` is the time between two frames in seconds.
     `guessed` says that the file does not name its axes. `notes` are lines for the user about what is left out or
     converted. `files` are all files that hold pixels of this array, where there may be several.
     """
@@ -50,6 +51,7 @@ class Raster:
     guessed: bool = False
     notes: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
+    origin: dict[str, float] = field(default_factory=dict)
 
 
 class Recoloured:

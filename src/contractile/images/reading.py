@@ -77,7 +77,8 @@ def _open(source: Source, dims: int, *, indices: bool = False) -> Image:
     is_last = source.page is None or (raster is opened.rasters[-1] and page == layout.pages - 1)
     after = ExitStack()
     after.callback(opened.close if is_last else opened.keep)
-    return Image(source.name, pixels, _pixel_size(raster, dims), file=after)
+    size, origin = (_along_space(known, dims) for known in (raster.scale, raster.origin))
+    return Image(source.name, pixels, size, origin_um=origin, file=after)
 
 
 def read(
@@ -100,7 +101,7 @@ def read(
             before(image)
         pixels = image.pixels
     _refuse_not_finite(pixels, source)
-    return Image(image.name, pixels, image.pixel_size_um)
+    return Image(image.name, pixels, image.pixel_size_um, origin_um=image.origin_um)
 
 
 def _join_channels(source: Source, dims: int) -> Image:
@@ -261,9 +262,10 @@ def _plain_dtype(dtype: np.dtype[Any], path: Path) -> np.dtype[Any]:
     return np.dtype(dtype).newbyteorder("=")
 
 
-def _pixel_size(raster: Raster, dims: int) -> Size:
+def _along_space(known: dict[str, float], dims: int) -> Size:
+    """What is known of each axis of space; None where something is missing."""
     axes = "ZYX"[-dims:]
-    return tuple(raster.scale[axis] for axis in axes) if set(axes) <= raster.scale.keys() else None
+    return tuple(known[axis] for axis in axes) if set(axes) <= known.keys() else None
 
 
 def _refuse_not_finite(pixels: NDArray[Any], source: Source) -> None:

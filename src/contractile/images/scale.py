@@ -40,6 +40,14 @@ def in_micrometres(value: Any, unit: Any) -> float | None:
     return _times(value, MICROMETRES.get(_spelled(unit)))
 
 
+def micrometres(place: Any, unit: Any) -> float | None:
+    """A place, which may be negative, in micrometres; None where it is no number or the unit is unknown."""
+    factor = MICROMETRES.get(_spelled(unit))
+    if factor is None or not isinstance(place, int | float) or not math.isfinite(place):
+        return None
+    return place * factor
+
+
 def in_seconds(value: Any, unit: Any) -> float | None:
     """`value` in seconds; None where it is no time or the unit is unknown."""
     return _times(value, SECONDS.get(_spelled(unit)))

@@ -13,7 +13,7 @@ import zarr
 from contractile.errors import ContractileError
 from contractile.images.gate import limits
 from contractile.images.raster import Damaged, Raster, one_clear_line
-from contractile.images.scale import in_micrometres, in_seconds
+from contractile.images.scale import in_micrometres, in_seconds, micrometres
 from contractile.images.zarr_chunks import find_gaps
 from contractile.images.zarr_metadata import check_numbers, letters_of
 from contractile.images.zarr_store import limit_array, open_array, open_node
@@ -34,7 +34,26 @@ def label_groups(path: Path) -> list[Path]:
     with one_clear_line(path):
         if not (is_zarr(path) and folder.is_dir()):
             return []
-        return sorted(one for one in folder.iterdir() if is_zarr(one))
+        return sorted(one for one in folder.iterdir() if is_zarr(one) and not one.name.startswith("."))
+
+
+def image_group(path: Path) -> Path:
+    """The folder of the OME-Zarr image that `open_zarr` reads: `path`, or an image in it.
+
+    Raises ContractileError where there is none, and as `open_zarr`.
+    """
+    problem, cure = "is no OME-Zarr image, which could hold labels", "write beside it, into a folder"
+    if not is_zarr(path):
+        raise ContractileError(problem, cure, where=path)
+    check_numbers(path)
+    with one_clear_line(path):
+        node = open_node(path)
+        if isinstance(node, zarr.Array):
+            raise ContractileError(problem, cure, where=path)
+        ome = _ome_of(node)
+        if _as_list(ome.get("multiscales"), "multiscales"):
+            return path
+    return image_group(path / _images_inside(path, node, ome)[0])
 
 
 def open_zarr(path: Path, dims: int, *, labels: bool = False) -> list[Raster]:
@@ -85,7 +104,7 @@ def _images_inside(path: Path, node: zarr.Group, ome: dict[str, Any]) -> list[st
     """
     cure = "give the folder of one image in it"
     with one_clear_line(path):
-        keys = sorted(node.keys(), key=lambda key: (len(key), key))
+        keys = sorted((key for key in node if not key.startswith(".")), key=lambda key: (len(key), key))
         images = [str(_inside(one.get("path"))) for one in _members(ome, "well", "images")]
         wells = [str(one.get("path")) for one in _members(ome, "plate", "wells")]
     if wells:
@@ -133,12 +152,15 @@ def _ome_raster(path: Path, multiscale: dict[str, Any], *, labels: bool) -> Rast
             raise ContractileError(problem, "correct the metadata or export the image again", where=path)
         if letters is None:
             return _bare_raster(folders[0], array, notes)
-        steps = list(zip(letters, _steps(multiscale, array.ndim), units, strict=True))
+        found, places = _steps(multiscale, array.ndim)
+        steps = list(zip(letters, found, units, strict=True))
         sizes = {letter: in_micrometres(step, unit) for letter, step, unit in steps if letter in "ZYX"}
         times = [in_seconds(step, unit) for letter, step, unit in steps if letter == "T"]
+        starts = {letter: micrometres(place, unit) for letter, place, unit in zip(letters, places, units, strict=True)}
     scale = {letter: size for letter, size in sizes.items() if size is not None}
+    origin = {letter: place for letter, place in starts.items() if letter in scale and place is not None}
     interval = times[0] if times else None
-    return Raster(letters, array.shape, array.dtype, lambda: array, 0, scale, interval, notes=notes)
+    return Raster(letters, array.shape, array.dtype, lambda: array, 0, scale, interval, notes=notes, origin=origin)
 
 
 def _inside(path: Any) -> PurePosixPath:
@@ -151,14 +173,23 @@ def _inside(path: Any) -> PurePosixPath:
     return found
 
 
-def _steps(multiscale: dict[str, Any], count: int) -> list[float]:
-    """How far apart elements are along each axis: the scale of the full resolution times that of all resolutions."""
-    found = [1.0] * count
+def _steps(multiscale: dict[str, Any], count: int) -> tuple[list[float], list[float | None]]:
+    """How far apart elements are along each axis, and where the first one is; None where nothing says so.
+
+    The transformations of the full resolution come first, then those of all resolutions.
+    """
+    scale, places, placed = [1.0] * count, [0.0] * count, False
     first = multiscale["datasets"][0].get("coordinateTransformations") or []
     for step in [*first, *(multiscale.get("coordinateTransformations") or [])]:
-        if step.get("type") == "scale" and len(step.get("scale", [])) == count:
-            found = [size * factor for size, factor in zip(found, step["scale"], strict=True)]
-    return found
+        values = step.get(step.get("type")) or ()
+        if len(values) != count:
+            continue
+        if step["type"] == "scale":
+            scale = [size * factor for size, factor in zip(scale, values, strict=True)]
+            places = [place * factor for place, factor in zip(places, values, strict=True)]
+        elif step["type"] == "translation":
+            places, placed = [place + more for place, more in zip(places, values, strict=True)], True
+    return scale, [*places] if placed else [None] * count
 
 
 def _bare_raster(folder: Path, array: zarr.Array, notes: tuple[str, ...]) -> Raster:

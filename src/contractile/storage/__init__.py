@@ -19,6 +19,7 @@ from contractile.storage.claims import claimed as claimed
 from contractile.storage.files import UNFINISHED as UNFINISHED
 from contractile.storage.files import replacing as replacing
 from contractile.storage.files import sweep as sweep
+from contractile.storage.files import telling as telling
 from contractile.storage.folders import amend as amend
 from contractile.storage.folders import replacing_folder as replacing_folder
 from contractile.storage.locks import FULL as FULL

@@ -201,7 +201,8 @@ def _claimed_by(path: Path) -> set[str]:
             if lock(number):
                 path.unlink()
                 return set()
-            return set(file.read(LARGEST).decode("utf-8", "surrogateescape").split("\0"))
+            size = min(os.fstat(number).st_size, LARGEST)
+            return set(file.read(size).decode("utf-8", "surrogateescape").split("\0"))
     return set()
 
 

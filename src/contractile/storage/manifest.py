@@ -111,7 +111,7 @@ def _last_lines(path: Path) -> list[bytes]:
         if stat.S_ISREG(found.st_mode):
             with path.open("rb") as file:
                 file.seek(max(0, found.st_size - LARGEST))
-                return file.read(LARGEST).splitlines()
+                return file.read(min(found.st_size, LARGEST)).splitlines()
     return []
 
 

@@ -84,4 +84,5 @@ def _files(folder: Path, prefix: str = "", deep: int = DEEPEST) -> Iterator[tupl
 def _read(path: Path) -> bytes:
     found = os.open(path, os.O_RDONLY | SAFELY)
     with open(found, "rb") as file:
-        return file.read(LARGEST) if stat.S_ISREG(os.fstat(found).st_mode) else b""
+        size = os.fstat(found)
+        return file.read(min(size.st_size, LARGEST)) if stat.S_ISREG(size.st_mode) else b""
