@@ -12,6 +12,8 @@ from hypothesis import settings
 
 from contractile.storage import MANIFEST
 
+RECORDS = (MANIFEST, ".contractile.predicted.jsonl")
+
 settings.register_profile("contractile", deadline=None, derandomize=True)
 settings.load_profile("contractile")
 
@@ -31,8 +33,8 @@ def pytest_configure(config):
 
 
 def entries(folder: str | Path) -> list[Path]:
-    """What is in a folder, hidden files included, but without the manifest that each writing leaves there."""
-    return sorted(path for path in Path(folder).iterdir() if path.name != MANIFEST)
+    """What is in a folder, hidden files included, but without the records that each writing leaves there."""
+    return sorted(path for path in Path(folder).iterdir() if path.name not in RECORDS)
 
 
 @pytest.fixture

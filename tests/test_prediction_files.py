@@ -155,7 +155,7 @@ def test_what_was_written_is_forgotten(folder, one, monkeypatch):
     damage(folder / "b.tif")
     predicted(one, folder, folder.parent / "out", products=("labels", "overlay"))
     assert len(made) == 5
-    assert not any(outputs._sinks or outputs._pictures for outputs in made)
+    assert not any(outputs._found or outputs._pictures for outputs in made)
 
 
 def test_an_image_whose_result_does_not_fit_into_memory_is_refused_before_it_is_read(files, monkeypatch):

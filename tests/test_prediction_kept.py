@@ -15,26 +15,16 @@ import pytest
 import tifffile
 from conftest import entries
 from kills import all_kills, contents, killed, seen
-from scipy import ndimage
 
+from contractile.engine import EngineConfig
 from contractile.errors import AlreadyThere, ContractileError, InUse, NotWritten
 from contractile.images import write_labels
+from contractile.model import ModelCard
 from contractile.prediction import predict_files
+from contractile.prediction.field import Held
+from contractile.unet import UNetConfig
 
 EVERYTHING = ("labels", "probabilities", "overlay", "objects")
-
-
-class Held:
-    """A field (K, *S) that is computed."""
-
-    def __init__(self, maps):
-        self.maps = maps
-
-    def __array__(self, dtype=None, copy=None):
-        return self.maps
-
-    def hold(self):
-        return self
 
 
 @dataclass
@@ -44,18 +34,19 @@ class Bright:
     threshold: int = 100
     during: object = None  # is called with each image
     placed: bool = True
-    card: object = field(
-        default_factory=lambda: SimpleNamespace(task="objects", axes=None, network=SimpleNamespace(channels=1, dims=2))
-    )
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    diameter: float | None = None
+    network: object = field(default_factory=lambda: SimpleNamespace(state_dict=dict))
+
+    @property
+    def card(self):
+        return ModelCard(network=UNetConfig(), task="objects", description=f"above {self.threshold}")
 
     def probabilities(self, image, *, tta, progress):
         if self.during is not None:
             self.during(image)
         inside = (np.asarray(image)[0] > self.threshold).astype(np.float32)
         return Held(np.stack([1 - inside, inside]))
-
-    def decode(self, maps):
-        return ndimage.label(np.asarray(maps)[1] > 0.5)[0].astype(np.int32)
 
 
 @pytest.fixture

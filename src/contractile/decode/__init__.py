@@ -8,6 +8,7 @@ What decoding needs is kept of each block (`keep`), objects are found in each bl
 
 from __future__ import annotations
 
+from contractile.decode.kept import CERTAIN as CERTAIN
 from contractile.decode.kept import inside_probability as inside_probability
 from contractile.decode.kept import keep as keep
 from contractile.decode.kept import reach as reach

@@ -64,6 +64,10 @@ class Objects:
     def ndim(self) -> int:
         return len(self.shape)
 
+    def local(self, block: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """The labels 0 ... n of a block as it counts them, and the number (n + 1,) of each in the image."""
+        return np.asarray(self._labels[self.mosaic.region(block)]), self._sewn.numbers(block)
+
     def __getitem__(self, key: Key | tuple[Key, ...]) -> NDArray[np.int32]:
         slices, taken = as_slices(key, self.shape)
         region = tuple(slice(part.start, max(part.start, part.stop)) for part in slices)

@@ -158,4 +158,5 @@ def _face(side: Side, values: Sequence[NDArray[np.generic]]) -> Face:
     parts, seeds, labels, level, height, steps = (np.take(one, end, axis=axis).ravel() for one in values)
     place = np.flatnonzero(parts)
     found: list[Any] = [one[place] for one in (parts, seeds, labels, level, height, steps)]
-    return Face(place, *found, np.ones(len(place), bool))
+    found = [place, *found, np.ones(len(place), bool)]
+    return Face(*found)

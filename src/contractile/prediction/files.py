@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from contractile.errors import ContractileError
+from contractile.errors import ContractileError, NotWritten
 from contractile.images import (
     Image,
     Source,
@@ -22,17 +22,18 @@ from contractile.images import (
     say_rest,
 )
 from contractile.images.failures import Failures, find_readable
-from contractile.images.series import Series, split_series
+from contractile.images.series import split_series
 from contractile.images.writing import check_folder
-from contractile.prediction.field import Progress, ahead
+from contractile.prediction.blocks import Segmented
+from contractile.prediction.field import ahead
 from contractile.prediction.inputs import Reader, check_channels, leave_out_results
 from contractile.prediction.outputs import PRODUCTS, Outputs, Written
 from contractile.prediction.predictor import Predictor
+from contractile.prediction.progress import FileProgress, Ticker
+from contractile.prediction.unfinished import Course
 from contractile.storage import Claim, claimed
 
 logger = logging.getLogger(__name__)
-
-FileProgress = Callable[[str, int, int], None]
 
 
 def predict_files(
@@ -44,6 +45,7 @@ def predict_files(
     tta: bool = False,
     axes: str | None = None,
     overwrite: bool = False,
+    resume: bool = False,
     progress: FileProgress | None = None,
 ) -> Iterator[Written]:
     """Segment files into the folder `out`, one input at a time, as they are asked for.
@@ -55,6 +57,9 @@ def predict_files(
     axes, such as "YXC" (default: those that the model was trained with). A grey picture that is stored as colour is
     taken as grey by a model of one channel. `progress(name, done, total)` counts tiles.
 
+    Images are read, predicted and written block by block. What is finished of a large one is kept in a hidden folder in
+    `out`; with `resume` a prediction that was killed goes on there, and files that are finished are left out.
+
     The results of one image appear together. Results of an earlier prediction are replaced, unless they were changed
     since; what else is there only with `overwrite`. An image that is read is never replaced.
 
@@ -62,8 +67,9 @@ def predict_files(
     inputs that would write the same file, or images of which none can be read or fits the model; AlreadyThere where a
     file would be replaced that is not such a result; InUse where another process predicts one of the images into the
     same folder; NotWritable for a folder that takes no files; NotFound where there are no images; NotWritten where a
-    result cannot be written. A file among others that cannot be read or predicted is logged as a warning and left out;
-    when all others are done, NotFinished names it.
+    result cannot be written; ContractileError with `resume` where the model, an option or the image is another one.
+    A file among others that cannot be read or predicted is logged as a warning and left out; when all others are done,
+    NotFinished names it.
     """
     _check_products(products, predictor.card.task)
     check_folder(out)
@@ -84,19 +90,29 @@ def predict_files(
     wanted = [file for outputs in files for file in outputs.files]
     held = [file for outputs in files for file in outputs.possible]
     with claimed(wanted, by="predict", inputs=paths, held=held, overwrite=overwrite) as claim:
-        yield from _write_each(_predict_each(predictor, files, failures, tta=tta, progress=progress), claim)
+        course = Course(predictor, Path(out), tta=tta, products=products, resume=resume)
+        files = [outputs for outputs in files if not course.is_finished(outputs.series, outputs.files)]
+        yield from _write_each(
+            _predict_each(predictor, files, failures, course=course, progress=progress), claim, course
+        )
     say_rest(paths)
     failures.finish()
 
 
-def _write_each(predicted: Iterable[Outputs], claim: Claim) -> Iterator[Written]:
+def _write_each(predicted: Iterable[Outputs], claim: Claim, course: Course) -> Iterator[Written]:
     """Write the results of one series while the next one is predicted."""
+
+    def write(outputs: Outputs) -> Written:
+        written = outputs.close(claim)
+        course.finish(outputs.series, written.files)
+        return written
+
     with ThreadPoolExecutor(max_workers=1) as writer:
         writing: Future[Written] | None = None
         for outputs in predicted:
             if writing is not None:
                 yield writing.result()
-            writing = writer.submit(outputs.close, claim)
+            writing = writer.submit(write, outputs)
         if writing is not None:
             yield writing.result()
 
@@ -106,14 +122,14 @@ def _predict_each(
     files: Iterable[Outputs],
     failures: Failures,
     *,
-    tta: bool,
+    course: Course,
     progress: FileProgress | None,
 ) -> Iterator[Outputs]:
     """The results of each series that can be read and predicted."""
     owners = {source: outputs for outputs in files for source in outputs.series.pages}
     wanted = (source for source, outputs in owners.items() if str(outputs.series) not in failures.errors)
     for outputs, pages in groupby(ahead(Reader(predictor).read, wanted), key=lambda pair: owners[pair[0]]):
-        error = _fill(outputs, pages, predictor, tta=tta, progress=progress)
+        error = _fill(outputs, pages, predictor, course=course, progress=progress)
         if error is not None:
             failures.add(outputs.series, error)
             outputs.release()
@@ -127,27 +143,43 @@ def _fill(
     pages: Iterable[tuple[Source, Image | Exception]],
     predictor: Predictor,
     *,
-    tta: bool,
+    course: Course,
     progress: FileProgress | None,
 ) -> ContractileError | None:
     """Predict the pages of one file. Returns the error of a page that cannot be read or predicted.
 
-    Raises ContractileError where no image can be predicted, because the network cannot be placed on its device.
+    Raises ContractileError where no image can be predicted, because the network cannot be placed on its device, and
+    NotWritten.
     """
     for page, (source, image) in enumerate(pages):
         if isinstance(image, ContractileError):
             return image
         if isinstance(image, Exception):
             raise image
-        tick = _page_progress(progress, outputs.series, page)
+        ticker = Ticker(progress, outputs.series, page)
         try:
-            field = predictor.probabilities(image.pixels, tta=tta, progress=tick).hold()
-            outputs.add(page, image, predictor.decode(field), field)
+            with image:
+                field = predictor.probabilities(image.pixels, tta=course.tta, progress=ticker.tile)
+                found = course.begin(outputs.series, page, field)
+                _predict_blocks(found, ticker)
+                outputs.add(page, image, found)
+        except NotWritten:
+            raise
         except ContractileError as error:
             if predictor.placed is None:
                 raise
             return error.at(error.where or describe(source))
     return None
+
+
+def _predict_blocks(found: Segmented, ticker: Ticker) -> None:
+    """Predict all blocks that are not there yet, and find the objects."""
+    todo = found.todo()
+    ticker.begin(len(found.mosaic) - len(todo), len(found.mosaic))
+    for number in todo:
+        found.predict(number)
+        ticker.block()
+    found.sew()
 
 
 def _check_products(products: Sequence[str], task: str) -> None:
@@ -170,9 +202,3 @@ def _check_names(files: Iterable[Outputs]) -> None:
             raise ContractileError(
                 f"images must have different names, got {other} and {path}", "predict them into two folders"
             )
-
-
-def _page_progress(progress: FileProgress | None, series: Series, page: int) -> Progress | None:
-    if progress is None:
-        return None
-    return lambda done, total: progress(series.path.name, page * total + done, len(series.pages) * total)

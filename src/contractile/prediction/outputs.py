@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contractile.images import Image, TiffSink, overlay, write_picture
+from contractile.images import Image, overlay, write_labels, write_picture, write_probabilities
 from contractile.images.image import Size
-from contractile.images.series import Planes, Series, describe_planes
-from contractile.prediction.field import Field
+from contractile.images.series import Series, describe_planes
+from contractile.prediction.blocks import Segmented
 from contractile.prediction.objects import tabulate_objects, write_objects
+from contractile.prediction.pages import Pages, Planes, PlanesFirst
 from contractile.storage import Claim
 
 PRODUCTS = {"labels": ".tif", "probabilities": ".tif", "overlay": ".png", "objects": ".csv"}
@@ -42,43 +44,20 @@ class Outputs:
         # Of any products, so that two models do not mix theirs while they work.
         self.possible = tuple(out / f"{name}_{product}{suffix}" for product, suffix in PRODUCTS.items())
         self._sizes = list[Size]()
-        self._planes: Planes | None = None  # of volumes
-        self._sinks: dict[str, TiffSink] = {}
+        self._found: list[Segmented] = []
         self._pictures: list[NDArray[np.uint8]] = []
         self._tables: list[dict[str, NDArray[Any]]] = []
 
-    def add(self, page: int, image: Image, labels: NDArray[np.int32], field: Field) -> None:
+    def add(self, page: int, image: Image, found: Segmented) -> None:
         """Take the results of one page."""
         self._sizes.append(image.pixel_size_um)
-        if "labels" in self.products:
-            self._put("labels", page, labels)
-        if "probabilities" in self.products:
-            self._put("probabilities", page, np.asarray(field))
         if "overlay" in self.products:
-            self._pictures.append(overlay(image.pixels, labels))
+            self._pictures.append(overlay(image.pixels, np.asarray(found)))
         if "objects" in self.products:
-            maps = np.asarray(field)
-            self._tables.append(tabulate_objects(labels, image.pixels, maps, pixel_size_um=image.pixel_size_um))
-
-    def _put(self, product: Literal["labels", "probabilities"], page: int, values: NDArray[Any]) -> None:
-        """Put labels (*S) or probabilities (K, *S) of a page where they belong."""
-        if self.dims == 3:
-            return self._put_planes(product, page, np.moveaxis(values, -3, 0))
-        stack = self.series.stack
-        if product not in self._sinks:
-            (file,) = self._named[product]
-            shape = values.shape if stack is None else (len(self.series.pages), *values.shape)
-            self._sinks[product] = TiffSink(file, shape, kind=product, stack=stack)
-        self._sinks[product][... if stack is None else page] = values
-
-    def _put_planes(self, product: Literal["labels", "probabilities"], page: int, values: NDArray[Any]) -> None:
-        """Put the planes (Z, Y, X) or (Z, K, Y, X) of a volume where they belong."""
-        self._planes = self._planes or describe_planes(self.series)
-        if product not in self._sinks:
-            (file,) = self._named[product]
-            shape = (len(self.series.pages) * len(values), *values.shape[1:])
-            self._sinks[product] = TiffSink(file, shape, kind=product, stack=self._planes.stack)
-        self._sinks[product][page * len(values) : (page + 1) * len(values)] = values
+            size = image.pixel_size_um
+            self._tables.append(tabulate_objects(found.blocks(), image, found.count, pixel_size_um=size))
+        found.settle()
+        self._found.append(found)
 
     def close(self, claim: Claim) -> Written:
         """Write the files, which appear together. Raises as `Claim.together` and the writers."""
@@ -88,17 +67,32 @@ class Outputs:
         return Written(self.series.path, len(self.series.pages), self.files)
 
     def _write(self) -> None:
-        for sink in self._sinks.values():
-            sizes = self._sizes[0] if self.series.stack is None else self._sizes
-            sink.pixel_size_um = sizes if self._planes is None else self._planes.sizes_um
-            sink.close()
+        stack = self.series.stack
+        sizes: Any = self._sizes[0] if stack is None else self._sizes
+        if self.dims == 3:
+            planes = describe_planes(self.series)
+            stack, sizes = planes.stack, planes.sizes_um
+        if "labels" in self.products:
+            write_labels(self._file("labels"), self._joined(self._found), pixel_size_um=sizes, stack=stack)
+        if "probabilities" in self.products:
+            maps = [found.maps if self.dims == 2 else PlanesFirst(found.maps) for found in self._found]
+            write_probabilities(self._file("probabilities"), self._joined(maps), pixel_size_um=sizes, stack=stack)
         if "objects" in self.products:
-            write_objects(self._named["objects"][0], self._tables, stack=self.series.stack)
+            write_objects(self._file("objects"), self._tables, stack=self.series.stack)
         for file, picture in zip(self._named.get("overlay", ()), self._pictures, strict=True):
             write_picture(file, picture)
 
+    def _file(self, product: str) -> Path:
+        (file,) = self._named[product]
+        return file
+
+    def _joined(self, pages: Sequence[Any]) -> Any:
+        """The results of all pages as one array (*S), (P, *S), or of volumes (planes, Y, X)."""
+        joined = Planes(pages) if self.dims == 3 else pages[0] if self.series.stack is None else Pages(pages)
+        return np.asarray(joined)
+
     def release(self) -> None:
         """Forget all results, which may be large."""
-        self._sinks.clear()
+        self._found.clear()
         self._pictures.clear()
         self._tables.clear()

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from contractile.decode import decode_objects, inside_probability
+from contractile.decode import inside_probability
 from contractile.engine import EngineConfig, Placed, example_shape, place
 from contractile.errors import ContractileError, WrongType, check_progress, shown
 from contractile.grid import Block, cut
@@ -18,7 +18,8 @@ from contractile.intensity import Intensity
 from contractile.model import Model, ModelCard
 from contractile.model import load as load_model
 from contractile.prediction.arrays import as_image, as_probabilities
-from contractile.prediction.field import Field, Mean, NetworkField, Progress
+from contractile.prediction.blocks import segment
+from contractile.prediction.field import Field, Held, Mean, NetworkField, Progress
 from contractile.prediction.scaling import LARGEST_SCALE, SAME_SIZE, Resampled, estimate_diameter, scaled_shape
 from contractile.prediction.views import UNCHANGED, views
 
@@ -93,14 +94,10 @@ class Predictor:
 
         Raises ContractileError for maps that are not those of this model.
         """
-        field = probabilities.hold() if isinstance(probabilities, Field) else probabilities
-        scale, network = getattr(field, "scale", 1.0), self.card.network
-        maps = as_probabilities(field, max(2, network.classes), network.dims)
-        if self.card.task == "objects":
-            return decode_objects(maps, self.card.decoding.scaled(1 / scale, maps.ndim - 1))
-        values = np.asarray(self.card.class_values, np.int32)
-        labels: NDArray[np.int32] = values[maps.argmax(axis=0)]
-        return labels
+        network = self.card.network
+        if not isinstance(probabilities, Field):
+            probabilities = Held(as_probabilities(probabilities, max(2, network.classes), network.dims))
+        return np.asarray(segment(probabilities, self.card))
 
     def _field(self, image: Any, intensity: Intensity, *, tta: bool = False, progress: Progress | None = None) -> Field:
         """What the network says about an image (C, *S) as it is, or the mean over its views."""

@@ -1,0 +1,122 @@
+"""One image, block by block: probabilities -> what is kept of them -> labels, which are read region by region."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contractile.decode import Decoding, Objects, keep, reach
+from contractile.grid import Mosaic, widened, within
+from contractile.model import ModelCard
+from contractile.prediction.field import Field
+from contractile.prediction.objects import Block
+from contractile.prediction.scratch import Scratch
+
+IN_MEMORY = 2**26  # bytes of an array that is kept in memory; larger ones lie in files
+
+
+class Segmented:
+    """The labels (*S) of one image, which are computed block by block and then read region by region.
+
+    `maps` are its probabilities (K, *S), where they were asked for, and `inside` gives those of being inside an object.
+    `count` is the number of objects.
+    """
+
+    def __init__(
+        self,
+        field: Field,
+        card: ModelCard,
+        *,
+        folder: Path | None = None,
+        with_maps: bool = False,
+        in_memory: int = IN_MEMORY,
+    ) -> None:
+        """Call `predict` for all blocks in `todo`, then `sew`, then read labels.
+
+        Arrays of more than `in_memory` bytes lie in `folder`, where there is one.
+        """
+        self._in_memory = in_memory
+        self.field: Field | None = field
+        self.card = card
+        self.shape, self.dtype = tuple(field.shape[1:]), np.dtype(np.int32)
+        self.mosaic = Mosaic.of(self.shape)
+        self.decoding: Decoding = card.decoding.scaled(1 / field.scale, len(self.shape))
+        self._objects = card.task == "objects"
+        self._folder = folder
+        self.maps = self._store("maps", np.float32, (field.shape[0],)) if with_maps else None
+        self._kept = self._store("kept", np.uint16, (2,)) if self._objects else None
+        self._labels: Any = self._store("labels", np.int32)
+        self._sewn: Objects | None = None
+        self.count = 0
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def todo(self) -> list[int]:
+        """The blocks that were not predicted yet."""
+        last = self._kept if self._objects else self._labels
+        there: set[int] = last.finished() if isinstance(last, Scratch) else set()
+        return [number for number in range(len(self.mosaic)) if number not in there]
+
+    def predict(self, number: int) -> None:
+        """Compute one block and store what is needed of it."""
+        region = self.mosaic.region(number)
+        around = widened(region, reach(self.decoding) if self._objects else 0, self.shape)
+        assert self.field is not None
+        probabilities = self.field[(slice(None), *around)]
+        inner = within(region, around)
+        if self.maps is not None:
+            self.maps[(slice(None), *region)] = probabilities[(slice(None), *inner)]
+        if self._kept is not None:
+            self._kept[(slice(None), *region)] = keep(probabilities, self.decoding, inner)
+        else:
+            values = np.asarray(self.card.class_values, np.int32)
+            self._labels[region] = values[probabilities.argmax(axis=0)]
+
+    def sew(self) -> None:
+        """Find the objects, once all blocks were predicted."""
+        if self._kept is not None:
+            self._sewn = Objects(self._kept, self._labels, self.decoding, mosaic=self.mosaic)
+            self.count = self._sewn.count
+
+    def settle(self) -> None:
+        """Forget what was kept to find the objects, where it is in memory. Only labels and maps can be read then."""
+        if isinstance(self._labels, np.ndarray) and self._sewn is not None:
+            self._labels = np.asarray(self._sewn)
+            self._sewn = self._kept = None
+        self.field = None  # with the image that it reads
+
+    def __getitem__(self, key: Any) -> NDArray[np.int32]:
+        found: NDArray[np.int32] = (self._sewn or self._labels)[key]
+        return found
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self[...]).astype(dtype or self.dtype, copy=False)
+
+    def blocks(self) -> Iterator[Block]:
+        """The blocks with their objects, for a table of them."""
+        assert self._sewn is not None
+        assert self._kept is not None
+        for number, region in enumerate(self.mosaic.regions()):
+            yield Block(region, *self._sewn.local(number), self._kept[(0, *region)])
+
+    def _store(self, name: str, dtype: Any, front: tuple[int, ...] = ()) -> Any:
+        shape = (*front, *self.shape)
+        if self._folder is None or math.prod(shape) * np.dtype(dtype).itemsize <= self._in_memory:
+            return np.zeros(shape, dtype)
+        return Scratch(self._folder / name, self.mosaic, dtype, front)
+
+
+def segment(field: Field, card: ModelCard) -> Segmented:
+    """The labels of an image whose field of probabilities is given; what is kept of it is in memory."""
+    found = Segmented(field, card)
+    for number in found.todo():
+        found.predict(number)
+    found.sew()
+    return found

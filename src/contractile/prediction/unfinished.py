@@ -1,0 +1,157 @@
+"""The folder of a prediction that is not finished: what belongs to it, so that nothing else is taken up again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+
+from contractile.errors import ContractileError
+from contractile.images.series import Series
+from contractile.prediction.blocks import IN_MEMORY, Segmented
+from contractile.prediction.field import Field
+from contractile.prediction.predictor import Predictor
+from contractile.storage import telling
+
+logger = logging.getLogger(__name__)
+
+BYTES = 4  # of a pixel in the largest array that is kept of an image for each channel
+
+PLAN = "plan.json"
+FINISHED = ".contractile.predicted.jsonl"  # a line for each file whose results are complete
+
+
+class Course:
+    """A call of `predict_files`: what its results depend on, what is finished, where the rest lies meanwhile."""
+
+    def __init__(
+        self, predictor: Predictor, out: Path, *, tta: bool, products: Sequence[str], resume: bool = False
+    ) -> None:
+        self.tta, self._out, self._resume = tta, out, resume
+        self._predictor, self._with_maps = predictor, "probabilities" in products
+        self._products = ", ".join(sorted(products))
+        self._marks: dict[str, str] = _read_marks(out / FINISHED) if resume else {}
+
+    def plan(self, series: Series) -> dict[str, str]:
+        """The things on which the results of a file depend, in words."""
+        predictor = self._predictor
+        return {
+            "model": fingerprint(predictor),
+            "image": trace([file for page in series.pages[:1] for file in page.files]),
+            "engine": f"{predictor.engine.model_dump_json()}",
+            "diameter": f"{predictor.diameter}",
+            "tta": f"{self.tta}",
+            "version": version("contractile"),
+        }
+
+    def is_finished(self, series: Series, files: Sequence[Path]) -> bool:
+        """Whether these results of a file are there already, and `resume` was asked for."""
+        mark = self._marks.get(series.name)
+        if mark is None or not all(file.exists() for file in files) or mark != self._mark(series):
+            return False
+        logger.info("%s is finished", series)
+        return True
+
+    def begin(self, series: Series, page: int, field: Field) -> Segmented:
+        """The blocks of one page, in memory where it is small; what a killed prediction left is taken up again."""
+        shape, share = field.shape[1:], IN_MEMORY // len(series.pages)
+        folder = None
+        if math.prod(shape) * BYTES > share:
+            folder = self._folder(series)
+            if page == 0:
+                open_work(folder, self.plan(series), resume=self._resume)
+            folder = folder / f"{page:04d}"
+        card = self._predictor.card
+        return Segmented(field, card, folder=folder, with_maps=self._with_maps, in_memory=share)
+
+    def finish(self, series: Series, files: Sequence[Path]) -> None:
+        """Note that the results of a file are written, and forget its blocks."""
+        drop_work(self._folder(series))
+        line = json.dumps({"name": series.name, "plan": self._mark(series)}) + "\n"
+        with telling(self._out), (self._out / FINISHED).open("a", encoding="utf-8") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _folder(self, series: Series) -> Path:
+        return self._out / f".{series.name}.contractile-work"
+
+    def _mark(self, series: Series) -> str:
+        told = json.dumps({**self.plan(series), "products": self._products}, sort_keys=True)
+        return hashlib.sha256(told.encode()).hexdigest()
+
+
+def _read_marks(file: Path) -> dict[str, str]:
+    """The name and the mark of each file that is finished; lines that were cut off are left out."""
+    marks = {}
+    with suppress(FileNotFoundError, UnicodeDecodeError):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            with suppress(ValueError, TypeError, KeyError):
+                known = json.loads(line)
+                marks[str(known["name"])] = str(known["plan"])
+    return marks
+
+
+def fingerprint(predictor: Predictor) -> str:
+    """The SHA-256 of the weights and the card of a model."""
+    found = hashlib.sha256(predictor.card.model_dump_json().encode())
+    for name, values in sorted(predictor.network.state_dict().items()):
+        found.update(name.encode() + values.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+def trace(files: Iterable[Path]) -> str:
+    """A hash of files and of all files in folders: their names, sizes and times of change."""
+    found = hashlib.sha256()
+    for path in files:
+        inside = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
+        for one in inside:
+            known = one.stat()
+            place = one.relative_to(path.parent).as_posix()
+            found.update(f"{place}\0{known.st_size}\0{known.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+    return found.hexdigest()
+
+
+def open_work(folder: Path, plan: Mapping[str, str], *, resume: bool) -> None:
+    """Make the folder of a prediction, or take up again the one that is there, where `resume` asks for it.
+
+    `plan` are the things on which the result depends, in words. Raises ContractileError where one differs from that of
+    the folder, and NotWritten.
+    """
+    if resume and (folder / PLAN).is_file():
+        _check_same(folder, plan)
+        return
+    drop_work(folder)
+    with telling(folder):
+        folder.mkdir(parents=True)
+        partial = folder / f"{PLAN}.{os.getpid()}"
+        with partial.open("w", encoding="utf-8") as file:
+            json.dump(dict(plan), file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(folder / PLAN)
+
+
+def drop_work(folder: Path) -> None:
+    """Remove the folder of a prediction, if it is there."""
+    with suppress(FileNotFoundError):
+        shutil.rmtree(folder)
+
+
+def _check_same(folder: Path, plan: Mapping[str, str]) -> None:
+    cure = "give what it began with, or leave out --resume to begin again"
+    try:
+        began = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+        differing = [name for name in plan if began[name] != plan[name]]
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise ContractileError("the unfinished prediction cannot be read", cure, where=folder) from error
+    if differing:
+        problem = f"the unfinished prediction began with another {', another '.join(differing)}"
+        raise ContractileError(problem, cure, where=folder)
