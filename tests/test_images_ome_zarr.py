@@ -436,7 +436,7 @@ def test_regions_and_values_that_are_refused(tmp_path: Path, small_blocks: None)
             ContractileError, match=rf"begin and end at multiples of \(16, 16\), or at the end of .*got {got}; write"
         ):
             sink[region] = 1
-    with pytest.raises(ContractileError, match=r"values must fit into uint8, got 0 to 256; give the sink the type"):
+    with pytest.raises(ContractileError, match=r"values must fit into uint8, got 0 to 256; give the type, or"):
         sink[:, :] = np.array([[0], [256]]).repeat(20, axis=0)
     with pytest.raises(WrongType, match=r"values must be integers for an array of uint8, got float64; round them"):
         sink[:] = 0.5

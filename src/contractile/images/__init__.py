@@ -28,6 +28,7 @@ from contractile.images.sources import list_files as list_files
 from contractile.images.sources import say_guesses as say_guesses
 from contractile.images.sources import settle_axes as settle_axes
 from contractile.images.sources import stem as stem
+from contractile.images.streaming import smallest_type as smallest_type
 from contractile.images.writing import TiffSink as TiffSink
 from contractile.images.writing import is_ours as is_ours
 from contractile.images.writing import write_image as write_image
@@ -38,4 +39,3 @@ from contractile.images.zarr_describing import Facts as Facts
 from contractile.images.zarr_place import place_inside as place_inside
 from contractile.images.zarr_writing import ZarrSink as ZarrSink
 from contractile.images.zarr_writing import pour as pour
-from contractile.images.zarr_writing import smallest_type as smallest_type

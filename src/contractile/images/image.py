@@ -53,6 +53,11 @@ class Image:
         self._pixels, self._file = pixels, file or ExitStack()
 
     @property
+    def in_memory(self) -> bool:
+        """Whether the pixels are an array, and not read from disk where they are sliced."""
+        return isinstance(self._pixels, np.ndarray)
+
+    @property
     def pixels(self) -> NDArray[Any]:
         """The whole image (C, *S): the array itself where it is in memory, else a new array.
 

@@ -100,7 +100,7 @@ def read(
         if before is not None:
             before(image)
         pixels = image.pixels
-    _refuse_not_finite(pixels, source)
+    refuse_not_finite(pixels, source)
     return Image(image.name, pixels, image.pixel_size_um, origin_um=image.origin_um)
 
 
@@ -146,7 +146,7 @@ def read_labels(source: Source | str | Path, *, dims: int = 2, axes: str | None 
         if len(pixels) < image.shape[0]:
             say("three equal channels are read as one", [source.path])
     values: NDArray[Any] = pixels[0]
-    _refuse_not_finite(values, source)
+    refuse_not_finite(values, source)
     if values.dtype.kind == "f" and not np.array_equal(values, np.rint(values)):
         share = float(np.mean(values != np.rint(values)))
         problem = f"labels must be whole numbers, {share:.1%} of the pixels are fractions"
@@ -268,7 +268,8 @@ def _along_space(known: dict[str, float], dims: int) -> Size:
     return tuple(known[axis] for axis in axes) if set(axes) <= known.keys() else None
 
 
-def _refuse_not_finite(pixels: NDArray[Any], source: Source) -> None:
+def refuse_not_finite(pixels: NDArray[Any], source: Source) -> None:
+    """Raise ContractileError for pixels that are NaN or infinite."""
     bad = int(pixels.size - np.isfinite(pixels).sum()) if pixels.dtype.kind == "f" else 0
     if bad:
         problem = f"{bad} of {pixels.size} pixels are NaN or infinite"

@@ -19,6 +19,7 @@ import tifffile
 import zarr
 
 from contractile.errors import ContractileError
+from contractile.images.bands import Bands
 from contractile.images.cut import load_cut
 from contractile.images.file_sets import check_sets
 from contractile.images.gate import check_pages, check_xml
@@ -171,7 +172,9 @@ def _loader(series: tifffile.TiffPageSeries, stack: ExitStack) -> Callable[[], A
         watch_decoders(series)
         if 1 in series.shape[-2:]:  # tifffile chunks an image one pixel wide in a way it cannot read
             return series.asarray(level=0)
-        return zarr.open_array(stack.enter_context(series.aszarr(level=0)), mode="r")
+        array = zarr.open_array(stack.enter_context(series.aszarr(level=0)), mode="r")
+        y = series.get_axes(squeeze=False).find("Y") if array.ndim == len(series.get_axes(squeeze=False)) else -1
+        return Bands(array, y) if y >= 0 and array.chunks[y + 1] == array.shape[y + 1] else array
 
     return chunked
 

@@ -1,7 +1,8 @@
 """Arrays with named axes -> a TIFF, in the form that most programs understand and that keeps what is known.
 
 An ImageJ TIFF where ImageJ knows the type and the order of the axes; else an OME-TIFF; else a TIFF of tifffile's own
-form, which holds any letters and axes of length 1. ImageJ and OME drop such axes.
+form, which holds any letters and axes of length 1. ImageJ and OME drop such axes. Large images are tiled, which
+ImageJ's form is not.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from typing import Any
 import tifffile
 from numpy.typing import NDArray
 
+from contractile.images.streaming import Deferred
+
 SOFTWARE = "contractile"  # the mark by which files of this package are known from others
 IMAGEJ_TYPES = ("uint8", "uint16", "float32")
 IMAGEJ_BYTES = 2**31  # an ImageJ TIFF cannot be a BigTIFF
 BIG_BYTES = 2**32 - 2**25  # from here on a file is a BigTIFF
 OME_TYPES = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64")
 IMAGEJ_ORDER = "TZCYX"
+BUFFER = 2**25  # bytes of tiles that are compressed at once
 SMALLEST, LARGEST = 1e-5, 1e9  # pixel sizes in micrometres that the tags of a TIFF can hold
 
 
@@ -30,7 +34,7 @@ class Part:
     `size_um` is that of a pixel along Z, Y and X, `interval_s` the time between two frames; None where not known.
     """
 
-    values: NDArray[Any]
+    values: NDArray[Any] | Deferred
     axes: str
     size_um: tuple[float | None, float | None, float | None] = (None, None, None)
     interval_s: float | None = None
@@ -53,7 +57,7 @@ class Part:
     @property
     def fits_imagej(self) -> bool:
         letters = iter(IMAGEJ_ORDER)
-        ordered = all(axis in letters for axis in self.axes)
+        ordered = all(axis in letters for axis in self.axes) and not isinstance(self.values, Deferred)
         small = self.values.nbytes < IMAGEJ_BYTES and self.values.dtype.name in IMAGEJ_TYPES
         sized = self.has_tag_size or not any(self.size_um)  # ImageJ has one unit for all axes
         return ordered and small and sized and self.fits_ome
@@ -68,13 +72,20 @@ def write_parts(path: Path, parts: Sequence[Part]) -> None:
     with tifffile.TiffWriter(path, imagej=imagej, ome=ome, bigtiff=big) as writer:
         for part in parts:
             writer.write(
-                part.values,
+                **_content(part.values),
                 photometric="minisblack",
                 compression="zlib",
                 software=SOFTWARE,
                 metadata={"axes": part.axes, **describe(part)},
                 **_resolution(part, per_um=imagej),
             )
+
+
+def _content(values: NDArray[Any] | Deferred) -> dict[str, Any]:
+    if not isinstance(values, Deferred):
+        return {"data": values}
+    described = {"shape": values.shape, "dtype": values.dtype, "tile": values.tile, "buffersize": BUFFER}
+    return {"data": values.tiles(), **described}
 
 
 def _for_imagej(part: Part) -> dict[str, Any]:

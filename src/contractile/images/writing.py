@@ -27,6 +27,7 @@ from contractile.errors import ContractileError, NotWritable, NotWritten, WrongT
 from contractile.grid import Region
 from contractile.images.image import Shape, Size, Stack
 from contractile.images.raster import one_clear_line
+from contractile.images.streaming import WHOLE, Deferred, check_fit, is_large, is_sliceable, smallest_type, span
 from contractile.images.tiff_forms import SOFTWARE, Part, write_parts
 from contractile.storage import FULL, replacing
 
@@ -40,28 +41,38 @@ PNG_HEAD = 33  # bytes of a PNG in front of its second chunk
 
 
 def write_labels(
-    path: str | Path, labels: NDArray[Any], *, pixel_size_um: PageSizes = None, stack: Stack | None = None
+    path: str | Path,
+    labels: Any,
+    *,
+    pixel_size_um: PageSizes = None,
+    stack: Stack | None = None,
+    count: int | None = None,
 ) -> None:
     """Write integer labels (*S), or pages of them (P, *S), as a compressed TIFF.
+
+    `labels` are an array, or anything with `shape`, `dtype` and `labels[region]`: it is read part by part, so that
+    labels of any size need little memory. Images of more than 2048 pixels along Y or X are tiled.
 
     `stack` says what the pages are; the file gets its axes and what it knows of time and depth. Without it one axis
     more than Y and X is Z, and one in front of Z is T. `pixel_size_um` is that of all pages, or a list of P sizes;
     where these differ, or where the pages are several stacks (Q in front of T or Z), the file holds several images.
     A size may be None along an axis. Pages that are planes (Z) may have one along Z, Y and X.
 
-    The type is the smallest unsigned one that holds the labels, or int32 where some are negative. Raises WrongType,
+    The type is the smallest unsigned one that holds the labels, or int32 where some are negative. `count` is the
+    largest number; where it is not given, all labels are read once more to find it. Raises WrongType,
     ContractileError, NotWritten, NotWritable.
     """
-    labels = np.asarray(labels)
-    if labels.dtype.kind not in "uib":
-        raise WrongType(f"labels must be integers, got {labels.dtype}", "decode probabilities first")
-    axes, sizes = _label_axes(labels.shape, stack), _page_sizes(pixel_size_um, stack)
-    _write_tiff(Path(path), labels.astype(_smallest(labels), copy=False), axes, sizes, stack)
+    values = labels if is_sliceable(labels) else np.asarray(labels)
+    if values.dtype.kind not in "uib":
+        raise WrongType(f"labels must be integers, got {values.dtype}", "decode probabilities first")
+    axes, sizes = _label_axes(tuple(values.shape), stack), _page_sizes(pixel_size_um, stack)
+    dtype = _smallest(values) if count is None else smallest_type(count)
+    _write_tiff(Path(path), _laid_out(values, dtype, stack), axes, sizes, stack)
 
 
 def write_probabilities(
     path: str | Path,
-    probabilities: NDArray[Any],
+    probabilities: Any,
     *,
     dims: int = 2,
     pixel_size_um: PageSizes = None,
@@ -69,12 +80,16 @@ def write_probabilities(
 ) -> None:
     """Write probabilities (K, *S), or pages of them (P, K, *S), as a float32 TIFF; `dims` axes are space.
 
+    They are an array, or anything with `shape`, `dtype` and `probabilities[region]`, as labels in `write_labels`. A
+    TIFF holds one class after the other, so that each region is asked for K times, once for each class.
+
     `pixel_size_um` and `stack` as in `write_labels`; without `stack` pages are T. The classes are the channels (C) of
     the file. Raises ContractileError, NotWritten, NotWritable.
     """
-    values = np.asarray(probabilities, dtype=np.float32)
-    axes, sizes = _probability_axes(values.shape, dims, stack), _page_sizes(pixel_size_um, stack)
-    _write_tiff(Path(path), values, axes, sizes, stack)
+    dtype = np.dtype(np.float32)
+    values = probabilities if is_sliceable(probabilities) else np.asarray(probabilities, dtype=dtype)
+    axes, sizes = _probability_axes(tuple(values.shape), dims, stack), _page_sizes(pixel_size_um, stack)
+    _write_tiff(Path(path), _laid_out(values, dtype, stack), axes, sizes, stack)
 
 
 class TiffSink:
@@ -129,7 +144,7 @@ def write_image(path: str | Path, pixels: NDArray[Any], *, pixel_size_um: Size =
     axes = _axes(pixels.shape, "CYX" if pixels.ndim < 4 else "CZYX", 3, "pixels must be (C, Y, X) or (C, Z, Y, X)")
     if len(pixels) == 1:
         pixels, axes = pixels[0], axes[1:]
-    _write_tiff(Path(path), pixels, axes, [pixel_size_um], None)
+    _write_tiff(Path(path), _laid_out(pixels, pixels.dtype, None), axes, [pixel_size_um], None)
 
 
 def write_picture(path: str | Path, rgb: NDArray[np.uint8]) -> None:
@@ -244,22 +259,34 @@ def _page_sizes(size: PageSizes, stack: Stack | None) -> Sequence[KnownSize]:
     return size
 
 
-def _smallest(labels: NDArray[Any]) -> type[np.unsignedinteger[Any]] | type[np.signedinteger[Any]]:
-    low, high = (int(labels.min()), int(labels.max())) if labels.size else (0, 0)
+def _smallest(labels: Any) -> np.dtype[Any]:
+    if is_sliceable(labels):
+        low, high = span(labels)
+    else:
+        low, high = (int(labels.min()), int(labels.max())) if labels.size else (0, 0)
     if low < -(2**31) or high >= 2**32 or (low < 0 and high >= 2**31):
         raise ContractileError(f"labels must fit into 32 bits, got {low} to {high}", "renumber the objects")
-    if low < 0:
-        return np.int32
-    return np.uint8 if high < 2**8 else np.uint16 if high < 2**16 else np.uint32
+    return np.dtype(np.int32) if low < 0 else smallest_type(high)
 
 
-def _write_tiff(path: Path, values: NDArray[Any], axes: str, sizes: Sequence[KnownSize], stack: Stack | None) -> None:
-    lengths = (*stack.lengths, *values.shape[1:]) if stack else values.shape
+def _laid_out(values: Any, dtype: np.dtype[Any], stack: Stack | None) -> NDArray[Any] | Deferred:
+    """Values with one axis for each of the stack: those of large images are read when they are written."""
+    found = Deferred.of(values, dtype, stack)
+    if is_large(found.shape) or (is_sliceable(values) and found.nbytes > WHOLE):
+        return found
+    whole = np.asarray(values[...]) if is_sliceable(values) else values
+    check_fit(whole, dtype)
+    return np.asarray(whole.astype(dtype, copy=False).reshape(found.shape))
+
+
+def _write_tiff(
+    path: Path, values: NDArray[Any] | Deferred, axes: str, sizes: Sequence[KnownSize], stack: Stack | None
+) -> None:
     with replacing(path) as temporary:
-        write_parts(temporary, _parts(values.reshape(lengths), axes, sizes, stack or Stack("", ())))
+        write_parts(temporary, _parts(values, axes, sizes, stack or Stack("", ())))
 
 
-def _parts(values: NDArray[Any], axes: str, sizes: Sequence[KnownSize], stack: Stack) -> list[Part]:
+def _parts(values: NDArray[Any] | Deferred, axes: str, sizes: Sequence[KnownSize], stack: Stack) -> list[Part]:
     """One image, or several: stacks without a name of their own, as OME-TIFF has them, and pages of different sizes."""
     whole = Part(values, axes, _size_along_zyx(sizes[0], stack), stack.interval_s)
     stacks = axes[0] == "Q" and len(values) > 1 and not set("TZ").isdisjoint(axes)

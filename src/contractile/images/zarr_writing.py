@@ -16,10 +16,11 @@ from numcodecs import Blosc as OldBlosc  # type: ignore[import-untyped]
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from zarr.codecs import BloscCodec
 
-from contractile.errors import ContractileError, WrongType
+from contractile.errors import ContractileError
 from contractile.grid import Region, as_slices
 from contractile.images.image import Shape, Stack
 from contractile.images.pyramid import majority, mean, shrink
+from contractile.images.streaming import check_fit
 from contractile.images.zarr_describing import (
     VERSIONS,
     Facts,
@@ -71,7 +72,7 @@ class ZarrTarget:
         block = np.broadcast_to(block, lengths)
         with telling(self.path):
             array = zarr.open_array(self.folder, mode="r+", use_consolidated=False)
-            _check_fit(block, array.dtype)
+            check_fit(block, array.dtype)
             for index, page in self._pages(parts, block):
                 array[index] = page.astype(array.dtype, copy=False)
 
@@ -208,13 +209,6 @@ class ZarrSink:
         self.close() if kind is None else self.drop()
 
 
-def smallest_type(largest: int) -> np.dtype[Any]:
-    """The smallest unsigned type of 8, 16 or 32 bits that holds labels up to `largest`. Raises ContractileError."""
-    if not 0 <= largest < 2**32:
-        raise ContractileError(f"labels must fit into 32 bits, got {largest}", "renumber the objects")
-    return np.dtype(np.uint8 if largest < 2**8 else np.uint16 if largest < 2**16 else np.uint32)
-
-
 def pour(values: Any, sink: ZarrSink) -> None:
     """Write all of `values`, of the shape of the sink, unit by unit; they are read by `values[region]`."""
     steps = (range(0, n, side) for n, side in zip(sink.shape, sink.unit, strict=True))
@@ -251,15 +245,3 @@ def _choose_version(version: str | None, container: Path | None) -> str:
         problem = f"labels inside of an OME-Zarr {found} must have its version, got {version}"
         raise ContractileError(problem, "leave the version out, or write beside the image", where=container)
     return found
-
-
-def _check_fit(block: NDArray[Any], dtype: np.dtype[Any]) -> None:
-    """Raise ContractileError where an integer type would change the values."""
-    if dtype.kind not in "ui" or not block.size:
-        return
-    if block.dtype.kind not in "uib":
-        raise WrongType(f"values must be integers for an array of {dtype}, got {block.dtype}", "round them")
-    low, high, bounds = int(block.min()), int(block.max()), np.iinfo(dtype)
-    if low < bounds.min or high > bounds.max:
-        cure = "give the sink the type that holds the largest number (smallest_type)"
-        raise ContractileError(f"values must fit into {dtype}, got {low} to {high}", cure)
