@@ -48,7 +48,7 @@ def test_the_whole_call(place, capsys):
     lines = text.splitlines()
     assert lines[0] == "all 60 x 80 pixels, in float32"
     assert lines[1] == "tiles of 68 x 72 pixels, moved by 8 x 12, or 10 x 14 off the grid"
-    assert sum("overlap" in line for line in lines) == 10 + 1  # and the worst one in the conclusion
+    assert sum("overlap" in line for line in lines) == 10 + 1  # the ways, and the best and the worst in the conclusion
     assert any(line.startswith("margin: we drop 24 pixels; this network needs ") for line in lines)
     assert lines[-2].startswith("our tiles leave no seam (rounding alone: ")
     assert lines[-1] == "picture cells_seams.png"
@@ -128,16 +128,19 @@ def test_numbers_in_words():
 def test_what_follows_is_said_in_a_sentence(found, objects):
     margin, sentence = conclude(found)
     assert margin.startswith("margin: we drop 24 pixels; this network needs ")
-    assert sentence.startswith("our tiles leave no seam (rounding alone: ")
-    assert " in float32); others change up to " in sentence
-    assert " of the pixels (" in sentence
+    best, worst = (choose(found.peers, key=lambda one: one.largest) for choose in (min, max))
+    assert sentence == (
+        f"our tiles leave no seam (rounding alone: {say_difference(max(found.whole.largest, found.moved.largest))} in "
+        f"float32); of the other ways the best is off by up to {say_difference(best.largest)} ({best.title}), the "
+        f"worst by {say_difference(worst.largest)} and changes {say_pixels(worst.pixels)} of the pixels ({worst.title})"
+    )
     *_, sentence = conclude(replace(found, precision="bfloat16", float32=2e-6))
     assert "in bfloat16, 2e-06 in float32)" in sentence
     *_, sentence = conclude(replace(found, float32=0.2))
     assert sentence.startswith("our tiles show (")
     assert sentence.endswith("which is more than rounding: please report this, with model and image")
     *_, sentence = conclude(objects)
-    assert f"of {objects.objects} objects and " in sentence
+    assert f" of {objects.objects} objects (" in sentence
     assert list(describe_part(objects))[-1] == (
         f"{objects.crossing} of {objects.objects} objects lie across lines between tiles"
     )

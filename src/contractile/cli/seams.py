@@ -173,8 +173,12 @@ def conclude(seams: Seams) -> Iterator[str]:
     if seams.float32 > FAULT:
         yield f"our tiles show ({rounding}), which is more than rounding: please report this, with model and image"
         return
-    worst = max(seams.peers, key=lambda tiling: (tiling.objects or 0, tiling.pixels, tiling.largest))
-    cost = f"{say_pixels(worst.pixels)} of the pixels"
-    if worst.objects is not None:
-        cost = f"{say_objects(worst.objects, seams.objects)} objects and {cost}"
-    yield f"our tiles leave no seam (rounding alone: {rounding}); others change up to {cost} ({worst.title})"
+    least, most = (choose(seams.peers, key=lambda one: (one.objects or 0, one.largest)) for choose in (min, max))
+    cost = f"changes {say_pixels(most.pixels)} of the pixels"
+    if most.objects is not None:
+        cost = f"changes {say_objects(most.objects, seams.objects)} objects"
+    yield (
+        f"our tiles leave no seam (rounding alone: {rounding}); of the other ways the best is off by up to "
+        f"{say_difference(least.largest)} ({least.title}), the worst by {say_difference(most.largest)} and {cost} "
+        f"({most.title})"
+    )
