@@ -31,6 +31,7 @@ from contractile.images import (
     Stack,
     ZarrSink,
     find,
+    is_ours,
     open_image,
     place_inside,
     pour,
@@ -292,6 +293,17 @@ def test_sizes_that_differ_are_not_written(tmp_path: Path, caplog: pytest.LogCap
     )
     scales = [ome(tmp_path / name)["multiscales"][0]["datasets"][0] for name in ("a.zarr", "b.zarr")]
     assert [one["coordinateTransformations"][0]["scale"] for one in scales] == [[1, 1, 1], [3, 0.5, 0.5]]
+
+
+def test_which_zarrs_this_package_wrote(tmp_path: Path) -> None:
+    for version in VERSIONS:
+        write(tmp_path / f"{version}.zarr", random_labels((8, 8)), version=version)
+    zarr.create_array(tmp_path / "bare.zarr", data=random_labels((8, 8)))
+    zarr.create_group(tmp_path / "group.zarr", attributes={"ome": {"multiscales": [{"metadata": "contractile"}]}})
+    (tmp_path / "damaged.zarr").mkdir()
+    (tmp_path / "damaged.zarr" / "zarr.json").write_text("{")
+    (tmp_path / "folder").mkdir()
+    assert sorted(one.name for one in tmp_path.iterdir() if is_ours(one)) == ["0.4.zarr", "0.5.zarr"]
 
 
 # inside of an image -----------------------------------------------------------------------------

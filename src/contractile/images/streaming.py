@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, Self
 
 import numpy as np
@@ -15,8 +16,10 @@ from contractile.images.image import Shape, Stack
 
 LARGE = 2048  # pixels along Y or X beyond which a file is tiled, and read and written part by part
 WHOLE = 2**26  # bytes of smaller images that are read at once
-BLOCK = 2048  # pixels along Y and X that are read at once
-STRIP = 2**27  # bytes of a strip of blocks that is held, as far as one tile allows
+BLOCK = 2048  # pixels along Y and X that are read at once, of one plane
+DEPTH = 64  # planes that are read at once
+READ = 2**23  # pixels that are read at once
+STRIP = 2**26  # bytes that are held, as far as one row of tiles allows
 TILE = 512
 
 
@@ -64,9 +67,7 @@ class Deferred:
         return y, x
 
     def tiles(self) -> Iterator[NDArray[Any]]:
-        """All tiles in the order of a TIFF; those at the border are smaller. Each block of values is read once, or once
-        for each half or quarter of its rows where the image is wide.
-        """
+        """All tiles in the order of a TIFF; those at the border are smaller. Each value is asked for once."""
         y, x = self.tile
         for strip in self._strips():
             for top in range(0, strip.shape[0], y):
@@ -74,28 +75,41 @@ class Deferred:
                     yield strip[top : top + y, left : left + x]
 
     def _strips(self) -> Iterator[NDArray[Any]]:
-        """Rows of all planes, as many at once as fit."""
-        length, width = self.shape[-2:]
-        fitting = STRIP // (width * self.dtype.itemsize) // self.tile[0] * self.tile[0]
-        height = max(self.tile[0], min(BLOCK // self.tile[0] * self.tile[0], fitting))
-        for place in np.ndindex(*self.shape[:-2]):
-            for top in range(0, length, height):
-                rows = slice(top, min(top + height, length))
-                strip = np.empty((rows.stop - top, width), self.dtype)
-                for left in range(0, width, BLOCK):
-                    columns = slice(left, min(left + BLOCK, width))
-                    block = np.asarray(self.source[(*self._plane(place), rows, columns)])
-                    check_fit(block, self.dtype)
-                    strip[:, columns] = block
-                yield strip
+        """Rows of all planes, as many at once as fit; where whole planes fit, several of them are read together."""
+        *outer, length, width = self.shape
+        fitting = STRIP // (width * self.dtype.itemsize)
+        height = length if fitting >= length else max(self.tile[0], fitting // self.tile[0] * self.tile[0])
+        deep = outer[-1] if outer else 1
+        depth = max(1, min(deep, DEPTH, fitting // height))
+        for place in np.ndindex(*outer[:-1]):
+            for front, top in product(range(0, deep, depth), range(0, length, height)):
+                planes, rows = slice(front, min(front + depth, deep)), slice(top, min(top + height, length))
+                yield from self._read(place, planes, rows)
 
-    def _plane(self, place: Shape) -> Shape:
-        """Where a plane is in the source."""
+    def _read(self, place: Shape, planes: slice, rows: slice) -> NDArray[Any]:
+        """Rows of some planes, read block by block."""
+        width, count = self.shape[-1], planes.stop - planes.start
+        held = np.empty((count, rows.stop - rows.start, width), self.dtype)
+        side = max(16, min(BLOCK, int((READ / count) ** 0.5) // 256 * 256))
+        where = self._where(place, planes)
+        for y, x in product(range(rows.start, rows.stop, side), range(0, width, side)):
+            lines, columns = slice(y, min(y + side, rows.stop)), slice(x, min(x + side, width))
+            block = np.asarray(self.source[(*where, lines, columns)])
+            check_fit(block, self.dtype)
+            held[:, y - rows.start : lines.stop - rows.start, columns] = block
+        return held
+
+    def _where(self, place: Shape, planes: slice) -> tuple[int | slice, ...]:
+        """Where planes are in the source: `place` is that along all axes but the last one in front of Y and X."""
+        outer = len(self.shape) - 2
         if self.first is None:
-            return place
-        inside = place[: self.counting]
-        page = int(np.ravel_multi_index(inside, self.shape[: self.counting])) if inside else 0
-        return (self.first + page, *place[self.counting :])
+            return (*place, planes) if outer else ()
+        at = (*place, planes.start) if outer else ()
+        inside = at[: self.counting]
+        page = self.first + (int(np.ravel_multi_index(inside, self.shape[: self.counting])) if inside else 0)
+        if self.counting == outer:  # planes are pages
+            return (slice(page, page + planes.stop - planes.start),) if outer else (page,)
+        return (page, *place[self.counting :], planes)
 
 
 def is_sliceable(values: Any) -> bool:

@@ -29,6 +29,7 @@ from contractile.images.image import Shape, Size, Stack
 from contractile.images.raster import one_clear_line
 from contractile.images.streaming import WHOLE, Deferred, check_fit, is_large, is_sliceable, smallest_type, span
 from contractile.images.tiff_forms import SOFTWARE, Part, write_parts
+from contractile.images.zarrs import is_made_by
 from contractile.storage import FULL, replacing
 
 UNFIT = {errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP}  # of names that no folder can have
@@ -81,7 +82,7 @@ def write_probabilities(
     """Write probabilities (K, *S), or pages of them (P, K, *S), as a float32 TIFF; `dims` axes are space.
 
     They are an array, or anything with `shape`, `dtype` and `probabilities[region]`, as labels in `write_labels`. A
-    TIFF holds one class after the other, so that each region is asked for K times, once for each class.
+    TIFF holds one class after the other, so that regions of large images are asked for one class at a time.
 
     `pixel_size_um` and `stack` as in `write_labels`; without `stack` pages are T. The classes are the channels (C) of
     the file. Raises ContractileError, NotWritten, NotWritable.
@@ -161,11 +162,13 @@ def write_picture(path: str | Path, rgb: NDArray[np.uint8]) -> None:
 
 
 def is_ours(path: str | Path) -> bool:
-    """Whether this package wrote the file, a TIFF or PNG. Any other file may have been made by hand."""
-    if not os.path.isfile(path):  # a pipe would never end
+    """Whether this package wrote the file, a TIFF or PNG, or the OME-Zarr. Any other may have been made by hand."""
+    if not (os.path.isfile(path) or os.path.isdir(path)):  # a pipe would never end
         return False
     try:
         with one_clear_line(Path(path)):
+            if os.path.isdir(path):
+                return is_made_by(Path(path), SOFTWARE)
             with Path(path).open("rb") as file:
                 head = file.read(PNG_HEAD + len(PNG_MARK))
             if head.startswith(b"\x89PNG"):

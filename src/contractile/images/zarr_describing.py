@@ -14,6 +14,7 @@ import numpy as np
 from contractile.errors import ContractileError
 from contractile.images.image import Size
 from contractile.images.overlay import OBJECTS
+from contractile.images.tiff_forms import SOFTWARE
 from contractile.images.zarr_layout import Grid, Level
 
 logger = logging.getLogger(__name__)
@@ -76,7 +77,8 @@ def describe_image(name: str, grid: Grid, levels: Sequence[Level], scale: Scale,
         {"path": f"{number}", "coordinateTransformations": scale.along(level, grid.axes)}
         for number, level in enumerate(levels)
     ]
-    return {"multiscales": [{"name": name, "axes": axes, "datasets": datasets, "type": method}]}
+    made = {"type": method, "metadata": {"software": SOFTWARE}}
+    return {"multiscales": [{"name": name, "axes": axes, "datasets": datasets, **made}]}
 
 
 def _axis(letter: str, sizes: Numbers) -> dict[str, str]:

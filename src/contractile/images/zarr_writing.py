@@ -210,10 +210,14 @@ class ZarrSink:
 
 
 def pour(values: Any, sink: ZarrSink) -> None:
-    """Write all of `values`, of the shape of the sink, unit by unit; they are read by `values[region]`."""
-    steps = (range(0, n, side) for n, side in zip(sink.shape, sink.unit, strict=True))
-    for place in product(*steps):
-        ends = zip(place, sink.unit, sink.shape, strict=True)
+    """Write all of `values`, of the shape of the sink, block by block; they are read by `values[region]`."""
+    first = len(sink.shape) - len(sink.axes)
+    sides = [  # all channels of a block at once
+        n if axis >= first and sink.axes[axis - first] == "C" else side
+        for axis, (n, side) in enumerate(zip(sink.shape, sink.unit, strict=True))
+    ]
+    for place in product(*(range(0, n, side) for n, side in zip(sink.shape, sides, strict=True))):
+        ends = zip(place, sides, sink.shape, strict=True)
         region = tuple(slice(start, min(start + side, n)) for start, side, n in ends)
         sink[region] = values[region]
 

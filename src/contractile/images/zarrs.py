@@ -81,6 +81,16 @@ def open_zarr(path: Path, dims: int, *, labels: bool = False) -> list[Raster]:
     return rasters
 
 
+def is_made_by(path: Path, software: str) -> bool:
+    """Whether the metadata of an OME-Zarr image name this program as what made it. Raises what `open_node` raises."""
+    if not is_zarr(path):
+        return False
+    node = open_node(path)
+    images = [] if isinstance(node, zarr.Array) else _as_list(_ome_of(node).get("multiscales"), "multiscales")
+    made = images[0].get("metadata") if images else None
+    return isinstance(made, dict) and made.get("software") == software
+
+
 def _ome_of(node: zarr.Group) -> dict[str, Any]:
     """OME's metadata of a group."""
     attributes = dict(node.attrs)
