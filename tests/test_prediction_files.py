@@ -2,7 +2,6 @@
 
 import csv
 import re
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -156,15 +155,6 @@ def test_what_was_written_is_forgotten(folder, one, monkeypatch):
     predicted(one, folder, folder.parent / "out", products=("labels", "overlay"))
     assert len(made) == 5
     assert not any(outputs._found or outputs._pictures for outputs in made)
-
-
-def test_an_image_whose_result_does_not_fit_into_memory_is_refused_before_it_is_read(files, monkeypatch):
-    model = make_model(NETWORKS["default"])
-    pixels = tifffile.imread(files / "one.tif").size
-    monkeypatch.setattr("contractile.images.gate.SMALL", 0)
-    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=20 * pixels))
-    with pytest.raises(ContractileError, match=r"the result of \d+ x \d+ pixels takes 0.0 GB of memory, and 0.0 GB"):
-        list(predict_files(predictor(model), files / "one.tif", out=files / "out"))
 
 
 def test_tables_of_files_and_stacks(files):

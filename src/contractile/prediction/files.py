@@ -159,7 +159,8 @@ def _fill(
         ticker = Ticker(progress, outputs.series, page)
         try:
             with image:
-                field = predictor.probabilities(image.pixels, tta=course.tta, progress=ticker.tile)
+                pixels = image.pixels if image.in_memory else image
+                field = predictor.probabilities(pixels, tta=course.tta, progress=ticker.tile)
                 found = course.begin(outputs.series, page, field)
                 _predict_blocks(found, ticker)
                 outputs.add(page, image, found)

@@ -7,6 +7,7 @@ import math
 import os
 import re
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contractile.errors import ContractileError
+from contractile.grid import as_slices
 from contractile.images import Image, Source, describe, grey_of, open_image, read, stem
 from contractile.images.failures import first_of
-from contractile.images.gate import check_memory
 from contractile.images.notes import say
+from contractile.images.reading import refuse_not_finite
+from contractile.prediction.blocks import IN_MEMORY
 from contractile.prediction.outputs import PRODUCTS
 from contractile.prediction.predictor import Predictor
 
 logger = logging.getLogger(__name__)
 
 COLOURS = (3, 4)  # channels of a colour picture without and with transparency
-HELD = 40  # bytes for each pixel, at least, while an image is predicted: probabilities, objects, labels
+MIDDLE = 64  # pixels from the middle of an image to each side, which tell whether it is grey
 SAMPLE = 2**14  # pixels that show the range of an image
 USUAL = (0.5, 99.5)  # percentiles of this range
 FAR, HUGE = 1e5, 1e30  # a value so many times the range away, or so large, is none that a camera gives
@@ -93,12 +96,26 @@ class Reader:
     def read(self, source: Source) -> tuple[Source, Image | Exception]:
         """The image, or the reason why there is none: an error must not reach the images that were read before."""
         try:
-            image = read(source, dims=self._dims, before=check_result)
+            with ExitStack() as opened:
+                image = opened.enter_context(open_image(source, dims=self._dims))
+                if math.prod(image.shape) * image.dtype.itemsize > IN_MEMORY:
+                    return source, self._open(source, image, opened)
+            image = read(source, dims=self._dims)
             if has_absurd_value(image.pixels):
                 say(ABSURD, [source.path])
             return source, self._fit(source, image)
         except Exception as error:  # raised again when it is the turn of this image, unless it is a file's fault
             return source, error
+
+    def _open(self, source: Source, image: Image, opened: ExitStack) -> Image:
+        """An image that is read region by region; closing it closes all that is `opened`."""
+        if image.shape[0] != self._channels:
+            grey = self._channels == 1 and image.shape[0] in COLOURS and grey_of(_middle(image)) is not None
+            if not grey:
+                raise _misfit(source, image.shape[0], self._channels)
+            self._say_grey(source)
+        pixels = Checked(image, self._channels, source)
+        return Image(image.name, pixels, image.pixel_size_um, origin_um=image.origin_um, file=opened.pop_all())
 
     def _fit(self, source: Source, image: Image) -> Image:
         if image.shape[0] == self._channels:
@@ -106,19 +123,51 @@ class Reader:
         grey = grey_of(image.pixels) if self._channels == 1 else None
         if grey is None:
             raise _misfit(source, image.shape[0], self._channels)
+        self._say_grey(source)
+        return Image(image.name, grey, image.pixel_size_um, origin_um=image.origin_um)
+
+    def _say_grey(self, source: Source) -> None:
         if not self._said:
             logger.warning(
                 "%s is grey, stored as colour: one of its equal channels is taken, here and in files alike",
                 describe(source),
             )
             self._said = True
-        return Image(image.name, grey, image.pixel_size_um)
 
 
-def check_result(image: Image) -> None:
-    """Raise ContractileError for an image whose result does not fit into the free memory."""
-    size = " x ".join(str(n) for n in image.shape[1:])
-    check_memory(HELD * math.prod(image.shape[1:]), f"the result of {size} pixels", image.name)
+class Checked:
+    """Pixels (C, *S) of a large image, checked in each region that is read.
+
+    Reading raises ContractileError for NaN and infinite pixels, and for colours in an image that is taken as grey.
+    Values far beyond all others in the region are said.
+    """
+
+    def __init__(self, image: Image, channels: int, source: Source) -> None:
+        self._image, self._source = image, source
+        self.shape, self.dtype, self.ndim = (channels, *image.shape[1:]), image.dtype, image.ndim
+
+    def __getitem__(self, region: Any) -> NDArray[Any]:
+        slices, taken = as_slices(region, self.shape)
+        if self._image.shape == self.shape:
+            pixels = self._image[slices]
+        else:
+            colours = self._image[(slice(None), *slices[1:])]
+            grey = grey_of(colours) if colours.size else colours[:1]
+            if grey is None:
+                problem = "has colours, though not in its middle, and the model takes grey images"
+                raise ContractileError(problem, "convert it to grey", where=describe(self._source))
+            pixels = grey[slices[0]]
+        refuse_not_finite(pixels, self._source)
+        if has_absurd_value(pixels):
+            say(ABSURD, [self._source.path])
+        found: NDArray[Any] = pixels[taken]
+        return found
+
+
+def _middle(image: Image) -> NDArray[Any]:
+    """The pixels (C, *M) in the middle of an image."""
+    middle = (slice(max(0, size // 2 - MIDDLE), size // 2 + MIDDLE) for size in image.shape[1:])
+    return image[(slice(None), *middle)]
 
 
 def has_absurd_value(pixels: NDArray[Any]) -> bool:

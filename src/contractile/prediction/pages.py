@@ -66,3 +66,6 @@ class PlanesFirst:
         z, k, *plane = slices
         found: NDArray[Any] = np.swapaxes(self._maps[(k, z, *plane)], 0, 1)[taken]
         return found
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self[...].astype(dtype or self.dtype, copy=False)

@@ -38,6 +38,9 @@ class Scratch:
     def ndim(self) -> int:
         return len(self.shape)
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self[...].astype(dtype or self.dtype, copy=False)
+
     def finished(self) -> set[int]:
         """The blocks that are there."""
         return {int(path.stem) for path in self.folder.glob("*.block") if path.stem.isdecimal()}

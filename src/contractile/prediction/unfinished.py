@@ -57,6 +57,7 @@ class Course:
         if mark is None or not all(file.exists() for file in files) or mark != self._mark(series):
             return False
         logger.info("%s is finished", series)
+        drop_work(self._folder(series))
         return True
 
     def begin(self, series: Series, page: int, field: Field) -> Segmented:

@@ -1,0 +1,66 @@
+"""Strips that are read once for many regions."""
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+
+from contractile.images import bands, open_image
+from contractile.images.bands import Bands
+
+VALUES = np.arange(3 * 100 * 20, dtype=np.uint16).reshape(3, 100, 20)
+
+
+class Counted:
+    """An array that counts how many lines were read."""
+
+    shape, dtype, chunks = VALUES.shape, VALUES.dtype, (1, 7, 20)
+
+    def __init__(self):
+        self.lines = 0
+
+    def __getitem__(self, region):
+        found = VALUES[region]
+        self.lines += found.shape[1]
+        return found
+
+
+@pytest.mark.parametrize(
+    "region",
+    [np.s_[1, 3:90, 4:9], np.s_[:, 50], np.s_[0:2, 8:80:3, ::2], np.s_[2, 60:60], np.s_[..., 7], np.s_[1, 99:]],
+)
+def test_regions_are_those_of_the_array(region, monkeypatch):
+    monkeypatch.setattr(bands, "LINES", 10)
+    array = Bands(Counted(), 1)
+    np.testing.assert_array_equal(array[region], VALUES[region])
+    np.testing.assert_array_equal(array[region], VALUES[region])
+
+
+def test_strips_are_read_once_for_regions_beside_each_other(monkeypatch):
+    monkeypatch.setattr(bands, "LINES", 20)
+    counted = Counted()
+    array = Bands(counted, 1)
+    for x in range(0, 20, 5):
+        array[1:2, 10:40, x : x + 5]
+    assert counted.lines == 42  # two bands of three strips
+    monkeypatch.setattr(bands, "HELD", 1000)
+    array[1:2, 90:]
+    array[1:2, 10:40]
+    assert counted.lines == 42 + 16 + 42  # only the last band was kept
+
+
+@pytest.mark.parametrize("rows", [None, 16, 512])
+def test_a_compressed_file_of_strips(tmp_path, rows):
+    pixels = np.random.default_rng(0).integers(0, 9, (600, 70, 3), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, compression="zlib", rowsperstrip=rows, photometric="rgb")
+    with open_image(tmp_path / "a.tif") as image:
+        np.testing.assert_array_equal(image[1:3, 500:580, 3:40], np.moveaxis(pixels, -1, 0)[1:3, 500:580, 3:40])
+        np.testing.assert_array_equal(image.pixels, np.moveaxis(pixels, -1, 0))
+
+
+def test_tiles_are_read_one_by_one(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.ones((64, 64), np.uint8), compression="zlib", tile=(16, 16))
+    with open_image(tmp_path / "a.tif") as image:
+        assert image[:, :20, :20].sum() == 400
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        assert zarr.open_array(tiff.series[0].aszarr(level=0), mode="r").chunks == (16, 16)
