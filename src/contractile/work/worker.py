@@ -1,0 +1,46 @@
+"""The program of one local worker: a process of its own, which ends with the process that started it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+import threading
+from typing import Any
+
+from contractile.process import prepare_process
+
+
+def serve(told: dict[str, Any]) -> None:
+    """Do tasks until the process that started this one closes its end of our standard input, or ends."""
+    threading.Thread(target=_end_with_parent, args=(told["folder"],), daemon=True).start()
+    prepare_process()
+    asyncio.run(_serve(told))
+
+
+async def _serve(told: dict[str, Any]) -> None:
+    import dask
+    import distributed
+
+    security = distributed.Security(require_encryption=True, **told["keys"])
+    with dask.config.set({"distributed.worker.profile.enabled": False, "distributed.worker.http.routes": []}):
+        worker = distributed.Worker(
+            told["scheduler"],
+            nthreads=1,
+            memory_limit=0,
+            local_directory=told["folder"],
+            host="127.0.0.1",
+            protocol="tls://",
+            security=security,
+            dashboard=False,
+        )
+        async with worker:
+            await worker.finished()
+
+
+def _end_with_parent(folder: str) -> None:
+    """At once: a block in mid-computation would keep an orderly end waiting."""
+    sys.stdin.buffer.read()
+    shutil.rmtree(os.path.dirname(folder), ignore_errors=True)  # the folder of all workers: nobody else is left
+    os._exit(0)
