@@ -36,16 +36,17 @@ class Face:
 
 @dataclass(frozen=True)
 class Piece:
-    """What is known of a block beside its labels. Parts, seeds and labels have numbers 1 ... of the block.
+    """What is known of a block beside its labels.
 
-    The first labels are the seeds; the next are parts without a seed, as a whole. More follow, for seeds that lie
-    in other blocks. `pixels` and `certainty` are the size of each label and its sum of `Kept.inside`, from label 0 on.
+    Labels 1 ... `parts` are connected parts of the inside, as a whole; the next are seeds (cores); more follow, for
+    seeds that lie in other blocks. Which of the first two a pixel has is decided when the whole image is known, but for
+    parts that reach no face. `pixels` and `certainty` are the size of each label and its sum of `Kept.inside`, from
+    label 0 on.
     """
 
-    first: NDArray[np.int64]  # (seeds + bare parts,): the first pixel of each in scan order of the block
-    part_of_seed: NDArray[np.int32]  # (seeds,)
-    bare: NDArray[np.int32]  # the parts without a seed
     parts: int
+    first: NDArray[np.int64]  # (parts + seeds,): the first pixel of each in scan order of the block
+    part_of_seed: NDArray[np.int32]  # (seeds,)
     pixels: NDArray[np.int64]
     certainty: NDArray[np.int64]
     faces: dict[Side, Face]
@@ -54,26 +55,34 @@ class Piece:
     def seeds(self) -> int:
         return len(self.part_of_seed)
 
+    @property
+    def crossing(self) -> NDArray[np.int32]:
+        """The parts that reach a face."""
+        found = [face.part for face in self.faces.values()]
+        return np.unique(np.concatenate([np.zeros(0, np.int32), *found]))
+
 
 def look(kept: Kept, sides: Sequence[Side]) -> tuple[NDArray[np.int32], Piece]:
-    """Labels (*B) of a block by itself, and what is to be known of them. `sides` are those with a neighbour."""
+    """Labels (*B) of a block by itself, and what is to be known of them. `sides` are those with a neighbour.
+
+    Of the parts that reach no face, those with several seeds are flooded. Others need no flood: they are one object, or
+    are flooded when it is known which seeds they have.
+    """
     parts, seeds = connected(kept.level >= 0), connected(kept.core)
-    count = int(seeds.max(initial=0))
-    first = _first_pixels(seeds, count)
-    part_of_seed = parts.ravel()[first].astype(np.int32)
-    bare = np.setdiff1d(np.arange(1, parts.max(initial=0) + 1), part_of_seed).astype(np.int32)
-    number = np.zeros(parts.max(initial=0) + 1, np.int32)
-    number[bare] = np.arange(count + 1, count + 1 + len(bare))
-    if ((kept.level >= 0) & ~kept.core).any():
-        labels, height, steps = flood(kept.level, seeds)
-    else:
-        labels, height, steps = seeds, np.maximum(kept.level, 0), np.zeros(seeds.shape, np.int32)
-    labels = np.where(labels == 0, number[parts], labels)
-    first = np.concatenate([first, _first_pixels(parts, int(parts.max(initial=0)))[bare - 1]])
-    faces = {side: _face(side, (parts, seeds, labels, kept.level, height, steps)) for side in sides}
-    size = count + len(bare) + 1
-    pixels, certainty = measure(labels, kept, size)
-    return labels, Piece(first, part_of_seed, bare, int(parts.max(initial=0)), pixels, certainty, faces)
+    count, number = int(parts.max(initial=0)), int(seeds.max(initial=0))
+    first = np.concatenate([_first_pixels(parts, count), _first_pixels(seeds, number)])
+    part_of_seed = parts.ravel()[first[count:]].astype(np.int32)
+    blank = np.full(parts.shape, FREE, np.int16)
+    faces = {side: _face(side, (parts, seeds, parts, kept.level, blank, blank)) for side in sides}
+    piece = Piece(count, first, part_of_seed, np.zeros(0, np.int64), np.zeros(0, np.int64), faces)
+    alone = np.bincount(part_of_seed, minlength=count + 1) > 1
+    alone[piece.crossing] = False
+    labels = parts
+    if alone.any():
+        owner = flood(np.where(alone[parts], kept.level, -1), np.where(alone[parts], seeds, 0)).owner
+        labels = np.where(owner > 0, owner + np.int32(count), parts)
+    pixels, certainty = measure(labels, kept, count + number + 1)
+    return labels, replace(piece, pixels=pixels, certainty=certainty)
 
 
 def look_again(
@@ -82,11 +91,9 @@ def look_again(
     """The same once more, with the `dirty` parts flooded from their seeds and from the neighbours of the block."""
     parts, seeds = connected(kept.level >= 0), connected(kept.core)
     here = np.isin(parts, dirty)
-    level = np.where(here, kept.level, -1)
-    found = flood(level, known.number_of(np.where(here, seeds, 0)), known.rim(labels.shape))
-    local = known.local_of(found.owner)
-    bare = here & (found.owner == 0)
-    fresh = np.where(here & ~bare, local, labels)
+    own = known.number_of(np.where(here & kept.core, seeds + np.int32(piece.parts), 0))
+    found = flood(np.where(here, kept.level, -1), own, known.rim(labels.shape))
+    fresh = np.where(found.owner > 0, known.local_of(found.owner), labels)
     faces = {}
     for side, face in piece.faces.items():
         news = _face(side, (parts, seeds, fresh, kept.level, found.height, found.steps))

@@ -8,7 +8,6 @@ offers a cheaper one. What comes out is the one solution of `flood` on the whole
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,15 +38,14 @@ class Sewn:
     def __init__(self, mosaic: Mosaic, pieces: dict[int, Piece], again: Again, decoding: Decoding) -> None:
         """`again` floods parts of blocks anew, each task as `look_again` does, and stores the labels."""
         self._mosaic, self._pieces = mosaic, pieces
-        self._known = self._join()
-        dirty = self._out_of_order()
-        self._add_cheaper(dirty, set(pieces), first=True)
+        self._known, dirty = self._join()
+        first = True
         while dirty:
             tasks = [(block, pieces[block], parts, self._tell(block)) for block, parts in sorted(dirty.items())]
             for block, piece in again(tasks):
                 pieces[block] = piece
-            changed, dirty = set(dirty), {}
-            self._add_cheaper(dirty, changed)
+            dirty = self._find_cheaper(set(dirty), first=first)
+            first = False
         self.count, self.pixels, self.certainty = self._number(decoding)
 
     def numbers(self, block: int) -> NDArray[np.int32]:
@@ -55,33 +53,48 @@ class Sewn:
         found: NDArray[np.int32] = self._final[np.maximum(self._known[block], 0)]
         return found
 
-    def _join(self) -> list[NDArray[np.int64]]:
-        """For each block the number of each of its labels: their place in the scan order of first pixels in the image.
+    def _join(self) -> tuple[list[NDArray[np.int64]], Dirty]:
+        """For each block the number of each of its labels, and the parts that must be flooded.
 
-        -1 for a part without a seed that has one in another block.
+        A number is the place of an object in the scan order of first pixels in the image: of its core, or of its part,
+        where this has none. It is -1 for parts with several seeds. They must be flooded, where they reach a face.
         """
         pieces = [self._pieces[block] for block in range(len(self._mosaic))]
-        parts_before = np.cumsum([0, *(piece.parts for piece in pieces)])
-        seeds_before = np.cumsum([0, *(piece.seeds for piece in pieces)])
-        joined: tuple[list[Any], list[Any]] = ([], [])
+        part, seed = self._unite(pieces)
+        parts_before, seeds_before = _sums(piece.parts for piece in pieces), _sums(piece.seeds for piece in pieces)
+        owner = np.concatenate(
+            [part[piece.part_of_seed + before - 1] for piece, before in zip(pieces, parts_before, strict=True)]
+        )
+        both = np.unique(np.stack([owner, seed]), axis=1)  # each seed of the image, and its part
+        several = np.bincount(both[0], minlength=len(part)) > 1
+        only = np.full(len(part), -1)
+        only[both[0]] = both[1]
+        known, places, dirty = [], [], Dirty()
+        for block, (piece, before, seeds) in enumerate(zip(pieces, parts_before, seeds_before, strict=True)):
+            own = part[before : before + piece.parts]
+            whole = np.where(several[own], -1, np.where(only[own] < 0, len(seed) + own, only[own]))
+            known.append(np.concatenate([whole, seed[seeds : seeds + piece.seeds]]).astype(np.int64))
+            place = self._in_image(block, piece.first)
+            place[: piece.parts][only[own] >= 0] = np.iinfo(np.int64).max
+            places.append(place)
+            split = piece.crossing[several[own[piece.crossing - 1]]]
+            if len(split):
+                dirty[block] = split
+        numbers = np.split(_rank(np.concatenate(known), np.concatenate(places)), _sums(map(len, known))[1:])
+        return [np.concatenate([[0], one]) for one in numbers], dirty
+
+    def _unite(self, pieces: list[Piece]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """The groups of all parts, and of all seeds, that touch across faces; those of block 0 first."""
+        parts_before, seeds_before = _sums(piece.parts for piece in pieces), _sums(piece.seeds for piece in pieces)
+        parts, seeds = [], []
         for one, other, here, there in self._faces():
-            joined[0].append(_pairs(here.part + parts_before[one] - 1, there.part + parts_before[other] - 1))
+            parts.append(_pairs(here.part + parts_before[one], there.part + parts_before[other]))
             both = (here.seed > 0) & (there.seed > 0)
-            left, right = here.seed[both] + seeds_before[one], there.seed[both] + seeds_before[other]
-            joined[1].append(_pairs(left - 1, right - 1))
-        part, seed = _unite(joined[0], parts_before[-1]), _unite(joined[1], seeds_before[-1])
-        with_seed = np.zeros(len(part) + 1, bool)
-        known = []
-        for piece, before in zip(pieces, parts_before, strict=False):
-            with_seed[part[piece.part_of_seed + before - 1]] = True
-        for piece, before, seeds in zip(pieces, parts_before, seeds_before, strict=False):
-            bare = part[piece.bare + before - 1]
-            own = seed[seeds : seeds + piece.seeds]
-            known.append(np.concatenate([own, np.where(with_seed[bare], -1, len(seed) + bare)]).astype(np.int64))
-        places = [self._in_image(block, piece.first) for block, piece in enumerate(pieces)]
-        numbers = _rank(np.concatenate(known), np.concatenate(places))
-        ends = np.cumsum([len(one) for one in known])
-        return [np.concatenate([[0], one]) for one in np.split(numbers, ends[:-1])]
+            seeds.append(_pairs(here.seed[both] + seeds_before[one], there.seed[both] + seeds_before[other]))
+        return (
+            _groups(parts, sum(piece.parts for piece in pieces)),
+            _groups(seeds, sum(piece.seeds for piece in pieces)),
+        )
 
     def _in_image(self, block: int, places: NDArray[np.int64]) -> NDArray[np.int64]:
         """Flat places in a block as flat places in the image."""
@@ -89,18 +102,6 @@ class Sewn:
         index = np.unravel_index(places, tuple(part.stop - part.start for part in region))
         moved = [one + part.start for one, part in zip(index, region, strict=True)]
         return np.asarray(np.ravel_multi_index(moved, self._mosaic.shape), np.int64)
-
-    def _out_of_order(self) -> Dirty:
-        """The parts whose seeds have another order in the image than in their block: ties would go another way."""
-        dirty: Dirty = {}
-        for block, piece in self._pieces.items():
-            rank = self._known[block][1 : piece.seeds + 1]
-            order = np.lexsort((np.arange(len(rank)), piece.part_of_seed))
-            same = np.diff(piece.part_of_seed[order]) == 0
-            wrong = piece.part_of_seed[order][1:][same & (np.diff(rank[order]) < 0)]
-            if len(wrong):
-                dirty[block] = np.unique(wrong)
-        return dirty
 
     def _faces(self, changed: set[int] | None = None) -> Iterator[tuple[int, int, Face, Face]]:
         """(block, next block, face, face): the pixels inside of objects on both sides of each face, in pairs.
@@ -116,11 +117,12 @@ class Sewn:
                 _, first, second = np.intersect1d(here.place, there.place, assume_unique=True, return_indices=True)
                 yield one, other, _take(here, first), _take(there, second)
 
-    def _add_cheaper(self, dirty: Dirty, changed: set[int], *, first: bool = False) -> None:
-        """Add the parts to which the faces of blocks that changed offer a cheaper path, or another number at its cost.
+    def _find_cheaper(self, changed: set[int], *, first: bool) -> Dirty:
+        """The parts to which the faces of blocks that changed offer a cheaper path, or another number at its cost.
 
         What a block found by itself, at `first`, stands against a smaller number at the same cost.
         """
+        dirty: Dirty = {}
         for one, other, here, there in self._faces(changed):
             for block, mine, source, its in ((other, there, one, here), (one, here, other, there)):
                 if source not in changed:
@@ -134,6 +136,7 @@ class Sewn:
                 parts = mine.part[its.moved & (its.height != FREE) & (gain | tied)]
                 if len(parts):
                     dirty[block] = np.union1d(dirty.get(block, parts), parts).astype(np.int32)
+        return dirty
 
     def _tell(self, block: int) -> Neighbours:
         """What a block must know to flood again; numbers that are new to it get labels."""
@@ -179,11 +182,17 @@ def _pairs(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64
     return np.unique(np.stack([one, other]), axis=1)
 
 
-def _unite(pairs: list[NDArray[np.int64]], count: int) -> NDArray[np.int32]:
-    """For each of `count` things the number of its group, where pairs (2, n) of them belong together."""
+def _sums(lengths: Iterable[int]) -> NDArray[np.int64]:
+    """How many come before each one."""
+    ends = np.cumsum([0, *lengths])
+    return np.asarray(ends[:-1], np.int64)
+
+
+def _groups(pairs: list[NDArray[np.int64]], count: int) -> NDArray[np.int32]:
+    """For each of the things 1 ... count the number of its group, where pairs (2, n) of them belong together."""
     if count == 0:
         return np.zeros(0, np.int32)
-    both = np.concatenate([np.zeros((2, 0), np.int64), *pairs], axis=1)
+    both = np.concatenate([np.ones((2, 0), np.int64), *pairs], axis=1) - 1
     graph = coo_array((np.ones(both.shape[1], bool), tuple(both)), shape=(count, count))
     found: NDArray[np.int32] = connected_components(graph, directed=False)[1]
     return found
