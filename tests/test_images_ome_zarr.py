@@ -251,6 +251,36 @@ def test_majority_and_mean() -> None:
     assert mean(np.full((2, 2), 65535, np.uint16), (2, 2)).tolist() == [[65535]]
 
 
+def test_the_place_of_an_image_of_others(tmp_path: Path) -> None:
+    """The transformations of a resolution come first, then those of all."""
+    group = zarr.open_group(make_image(tmp_path / "a.zarr"), mode="r+")
+    table = dict(group.attrs)["ome"]
+    multiscale = table["multiscales"][0]
+
+    def read() -> tuple[Any, Any]:
+        group.attrs["ome"] = table
+        with open_image(tmp_path / "a.zarr") as image:
+            return image.pixel_size_um, image.origin_um
+
+    scale, translation = multiscale["datasets"][0]["coordinateTransformations"]
+    scale["scale"], translation["translation"] = [1, 0.5, 0.25], [0, 10, -20]
+    multiscale["coordinateTransformations"] = [
+        {"type": "scale", "scale": [1, 2, 4]},
+        {"type": "translation", "translation": [0, 1, 1.5]},
+        {"type": "translation", "path": "elsewhere"},
+    ]
+    assert read() == ((1.0, 1.0), (21.0, -78.5))
+    multiscale["axes"][1]["unit"] = multiscale["axes"][2]["unit"] = "nanometer"
+    assert read() == (pytest.approx((1e-3, 1e-3)), pytest.approx((21e-3, -78.5e-3)))
+    del multiscale["coordinateTransformations"]
+    multiscale["datasets"][0]["coordinateTransformations"] = [scale]
+    assert read() == (pytest.approx((5e-4, 2.5e-4)), None)
+    translation["translation"] = ["far", 1, 1]
+    multiscale["datasets"][0]["coordinateTransformations"] = [translation]
+    with pytest.raises(ContractileError, match=r"a\.zarr: unreadable or truncated"):
+        read()
+
+
 # metadata ---------------------------------------------------------------------------------------
 
 
@@ -562,6 +592,8 @@ def test_a_full_disk(small_disk: Path) -> None:
     with pytest.raises(NotWritten, match=rf"{path}: cannot be written \(No space left on device\); choose a folder"):
         write(path, noise)
     assert (read_labels(path) == 1).all()
+    files._swept.clear()
+    sweep(small_disk)  # a chunk may have been on its way for longer than one waits for it
     assert [one.name for one in entries(small_disk)] == ["a.zarr"]
 
 

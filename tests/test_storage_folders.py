@@ -187,7 +187,7 @@ def test_results_within_an_image(tmp_path):
     path = image / "labels" / "cells"
     with pytest.raises(ContractileError, match=r"results must not lie in the image .*image\.zarr; choose another"):
         run(path, inputs=[image])
-    run(path, inputs=[image], within=[image])
+    run(path, inputs=[image], within=[tmp_path / "." / "x" / ".." / "image.zarr"])
     assert content(path) == "ours"
     with pytest.raises(ContractileError, match=rf"not replace what is read, got {image}, which holds {path}; choose"):
         run(image, inputs=[path], overwrite=True)
@@ -334,6 +334,27 @@ def test_a_full_disk_leaves_the_old_folder(small_disk):
         overflow()
     assert content(path) == "old"
     assert [one.name for one in entries(small_disk)] == ["a.zarr"]
+
+
+def test_threads_that_still_write_leave_nothing(tmp_path, monkeypatch):
+    """When one chunk cannot be written, others are on their way, and their folders are made anew."""
+    seen, pauses = [], iter(range(100))
+
+    def late(_: float) -> None:
+        if next(pauses) < 3:
+            (seen[0] / "0").mkdir(parents=True)
+            (seen[0] / "0" / "1").write_text("late")
+
+    def fail() -> None:
+        with replacing_folder(tmp_path / "a.zarr") as temporary:
+            seen.append(temporary)
+            raise ZeroDivisionError
+
+    monkeypatch.setattr(folders.time, "sleep", late)
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert not entries(tmp_path)
+    assert next(pauses) == 4
 
 
 @given(names=st.lists(st.sampled_from(["a", "b/c", "b/d", "e/f/g"]), unique=True), other=st.sampled_from(["a", "x"]))

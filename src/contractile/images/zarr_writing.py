@@ -30,7 +30,7 @@ from contractile.images.zarr_describing import (
     describe_image,
     describe_labels,
 )
-from contractile.images.zarr_layout import SPACE, Grid, Level, check_aligned, factors, lay_out, levels
+from contractile.images.zarr_layout import SHARD, SPACE, Grid, Level, check_aligned, factors, lay_out, levels
 from contractile.images.zarr_place import container_of, register, version_in
 from contractile.storage import replacing_folder, telling
 
@@ -211,11 +211,10 @@ class ZarrSink:
 
 def pour(values: Any, sink: ZarrSink) -> None:
     """Write all of `values`, of the shape of the sink, block by block; they are read by `values[region]`."""
-    first = len(sink.shape) - len(sink.axes)
-    sides = [  # all channels of a block at once
-        n if axis >= first and sink.axes[axis - first] == "C" else side
-        for axis, (n, side) in enumerate(zip(sink.shape, sink.unit, strict=True))
-    ]
+    space = sum(letter != "C" for letter in sink.axes)
+    blocks = iter(SHARD[min(space, 3)])  # all channels of a block at once
+    of_page = [n if letter == "C" else 0 for n, letter in zip(sink.shape[-len(sink.axes) :], sink.axes, strict=True)]
+    sides = [1] * (len(sink.shape) - len(of_page)) + [n or next(blocks) for n in of_page]
     for place in product(*(range(0, n, side) for n, side in zip(sink.shape, sides, strict=True))):
         ends = zip(place, sides, sink.shape, strict=True)
         region = tuple(slice(start, min(start + side, n)) for start, side, n in ends)

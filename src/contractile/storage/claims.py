@@ -71,7 +71,7 @@ def claimed(
     that are one, InUse where another process has claimed one of them, NotWritable for a folder that cannot be written.
     """
     files, zarrs = list(dict.fromkeys(files)), frozenset(folders)
-    _check_apart(files, inputs, frozenset(within))
+    _check_apart(files, inputs, {path.resolve() for path in within})
     before = {path: _mark(path) for path in files}
     check_replaceable(files, overwrite=overwrite, by=by, folders=zarrs)
     names_in: dict[Path, dict[str, Path]] = {}
@@ -104,7 +104,7 @@ def _check_apart(files: Sequence[Path], inputs: Iterable[Path], within: Collecti
             if result := folders.get(_identity(around) or (0, 0)):
                 problem = f"results must not replace what is read, got {result}, which holds {path}"
                 raise ContractileError(problem, "choose another place")
-        if path not in within and real.is_dir() and any(place.is_relative_to(real) for place in places):
+        if real not in within and real.is_dir() and any(place.is_relative_to(real) for place in places):
             raise ContractileError(f"results must not lie in the image {path}", "choose another folder")
     for path in there:
         if source := taken.get(_identity(path) or (0, 0)):

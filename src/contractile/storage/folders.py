@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from contractile.storage.records import write_record
 
 GATE = ".contractile.gate"  # is held while claims are compared, and while a file of others is changed
 WAIT_S = 10.0
+TRIES, PAUSE_S = 50, 0.05  # to remove a folder into which threads still write
 
 
 @contextmanager
@@ -95,7 +97,7 @@ class _UnfinishedFolder:
                 if not os.path.lexists(self.path):
                     os.replace(self.retired, self.path)
             shutil.rmtree(self.retired, ignore_errors=True)
-        shutil.rmtree(self.temporary, ignore_errors=True)
+        _remove(self.temporary)
         for number in self.numbers:
             with suppress(OSError):
                 os.close(number)
@@ -130,6 +132,15 @@ class _Amended:
 
     def drop(self) -> None:
         """Nothing is held before its turn."""
+
+
+def _remove(folder: Path) -> None:
+    """Remove an unfinished folder. Threads that still write a chunk make its folders anew: it is looked at again."""
+    for _ in range(TRIES):
+        if not folder.exists():
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(PAUSE_S)
 
 
 def _hold(folder: Path) -> int | None:
