@@ -13,16 +13,15 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import distributed
 import psutil
 import pytest
+from dask.utils import key_split
 
 from contractile.errors import ContractileError, NotFinished, NotFound
 from contractile.work import DaskWork, connect, dask_client, here, local_workers, once, threads_of_a_block
 from contractile.work.task import Task
 from contractile.work.versions import own_versions
-
-distributed = pytest.importorskip("distributed")
-from dask.utils import key_split
 
 LONG_S = 60.0
 
@@ -189,10 +188,23 @@ def test_a_worker_that_joins_later_has_the_same_versions_too(work):
         work.client.submit(task, pure=False).result()
 
 
-def test_workers_of_another_version_are_refused(work, monkeypatch):
-    monkeypatch.setattr(dask_client, "own_versions", lambda: {**own_versions(), "contractile": "9.0"})
-    with pytest.raises(ContractileError, match=r"scheduler tls://\S+: contractile must be 9\.0 as it is here, got \d"):
+def test_other_versions_are_refused(work, monkeypatch):
+    ours = own_versions()
+    dask_client._check_all_versions(work)
+    monkeypatch.setattr(work.client, "run_on_scheduler", lambda function: fail())
+    with pytest.raises(
+        ContractileError, match=r"scheduler tls://\S+: contractile must be .* \(No module named 'here'\)"
+    ):
         dask_client._check_all_versions(work)
+    monkeypatch.setattr(work.client, "run", lambda function, on_error: {"tcp://a:1": {**ours, "torch": "1.0"}})
+    with pytest.raises(
+        ContractileError, match=r"^worker tcp://a:1: torch must be 2\.\d+ as it is here, got 1\.0; install"
+    ):
+        dask_client._check_all_versions(work)
+
+
+def fail():
+    raise ModuleNotFoundError("No module named 'here'")
 
 
 def test_workers_that_are_killed_change_nothing(work):
@@ -262,6 +274,16 @@ def test_nobody_listens_at_the_address():
         pass
 
 
+def test_a_scheduler_that_ends_while_it_is_asked(monkeypatch):
+    monkeypatch.setattr(dask_client, "ANSWER_S", 0.2)
+    monkeypatch.setattr(dask_client, "check_answers", lambda address, timeout_s: None)
+    with (
+        pytest.raises(ContractileError, match=r"^tcp://127\.0\.0\.1:1: no scheduler answers \(Timed out"),
+        connect("127.0.0.1:1"),
+    ):
+        pass
+
+
 class Cluster:
     """A scheduler and its workers as somebody starts them by hand."""
 
@@ -304,6 +326,14 @@ def test_a_cluster_that_loses_its_workers_and_its_scheduler(cluster):
     worker = cluster.add_worker()
     with connect(cluster.file) as work:
         assert sorted(work.each(Square(), range(3), name="network")) == [(0, 0), (1, 1), (2, 4)]
+        [address] = work.client.nthreads()
+        with (
+            pytest.raises(
+                ContractileError, match=r"tcp://\S+: must be a scheduler, got a Worker; give the address of its"
+            ),
+            connect(address),
+        ):
+            pass
         work.patience_s = 0.5
         results = work.each(Square(0.05), itertools.count(), name="network")
         next(results)

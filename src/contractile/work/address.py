@@ -7,6 +7,7 @@ import json
 import os
 import re
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from contractile.errors import ContractileError, NotFound, shown
 LOCAL = "local"
 CURE = "use local, an address such as tcp://host:8786, or the file that `dask scheduler --scheduler-file` writes"
 ADDRESS = re.compile(r"(?:(?P<scheme>[a-z]+)://)?(?P<host>\[[0-9a-fA-F:.%]+\]|[^\s:/\[\]]+):(?P<port>\d{1,5})")
+LOOKS, PAUSE_S = 5, 0.05  # at a file: a scheduler that starts may not have written all of it
 SCHEMES = ("tcp", "tls", "ws", "wss", "ucx")
 
 
@@ -26,13 +28,15 @@ def find_address(scheduler: str | Path) -> str:
     text = os.fspath(scheduler)
     if "://" in text or not (os.sep in text or text.endswith(".json") or os.path.exists(text)):
         return _checked(text)
-    try:
-        content = json.loads(Path(text).read_text(encoding="utf-8"))
-        return _checked(content["address"])
-    except FileNotFoundError:
-        raise NotFound("there is no such file of a scheduler", CURE, where=text) from None
-    except (OSError, KeyError, TypeError, ValueError):  # a ContractileError is a ValueError
-        raise ContractileError("must be the file of a scheduler, and names no address", CURE, where=text) from None
+    for _ in range(LOOKS):
+        try:
+            content = json.loads(Path(text).read_text(encoding="utf-8"))
+            return _checked(content["address"])
+        except FileNotFoundError:
+            raise NotFound("there is no such file of a scheduler", CURE, where=text) from None
+        except (OSError, KeyError, TypeError, ValueError):  # a ContractileError is a ValueError
+            time.sleep(PAUSE_S)
+    raise ContractileError("must be the file of a scheduler, and names no address", CURE, where=text)
 
 
 def check_answers(address: str, timeout_s: float) -> None:

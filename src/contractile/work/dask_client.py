@@ -19,7 +19,7 @@ from contractile.work.local_workers import check_dashboard, check_started, local
 from contractile.work.place import Item, Result
 from contractile.work.quiet import quiet
 from contractile.work.task import Task
-from contractile.work.versions import check_versions, own_versions, told_versions
+from contractile.work.versions import check_versions, own_versions
 
 INSTALL = "pip install 'contractile[dask]'"
 PER_THREAD = 2  # tasks: one that is done, and the next one
@@ -193,10 +193,15 @@ def _wait_for_workers(work: DaskWork, number: int, check: Callable[[], None]) ->
 
 
 def _check_all_versions(work: DaskWork) -> None:
-    told = work.client.get_versions(packages=list(own_versions()))
-    check_versions(own_versions(), told_versions(told["scheduler"]), where=f"scheduler {work.address}")
-    for address, versions in told["workers"].items():
-        check_versions(own_versions(), told_versions(versions), where=f"worker {address}")
+    """The scheduler unpickles the tasks, but neither function nor item."""
+    ours = own_versions()
+    for address, found in work.client.run(own_versions, on_error="return").items():
+        check_versions(ours, found, where=f"worker {address}")
+    try:
+        found = work.client.run_on_scheduler(own_versions)
+    except Exception as error:
+        found = error
+    check_versions(ours, found, where=f"scheduler {work.address}")
 
 
 def _check_counts(workers: int | None, threads: int) -> None:

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 from contractile.errors import ContractileError
 
@@ -16,39 +15,30 @@ PARTLY = ("torch", "numpy")  # of these, and of Python, the first two numbers
 
 @cache
 def own_versions() -> dict[str, str]:
-    """The versions of this process; "" for a package that is not there."""
-    found = {name: _installed(name) for name in (*WHOLE, *PARTLY)}
-    return _compared(found, sys.version)
+    """What is compared of the versions of this process; "none" for a package that is not there."""
+    whole = {name: _installed(name).split("+")[0] for name in WHOLE}  # without a build such as +cu130
+    partly = {name: ".".join(_installed(name).split(".")[:2]) for name in PARTLY}
+    return {"python": ".".join(map(str, sys.version_info[:2])), **whole, **partly}
 
 
-def told_versions(told: Mapping[str, Any]) -> dict[str, str]:
-    """The versions of one process, from what `Client.get_versions` says about it."""
-    return _compared(told["packages"], told["host"]["python"])
+def check_versions(expected: Mapping[str, str], found: Mapping[str, str] | Exception, *, where: str) -> None:
+    """Raise ContractileError if the process `where` has not the versions that are expected.
 
-
-def check_versions(expected: Mapping[str, str], found: Mapping[str, str], *, where: str) -> None:
-    """Raise ContractileError if the process `where` has other versions than this one, which has the expected."""
+    `found` are its `own_versions`, or the error that came of asking for them.
+    """
+    if isinstance(found, Exception):
+        problem = f"contractile must be {expected['contractile']} as it is here, and cannot be loaded ({found})"
+        raise ContractileError(problem, "install the same there", where=where)
     for name, ours in expected.items():
-        theirs = found.get(name, "")
-        if theirs == ours:
-            continue
-        got = theirs or "none"
-        cure = "use" if name == "python" else "install"
-        raise ContractileError(f"{name} must be {ours} as it is here, got {got}", f"{cure} the same there", where=where)
-
-
-def _compared(packages: Mapping[str, str | None], python: str) -> dict[str, str]:
-    whole = {name: (packages.get(name) or "").split("+")[0] for name in WHOLE}
-    partly = {name: _first_two(packages.get(name) or "") for name in PARTLY}
-    return {"python": _first_two(python), **whole, **partly}
-
-
-def _first_two(text: str) -> str:
-    return ".".join(text.split(".")[:2])
+        if found[name] != ours:
+            cure = "use" if name == "python" else "install"
+            raise ContractileError(
+                f"{name} must be {ours} as it is here, got {found[name]}", f"{cure} the same there", where=where
+            )
 
 
 def _installed(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:
-        return ""
+        return "none"
