@@ -240,6 +240,14 @@ def test_a_worker_that_cannot_start(monkeypatch):
         connect("local", workers=1),
     ):
         pass
+    monkeypatch.setattr(sys, "executable", "/no/python")
+    with (
+        pytest.raises(
+            NotFinished, match=r"a local worker ended while it was started \(.*No such file .* '/no/python'\)"
+        ),
+        connect("local", workers=1),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])

@@ -55,7 +55,11 @@ class LocalWorker:
 
     def _keep_alive(self) -> None:
         for _ in range(1 + RESTARTS):
-            process = self._start()
+            try:
+                process = self._start()
+            except OSError as error:
+                self.ended = str(error)
+                return
             if process is None:
                 return
             status = process.wait()
