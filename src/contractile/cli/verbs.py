@@ -146,6 +146,12 @@ def predict(
     ],
     out: Annotated[Path, typer.Option(help="folder for the results; made if it is not there", callback=expand)],
     save: Annotated[str, typer.Option(help="any of labels,probabilities,overlay,objects")] = "labels",
+    form: Annotated[
+        str, typer.Option("--format", help="of labels and probabilities: tiff, ome-zarr or ome-zarr-0.4")
+    ] = "tiff",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="go on where the same prediction was interrupted, skip what is finished")
+    ] = False,
     tta: Annotated[
         bool, typer.Option("--tta", help="average over mirrored or turned copies (5 to 8 x slower)")
     ] = False,
@@ -159,20 +165,26 @@ def predict(
     allow_missing: AllowMissing = False,
     device: Device = "auto",
 ) -> None:
-    """Segment images of any size. Writes NAME_labels.tif for each file NAME."""
+    """Segment images of any size. Writes NAME_labels.tif for each file NAME.
+
+    With --format ome-zarr, --out may be the image itself, an OME-Zarr: its labels go inside.
+    """
     from contractile.engine import EngineConfig
     from contractile.model import load
     from contractile.prediction import Predictor, predict_files
-    from contractile.prediction.outputs import PRODUCTS
+    from contractile.prediction.outputs import FORMS, PRODUCTS
 
     refuse_image(model)
     products = choose(save, PRODUCTS, "--save")
     chosen = configure(EngineConfig, device=device, backend=engine, precision=precision)
     predictor = Predictor(load(model), engine=chosen, tile=tile, diameter=diameter_of(diameter))
     images = leave_out_others(images)
-    more: dict[str, Any] = given(axes=axes, overwrite=overwrite)  # without axes the model's card decides
+    (form,) = choose(form, FORMS, "--format")
+    more: dict[str, Any] = given(axes=axes, overwrite=overwrite, resume=resume)  # without axes the card decides
     with Bar("tiles") as bar:
-        for written in predict_files(predictor, images, out=out, products=products, tta=tta, progress=bar.show, **more):
+        for written in predict_files(
+            predictor, images, out=out, products=products, form=form, tta=tta, progress=bar.show, **more
+        ):
             bar.announce(f"{written.source.name}: {', '.join(str(file) for file in written.files)}")
 
 

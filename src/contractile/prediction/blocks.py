@@ -58,6 +58,12 @@ class Segmented:
     def ndim(self) -> int:
         return len(self.shape)
 
+    @property
+    def largest(self) -> int | None:
+        """The largest label; None where some are negative."""
+        values = self.card.class_values
+        return self.count if self._objects else None if min(values) < 0 else max(values)
+
     def todo(self) -> list[int]:
         """The blocks that were not predicted yet."""
         last = self._kept if self._objects else self._labels

@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from typing import Any, TypeVar
 
 import numpy as np
@@ -135,10 +136,11 @@ class NetworkField(Field):
         blocks = [_shift(block, origin) for block in plan(covered, tile, margin=config.margin, stride=config.stride)]
         kept: tuple[Any, ...] = (0, slice(None), *config.kept(tile))
         out = np.empty((self.shape[0], *(part.stop - part.start for part in region)), np.float32)
-        for done, (block, batch) in enumerate(ahead(self._prepare, blocks), start=1):
-            _paste(out, region, block, self.placed(batch)[kept])
-            if self._progress is not None:
-                self._progress(done, len(blocks))
+        with closing(ahead(self._prepare, blocks)) as prepared:
+            for done, (block, batch) in enumerate(prepared, start=1):
+                _paste(out, region, block, self.placed(batch)[kept])
+                if self._progress is not None:
+                    self._progress(done, len(blocks))
         return out
 
     def _prepare(self, block: Block) -> tuple[Block, Floats]:
@@ -164,8 +166,11 @@ def _paste(out: Floats, region: Region, block: Block, values: Floats) -> None:
     out[tuple(there)] = values[tuple(here)]
 
 
-def ahead(make: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
-    """`make(item)` for each item, in order; the next one is already being made in the background."""
+def ahead(make: Callable[[T], U], items: Iterable[T]) -> Generator[U, None, None]:
+    """`make(item)` for each item, in order; the next one is already being made in the background.
+
+    Close it where an error may end its use: else Python does so at any time, in any thread.
+    """
     with ThreadPoolExecutor(max_workers=1) as pool:
         waiting: deque[Future[U]] = deque()
         for item in items:

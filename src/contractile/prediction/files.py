@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -27,7 +28,7 @@ from contractile.images.writing import check_folder
 from contractile.prediction.blocks import Segmented
 from contractile.prediction.field import ahead
 from contractile.prediction.inputs import Reader, check_channels, leave_out_results
-from contractile.prediction.outputs import PRODUCTS, Outputs, Written
+from contractile.prediction.outputs import PRODUCTS, Outputs, Written, choose_place
 from contractile.prediction.predictor import Predictor
 from contractile.prediction.progress import FileProgress, Ticker
 from contractile.prediction.unfinished import Course
@@ -42,6 +43,7 @@ def predict_files(
     *,
     out: str | Path,
     products: Sequence[str] = ("labels",),
+    form: str = "tiff",
     tta: bool = False,
     axes: str | None = None,
     overwrite: bool = False,
@@ -56,6 +58,10 @@ def predict_files(
     alike gives files of each: `NAME_0000_labels.tif`, `NAME_0001_labels.tif`. `axes` are the letters of the files'
     axes, such as "YXC" (default: those that the model was trained with). A grey picture that is stored as colour is
     taken as grey by a model of one channel. `progress(name, done, total)` counts tiles.
+
+    `form` is that of labels and probabilities: "tiff", "ome-zarr" (0.5) or "ome-zarr-0.4", with lower resolutions:
+    `NAME_labels.zarr`, `NAME_probabilities.zarr`. Where `out` is the one image itself, an OME-Zarr, its labels go
+    inside, to `labels/contractile`, and all else beside it.
 
     Images are read, predicted and written block by block. What is finished of a large one is kept in a hidden folder in
     `out`; with `resume` a prediction that was killed goes on there, and files that are finished are left out.
@@ -73,15 +79,17 @@ def predict_files(
     """
     _check_products(products, predictor.card.task)
     check_folder(out)
+    out = Path(out)
     network, failures = predictor.card.network, Failures("predicted")
-    paths = leave_out_labels(leave_out_results(list_image_files(images), Path(out)))
+    paths = leave_out_labels(leave_out_results(list_image_files(images), out))
     look: dict[str, Any] = {"channels": network.channels, "dims": network.dims, "axes": axes or predictor.card.axes}
     groups = [item.files for item in list_joined(paths, **look)]
+    wish = choose_place(out, form, paths, products)
     sources = find_readable(groups, partial(find_joined, **look), failures.add)
     if not sources:
         failures.finish()
     files = [
-        Outputs(series, Path(out), tuple(products), network.dims)
+        Outputs(series, wish, network.dims)
         for _, pages in groupby(sources, key=lambda source: source.path)
         for series in split_series(list(pages), dims=network.dims)
     ]
@@ -89,8 +97,11 @@ def predict_files(
     check_channels([outputs.series.pages[0] for outputs in files], network.channels, network.dims)
     wanted = [file for outputs in files for file in outputs.files]
     held = [file for outputs in files for file in outputs.possible]
-    with claimed(wanted, by="predict", inputs=paths, held=held, overwrite=overwrite) as claim:
-        course = Course(predictor, Path(out), tta=tta, products=products, resume=resume)
+    zarrs = [file for outputs in files for file in outputs.folders]
+    within = [] if wish.inside is None else [wish.inside]
+    kinds: dict[str, Any] = {"inputs": paths, "held": held, "folders": zarrs, "within": within}
+    with claimed(wanted, by="predict", overwrite=overwrite, **kinds) as claim:
+        course = Course(predictor, wish.out, tta=tta, products=products, resume=resume)
         files = [outputs for outputs in files if not course.is_finished(outputs.series, outputs.files)]
         yield from _write_each(
             _predict_each(predictor, files, failures, course=course, progress=progress), claim, course
@@ -128,14 +139,15 @@ def _predict_each(
     """The results of each series that can be read and predicted."""
     owners = {source: outputs for outputs in files for source in outputs.series.pages}
     wanted = (source for source, outputs in owners.items() if str(outputs.series) not in failures.errors)
-    for outputs, pages in groupby(ahead(Reader(predictor).read, wanted), key=lambda pair: owners[pair[0]]):
-        error = _fill(outputs, pages, predictor, course=course, progress=progress)
-        if error is not None:
-            failures.add(outputs.series, error)
-            outputs.release()
-            continue
-        failures.count_result()
-        yield outputs
+    with closing(ahead(Reader(predictor).read, wanted)) as read:
+        for outputs, pages in groupby(read, key=lambda pair: owners[pair[0]]):
+            error = _fill(outputs, pages, predictor, course=course, progress=progress)
+            if error is not None:
+                failures.add(outputs.series, error)
+                outputs.release()
+                continue
+            failures.count_result()
+            yield outputs
 
 
 def _fill(
@@ -163,7 +175,7 @@ def _fill(
                 field = predictor.probabilities(pixels, tta=course.tta, progress=ticker.tile)
                 found = course.begin(outputs.series, page, field)
                 _predict_blocks(found, ticker)
-                outputs.add(page, image, found)
+                outputs.add(image, found)
         except NotWritten:
             raise
         except ContractileError as error:

@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contractile.images import Image, overlay, write_labels, write_picture, write_probabilities
+from contractile.errors import ContractileError
+from contractile.images import (
+    Facts,
+    Image,
+    ZarrSink,
+    overlay,
+    place_inside,
+    pour,
+    smallest_type,
+    write_labels,
+    write_picture,
+    write_probabilities,
+)
 from contractile.images.image import Size
 from contractile.images.series import Series, describe_planes
-from contractile.prediction.blocks import Segmented
+from contractile.prediction.blocks import IN_MEMORY, Segmented
 from contractile.prediction.objects import tabulate_objects, write_objects
 from contractile.prediction.pages import Pages, Planes, PlanesFirst
 from contractile.storage import Claim
 
+Form = Literal["tiff", "ome-zarr", "ome-zarr-0.4"]
+FORMS: tuple[Form, ...] = ("tiff", "ome-zarr", "ome-zarr-0.4")
 PRODUCTS = {"labels": ".tif", "probabilities": ".tif", "overlay": ".png", "objects": ".csv"}
+OWN_NAME = "contractile"  # of labels inside of the image that they are of
 
 
 @dataclass(frozen=True)
@@ -30,29 +46,57 @@ class Written:
     files: tuple[Path, ...]
 
 
+@dataclass(frozen=True)
+class Wish:
+    """What is asked for: products, where, and in which form; `inside` is the OME-Zarr that its labels go into."""
+
+    products: tuple[str, ...]
+    out: Path
+    form: Form = "tiff"
+    inside: Path | None = None
+
+    def suffix(self, product: str) -> str:
+        return ".zarr" if self.form != "tiff" and product in ("labels", "probabilities") else PRODUCTS[product]
+
+    def file(self, name: str, product: str) -> Path:
+        """The file of a product of the input `name`."""
+        if product == "labels" and self.inside is not None:
+            return place_inside(self.inside, OWN_NAME)
+        return self.out / f"{name}_{product}{self.suffix(product)}"
+
+    @property
+    def version(self) -> str | None:
+        """The version of OME-Zarr that is asked for; inside of another it is that of the other."""
+        return None if self.inside is not None else "0.4" if self.form.endswith("0.4") else "0.5"
+
+
 class Outputs:
     """The files made from one series of pages; they are written when all its pages are predicted."""
 
-    def __init__(self, series: Series, out: Path, products: tuple[str, ...], dims: int) -> None:
-        self.series, self.products, self.dims = series, products, dims
-        name, pages = series.name, len(series.pages)
-        named = {product: [out / f"{name}_{product}{PRODUCTS[product]}"] for product in products}
-        if "overlay" in products and pages > 1:
-            named["overlay"] = [out / f"{name}_{page:04d}_overlay.png" for page in range(pages)]
+    def __init__(self, series: Series, wish: Wish, dims: int) -> None:
+        self.series, self.products, self.dims = series, wish.products, dims
+        self._wish, name, pages = wish, series.name, len(series.pages)
+        named = {product: [wish.file(name, product)] for product in wish.products}
+        if "overlay" in wish.products and pages > 1:
+            named["overlay"] = [wish.out / f"{name}_{page:04d}_overlay.png" for page in range(pages)]
         self._named = named
         self.files = tuple(file for product in PRODUCTS for file in named.get(product, ()))
+        zarrs = () if wish.form == "tiff" else ("labels", "probabilities")
+        self.folders = tuple(file for product in zarrs for file in named.get(product, ()))
         # Of any products, so that two models do not mix theirs while they work.
-        self.possible = tuple(out / f"{name}_{product}{suffix}" for product, suffix in PRODUCTS.items())
+        self.possible = tuple(wish.file(name, product) for product in PRODUCTS)
         self._sizes = list[Size]()
+        self._origin: Size = None
         self._found: list[Segmented] = []
         self._pictures: list[NDArray[np.uint8]] = []
         self._tables: list[dict[str, NDArray[Any]]] = []
 
-    def add(self, page: int, image: Image, found: Segmented) -> None:
-        """Take the results of one page."""
+    def add(self, image: Image, found: Segmented) -> None:
+        """Take the results of the next page."""
         self._sizes.append(image.pixel_size_um)
+        self._origin = image.origin_um if len(self.series.pages) == 1 else None
         if "overlay" in self.products:
-            self._pictures.append(overlay(image.pixels, np.asarray(found)))
+            self._pictures.append(overlay(image, found))
         if "objects" in self.products:
             size = image.pixel_size_um
             self._tables.append(tabulate_objects(found.blocks(), image, found.count, pixel_size_um=size))
@@ -67,32 +111,78 @@ class Outputs:
         return Written(self.series.path, len(self.series.pages), self.files)
 
     def _write(self) -> None:
+        for product in ("labels", "probabilities"):
+            if product in self.products:
+                self._write_tiff(product) if self._wish.form == "tiff" else self._write_zarr(product)
+        if "objects" in self.products:
+            write_objects(self._named["objects"][0], self._tables, stack=self.series.stack)
+        for file, picture in zip(self._named.get("overlay", ()), self._pictures, strict=True):
+            write_picture(file, picture)
+
+    def _write_tiff(self, product: str) -> None:
         stack = self.series.stack
         sizes: Any = self._sizes[0] if stack is None else self._sizes
         if self.dims == 3:
             planes = describe_planes(self.series)
             stack, sizes = planes.stack, planes.sizes_um
-        if "labels" in self.products:
-            write_labels(self._file("labels"), self._joined(self._found), pixel_size_um=sizes, stack=stack)
-        if "probabilities" in self.products:
-            maps = [found.maps if self.dims == 2 else PlanesFirst(found.maps) for found in self._found]
-            write_probabilities(self._file("probabilities"), self._joined(maps), pixel_size_um=sizes, stack=stack)
-        if "objects" in self.products:
-            write_objects(self._file("objects"), self._tables, stack=self.series.stack)
-        for file, picture in zip(self._named.get("overlay", ()), self._pictures, strict=True):
-            write_picture(file, picture)
-
-    def _file(self, product: str) -> Path:
         (file,) = self._named[product]
-        return file
+        if product == "labels":
+            labels = _joined(self._found, stack, planes=self.dims == 3)
+            write_labels(file, labels, pixel_size_um=sizes, stack=stack, count=self._largest())
+            return
+        maps = [found.maps if self.dims == 2 else PlanesFirst(found.maps) for found in self._found]
+        maps = _joined(maps, stack, planes=self.dims == 3)
+        write_probabilities(file, maps, pixel_size_um=sizes, stack=stack)
 
-    def _joined(self, pages: Sequence[Any]) -> Any:
-        """The results of all pages as one array (*S), (P, *S), or of volumes (planes, Y, X)."""
-        joined = Planes(pages) if self.dims == 3 else pages[0] if self.series.stack is None else Pages(pages)
-        return np.asarray(joined)
+    def _write_zarr(self, product: str) -> None:
+        stack, (file,), labels = self.series.stack, self._named[product], product == "labels"
+        planes = describe_planes(self.series) if self.dims == 3 else None
+        page = "YX" if planes is None else f"{planes.stack.axes[-1]}YX"
+        pages = self._found if labels else [found.maps for found in self._found]
+        values: Any = pages[0] if stack is None else Pages(pages)
+        sizes: Any = planes.sizes_um if planes else self._sizes[0] if stack is None else self._sizes
+        interval = planes.stack.interval_s if planes else None
+        facts = Facts(pixel_size_um=sizes, origin_um=self._origin, interval_s=interval)
+        dtype: np.dtype[Any] = np.dtype(np.float32)
+        if labels:
+            largest, table = self._largest(), self._tables[0] if len(self._tables) == 1 else None
+            dtype = np.dtype(np.int32) if largest is None else smallest_type(largest)
+            facts = replace(facts, count=largest, objects=table)
+        axes = page if labels else f"C{page}"
+        with ZarrSink(file, values.shape, dtype, axes=axes, stack=stack, version=self._wish.version) as sink:
+            pour(values, sink)
+            sink.facts = facts
+
+    def _largest(self) -> int | None:
+        """The largest number in the labels of all pages, where they are objects or classes of no negative value."""
+        largest = [found.largest for found in self._found]
+        return None if None in largest else max(one or 0 for one in largest)
 
     def release(self) -> None:
         """Forget all results, which may be large."""
         self._found.clear()
         self._pictures.clear()
         self._tables.clear()
+
+
+def _joined(pages: Sequence[Any], stack: object, *, planes: bool) -> Any:
+    """The results of all pages as one array (*S), (P, *S), or of volumes (planes, Y, X); in memory where small."""
+    joined = Planes(pages) if planes else pages[0] if stack is None else Pages(pages)
+    small = math.prod(joined.shape) * joined.dtype.itemsize <= IN_MEMORY
+    return np.asarray(joined) if small else joined
+
+
+def choose_place(out: Path, form: str, paths: Sequence[Path], products: Sequence[str]) -> Wish:
+    """Where results go. An `out` that is the only image itself, an OME-Zarr, takes labels inside, all else beside it.
+
+    Raises ContractileError for an unknown form, and for an `out` that is another Zarr.
+    """
+    if form not in FORMS:
+        raise ContractileError(f"form must be one of {', '.join(FORMS)}, got {form!r}", "use ome-zarr")
+    known: Form = FORMS[FORMS.index(form)]
+    if out.suffix.lower() != ".zarr" and not (out / "zarr.json").exists() and not (out / ".zattrs").exists():
+        return Wish(tuple(products), out, known)
+    if known == "tiff" or [path.resolve() for path in paths] != [out.resolve()]:
+        problem = f"results go into an OME-Zarr only where it is the one image that is predicted, got {out}"
+        raise ContractileError(problem, "predict it alone with --format ome-zarr, or name a folder")
+    return Wish(tuple(products), out.parent, known, inside=out)
