@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
@@ -103,9 +103,9 @@ def predict_files(
     with claimed(wanted, by="predict", overwrite=overwrite, **kinds) as claim:
         course = Course(predictor, wish.out, tta=tta, products=products, resume=resume)
         files = [outputs for outputs in files if not course.is_finished(outputs.series, outputs.files)]
-        yield from _write_each(
-            _predict_each(predictor, files, failures, course=course, progress=progress), claim, course
-        )
+        predicted = _predict_each(predictor, files, failures, course=course, progress=progress)
+        with closing(predicted):  # else an error leaves it to Python, which may end it in a thread that reads for it
+            yield from _write_each(predicted, claim, course)
     say_rest(paths)
     failures.finish()
 
@@ -135,7 +135,7 @@ def _predict_each(
     *,
     course: Course,
     progress: FileProgress | None,
-) -> Iterator[Outputs]:
+) -> Generator[Outputs, None, None]:
     """The results of each series that can be read and predicted."""
     owners = {source: outputs for outputs in files for source in outputs.series.pages}
     wanted = (source for source, outputs in owners.items() if str(outputs.series) not in failures.errors)
