@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -159,6 +159,9 @@ def predict(
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16")] = "auto",
     tile: Annotated[int | None, typer.Option(help="largest side of a tile, in pixels [fits memory]")] = None,
     diameter: Annotated[str | None, typer.Option(help="diameter of the objects in pixels, or estimate")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Dask workers do the blocks: local, or the address or file of a scheduler")
+    ] = None,
     axes: Axes = None,
     overwrite: Overwrite = False,
     max_pixels: MaxPixels = None,
@@ -173,6 +176,7 @@ def predict(
     from contractile.model import load
     from contractile.prediction import Predictor, predict_files
     from contractile.prediction.outputs import FORMS, PRODUCTS
+    from contractile.work import connect
 
     refuse_image(model)
     products = choose(save, PRODUCTS, "--save")
@@ -181,10 +185,9 @@ def predict(
     images = leave_out_others(images)
     (form,) = choose(form, FORMS, "--format")
     more: dict[str, Any] = given(axes=axes, overwrite=overwrite, resume=resume)  # without axes the card decides
-    with Bar("tiles") as bar:
-        for written in predict_files(
-            predictor, images, out=out, products=products, form=form, tta=tta, progress=bar.show, **more
-        ):
+    with connect(scheduler) if scheduler else nullcontext() as work, Bar("tiles") as bar:
+        more |= {"progress": bar.show, "work": work}
+        for written in predict_files(predictor, images, out=out, products=products, form=form, tta=tta, **more):
             bar.announce(f"{written.source.name}: {', '.join(str(file) for file in written.files)}")
 
 

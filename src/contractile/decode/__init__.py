@@ -12,6 +12,7 @@ from contractile.decode.kept import CERTAIN as CERTAIN
 from contractile.decode.kept import inside_probability as inside_probability
 from contractile.decode.kept import keep as keep
 from contractile.decode.kept import reach as reach
+from contractile.decode.objects import Each as Each
 from contractile.decode.objects import Objects as Objects
 from contractile.decode.objects import decode_objects as decode_objects
 from contractile.decode.settings import Decoding as Decoding

@@ -34,13 +34,15 @@ class OpenVinoBackend:
     itself, but without a checksum: one damaged bit gives other scores.
     """
 
-    def __init__(self, network: UNet, *, precision: str) -> None:
+    def __init__(self, network: UNet, *, precision: str, threads: int | None = None) -> None:
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # OpenVINO reports imports with it
         import openvino
 
         self._precision = precision
         hint = precision.replace("float", "f")  # f32, bf16
         self._options = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
+        if threads is not None:
+            self._options["INFERENCE_NUM_THREADS"] = str(threads)
         self._core = openvino.Core()
         self._compiled: dict[tuple[int, ...], Any] = {}
         self._folder = cache_folder()

@@ -43,6 +43,7 @@ class EngineConfig(BaseModel):
     device: str = Field(default="auto", description="auto, cpu, cuda (or cuda:1, ...) or mps")
     backend: Backend = Field(default="auto", description="auto takes OpenVINO on a processor, if it is installed")
     precision: Precision = Field(default="auto", description="auto takes bfloat16 if the hardware multiplies it")
+    threads: int | None = Field(default=None, ge=1, description="of OpenVINO; those of PyTorch belong to its process")
 
 
 @dataclass(frozen=True)
@@ -95,10 +96,10 @@ def place(network: UNet, config: EngineConfig | None = None, *, example: NDArray
     backend = _choose_backend(config.backend, device)
     precision = native_precision(device) if config.precision == "auto" else config.precision
     choices = list(dict.fromkeys([(backend, precision), (backend, "float32"), EXACT]))
-    placed = _place(network, device, *choices[0])
+    placed = _place(network, device, *choices[0], config.threads)
     if example is None or choices[0] == EXACT:
         return placed
-    exact = _place(network, device, *EXACT)
+    exact = _place(network, device, *EXACT, config.threads)
     expected = exact(example)
     level = logging.INFO if config.precision == "auto" else logging.WARNING
     for following in choices[1:]:
@@ -109,15 +110,16 @@ def place(network: UNet, config: EngineConfig | None = None, *, example: NDArray
             return replace(placed, agreement=agreement)
         logger.log(level, "%s changes too much on this image: %s; allowed: %s; using %s %s",
                    name, agreement, ALLOWED, *following)  # fmt: skip
-        placed = exact if following == EXACT else _place(network, device, *following)
+        placed = exact if following == EXACT else _place(network, device, *following, config.threads)
     return placed
 
 
-def _place(network: UNet, device: torch.device, backend: str, precision: str) -> Placed:
+def _place(network: UNet, device: torch.device, backend: str, precision: str, threads: int | None) -> Placed:
     if backend == "openvino":
-        return Placed(network.config, device, backend, precision, OpenVinoBackend(network, precision=precision))
-    scores = TorchBackend(network, device=device, precision=precision)
-    return Placed(network.config, device, backend, precision, scores)
+        scores = OpenVinoBackend(network, precision=precision, threads=threads)
+        return Placed(network.config, device, backend, precision, scores)
+    plain = TorchBackend(network, device=device, precision=precision)
+    return Placed(network.config, device, backend, precision, plain)
 
 
 def _choose_backend(backend: Backend, device: torch.device) -> str:

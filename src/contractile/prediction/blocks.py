@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contractile.decode import Decoding, Objects, keep, reach
+from contractile.decode import Decoding, Each, Objects, keep, reach
 from contractile.grid import Mosaic, widened, within
 from contractile.model import ModelCard
 from contractile.prediction.field import Field
@@ -64,6 +64,12 @@ class Segmented:
         values = self.card.class_values
         return self.count if self._objects else None if min(values) < 0 else max(values)
 
+    @property
+    def place(self) -> Path:
+        """The folder of the arrays that are large."""
+        assert self._folder is not None
+        return self._folder.absolute()
+
     def todo(self) -> list[int]:
         """The blocks that were not predicted yet."""
         last = self._kept if self._objects else self._labels
@@ -85,10 +91,10 @@ class Segmented:
             values = np.asarray(self.card.class_values, np.int32)
             self._labels[region] = values[probabilities.argmax(axis=0)]
 
-    def sew(self) -> None:
-        """Find the objects, once all blocks were predicted."""
+    def sew(self, each: Each | None = None) -> None:
+        """Find the objects, once all blocks were predicted; `each(function, tasks)` carries out tasks."""
         if self._kept is not None:
-            self._sewn = Objects(self._kept, self._labels, self.decoding, mosaic=self.mosaic)
+            self._sewn = Objects(self._kept, self._labels, self.decoding, mosaic=self.mosaic, each=each)
             self.count = self._sewn.count
 
     def settle(self) -> None:

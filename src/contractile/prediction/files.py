@@ -25,7 +25,6 @@ from contractile.images import (
 from contractile.images.failures import Failures, find_readable
 from contractile.images.series import split_series
 from contractile.images.writing import check_folder
-from contractile.prediction.blocks import Segmented
 from contractile.prediction.field import ahead
 from contractile.prediction.inputs import Reader, check_channels, leave_out_results
 from contractile.prediction.outputs import PRODUCTS, Outputs, Written, choose_place
@@ -33,6 +32,7 @@ from contractile.prediction.predictor import Predictor
 from contractile.prediction.progress import FileProgress, Ticker
 from contractile.prediction.unfinished import Course
 from contractile.storage import Claim, claimed
+from contractile.work import Work
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +48,7 @@ def predict_files(
     axes: str | None = None,
     overwrite: bool = False,
     resume: bool = False,
+    work: Work | None = None,
     progress: FileProgress | None = None,
 ) -> Iterator[Written]:
     """Segment files into the folder `out`, one input at a time, as they are asked for.
@@ -64,7 +65,8 @@ def predict_files(
     inside, to `labels/contractile`, and all else beside it.
 
     Images are read, predicted and written block by block. What is finished of a large one is kept in a hidden folder in
-    `out`; with `resume` a prediction that was killed goes on there, and files that are finished are left out.
+    `out`; with `resume` a prediction that was killed goes on there, and files that are finished are left out. `work`
+    (`contractile.work.connect`) is another place than this process where blocks are done.
 
     The results of one image appear together. Results of an earlier prediction are replaced, unless they were changed
     since; what else is there only with `overwrite`. An image that is read is never replaced.
@@ -101,11 +103,12 @@ def predict_files(
     within = [] if wish.inside is None else [wish.inside]
     kinds: dict[str, Any] = {"inputs": paths, "held": held, "folders": zarrs, "within": within}
     with claimed(wanted, by="predict", overwrite=overwrite, **kinds) as claim:
-        course = Course(predictor, wish.out, tta=tta, products=products, resume=resume)
+        course = Course(predictor, wish.out, tta=tta, products=products, resume=resume, work=work)
         files = [outputs for outputs in files if not course.is_finished(outputs.series, outputs.files)]
         predicted = _predict_each(predictor, files, failures, course=course, progress=progress)
         with closing(predicted):  # else an error leaves it to Python, which may end it in a thread that reads for it
             yield from _write_each(predicted, claim, course)
+        course.end()
     say_rest(paths)
     failures.finish()
 
@@ -174,7 +177,7 @@ def _fill(
                 pixels = image.pixels if image.in_memory else image
                 field = predictor.probabilities(pixels, tta=course.tta, progress=ticker.tile)
                 found = course.begin(outputs.series, page, field)
-                _predict_blocks(found, ticker)
+                course.carry_out(found, source, ticker)
                 outputs.add(image, found)
         except NotWritten:
             raise
@@ -183,16 +186,6 @@ def _fill(
                 raise
             return error.at(error.where or describe(source))
     return None
-
-
-def _predict_blocks(found: Segmented, ticker: Ticker) -> None:
-    """Predict all blocks that are not there yet, and find the objects."""
-    todo = found.todo()
-    ticker.begin(len(found.mosaic) - len(todo), len(found.mosaic))
-    for number in todo:
-        found.predict(number)
-        ticker.block()
-    found.sew()
 
 
 def _check_products(products: Sequence[str], task: str) -> None:

@@ -34,6 +34,10 @@ class Scratch:
         self._last: tuple[int, NDArray[Any]] | None = None
         folder.mkdir(parents=True, exist_ok=True)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For other processes: without values."""
+        return {**self.__dict__, "_last": None}
+
     @property
     def ndim(self) -> int:
         return len(self.shape)

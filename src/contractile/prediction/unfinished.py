@@ -10,15 +10,21 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 
 from contractile.errors import ContractileError
+from contractile.images import Source
 from contractile.images.series import Series
+from contractile.model import Model, save
 from contractile.prediction.blocks import IN_MEMORY, Segmented
 from contractile.prediction.field import Field
 from contractile.prediction.predictor import Predictor
+from contractile.prediction.progress import Ticker
+from contractile.prediction.remote import BlockThere, ModelThere
 from contractile.storage import telling
+from contractile.work import Work
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +38,17 @@ class Course:
     """A call of `predict_files`: what its results depend on, what is finished, where the rest lies meanwhile."""
 
     def __init__(
-        self, predictor: Predictor, out: Path, *, tta: bool, products: Sequence[str], resume: bool = False
+        self,
+        predictor: Predictor,
+        out: Path,
+        *,
+        tta: bool,
+        products: Sequence[str],
+        resume: bool = False,
+        work: Work | None = None,
     ) -> None:
-        self.tta, self._out, self._resume = tta, out, resume
+        """`work` is another place than this process where blocks are predicted."""
+        self.tta, self.work, self._out, self._resume = tta, work, out, resume
         self._predictor, self._with_maps = predictor, "probabilities" in products
         self._products = ", ".join(sorted(products))
         self._marks: dict[str, str] = _read_marks(out / FINISHED) if resume else {}
@@ -43,11 +57,12 @@ class Course:
         """The things on which the results of a file depend, in words."""
         predictor = self._predictor
         return {
-            "model": fingerprint(predictor),
+            "model": self._fingerprint,
             "image": trace([file for page in series.pages[:1] for file in page.files]),
             "engine": f"{predictor.engine.model_dump_json()}",
             "diameter": f"{predictor.diameter}",
             "tta": f"{self.tta}",
+            "choice of probabilities": f"{self._with_maps}",
             "version": version("contractile"),
         }
 
@@ -62,7 +77,7 @@ class Course:
 
     def begin(self, series: Series, page: int, field: Field) -> Segmented:
         """The blocks of one page, in memory where it is small; what a killed prediction left is taken up again."""
-        shape, share = field.shape[1:], IN_MEMORY // len(series.pages)
+        shape, share = field.shape[1:], IN_MEMORY // len(series.pages) if self.work is None else 0
         folder = None
         if math.prod(shape) * BYTES > share:
             folder = self._folder(series)
@@ -71,6 +86,42 @@ class Course:
             folder = folder / f"{page:04d}"
         card = self._predictor.card
         return Segmented(field, card, folder=folder, with_maps=self._with_maps, in_memory=share)
+
+    def carry_out(self, found: Segmented, source: Source, ticker: Ticker) -> None:
+        """Predict all blocks that are not there yet, and find the objects."""
+        todo = found.todo()
+        ticker.begin(len(found.mosaic) - len(todo), len(found.mosaic))
+        if self.work is None:
+            for number in todo:
+                found.predict(number)
+                ticker.block()
+            return found.sew()
+        there = BlockThere(self._model_there(), source, found.place, self.tta, self._with_maps)
+        for _ in self.work.each(there, todo, name="network"):
+            ticker.block()
+            ticker.tile(0, 1)
+        return found.sew(partial(self.work.each, name="objects"))
+
+    def _model_there(self) -> ModelThere:
+        """The model in a file that other processes read, with the engine that was chosen here."""
+        predictor, placed = self._predictor, self._predictor.placed
+        assert placed is not None
+        file = self._out.absolute() / f".{self._fingerprint[:16]}.contractile-work" / "model.safetensors"
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            save(Model(network=predictor.network, card=predictor.card), file)
+        chosen = {"backend": placed.backend, "precision": placed.precision}
+        engine = predictor.engine.model_copy(update=chosen)
+        mark = f"{self._fingerprint} {engine.model_dump_json()} {predictor.tile} {predictor.diameter}"
+        return ModelThere(file, mark, engine, predictor.tile, predictor.diameter)
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return fingerprint(self._predictor)
+
+    def end(self) -> None:
+        """Forget the model that other processes read."""
+        drop_work(self._out / f".{self._fingerprint[:16]}.contractile-work")
 
     def finish(self, series: Series, files: Sequence[Path]) -> None:
         """Note that the results of a file are written, and forget its blocks."""
