@@ -181,7 +181,7 @@ def test_bfloat16_agrees_with_float32(backend):
 class WrongUnlessExact(TorchBackend):
     """Turns the labels of everything but float32 PyTorch over."""
 
-    def __init__(self, network, *, precision, device=None):
+    def __init__(self, network, *, precision, device=None, threads=None):
         super().__init__(network, device=device or CPU, precision=precision)
         self.sign = 1 if device and precision == "float32" else -1
 
@@ -205,7 +205,7 @@ def test_a_back_end_that_changes_labels_is_not_used(monkeypatch, caplog):
 class Flatter(TorchBackend):
     """Keeps the largest class, and moves probabilities: what is not float32 PyTorch is less sure."""
 
-    def __init__(self, network, *, precision, device=None):
+    def __init__(self, network, *, precision, device=None, threads=None):
         super().__init__(network, device=device or CPU, precision="float32")
         self.share = 1 if precision == "float32" else 0.6
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -148,6 +149,14 @@ def test_a_disk_that_is_full_ends_the_work(folder, small_blocks, monkeypatch):
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(NotWritten, match=r"No space left on device"):
         list(predict_files(Bright(), folder, out=folder.parent / "out"))
+
+
+def test_what_the_rest_takes_is_said_after_one_block(folder, small_blocks, caplog, monkeypatch):
+    predict(folder, folder.parent / "out")
+    assert "8 more blocks take about 1 minute(s), and 0.0 GB of disk in the meantime" in caplog.text
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=100))
+    with pytest.raises(NotWritten, match=r"takes about 0\.0 GB of disk in the meantime, and 0\.0 GB are free; choose"):
+        predict(folder, folder.parent / "other")
 
 
 # arrays in files of blocks

@@ -28,7 +28,8 @@ Backend = Literal["auto", "torch", "openvino"]
 # and the result of one convolution. Each has `width` channels.
 LIVE_MAPS = 6
 MEMORY_SHARE = 0.25
-LARGEST_TILE_PIXELS = 2048**2
+LARGEST_TILE_PIXELS = {"cpu": 1280**2}  # larger ones are a tenth faster, and take twice the memory
+LARGEST_ELSEWHERE = 2048**2
 BYTES = {"float32": 4, "bfloat16": 2}
 
 EXACT = ("torch", "float32")
@@ -78,7 +79,8 @@ class Placed:
     def largest_tile(self) -> int:
         """Pixels along one side of the largest tile that a quarter of the free memory holds."""
         per_pixel = BYTES[self.precision] * self.config.width * LIVE_MAPS
-        pixels = min(MEMORY_SHARE * free_memory(self.device) / per_pixel, LARGEST_TILE_PIXELS)
+        most = LARGEST_TILE_PIXELS.get(self.device.type, LARGEST_ELSEWHERE)
+        pixels = min(MEMORY_SHARE * free_memory(self.device) / per_pixel, most)
         return max(1, int(pixels ** (1 / self.config.dims)))
 
 

@@ -70,6 +70,11 @@ class Segmented:
         assert self._folder is not None
         return self._folder.absolute()
 
+    def size_on_disk(self) -> float:
+        """Bytes of a typical block in all files: those that are there, the labels as large as what was kept."""
+        kept = self._labels if self._kept is None else self._kept
+        return 2.0 * sum(one.typical_size() for one in (self.maps, kept) if isinstance(one, Scratch))
+
     def todo(self) -> list[int]:
         """The blocks that were not predicted yet."""
         last = self._kept if self._objects else self._labels

@@ -49,6 +49,11 @@ class Scratch:
         """The blocks that are there."""
         return {int(path.stem) for path in self.folder.glob("*.block") if path.stem.isdecimal()}
 
+    def typical_size(self) -> float:
+        """Mean bytes of the files of the blocks that are there."""
+        sizes = [path.stat().st_size for path in self.folder.glob("*.block")]
+        return sum(sizes) / max(1, len(sizes))
+
     def __getitem__(self, key: Key | tuple[Key, ...]) -> NDArray[Any]:
         slices, taken = as_slices(key, self.shape)
         front, space = slices[: len(self.front)], slices[len(self.front) :]

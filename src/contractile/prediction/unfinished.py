@@ -8,13 +8,14 @@ import logging
 import math
 import os
 import shutil
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 
-from contractile.errors import ContractileError
+from contractile.errors import ContractileError, NotWritten
 from contractile.images import Source
 from contractile.images.series import Series
 from contractile.model import Model, save
@@ -28,6 +29,7 @@ from contractile.work import Work
 
 logger = logging.getLogger(__name__)
 
+FEW = 3  # blocks of an image, from which on it is said what the rest will take
 BYTES = 4  # of a pixel in the largest array that is kept of an image for each channel
 
 PLAN = "plan.json"
@@ -92,15 +94,29 @@ class Course:
         todo = found.todo()
         ticker.begin(len(found.mosaic) - len(todo), len(found.mosaic))
         if self.work is None:
+            begun = time.monotonic()
             for number in todo:
                 found.predict(number)
                 ticker.block()
+                if number == todo[0] and len(todo) > FEW:
+                    self._estimate(found, len(todo) - 1, time.monotonic() - begun)
             return found.sew()
         there = BlockThere(self._model_there(), source, found.place, self.tta, self._with_maps)
         for _ in self.work.each(there, todo, name="network"):
             ticker.block()
             ticker.tile(0, 1)
         return found.sew(partial(self.work.each, name="objects"))
+
+    def _estimate(self, found: Segmented, blocks: int, seconds: float) -> None:
+        """Say what the other blocks take, when one took so many seconds. Raises NotWritten for a disk too small."""
+        needed = found.size_on_disk() * blocks
+        free = shutil.disk_usage(self._out).free
+        if needed > free:
+            problem = f"takes about {needed / 1e9:.1f} GB of disk in the meantime, and {free / 1e9:.1f} GB are free"
+            raise NotWritten(problem, "choose a folder on another disk", where=self._out)
+        minutes = max(1, round(seconds * blocks / 60))
+        told = "%d more blocks take about %d minute(s), and %.1f GB of disk in the meantime"
+        logger.warning(told, blocks, minutes, needed / 1e9)
 
     def _model_there(self) -> ModelThere:
         """The model in a file that other processes read, with the engine that was chosen here."""
