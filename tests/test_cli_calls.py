@@ -130,6 +130,7 @@ def test_help_has_a_whole_line_for_each_verb(capsys):
         "  check     Name what is wrong with a dataset, and the cure.",
         "  info      Describe models and images.",
         "  demo      Try everything on synthetic images.",
+        "  seams     Measure what tiles change.",
     ]
 
 

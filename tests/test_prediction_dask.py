@@ -11,13 +11,16 @@ import tifffile
 from conftest import entries
 from test_prediction import EXACT, NETWORKS, make_model
 
-pytest.importorskip("distributed")
-
+from contractile import grid
 from contractile.decode import Decoding
+from contractile.errors import ContractileError
 from contractile.grid import Mosaic
 from contractile.images import read_labels, read_probabilities
-from contractile.prediction import Predictor, blocks, predict_files
+from contractile.prediction import Predictor, blocks, lazy, predict_files
 from contractile.work import connect
+
+da = pytest.importorskip("dask.array")
+pytest.importorskip("distributed")
 
 SHAPE = (2100, 2150)  # four blocks, of which three are small
 PRODUCTS = ("labels", "probabilities", "objects")
@@ -93,3 +96,50 @@ def test_what_one_process_began_workers_finish(place, monkeypatch):
         predict(place, "begun", work=work, resume=True, progress=lambda *told: seen.append(told))
     assert seen[0] == ("a.tif", 2, 4)
     check_same(place, "begun")
+
+
+# a Dask array in, a Dask array out
+
+
+@pytest.fixture
+def lazy_place(monkeypatch):
+    monkeypatch.setitem(grid.BLOCK, 2, (64, 64))
+    model = make_model(NETWORKS["default"])
+    pixels = np.random.default_rng(0).integers(0, 255, (150, 170), np.uint8).astype(np.float32)
+    return Predictor(model, engine=EXACT), pixels[None]
+
+
+def test_a_dask_array_gives_a_lazy_dask_array(lazy_place):
+    predictor, pixels = lazy_place
+    read = []
+
+    def load(block_info=None):
+        read.append(block_info[None]["chunk-location"])
+        return pixels[tuple(slice(*one) for one in block_info[None]["array-location"])]
+
+    image = da.map_blocks(load, chunks=da.core.normalize_chunks((1, 50, 60), pixels.shape), dtype=pixels.dtype)
+    found = predictor.probabilities(image)
+    expected = np.asarray(predictor.probabilities(pixels))
+    assert isinstance(found, da.Array)
+    assert (found.shape, found.dtype, found.chunks[1]) == (expected.shape, np.float32, (64, 64, 22))
+    read.clear()
+    np.testing.assert_allclose(found[:, :10, :10].compute(), expected[:, :10, :10], atol=1e-6)
+    assert len(read) < 16  # not the whole image
+    np.testing.assert_allclose(found.compute(scheduler="threads"), expected, atol=1e-6)
+    assert any("network-0" in str(key) for key in found.dask)
+
+
+def test_a_dask_array_on_workers(lazy_place):
+    predictor, pixels = lazy_place
+    found = predictor.probabilities(da.from_array(pixels, chunks=(1, 80, 80)))
+    with connect("local", workers=1) as work:
+        values = work.client.compute(found).result()
+    np.testing.assert_allclose(values, np.asarray(predictor.probabilities(pixels)), atol=1e-5)
+
+
+def test_what_a_dask_array_cannot_have(lazy_place):
+    predictor, pixels = lazy_place
+    with pytest.raises(ContractileError, match="tta must be False for a Dask array, got True; give an array"):
+        predictor.probabilities(da.from_array(pixels), tta=True)
+    with pytest.raises(ContractileError, match="of the size that the model knows, got 2 times it; resample it first"):
+        lazy.refuse(0.5, False)

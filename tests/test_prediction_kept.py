@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -36,11 +35,14 @@ class Bright:
     placed: bool = True
     engine: EngineConfig = field(default_factory=EngineConfig)
     diameter: float | None = None
-    network: object = field(default_factory=lambda: SimpleNamespace(state_dict=dict))
 
     @property
     def card(self):
-        return ModelCard(network=UNetConfig(), task="objects", description=f"above {self.threshold}")
+        return ModelCard(network=UNetConfig(), task="objects")
+
+    @property
+    def fingerprint(self):
+        return f"above {self.threshold}"
 
     def probabilities(self, image, *, tta, progress):
         if self.during is not None:

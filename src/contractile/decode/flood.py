@@ -14,9 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contractile.compiled import compiled
-
-LEVELS = 2000  # steps of probability that flooding tells apart
-FREE = 2**15 - 1  # the height of a pixel that no path has reached
+from contractile.decode.kept import FREE, LEVELS
 
 
 class Rim(NamedTuple):

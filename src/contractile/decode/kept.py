@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from contractile.decode.flood import LEVELS
 from contractile.decode.settings import Decoding
 
 CERTAIN = 65535  # stands for a probability of 1
+LEVELS = 2000  # steps of probability that flooding tells apart
+FREE = 2**15 - 1  # the height of a pixel that no path has reached
 CORE = 2**15  # is added to the level of a pixel in a core
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contractile.decode.flood import FREE, Rim, flood
-from contractile.decode.kept import Kept
+from contractile.decode.kept import FREE, Kept
 from contractile.labels import connected
+
+if TYPE_CHECKING:
+    from contractile.decode.flood import Rim
 
 Side = tuple[int, int]  # axis, and 0 for its beginning or -1 for its end
 
@@ -79,6 +81,8 @@ def look(kept: Kept, sides: Sequence[Side]) -> tuple[NDArray[np.int32], Piece]:
     alone[piece.crossing] = False
     labels = parts
     if alone.any():
+        from contractile.decode.flood import flood  # numba is slow to load, and not every image needs it
+
         owner = flood(np.where(alone[parts], kept.level, -1), np.where(alone[parts], seeds, 0)).owner
         labels = np.where(owner > 0, owner + np.int32(count), parts)
     pixels, certainty = measure(labels, kept, count + number + 1)
@@ -89,6 +93,8 @@ def look_again(
     kept: Kept, labels: NDArray[np.int32], piece: Piece, dirty: NDArray[np.int32], known: Neighbours
 ) -> tuple[NDArray[np.int32], Piece]:
     """The same once more, with the `dirty` parts flooded from their seeds and from the neighbours of the block."""
+    from contractile.decode.flood import flood
+
     parts, seeds = connected(kept.level >= 0), connected(kept.core)
     here = np.isin(parts, dirty)
     own = known.number_of(np.where(here & kept.core, seeds + np.int32(piece.parts), 0))
@@ -133,6 +139,8 @@ class Neighbours:
 
     def rim(self, shape: tuple[int, ...]) -> Rim:
         """The pixels around a block of `shape` that paths may come from."""
+        from contractile.decode.flood import Rim
+
         padded, found = tuple(size + 2 for size in shape), []
         for (axis, end), face in self.around.items():
             reached = face.height != FREE

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from contractile.decode.flood import FREE
-from contractile.decode.kept import CERTAIN
+from contractile.decode.kept import CERTAIN, FREE
 from contractile.decode.piece import Face, Neighbours, Piece, Side
 from contractile.decode.settings import Decoding
 from contractile.grid import Mosaic

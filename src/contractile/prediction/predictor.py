@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from contractile.grid import Block, cut
 from contractile.intensity import Intensity
 from contractile.model import Model, ModelCard
 from contractile.model import load as load_model
+from contractile.prediction import lazy
 from contractile.prediction.arrays import as_image, as_probabilities
 from contractile.prediction.blocks import segment
 from contractile.prediction.field import Field, Held, Mean, NetworkField, Progress
@@ -74,7 +76,7 @@ class Predictor:
 
         Nothing is computed until the field is sliced: `field[:, 0:512, 0:512]`, or `np.asarray(field)` for all of it.
         The image is anything that can be sliced: an array, an image on disk, a Zarr array; or lists of numbers, or a
-        PyTorch tensor.
+        PyTorch tensor. Of a Dask array it is a Dask array, which is as lazy; its objects must have the model's size.
         `tta` averages over mirrored and turned copies, eight in 2-D; networks whose kernels are tied under these
         symmetries would give eight times the same, so for them over copies turned by 0, 30 and 60 degrees.
         `progress(done, total)` is called after each tile.
@@ -85,9 +87,21 @@ class Predictor:
         image = as_image(image, self.card.network.channels, self.card.network.dims)
         intensity = self.card.normalization.fit(image)
         scale = self._scale(image, intensity)
+        if lazy.is_dask(image):
+            lazy.refuse(scale, tta)
+            self.placed = self.placed or self.place(image, intensity)
+            return cast(Field, lazy.lazily(self, image, intensity, mark=self.fingerprint))
         seen = image if scale == 1 else Resampled(image, scaled_shape(image.shape[1:], scale))
         field = self._field(seen, intensity, tta=tta, progress=progress)
         return field if scale == 1 else Resampled(field, image.shape[1:], scale=scale)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The SHA-256 of the weights and the card."""
+        found = hashlib.sha256(self.card.model_dump_json().encode())
+        for name, values in sorted(self.network.state_dict().items()):
+            found.update(name.encode() + values.detach().cpu().contiguous().numpy().tobytes())
+        return found.hexdigest()
 
     def decode(self, probabilities: Any) -> NDArray[np.int32]:
         """Probabilities (K, *S), a field or an array, -> labels (*S), as `segment` gives them.
@@ -101,7 +115,7 @@ class Predictor:
 
     def _field(self, image: Any, intensity: Intensity, *, tta: bool = False, progress: Progress | None = None) -> Field:
         """What the network says about an image (C, *S) as it is, or the mean over its views."""
-        placed = self.placed = self.placed or self._place(image, intensity)
+        placed = self.placed = self.placed or self.place(image, intensity)
         seen = views(image.shape[1:], self.card.symmetry) if tta else [UNCHANGED]
         fields = []
         for number, view in enumerate(seen):
@@ -110,8 +124,8 @@ class Predictor:
             fields.append(view.restore(field))
         return Mean(fields) if tta else fields[0]
 
-    def _place(self, image: Any, intensity: Intensity) -> Placed:
-        """The network on its device; the middle of this image is the example that a fast engine is checked on."""
+    def place(self, image: Any, intensity: Intensity) -> Placed:
+        """The network on its device. The middle of this image is the example that a fast engine is checked on."""
         sides = zip(image.shape[1:], example_shape(self.card.network), strict=True)
         read = tuple(((size - side) // 2, (size - side) // 2 + side) for size, side in sides)
         example = intensity.apply(cut(image, Block(read=read, write=read)))[None]

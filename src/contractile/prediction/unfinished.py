@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import cached_property, partial
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -59,7 +59,7 @@ class Course:
         """The things on which the results of a file depend, in words."""
         predictor = self._predictor
         return {
-            "model": self._fingerprint,
+            "model": self._predictor.fingerprint,
             "image": trace([file for page in series.pages[:1] for file in page.files]),
             "engine": f"{predictor.engine.model_dump_json()}",
             "diameter": f"{predictor.diameter}",
@@ -122,22 +122,18 @@ class Course:
         """The model in a file that other processes read, with the engine that was chosen here."""
         predictor, placed = self._predictor, self._predictor.placed
         assert placed is not None
-        file = self._out.absolute() / f".{self._fingerprint[:16]}.contractile-work" / "model.safetensors"
+        file = self._out.absolute() / f".{self._predictor.fingerprint[:16]}.contractile-work" / "model.safetensors"
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
             save(Model(network=predictor.network, card=predictor.card), file)
         chosen = {"backend": placed.backend, "precision": placed.precision}
         engine = predictor.engine.model_copy(update=chosen)
-        mark = f"{self._fingerprint} {engine.model_dump_json()} {predictor.tile} {predictor.diameter}"
+        mark = f"{self._predictor.fingerprint} {engine.model_dump_json()} {predictor.tile} {predictor.diameter}"
         return ModelThere(file, mark, engine, predictor.tile, predictor.diameter)
-
-    @cached_property
-    def _fingerprint(self) -> str:
-        return fingerprint(self._predictor)
 
     def end(self) -> None:
         """Forget the model that other processes read."""
-        drop_work(self._out / f".{self._fingerprint[:16]}.contractile-work")
+        drop_work(self._out / f".{self._predictor.fingerprint[:16]}.contractile-work")
 
     def finish(self, series: Series, files: Sequence[Path]) -> None:
         """Note that the results of a file are written, and forget its blocks."""
@@ -165,14 +161,6 @@ def _read_marks(file: Path) -> dict[str, str]:
                 known = json.loads(line)
                 marks[str(known["name"])] = str(known["plan"])
     return marks
-
-
-def fingerprint(predictor: Predictor) -> str:
-    """The SHA-256 of the weights and the card of a model."""
-    found = hashlib.sha256(predictor.card.model_dump_json().encode())
-    for name, values in sorted(predictor.network.state_dict().items()):
-        found.update(name.encode() + values.detach().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()
 
 
 def trace(files: Iterable[Path]) -> str:
