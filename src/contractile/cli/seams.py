@@ -50,7 +50,8 @@ def seams(
 ) -> None:
     """Measure what tiles change.
 
-    In the map of an image, with our tiles and with those of other tools; a picture shows where. At most 1024 x 1024 pixels in the middle are measured, of volumes 32 x 128 x 128.
+    In the map of an image, with our tiles and with those of other tools; a picture shows where. At most 1024 x 1024
+    pixels in the middle are measured, of volumes 32 x 128 x 128.
     """
     if call.args:
         words = [str(model), image, *call.args]
