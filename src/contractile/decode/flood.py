@@ -18,12 +18,16 @@ from contractile.decode.kept import FREE, LEVELS
 
 
 class Rim(NamedTuple):
-    """Pixels around a block that have labels already: `place` in the block with one more pixel on every side, flat."""
+    """What is known around a block, in arrays with one more pixel on every side: 0 and FREE where nothing is known."""
 
-    place: NDArray[np.int64]
     owner: NDArray[np.int32]
     height: NDArray[np.int16]
     steps: NDArray[np.int32]
+
+    def around(self, box: tuple[slice, ...]) -> Rim:
+        """The same for a box in the block."""
+        wide = tuple(slice(side.start, side.stop + 2) for side in box)
+        return Rim(self.owner[wide], self.height[wide], self.steps[wide])
 
 
 class Flooded(NamedTuple):
@@ -48,8 +52,10 @@ def flood(levels: NDArray[np.int16], seeds: NDArray[np.int32], rim: Rim | None =
     around = np.array([move for stride in moves for move in (-stride, stride)])
     sources = np.zeros(0, np.int64)
     if rim is not None:
-        owner.flat[rim.place], height.flat[rim.place], count.flat[rim.place] = rim.owner, rim.height, rim.steps
-        sources = rim.place[np.lexsort((rim.steps, rim.height))]
+        sources = np.flatnonzero(rim.owner)
+        known = [values.ravel()[sources] for values in rim]
+        owner.flat[sources], height.flat[sources], count.flat[sources] = known
+        sources = sources[np.lexsort((known[2], known[1]))]
     _grow(level.ravel(), owner.ravel(), height.ravel(), count.ravel(), (around, sources))
     inner = (slice(1, -1),) * owner.ndim
     return Flooded(owner[inner], height[inner], count[inner])

@@ -40,20 +40,20 @@ def keep(probabilities: NDArray[Any], decoding: Decoding, inner: Sequence[slice]
     core = probabilities[1]
     if decoding.smooth > 0:
         core = ndimage.gaussian_filter(core, decoding.smooth)
-    core = core[tuple(inner)]
     certain = inside_probability(probabilities[(slice(None), *inner)])
-    inside = certain > decoding.threshold
-    kept = np.zeros((2, *inside.shape), np.uint16)
-    kept[0] = np.where(inside, np.rint(np.clip(certain, 1 / CERTAIN, 1) * CERTAIN), 0)
-    level = (LEVELS * (1 - core)).astype(np.int16).clip(0, LEVELS).astype(np.uint16)
-    kept[1] = np.where(inside, level + np.uint16(CORE) * (core > decoding.core), 0)
-    return kept
+    inside = np.flatnonzero(certain > decoding.threshold)
+    core = core[tuple(inner)].ravel()[inside]
+    kept = np.zeros((2, certain.size), np.uint16)
+    kept[0, inside] = np.rint(certain.ravel()[inside].clip(1 / CERTAIN, 1) * CERTAIN)
+    level = (LEVELS * (1 - core)).astype(np.int16).clip(0, LEVELS)
+    kept[1, inside] = level + np.where(core > decoding.core, CORE, 0)
+    return kept.reshape(2, *certain.shape)
 
 
 def unpack(kept: NDArray[np.uint16]) -> Kept:
     """What `keep` gave, as three arrays."""
-    inside = kept[0] > 0
-    level = np.where(inside, kept[1] % CORE, -1).astype(np.int16)
+    level = (kept[1] & (CORE - 1)).view(np.int16)
+    level[kept[0] == 0] = -1
     return Kept(kept[0], kept[1] >= CORE, level)
 
 

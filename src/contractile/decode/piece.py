@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contractile.decode.kept import FREE, Kept
-from contractile.labels import connected
+from contractile.labels import Box, boxes, connected
 
 if TYPE_CHECKING:
-    from contractile.decode.flood import Rim
+    from contractile.decode.flood import Flooded, Rim
 
 Side = tuple[int, int]  # axis, and 0 for its beginning or -1 for its end
 
@@ -72,20 +72,18 @@ def look(kept: Kept, sides: Sequence[Side]) -> tuple[NDArray[np.int32], Piece]:
     """
     parts, seeds = connected(kept.level >= 0), connected(kept.core)
     count, number = int(parts.max(initial=0)), int(seeds.max(initial=0))
-    first = np.concatenate([_first_pixels(parts, count), _first_pixels(seeds, number)])
+    where = np.flatnonzero(parts)
+    first = np.concatenate([_first_pixels(parts, where, count), _first_pixels(seeds, where, number)])
     part_of_seed = parts.ravel()[first[count:]].astype(np.int32)
-    blank = np.full(parts.shape, FREE, np.int16)
-    faces = {side: _face(side, (parts, seeds, parts, kept.level, blank, blank)) for side in sides}
+    blank = np.broadcast_to(np.int16(FREE), parts.shape)  # no path was looked for
+    faces = {side: _face(side, parts, seeds, parts, kept.level, blank, blank) for side in sides}
     piece = Piece(count, first, part_of_seed, np.zeros(0, np.int64), np.zeros(0, np.int64), faces)
     alone = np.bincount(part_of_seed, minlength=count + 1) > 1
     alone[piece.crossing] = False
-    labels = parts
-    if alone.any():
-        from contractile.decode.flood import flood  # numba is slow to load, and not every image needs it
-
-        owner = flood(np.where(alone[parts], kept.level, -1), np.where(alone[parts], seeds, 0)).owner
-        labels = np.where(owner > 0, owner + np.int32(count), parts)
-    pixels, certainty = measure(labels, kept, count + number + 1)
+    labels = parts.copy() if alone.any() else parts
+    for box, inside, flooded in _flooded(kept, parts, np.flatnonzero(alone), seeds, None):
+        labels[box][inside] = flooded.owner[inside] + np.int32(count)
+    pixels, certainty = measure(labels, kept, where, count + number + 1)
     return labels, replace(piece, pixels=pixels, certainty=certainty)
 
 
@@ -93,16 +91,18 @@ def look_again(
     kept: Kept, labels: NDArray[np.int32], piece: Piece, dirty: NDArray[np.int32], known: Neighbours
 ) -> tuple[NDArray[np.int32], Piece]:
     """The same once more, with the `dirty` parts flooded from their seeds and from the neighbours of the block."""
-    from contractile.decode.flood import flood
-
     parts, seeds = connected(kept.level >= 0), connected(kept.core)
-    here = np.isin(parts, dirty)
-    own = known.number_of(np.where(here & kept.core, seeds + np.int32(piece.parts), 0))
-    found = flood(np.where(here, kept.level, -1), own, known.rim(labels.shape))
-    fresh = np.where(found.owner > 0, known.local_of(found.owner), labels)
+    numbers = known.numbers[piece.parts :].astype(np.int32)  # of the seeds
+    numbers[0] = 0
+    fresh = labels.copy()
+    height, steps = np.full(labels.shape, FREE, np.int16), np.zeros(labels.shape, np.int32)
+    for box, inside, flooded in _flooded(kept, parts, dirty, numbers[seeds], known.rim(labels.shape)):
+        reached = inside & (flooded.owner > 0)
+        fresh[box][reached] = known.local_of(flooded.owner[reached])
+        height[box][inside], steps[box][inside] = flooded.height[inside], flooded.steps[inside]
     faces = {}
     for side, face in piece.faces.items():
-        news = _face(side, (parts, seeds, fresh, kept.level, found.height, found.steps))
+        news = _face(side, parts, seeds, fresh, kept.level, height, steps)
         again = np.isin(face.part, dirty)
         differs = (news.label != face.label) | (news.height != face.height) | (news.steps != face.steps)
         faces[side] = replace(
@@ -111,8 +111,24 @@ def look_again(
             steps=np.where(again, news.steps, face.steps),
             moved=again & differs,
         )
-    pixels, certainty = measure(fresh, kept, known.size)
+    pixels, certainty = measure(fresh, kept, np.flatnonzero(parts), known.size)
     return fresh, replace(piece, faces=faces, pixels=pixels, certainty=certainty)
+
+
+def _flooded(
+    kept: Kept, parts: NDArray[np.int32], chosen: NDArray[Any], seeds: NDArray[np.int32], rim: Rim | None
+) -> Iterator[tuple[Box, NDArray[np.bool_], Flooded]]:
+    """Of each chosen part its box, where the part is in it, and the box flooded from the seeds there and the rim."""
+    if len(chosen) == 0:
+        return
+    from contractile.decode.flood import flood  # numba is slow to load, and not every image needs it
+
+    places = boxes(parts)
+    for part in chosen:
+        box = places[part - 1]
+        inside = parts[box] == part
+        level = np.where(inside, kept.level[box], -1)
+        yield box, inside, flood(level, np.where(inside, seeds[box], 0), None if rim is None else rim.around(box))
 
 
 @dataclass(frozen=True)
@@ -130,9 +146,6 @@ class Neighbours:
     def size(self) -> int:
         return len(self.numbers)
 
-    def number_of(self, labels: NDArray[np.int32]) -> NDArray[np.int32]:
-        return self.numbers[labels].astype(np.int32)
-
     def local_of(self, numbers: NDArray[np.int32]) -> NDArray[np.int32]:
         order = np.argsort(self.numbers, kind="stable")
         return order[np.searchsorted(self.numbers, numbers, sorter=order)].astype(np.int32)
@@ -141,37 +154,41 @@ class Neighbours:
         """The pixels around a block of `shape` that paths may come from."""
         from contractile.decode.flood import Rim
 
-        padded, found = tuple(size + 2 for size in shape), []
+        padded = tuple(size + 2 for size in shape)
+        found = Rim(np.zeros(padded, np.int32), np.full(padded, FREE, np.int16), np.zeros(padded, np.int32))
         for (axis, end), face in self.around.items():
             reached = face.height != FREE
-            across = [*np.unravel_index(face.place[reached], shape[:axis] + shape[axis + 1 :])]
-            at = np.full(int(reached.sum()), 0 if end == 0 else shape[axis] + 1)
-            index = [*(one + 1 for one in across[:axis]), at, *(one + 1 for one in across[axis:])]
-            place = np.ravel_multi_index(index, padded)
-            found.append((place, face.label[reached], face.height[reached], face.steps[reached]))
-        place, owner, height, steps = (np.concatenate(one) for one in zip(*found, strict=True))
-        return Rim(place.astype(np.int64), owner.astype(np.int32), height, steps)
+            across = [one + 1 for one in np.unravel_index(face.place[reached], shape[:axis] + shape[axis + 1 :])]
+            index = (*across[:axis], 0 if end == 0 else shape[axis] + 1, *across[axis:])
+            found.owner[index] = face.label[reached]
+            found.height[index], found.steps[index] = face.height[reached], face.steps[reached]
+        return found
 
 
-def measure(labels: NDArray[np.int32], kept: Kept, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pixels, and sum of `Kept.inside`, of the labels 0 ... size - 1. Whole numbers add up alike in any order."""
-    flat = labels.ravel()
-    certainty = np.bincount(flat, kept.inside.ravel(), size)  # exact: below 2^53
-    return np.bincount(flat, minlength=size), certainty.astype(np.int64)
+def measure(
+    labels: NDArray[np.int32], kept: Kept, where: NDArray[np.intp], size: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pixels, and sum of `Kept.inside`, of the labels 0 ... size - 1 in the flat places `where`.
+
+    Whole numbers add up alike in any order.
+    """
+    own = labels.ravel()[where]
+    certainty = np.bincount(own, kept.inside.ravel()[where], size)  # exact: below 2^53
+    return np.bincount(own, minlength=size), certainty.astype(np.int64)
 
 
-def _first_pixels(numbers: NDArray[np.int32], count: int) -> NDArray[np.int64]:
-    """The first pixel of each number 1 ... count, flat."""
-    where = np.flatnonzero(numbers)
-    first = np.zeros(count, np.int64)
-    first[numbers.ravel()[where[::-1]] - 1] = where[::-1]  # the last assignment stays
-    return first
+def _first_pixels(numbers: NDArray[np.int32], where: NDArray[np.intp], count: int) -> NDArray[np.int64]:
+    """The first pixel of each number 1 ... count, flat; `where` are the places to look at."""
+    last_first = where[::-1]
+    first = np.zeros(count + 1, np.int64)
+    first[numbers.ravel()[last_first]] = last_first  # the last assignment stays
+    return first[1:]
 
 
-def _face(side: Side, values: Sequence[NDArray[np.generic]]) -> Face:
+def _face(side: Side, parts: NDArray[np.int32], *values: NDArray[Any]) -> Face:
+    """The face of a block, from its parts, and its seeds, labels, levels, heights and steps."""
     axis, end = side
-    parts, seeds, labels, level, height, steps = (np.take(one, end, axis=axis).ravel() for one in values)
-    place = np.flatnonzero(parts)
-    found: list[Any] = [one[place] for one in (parts, seeds, labels, level, height, steps)]
-    found = [place, *found, np.ones(len(place), bool)]
-    return Face(*found)
+    part = np.take(parts, end, axis=axis).ravel()
+    place = np.flatnonzero(part)
+    seeds, labels, level, height, steps = (np.take(one, end, axis=axis).ravel()[place] for one in values)
+    return Face(place, part[place], seeds, labels, level, height, steps, np.ones(len(place), bool))
