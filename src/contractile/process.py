@@ -10,9 +10,10 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-# Numbers of glibc's M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and M_MMAP_MAX -> (default value, once glibc has raised its
-# dynamic thresholds; value that keeps freed memory).
-MALLOC_OPTIONS = {-1: (2**26, 2**31 - 1), -3: (2**25, 2**25), -4: (65536, 0)}
+# Numbers of glibc's M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX and M_ARENA_MAX -> (default value, once glibc has
+# raised its dynamic thresholds; value that keeps freed memory). Each new thread may get an arena of its own, and each
+# arena would keep what was freed in it.
+MALLOC_OPTIONS = {-1: (2**26, 2**31 - 1), -3: (2**25, 2**25), -4: (65536, 0), -8: (0, 2)}
 
 
 def prepare_process() -> None:
