@@ -66,6 +66,7 @@ def test_what_is_read_of_a_large_image_is_checked(folder, small_blocks, caplog):
     tifffile.imwrite(folder / "a.tif", pixels)
     with pytest.raises(ContractileError, match=r"a\.tif: 1 of .* pixels are NaN or infinite; replace them"):
         predict(folder, folder.parent / "out")
+    assert not (folder.parent / "out").exists()
     pixels[3, 80] = 3e38
     tifffile.imwrite(folder / "a.tif", pixels)
     predict(folder, folder.parent / "out")

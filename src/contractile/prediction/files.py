@@ -148,6 +148,7 @@ def _predict_each(
             if error is not None:
                 failures.add(outputs.series, error)
                 outputs.release()
+                course.forget(outputs.series)
                 continue
             failures.count_result()
             yield outputs

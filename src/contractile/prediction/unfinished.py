@@ -135,6 +135,10 @@ class Course:
         """Forget the model that other processes read."""
         drop_work(self._out / f".{self._predictor.fingerprint[:16]}.contractile-work")
 
+    def forget(self, series: Series) -> None:
+        """Remove what is there of a file that cannot be predicted."""
+        drop_work(self._folder(series))
+
     def finish(self, series: Series, files: Sequence[Path]) -> None:
         """Note that the results of a file are written, and forget its blocks."""
         drop_work(self._folder(series))
