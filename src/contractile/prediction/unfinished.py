@@ -53,6 +53,7 @@ class Course:
         self.tta, self.work, self._out, self._resume = tta, work, out, resume
         self._predictor, self._with_maps = predictor, "probabilities" in products
         self._products = ", ".join(sorted(products))
+        self._opened: set[str] = set()  # names of the files whose blocks are those of this call
         self._marks: dict[str, str] = _read_marks(out / FINISHED) if resume else {}
 
     def plan(self, series: Series) -> dict[str, str]:
@@ -85,6 +86,7 @@ class Course:
             folder = self._folder(series)
             if page == 0:
                 open_work(folder, self.plan(series), resume=self._resume)
+                self._opened.add(series.name)
             folder = folder / f"{page:04d}"
         card = self._predictor.card
         return Segmented(field, card, folder=folder, with_maps=self._with_maps, in_memory=share)
@@ -136,8 +138,9 @@ class Course:
         drop_work(self._out / f".{self._predictor.fingerprint[:16]}.contractile-work")
 
     def forget(self, series: Series) -> None:
-        """Remove what is there of a file that cannot be predicted."""
-        drop_work(self._folder(series))
+        """Remove the blocks of a file that cannot be predicted; not those of another prediction that was refused."""
+        if series.name in self._opened:
+            drop_work(self._folder(series))
 
     def finish(self, series: Series, files: Sequence[Path]) -> None:
         """Note that the results of a file are written, and forget its blocks."""
