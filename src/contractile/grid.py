@@ -107,6 +107,12 @@ def widened(region: Sequence[slice], reach: int, shape: Sequence[int]) -> tuple[
     return tuple(slice(max(0, part.start - reach), min(size, part.stop + reach)) for part, size in sides)
 
 
+def shared(region: Sequence[slice], other: Sequence[slice]) -> tuple[slice, ...]:
+    """The pixels that two regions share, which overlap."""
+    pairs = zip(region, other, strict=True)
+    return tuple(slice(max(one.start, two.start), min(one.stop, two.stop)) for one, two in pairs)
+
+
 def within(region: Sequence[slice], outer: Sequence[slice]) -> tuple[slice, ...]:
     """A region as seen from the first pixel of a region `outer` that holds it."""
     pairs = zip(region, outer, strict=True)

@@ -12,7 +12,7 @@ from contractile.decode.kept import keep, reach, unpack
 from contractile.decode.piece import Piece, look, look_again
 from contractile.decode.settings import Decoding
 from contractile.decode.sewing import Sewn, Task, sides
-from contractile.grid import Key, Mosaic, as_slices, widened, within
+from contractile.grid import Key, Mosaic, as_slices, shared, widened, within
 
 Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[tuple[Any, Any]]]
 
@@ -74,9 +74,8 @@ class Objects:
         out = np.zeros([part.stop - part.start for part in region], np.int32)
         if out.size:
             for block in self.mosaic.touching(region):
-                sides_of = zip(region, self.mosaic.region(block), strict=True)
-                shared = tuple(slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in sides_of)
-                out[within(shared, region)] = self._sewn.numbers(block)[self._labels[shared]]
+                both = shared(region, self.mosaic.region(block))
+                out[within(both, region)] = self._sewn.numbers(block)[self._labels[both]]
         result: NDArray[np.int32] = out[tuple(slice(None, None, part.step) for part in slices)][taken]
         return result
 

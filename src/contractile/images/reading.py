@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -86,19 +86,15 @@ def read(
     *,
     dims: int = 2,
     axes: str | None = None,
-    before: Callable[[Image], None] | None = None,
 ) -> Image:
     """The whole image, in memory. Colour becomes 3 channels; transparency is dropped.
 
-    `before` is called with the image before its pixels are read.
     Raises NotFound, and ContractileError where the file is unreadable or truncated, holds several pages and none was
     chosen, has axes that make no image of `dims` dimensions, does not fit into memory, or holds pixels that are NaN or
     infinite.
     """
     source = _as_source(source, axes)
     with open_image(source, dims=dims) as image:
-        if before is not None:
-            before(image)
         pixels = image.pixels
     refuse_not_finite(pixels, source)
     return Image(image.name, pixels, image.pixel_size_um, origin_um=image.origin_um)

@@ -17,7 +17,7 @@ from numcodecs.blosc import Blosc  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from contractile.errors import ContractileError, NotWritten
-from contractile.grid import Key, Mosaic, as_slices, within
+from contractile.grid import Key, Mosaic, as_slices, shared, within
 
 DIGEST = 16  # bytes in front of a block that tell whether it is whole
 
@@ -61,10 +61,9 @@ class Scratch:
         out = np.zeros([*self.front, *(part.stop - part.start for part in region)], self.dtype)
         for number in self.mosaic.touching(region) if out.size else ():
             block = self.mosaic.region(number)
-            pairs = zip(region, block, strict=True)
-            shared = tuple(slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in pairs)
-            here: tuple[Any, ...] = (..., *within(shared, region))
-            there: tuple[Any, ...] = (..., *within(shared, block))
+            both = shared(region, block)
+            here: tuple[Any, ...] = (..., *within(both, region))
+            there: tuple[Any, ...] = (..., *within(both, block))
             out[here] = self._load(number)[there]
         index: tuple[Any, ...] = (*front, *(slice(None, None, part.step) for part in space))
         found: NDArray[Any] = out[index][taken]
