@@ -27,8 +27,9 @@ from contractile.images import (
 from contractile.images.image import Size
 from contractile.images.series import Series, describe_planes
 from contractile.prediction.blocks import IN_MEMORY, Segmented
-from contractile.prediction.objects import tabulate_objects, write_objects
+from contractile.prediction.objects import tabulate_objects
 from contractile.prediction.pages import Pages, Planes, PlanesFirst
+from contractile.prediction.tables import write_objects
 from contractile.storage import Claim
 
 Form = Literal["tiff", "ome-zarr", "ome-zarr-0.4"]
