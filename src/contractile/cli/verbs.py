@@ -149,6 +149,7 @@ def predict(
     form: Annotated[
         str, typer.Option("--format", help="of labels and probabilities: tiff, ome-zarr or ome-zarr-0.4")
     ] = "tiff",
+    table: Annotated[str, typer.Option(help="of objects: csv, or parquet")] = "csv",
     resume: Annotated[
         bool, typer.Option("--resume", help="go on where the same prediction was interrupted, skip what is finished")
     ] = False,
@@ -185,9 +186,10 @@ def predict(
     images = leave_out_others(images)
     (form,) = choose(form, FORMS, "--format")
     more: dict[str, Any] = given(axes=axes, overwrite=overwrite, resume=resume)  # without axes the card decides
+    more |= {"form": form, "table": table}
     with connect(scheduler) if scheduler else nullcontext() as work, Bar("tiles") as bar:
         more |= {"progress": bar.show, "work": work}
-        for written in predict_files(predictor, images, out=out, products=products, form=form, tta=tta, **more):
+        for written in predict_files(predictor, images, out=out, products=products, tta=tta, **more):
             bar.announce(f"{written.source.name}: {', '.join(str(file) for file in written.files)}")
 
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -30,6 +31,7 @@ from contractile.prediction.inputs import Reader, check_channels, leave_out_resu
 from contractile.prediction.outputs import PRODUCTS, Outputs, Written, choose_place
 from contractile.prediction.predictor import Predictor
 from contractile.prediction.progress import FileProgress, Ticker
+from contractile.prediction.tables import check_table
 from contractile.prediction.unfinished import Course
 from contractile.storage import Claim, claimed
 from contractile.work import Work
@@ -44,6 +46,7 @@ def predict_files(
     out: str | Path,
     products: Sequence[str] = ("labels",),
     form: str = "tiff",
+    table: str = "csv",
     tta: bool = False,
     axes: str | None = None,
     overwrite: bool = False,
@@ -54,8 +57,9 @@ def predict_files(
     """Segment files into the folder `out`, one input at a time, as they are asked for.
 
     For NAME.tif: `NAME_labels.tif`, and on request `NAME_probabilities.tif` (float32, classes are channels),
-    `NAME_overlay.png` (one per page of a stack) and `NAME_objects.csv` (a row per object). A stack gives stacks with
-    the same axes, spacing and frame interval, and columns `page`, `t`, `z` ... A file of several images that are not
+    `NAME_overlay.png` (one per page of a stack) and `NAME_objects.csv` (a row per object; with `table` "parquet"
+    `NAME_objects.parquet`, which needs `contractile[parquet]`). A stack gives stacks with the same axes, spacing and
+    frame interval, and columns `page`, `t`, `z` ... A file of several images that are not
     alike gives files of each: `NAME_0000_labels.tif`, `NAME_0001_labels.tif`. `axes` are the letters of the files'
     axes, such as "YXC" (default: those that the model was trained with). A grey picture that is stored as colour is
     taken as grey by a model of one channel. `progress(name, done, total)` counts tiles.
@@ -71,22 +75,23 @@ def predict_files(
     The results of one image appear together. Results of an earlier prediction are replaced, unless they were changed
     since; what else is there only with `overwrite`. An image that is read is never replaced.
 
-    Raises ContractileError, before any work, for an unknown product, a table of objects of a model that has none, two
-    inputs that would write the same file, or images of which none can be read or fits the model; AlreadyThere where a
-    file would be replaced that is not such a result; InUse where another process predicts one of the images into the
-    same folder; NotWritable for a folder that takes no files; NotFound where there are no images; NotWritten where a
-    result cannot be written; ContractileError with `resume` where the model, an option or the image is another one.
-    A file among others that cannot be read or predicted is logged as a warning and left out; when all others are done,
-    NotFinished names it.
+    Raises ContractileError, before any work, for an unknown product or form, a table of objects of a model that has
+    none, a table as Parquet that is no product or cannot be written, two inputs that would write the same file, or
+    images of which none can be read or fits the model; AlreadyThere where a file would be replaced that is not such a
+    result; InUse where another process predicts one of the images into the same folder; NotWritable for a folder that
+    takes no files; NotFound where there are no images; NotWritten where a result cannot be written; ContractileError
+    with `resume` where the model, an option or the image is another one. A file among others that cannot be read or
+    predicted is logged as a warning and left out; when all others are done, NotFinished names it.
     """
     _check_products(products, predictor.card.task)
+    check_table(table, products)
     check_folder(out)
     out = Path(out)
     network, failures = predictor.card.network, Failures("predicted")
     paths = leave_out_labels(leave_out_results(list_image_files(images), out))
     look: dict[str, Any] = {"channels": network.channels, "dims": network.dims, "axes": axes or predictor.card.axes}
     groups = [item.files for item in list_joined(paths, **look)]
-    wish = choose_place(out, form, paths, products)
+    wish = replace(choose_place(out, form, paths, products), table=table)
     sources = find_readable(groups, partial(find_joined, **look), failures.add)
     if not sources:
         failures.finish()

@@ -29,12 +29,12 @@ from contractile.images.series import Series, describe_planes
 from contractile.prediction.blocks import IN_MEMORY, Segmented
 from contractile.prediction.objects import tabulate_objects
 from contractile.prediction.pages import Pages, Planes, PlanesFirst
-from contractile.prediction.tables import write_objects
+from contractile.prediction.tables import TABLES, write_objects
 from contractile.storage import Claim
 
 Form = Literal["tiff", "ome-zarr", "ome-zarr-0.4"]
 FORMS: tuple[Form, ...] = ("tiff", "ome-zarr", "ome-zarr-0.4")
-PRODUCTS = {"labels": ".tif", "probabilities": ".tif", "overlay": ".png", "objects": ".csv"}
+PRODUCTS = {"labels": ".tif", "probabilities": ".tif", "overlay": ".png", "objects": TABLES["csv"]}
 OWN_NAME = "contractile"  # of labels inside of the image that they are of
 
 
@@ -49,14 +49,20 @@ class Written:
 
 @dataclass(frozen=True)
 class Wish:
-    """What is asked for: products, where, and in which form; `inside` is the OME-Zarr that its labels go into."""
+    """What is asked for: products, where, and in which form; `inside` is the OME-Zarr that its labels go into.
+
+    `table` is the form of the table of objects.
+    """
 
     products: tuple[str, ...]
     out: Path
     form: Form = "tiff"
     inside: Path | None = None
+    table: str = "csv"
 
     def suffix(self, product: str) -> str:
+        if product == "objects":
+            return TABLES[self.table]
         return ".zarr" if self.form != "tiff" and product in ("labels", "probabilities") else PRODUCTS[product]
 
     def file(self, name: str, product: str) -> Path:
