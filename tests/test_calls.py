@@ -10,12 +10,14 @@ import pytest
 import tifffile
 import torch
 import wrong_calls
+import zarr
 from test_cli import TINY, call
 
 import contractile as ct
 from contractile.dataset import check_places
 from contractile.errors import ContractileError
 from contractile.model import Model, ModelCard, save
+from contractile.prediction import blocks, predict_files, unfinished
 from contractile.recipe import plausible
 
 MEMORY = 16e9  # bytes of the machine that the lines tell of
@@ -72,6 +74,43 @@ def place(tmp_path_factory):
 RUN = {"validations": 1, "network": {"width": 8, "depth": 2}, "samples": {"tile": [32, 32], "core": [32, 32]}}
 
 
+def put_zarr(name, seed):
+    """An OME-Zarr of one image (40, 48)."""
+    group = zarr.open_group(name, mode="w")
+    group.create_array("0", data=np.random.default_rng(seed).integers(0, 200, (40, 48), np.uint8))
+    axes = [{"name": axis, "type": "space", "unit": "micrometer"} for axis in "yx"]
+    level = {"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [0.5, 0.5]}]}
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": [level]}]}
+
+
+@pytest.fixture(scope="module")
+def any_size(place):
+    """In the same folder: OME-Zarrs, two other models, and predictions that were stopped before their last step."""
+    put_zarr("cells.zarr", 0)
+    put_zarr("stranger.zarr", 1)
+    zarr.open_group("bare.zarr", mode="w")
+    for name, dims in (("other", 2), ("volumes", 3)):
+        config = ct.UNetConfig(width=2, depth=1, classes=3, dims=dims)
+        save(Model(ct.UNet(config), ModelCard(network=config, task="objects")), f"{name}.safetensors")
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        keep_in_files(patch)
+        patch.setattr(blocks.Segmented, "sew", stop)
+        for out in ("begun", "unreadable"):
+            with pytest.raises(KeyboardInterrupt):
+                list(predict_files(ct.load("m.safetensors"), ["images/0.tif"], out=out))
+    Path("unreadable/.0.contractile-work/plan.json").write_text("{")
+
+
+def keep_in_files(patch):
+    """Let small images be predicted as large ones are."""
+    for room in (blocks, unfinished):
+        patch.setattr(room, "IN_MEMORY", 1000)
+
+
 @pytest.fixture
 def machine(monkeypatch):
     memory = SimpleNamespace(virtual_memory=lambda: SimpleNamespace(total=MEMORY))
@@ -92,6 +131,18 @@ def said(capsys, words):
 @pytest.mark.parametrize(("typed", "line"), wrong_calls.CALLS["commands"].items(), ids=lambda text: text[:80])
 def test_a_wrong_command(place, machine, capsys, typed, line):
     assert said(capsys, shlex.split(typed)[1:]) == line
+
+
+@pytest.mark.parametrize(("typed", "line"), wrong_calls.CALLS["any_size"].items(), ids=lambda text: text[:80])
+def test_a_wrong_prediction_or_measurement(any_size, monkeypatch, capsys, typed, line):
+    keep_in_files(monkeypatch)
+    assert said(capsys, shlex.split(typed)[1:]) == line
+
+
+def test_a_refused_resume_leaves_what_was_begun(any_size, monkeypatch, capsys):
+    keep_in_files(monkeypatch)
+    said(capsys, ["predict", "other.safetensors", "images/0.tif", "--out", "begun", "--resume"])
+    assert len(list(Path("begun").rglob("kept/*.block"))) == 1
 
 
 @pytest.mark.parametrize(("recipe", "line"), wrong_calls.CALLS["recipes"].items(), ids=lambda text: repr(text)[:80])
