@@ -8,7 +8,8 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from contractile.decode import Decoding, Objects, decode_objects, keep
-from contractile.decode.flood import LEVELS, flood
+from contractile.decode.flood import LEVELS, flood, flood_parts
+from contractile.decode.survey import survey
 from contractile.grid import Mosaic
 from contractile.labels import connected, drop_small, renumber
 from contractile.synthetic import SceneConfig, draw_scene
@@ -311,3 +312,26 @@ def test_the_same_decoding_for_an_image_of_another_size():
     assert decoding.scaled(2, 2) == decoding.model_copy(update={"smooth": 12.0, "min_size": 400})
     assert decoding.scaled(0.5, 3) == Decoding(core=0.7, smooth=3, min_size=12)
     assert decoding.scaled(1, 2) == decoding
+
+
+@given(
+    hnp.arrays(np.int16, hnp.array_shapes(min_dims=2, max_dims=3, max_side=9), elements=st.integers(-1, 3)), st.data()
+)
+def test_parts_flooded_in_their_boxes_are_those_of_the_whole_block(level, data):
+    seeds = connected((level == 0) & data.draw(hnp.arrays(bool, level.shape)))
+    parts = connected(level >= 0)
+    count = int(parts.max(initial=0))
+    chosen = np.flatnonzero(np.isin(np.arange(1, count + 1), parts[seeds > 0])) + 1
+    found = flood_parts(level, parts, seeds, survey(parts, count)[1], chosen)
+    whole = flood(level, seeds).owner
+    np.testing.assert_array_equal(found, np.where(np.isin(parts, chosen), whole + count, parts))
+
+
+@given(hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=3, max_side=9)))
+def test_pieces_begin_at_their_first_pixel_and_fill_their_boxes(mask):
+    pieces = connected(mask)
+    count = int(pieces.max(initial=0))
+    first, boxes = survey(pieces, count)
+    np.testing.assert_array_equal(first, [np.flatnonzero(pieces == number)[0] for number in range(1, count + 1)])
+    found = [tuple(slice(*side) for side in zip(*box, strict=True)) for box in boxes.tolist()]
+    assert found == ndimage.find_objects(pieces)

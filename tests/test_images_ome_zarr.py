@@ -41,6 +41,7 @@ from contractile.images import (
 )
 from contractile.images import zarr_describing as describing
 from contractile.images import zarr_layout as layout
+from contractile.images import zarr_writing
 from contractile.images.pyramid import majority, mean
 from contractile.images.zarrs import label_groups
 from contractile.storage import claimed, files, sweep
@@ -636,10 +637,25 @@ def traced() -> Iterator[None]:
     tracemalloc.stop()
 
 
+def test_after_an_error_no_more_blocks_are_read(tmp_path: Path) -> None:
+    class Broken(Squares):
+        read = 0
+
+        def __getitem__(self, region: tuple[slice, slice]) -> NDArray[np.int32]:
+            self.read += 1
+            raise OSError("the disk is gone")
+
+    broken = Broken((2048, 16 * 2048))
+    with pytest.raises(OSError, match="gone"), ZarrSink(tmp_path / "a.zarr", broken.shape, "u1", axes="YX") as sink:
+        pour(broken, sink)
+    assert broken.read < 16
+    assert not (tmp_path / "a.zarr").exists()
+
+
 def test_a_large_image_needs_a_few_blocks_of_memory(tmp_path: Path, traced: None) -> None:
     write_some = Squares((4096, 4096))
     with ZarrSink(tmp_path / "a.zarr", write_some.shape, np.uint8, axes="YX") as sink:
         pour(write_some, sink)
     _, most = tracemalloc.get_traced_memory()
-    assert most < 2 * 2048 * 2048 * 4  # two blocks of int32
+    assert most < zarr_writing.THREADS * 2 * 2048 * 2048 * 4  # two blocks of int32 for each thread
     assert [one.shape for one in resolutions(tmp_path / "a.zarr")] == [(4096 >> n,) * 2 for n in range(5)]

@@ -58,6 +58,24 @@ def test_ahead_the_next_item_is_done_while_the_caller_is_busy():
     assert done.wait(10)
 
 
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_do_items_side_by_side_and_results_keep_their_order(threads):
+    meeting = threading.Barrier(threads, timeout=10)
+
+    def meet(item):
+        meeting.wait()
+        return item**2
+
+    found = list(here(threads=threads).each(meet, range(2 * threads), name="meet"))
+    assert found == [(item, item**2) for item in range(2 * threads)]
+
+
+@pytest.mark.parametrize("threads", [0, 1.5])
+def test_threads_are_a_number_of_at_least_one(threads):
+    with pytest.raises(ContractileError, match=r"threads must be a whole number of at least 1, got .*; use e\.g\. 1"):
+        here(threads=threads)
+
+
 @pytest.mark.parametrize("ahead", [0, 2])
 def test_an_error_here_is_itself_and_ends_the_work(ahead):
     error, taken = NotFound("it is not there", "look elsewhere", where="a.tif"), []

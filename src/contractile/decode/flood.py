@@ -18,16 +18,11 @@ from contractile.decode.kept import FREE, LEVELS
 
 
 class Rim(NamedTuple):
-    """What is known around a block, in arrays with one more pixel on every side: 0 and FREE where nothing is known."""
+    """What is known around a box, in arrays with one more pixel on every side: 0 and FREE where nothing is known."""
 
     owner: NDArray[np.int32]
     height: NDArray[np.int16]
     steps: NDArray[np.int32]
-
-    def around(self, box: tuple[slice, ...]) -> Rim:
-        """The same for a box in the block."""
-        wide = tuple(slice(side.start, side.stop + 2) for side in box)
-        return Rim(self.owner[wide], self.height[wide], self.steps[wide])
 
 
 class Flooded(NamedTuple):
@@ -61,15 +56,77 @@ def flood(levels: NDArray[np.int16], seeds: NDArray[np.int32], rim: Rim | None =
     return Flooded(owner[inner], height[inner], count[inner])
 
 
+def flood_parts(
+    level: NDArray[np.int16],
+    parts: NDArray[np.int32],
+    seeds: NDArray[np.int32],
+    boxes: NDArray[np.int32],
+    chosen: NDArray[np.intp],
+) -> NDArray[np.int32]:
+    """A copy of the parts (*B) of a block, in which the `chosen` ones are flooded from their seeds.
+
+    There a label is the number of a seed, after those of all parts. `boxes` (parts, 2, axes) are the first pixel and
+    the one after the last. Each part is flooded in its box, as `flood` does, which is quicker than the whole block.
+    """
+    labels = parts.copy()
+    room = (1,) * (3 - parts.ndim) + parts.shape  # (Z, Y, X)
+    sides = np.zeros((len(boxes), 2, 3), np.int64)
+    sides[:, 1] = 1
+    sides[:, :, 3 - parts.ndim :] = boxes
+    inputs = level.reshape(room), parts.reshape(room), seeds.reshape(room)
+    _flood_parts(inputs, labels.reshape(room), sides, chosen, len(boxes))
+    return labels
+
+
+@compiled
+def _flood_parts(inputs: Any, labels: Any, boxes: Any, chosen: Any, shift: Any) -> None:
+    """Flood parts one by one, each in a copy of its box with one more pixel on every side that the block has."""
+    levels, parts, seeds = inputs
+    front = 1 if parts.shape[0] > 1 else 0
+    for part in chosen:
+        low, high = boxes[part - 1]
+        size = high - low + 2
+        size[0] += 2 * front - 2
+        level, owner = np.full(size.prod(), -1, np.int16), np.zeros(size.prod(), np.int32)
+        corner = low - 1
+        corner[0] += 1 - front
+        for z in range(low[0], high[0]):
+            for y in range(low[1], high[1]):
+                start = ((z - corner[0]) * size[1] + y - corner[1]) * size[2] - corner[2]
+                for x in range(low[2], high[2]):
+                    if parts[z, y, x] == part:
+                        level[start + x], owner[start + x] = levels[z, y, x], seeds[z, y, x]
+        height = np.where(owner > 0, level, np.int16(FREE))
+        moves = np.array([1, -1, size[2], -size[2], size[1] * size[2], -size[1] * size[2]])[: 4 + 2 * front]
+        _grow(level, owner, height, np.zeros(len(level), np.int32), (moves, np.zeros(0, np.int64)))
+        for z in range(low[0], high[0]):
+            for y in range(low[1], high[1]):
+                start = ((z - corner[0]) * size[1] + y - corner[1]) * size[2] - corner[2]
+                for x in range(low[2], high[2]):
+                    if parts[z, y, x] == part:
+                        labels[z, y, x] = owner[start + x] + shift
+
+
 @compiled
 def _grow(level: Any, owner: Any, height: Any, steps: Any, where: Any) -> None:
-    """Flood flat arrays in place. `where`: moves to the neighbours of a pixel; pixels of the rim, cheapest first."""
+    """Flood flat arrays in place. `where`: moves to the neighbours of a pixel; pixels of the rim, cheapest first.
+
+    This is one function, because a call that passes arrays takes as long as what is done for a pixel.
+    """
     around, sources = where
     first, last = np.full(LEVELS + 1, -1, np.int32), np.full(LEVELS + 1, -1, np.int32)
     after = np.full(len(level), -1, np.int32)  # the next pixel in the queue of the same level
     for pixel in range(len(level)):
-        if owner[pixel] > 0 and level[pixel] >= 0 and _can_grow(pixel, level, owner, around):
-            _enqueue(pixel, level[pixel], first, last, after)
+        if owner[pixel] == 0 or level[pixel] < 0:
+            continue
+        for move in around:  # most labelled pixels lie inside their seed and need no place in a queue
+            if level[pixel + move] >= 0 and owner[pixel + move] == 0:
+                if first[level[pixel]] < 0:
+                    first[level[pixel]] = pixel
+                else:
+                    after[last[level[pixel]]] = pixel
+                last[level[pixel]] = pixel
+                break
     source = 0
     for now in range(LEVELS + 1):
         while True:
@@ -82,41 +139,19 @@ def _grow(level: Any, owner: Any, height: Any, steps: Any, where: Any) -> None:
                 first[now] = after[pixel]
             else:
                 break
-            _spread(pixel, now, (level, owner, height, steps), around, (first, last, after))
-
-
-@compiled
-def _spread(pixel: Any, now: Any, state: Any, around: Any, queues: Any) -> None:
-    """Offer the label of a pixel to its neighbours. Pixels come in order of cost: no cheaper path comes later."""
-    level, owner, height, steps = state
-    first, last, after = queues
-    for move in around:
-        neighbour = pixel + move
-        if neighbour < 0 or neighbour >= len(level) or level[neighbour] < 0:  # from the rim moves lead out
-            continue
-        reached = max(now, level[neighbour])
-        count = steps[pixel] + 1 if reached == now else 1
-        if owner[neighbour] == 0:
-            owner[neighbour], height[neighbour], steps[neighbour] = owner[pixel], reached, count
-            _enqueue(neighbour, reached, first, last, after)
-        elif height[neighbour] == reached and steps[neighbour] == count:
-            owner[neighbour] = max(owner[neighbour], owner[pixel])
-
-
-@compiled
-def _can_grow(pixel: Any, level: Any, owner: Any, around: Any) -> Any:
-    """Whether a neighbour is free. Most labelled pixels lie inside their seed and need no place in a queue."""
-    for move in around:
-        neighbour = pixel + move
-        if level[neighbour] >= 0 and owner[neighbour] == 0:
-            return True
-    return False
-
-
-@compiled
-def _enqueue(pixel: Any, level: Any, first: Any, last: Any, after: Any) -> None:
-    if first[level] < 0:
-        first[level] = pixel
-    else:
-        after[last[level]] = pixel
-    last[level] = pixel
+            for move in around:  # pixels come in order of cost, so no cheaper path comes later
+                neighbour = pixel + move
+                if neighbour < 0 or neighbour >= len(level) or level[neighbour] < 0:  # from the rim moves lead out
+                    continue
+                reached = max(now, level[neighbour])
+                count = steps[pixel] + 1 if reached == now else 1
+                if owner[neighbour] > 0:
+                    if height[neighbour] == reached and steps[neighbour] == count:
+                        owner[neighbour] = max(owner[neighbour], owner[pixel])
+                    continue
+                owner[neighbour], height[neighbour], steps[neighbour] = owner[pixel], reached, count
+                if first[reached] < 0:
+                    first[reached] = neighbour
+                else:
+                    after[last[reached]] = neighbour
+                last[reached] = neighbour

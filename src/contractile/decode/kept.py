@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from contractile.compiled import compiled
 from contractile.decode.settings import Decoding
 
 CERTAIN = 65535  # stands for a probability of 1
@@ -37,17 +38,36 @@ def keep(probabilities: NDArray[Any], decoding: Decoding, inner: Sequence[slice]
     flooded, 0 (certainly core) ... 2000; in a core 2^15 is added. `inner` is the region without its surroundings, which
     must reach `reach(decoding)` pixels beyond it, or to the border of the image.
     """
+    probabilities = np.asarray(probabilities, np.float32)
     core = probabilities[1]
     if decoding.smooth > 0:
         core = ndimage.gaussian_filter(core, decoding.smooth)
-    certain = inside_probability(probabilities[(slice(None), *inner)])
-    inside = np.flatnonzero(certain > decoding.threshold)
-    core = core[tuple(inner)].ravel()[inside]
-    kept = np.zeros((2, certain.size), np.uint16)
-    kept[0, inside] = np.rint(certain.ravel()[inside].clip(1 / CERTAIN, 1) * CERTAIN)
-    level = (LEVELS * (1 - core)).astype(np.int16).clip(0, LEVELS)
-    kept[1, inside] = level + np.where(core > decoding.core, CORE, 0)
-    return kept.reshape(2, *certain.shape)
+    region = probabilities[(slice(None), *inner)]
+    core = core[tuple(inner)]
+    kept = np.zeros((2, *core.shape), np.uint16)
+    room = (1,) * (3 - core.ndim) + core.shape  # (Z, Y, X)
+    limits = np.array([decoding.threshold, decoding.core], np.float32)
+    _keep(region.reshape(-1, *room), core.reshape(room), limits, kept.reshape(2, *room))
+    return kept
+
+
+@compiled
+def _keep(probabilities: Any, core: Any, limits: Any, kept: Any) -> None:
+    """Fill `kept` (2, Z, Y, X) where the sum of all classes but the first exceeds the first limit."""
+    threshold, core_from = limits
+    classes, depth, length, width = probabilities.shape
+    one, certain = np.float32(1), np.float32(CERTAIN)
+    for z in range(depth):
+        for y in range(length):
+            for x in range(width):
+                inside = probabilities[1, z, y, x]
+                for label in range(2, classes):
+                    inside += probabilities[label, z, y, x]
+                if inside > threshold:
+                    value = core[z, y, x]
+                    level: Any = min(max(np.int32(np.float32(LEVELS) * (one - value)), 0), LEVELS)
+                    kept[0, z, y, x] = np.rint(min(max(inside, one / certain), one) * certain)
+                    kept[1, z, y, x] = level if value <= core_from else level + CORE
 
 
 def unpack(kept: NDArray[np.uint16]) -> Kept:

@@ -98,7 +98,7 @@ class _Looker:
     def again(self, task: Task) -> Piece:
         block, piece, dirty, known = task
         region = self._mosaic.region(block)
-        kept = unpack(np.asarray(self._kept[(slice(None), *region)]))
+        kept = np.asarray(self._kept[(slice(None), *region)])
         labels, piece = look_again(kept, np.asarray(self._labels[region]), piece, dirty, known)
         self._labels[region] = labels
         return piece

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contractile.decode.kept import FREE, Kept
-from contractile.labels import Box, boxes, connected
+from contractile.decode.kept import FREE, Kept, unpack
+from contractile.labels import Box, connected
 
 if TYPE_CHECKING:
-    from contractile.decode.flood import Flooded, Rim
+    from contractile.decode.flood import Rim
 
 Side = tuple[int, int]  # axis, and 0 for its beginning or -1 for its end
 
@@ -35,6 +36,23 @@ class Face:
     steps: NDArray[np.int32]
     moved: NDArray[np.bool_]
 
+    def still(self) -> Face:
+        """A copy that can be updated, in which nothing moved."""
+        moved = np.zeros(len(self.place), bool)
+        return replace(self, label=self.label.copy(), height=self.height.copy(), steps=self.steps.copy(), moved=moved)
+
+    def update(self, side: Side, part: int, box: Box, values: tuple[NDArray[Any], ...], shape: tuple[int, ...]) -> None:
+        """Take what was found of a part in its box of a block of `shape`: labels, heights and steps."""
+        own = np.flatnonzero(self.part == part)
+        (axis, end), low = side, [one.start for one in box]
+        across = list(np.unravel_index(self.place[own], shape[:axis] + shape[axis + 1 :]))
+        across.insert(axis, np.full(len(own), 0 if end == 0 else shape[axis] - 1))
+        index = tuple(place - start for place, start in zip(across, low, strict=True))
+        own_values: tuple[NDArray[Any], ...] = (self.label, self.height, self.steps)
+        for mine, found in zip(own_values, values, strict=True):
+            self.moved[own] |= mine[own] != found[index]
+            mine[own] = found[index]
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -48,6 +66,7 @@ class Piece:
 
     parts: int
     first: NDArray[np.int64]  # (parts + seeds,): the first pixel of each in scan order of the block
+    boxes: NDArray[np.int32]  # (parts, 2, axes): the first pixel of each along the axes, and the one after the last
     part_of_seed: NDArray[np.int32]  # (seeds,)
     pixels: NDArray[np.int64]
     certainty: NDArray[np.int64]
@@ -56,6 +75,10 @@ class Piece:
     @property
     def seeds(self) -> int:
         return len(self.part_of_seed)
+
+    def box(self, part: int) -> Box:
+        """The smallest box that holds a part."""
+        return tuple(slice(int(low), int(high)) for low, high in zip(*self.boxes[part - 1], strict=True))
 
     @property
     def crossing(self) -> NDArray[np.int32]:
@@ -70,65 +93,69 @@ def look(kept: Kept, sides: Sequence[Side]) -> tuple[NDArray[np.int32], Piece]:
     Of the parts that reach no face, those with several seeds are flooded. Others need no flood: they are one object, or
     are flooded when it is known which seeds they have.
     """
+    from contractile.decode.flood import flood_parts
+    from contractile.decode.survey import measure, survey
+
     parts, seeds = connected(kept.level >= 0), connected(kept.core)
     count, number = int(parts.max(initial=0)), int(seeds.max(initial=0))
-    where = np.flatnonzero(parts)
-    first = np.concatenate([_first_pixels(parts, where, count), _first_pixels(seeds, where, number)])
-    part_of_seed = parts.ravel()[first[count:]].astype(np.int32)
+    (first, boxes), (first_of_seed, _) = survey(parts, count), survey(seeds, number)
+    part_of_seed = parts.ravel()[first_of_seed]
     blank = np.broadcast_to(np.int16(FREE), parts.shape)  # no path was looked for
     faces = {side: _face(side, parts, seeds, parts, kept.level, blank, blank) for side in sides}
-    piece = Piece(count, first, part_of_seed, np.zeros(0, np.int64), np.zeros(0, np.int64), faces)
+    none = np.zeros(0, np.int64)
+    piece = Piece(count, np.concatenate([first, first_of_seed]), boxes, part_of_seed, none, none, faces)
     alone = np.bincount(part_of_seed, minlength=count + 1) > 1
     alone[piece.crossing] = False
-    labels = parts.copy() if alone.any() else parts
-    for box, inside, flooded in _flooded(kept, parts, np.flatnonzero(alone), seeds, None):
-        labels[box][inside] = flooded.owner[inside] + np.int32(count)
-    pixels, certainty = measure(labels, kept, where, count + number + 1)
+    labels = flood_parts(kept.level, parts, seeds, boxes, np.flatnonzero(alone)) if alone.any() else parts
+    pixels, certainty = measure(labels, kept.inside, count + number + 1)
     return labels, replace(piece, pixels=pixels, certainty=certainty)
 
 
 def look_again(
-    kept: Kept, labels: NDArray[np.int32], piece: Piece, dirty: NDArray[np.int32], known: Neighbours
+    stored: NDArray[np.uint16], labels: NDArray[np.int32], piece: Piece, dirty: NDArray[np.int32], known: Neighbours
 ) -> tuple[NDArray[np.int32], Piece]:
-    """The same once more, with the `dirty` parts flooded from their seeds and from the neighbours of the block."""
-    parts, seeds = connected(kept.level >= 0), connected(kept.core)
-    numbers = known.numbers[piece.parts :].astype(np.int32)  # of the seeds
-    numbers[0] = 0
-    fresh = labels.copy()
-    height, steps = np.full(labels.shape, FREE, np.int16), np.zeros(labels.shape, np.int32)
-    for box, inside, flooded in _flooded(kept, parts, dirty, numbers[seeds], known.rim(labels.shape)):
-        reached = inside & (flooded.owner > 0)
-        fresh[box][reached] = known.local_of(flooded.owner[reached])
-        height[box][inside], steps[box][inside] = flooded.height[inside], flooded.steps[inside]
-    faces = {}
-    for side, face in piece.faces.items():
-        news = _face(side, parts, seeds, fresh, kept.level, height, steps)
-        again = np.isin(face.part, dirty)
-        differs = (news.label != face.label) | (news.height != face.height) | (news.steps != face.steps)
-        faces[side] = replace(
-            news,
-            height=np.where(again, news.height, face.height),
-            steps=np.where(again, news.steps, face.steps),
-            moved=again & differs,
-        )
-    pixels, certainty = measure(fresh, kept, np.flatnonzero(parts), known.size)
+    """The same once more, with the `dirty` parts flooded from their seeds and from the neighbours of the block.
+
+    `stored` (2, *B) is what `keep` gave for the block. Only the boxes of these parts are looked at.
+    """
+    from contractile.decode.flood import flood  # numba is slow to load
+
+    fresh, faces = labels.copy(), {side: face.still() for side, face in piece.faces.items()}
+    pixels, certainty = np.zeros((2, known.size), np.int64)
+    pixels[: len(piece.pixels)], certainty[: len(piece.certainty)] = piece.pixels, piece.certainty
+    for part in dirty:
+        box = piece.box(part)
+        kept = unpack(stored[(slice(None), *box)])
+        inside, seeds = _find_part(kept, piece, part, labels.shape)
+        numbers = known.numbers[seeds].astype(np.int32)
+        flooded = flood(np.where(inside, kept.level, -1), numbers, known.rim(box, labels.shape))
+        reached, certain = inside & (flooded.owner > 0), kept.inside[inside]
+        for change in (-1, 1):
+            own = fresh[box][inside]
+            pixels += change * np.bincount(own, minlength=known.size)
+            certainty += change * np.bincount(own, certain, known.size).astype(np.int64)  # exact: below 2^53
+            if change < 0:
+                fresh[box][reached] = known.local_of(flooded.owner[reached])
+        for side, face in faces.items():
+            face.update(side, part, box, (fresh[box], flooded.height, flooded.steps), labels.shape)
     return fresh, replace(piece, faces=faces, pixels=pixels, certainty=certainty)
 
 
-def _flooded(
-    kept: Kept, parts: NDArray[np.int32], chosen: NDArray[Any], seeds: NDArray[np.int32], rim: Rim | None
-) -> Iterator[tuple[Box, NDArray[np.bool_], Flooded]]:
-    """Of each chosen part its box, where the part is in it, and the box flooded from the seeds there and the rim."""
-    if len(chosen) == 0:
-        return
-    from contractile.decode.flood import flood  # numba is slow to load, and not every image needs it
+def _find_part(
+    kept: Kept, piece: Piece, part: int, shape: tuple[int, ...]
+) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
+    """Of a part in its box: where it is, and the labels of its seeds, 0 where there are none."""
+    from contractile.decode.survey import survey
 
-    places = boxes(parts)
-    for part in chosen:
-        box = places[part - 1]
-        inside = parts[box] == part
-        level = np.where(inside, kept.level[box], -1)
-        yield box, inside, flood(level, np.where(inside, seeds[box], 0), None if rim is None else rim.around(box))
+    low = piece.boxes[part - 1, 0]
+    parts = connected(kept.level >= 0)
+    first = np.unravel_index(piece.first[part - 1], shape) - low
+    inside = parts == parts[tuple(first)]
+    seeds = connected(kept.core & inside)
+    places = np.unravel_index(survey(seeds, int(seeds.max(initial=0)))[0], seeds.shape)
+    here = np.ravel_multi_index([place + start for place, start in zip(places, low, strict=True)], shape)
+    label = piece.parts + 1 + np.searchsorted(piece.first[piece.parts :], here)
+    return inside, np.concatenate([[0], label]).astype(np.int32)[seeds]
 
 
 @dataclass(frozen=True)
@@ -147,42 +174,32 @@ class Neighbours:
         return len(self.numbers)
 
     def local_of(self, numbers: NDArray[np.int32]) -> NDArray[np.int32]:
-        order = np.argsort(self.numbers, kind="stable")
-        return order[np.searchsorted(self.numbers, numbers, sorter=order)].astype(np.int32)
+        return self._order[np.searchsorted(self.numbers, numbers, sorter=self._order)].astype(np.int32)
 
-    def rim(self, shape: tuple[int, ...]) -> Rim:
-        """The pixels around a block of `shape` that paths may come from."""
+    @cached_property
+    def _order(self) -> NDArray[np.intp]:
+        return np.argsort(self.numbers, kind="stable")
+
+    def rim(self, box: Box, shape: tuple[int, ...]) -> Rim:
+        """The pixels around a box that paths may come from, where it lies at a side of the block of `shape`."""
         from contractile.decode.flood import Rim
 
-        padded = tuple(size + 2 for size in shape)
+        padded = tuple(side.stop - side.start + 2 for side in box)
         found = Rim(np.zeros(padded, np.int32), np.full(padded, FREE, np.int16), np.zeros(padded, np.int32))
         for (axis, end), face in self.around.items():
-            reached = face.height != FREE
-            across = [one + 1 for one in np.unravel_index(face.place[reached], shape[:axis] + shape[axis + 1 :])]
-            index = (*across[:axis], 0 if end == 0 else shape[axis] + 1, *across[axis:])
-            found.owner[index] = face.label[reached]
-            found.height[index], found.steps[index] = face.height[reached], face.steps[reached]
+            if box[axis].start > 0 if end == 0 else box[axis].stop < shape[axis]:
+                continue
+            others = [side for other, side in enumerate(box) if other != axis]
+            across = np.unravel_index(face.place, shape[:axis] + shape[axis + 1 :])
+            near = face.height != FREE
+            for place, side in zip(across, others, strict=True):
+                near &= (place >= side.start) & (place < side.stop)
+            index = [place[near] - side.start + 1 for place, side in zip(across, others, strict=True)]
+            index.insert(axis, np.full(int(near.sum()), 0 if end == 0 else padded[axis] - 1))
+            there = tuple(index)
+            found.owner[there] = face.label[near]
+            found.height[there], found.steps[there] = face.height[near], face.steps[near]
         return found
-
-
-def measure(
-    labels: NDArray[np.int32], kept: Kept, where: NDArray[np.intp], size: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pixels, and sum of `Kept.inside`, of the labels 0 ... size - 1 in the flat places `where`.
-
-    Whole numbers add up alike in any order.
-    """
-    own = labels.ravel()[where]
-    certainty = np.bincount(own, kept.inside.ravel()[where], size)  # exact: below 2^53
-    return np.bincount(own, minlength=size), certainty.astype(np.int64)
-
-
-def _first_pixels(numbers: NDArray[np.int32], where: NDArray[np.intp], count: int) -> NDArray[np.int64]:
-    """The first pixel of each number 1 ... count, flat; `where` are the places to look at."""
-    last_first = where[::-1]
-    first = np.zeros(count + 1, np.int64)
-    first[numbers.ravel()[last_first]] = last_first  # the last assignment stays
-    return first[1:]
 
 
 def _face(side: Side, parts: NDArray[np.int32], *values: NDArray[Any]) -> Face:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Any
@@ -9,26 +10,51 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from contractile.compiled import compiled
+
 Reduce = Callable[[NDArray[Any], tuple[int, ...]], NDArray[Any]]
 Region = tuple[slice, ...]
 
 
 def majority(labels: NDArray[Any], factors: tuple[int, ...]) -> NDArray[Any]:
-    """The most frequent number among every `factors` elements, which are 1 or 2 per axis.
+    """The most frequent number among every `factors` elements, which are 1 or 2 per axis, and 1 but for the last three.
 
     Of equally frequent ones an object wins over the background, so that thin objects stay, and among objects the first.
     """
-    parts = list(_parts(labels, factors))
-    best = parts[0]
-    if all(np.array_equal(best, part) for part in parts[1:]):
-        return best.copy()
-    most = np.zeros(best.shape, np.uint8)
-    for part in parts:
-        votes = (part != 0).astype(np.uint8)
-        for other in parts:
-            votes += (part == other).astype(np.uint8) * np.uint8(2)
-        better = votes > most
-        best, most = np.where(better, part, best), np.where(better, votes, most)
+    lengths = [math.ceil(length / factor) for length, factor in zip(labels.shape, factors, strict=True)]
+    out = np.empty(lengths, labels.dtype)
+    room, steps = (-1, *((1, 1, *labels.shape)[-3:])), (1, 1, *factors)[-3:]
+    _majority(np.ascontiguousarray(labels).reshape(room), steps, out.reshape(-1, *((1, 1, *lengths)[-3:])))
+    return out
+
+
+@compiled
+def _majority(labels: Any, factors: Any, out: Any) -> None:
+    """Labels and `out` are (N, Z, Y, X). Where an axis has an odd length, its last element stands twice."""
+    depth, length, width = labels.shape[1:]
+    count = factors[0] * factors[1] * factors[2]
+    votes = np.empty(count, labels.dtype)
+    for n, z, y in np.ndindex(out.shape[:3]):
+        for x in range(out.shape[3]):
+            seen, alike = 0, True
+            for k in range(factors[0] * z, factors[0] * (z + 1)):
+                for j in range(factors[1] * y, factors[1] * (y + 1)):
+                    for i in range(factors[2] * x, factors[2] * (x + 1)):
+                        votes[seen] = labels[n, min(k, depth - 1), min(j, length - 1), min(i, width - 1)]
+                        alike &= votes[seen] == votes[0]
+                        seen += 1
+            out[n, z, y, x] = votes[0] if alike else _elect(votes)
+
+
+@compiled
+def _elect(votes: Any) -> Any:
+    best, most = votes[0], 0
+    for one in range(len(votes)):
+        weight = 1 if votes[one] != 0 else 0
+        for other in range(len(votes)):
+            weight += 2 if votes[one] == votes[other] else 0
+        if weight > most:
+            best, most = votes[one], weight
     return best
 
 

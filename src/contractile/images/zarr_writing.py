@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any, Self
@@ -36,6 +38,7 @@ from contractile.storage import replacing_folder, telling
 
 logger = logging.getLogger(__name__)
 
+THREADS = 2  # blocks that are in memory at a time; Zarr compresses the chunks of each in more threads
 FULL = "0"  # the folder of the full resolution
 COMPRESSION = {"cname": "zstd", "clevel": 3, "shuffle": "shuffle"}
 OLD_COMPRESSION = {"cname": "zstd", "clevel": 3, "shuffle": OldBlosc.SHUFFLE}
@@ -193,9 +196,8 @@ class ZarrSink:
         source = zarr.open_array(self._folder / FULL, mode="r")
         for number, (above, level) in enumerate(pairwise(found), start=1):
             grid = self.target.grid.resized(level.lengths)
-            target = self._create(f"{number}", grid)
-            for region in grid.regions():
-                shrink(source, target, region, factors(above, level), majority if self.is_labels else mean)
+            target, reduce = self._create(f"{number}", grid), majority if self.is_labels else mean
+            _do_all(partial(shrink, source, target, factors=factors(above, level), reduce=reduce), grid.regions())
             source = target
 
     def drop(self) -> None:
@@ -210,15 +212,29 @@ class ZarrSink:
 
 
 def pour(values: Any, sink: ZarrSink) -> None:
-    """Write all of `values`, of the shape of the sink, block by block; they are read by `values[region]`."""
+    """Write all of `values`, of the shape of the sink, block by block. Threads read them by `values[region]`."""
     space = sum(letter != "C" for letter in sink.axes)
     blocks = iter(SHARD[min(space, 3)])  # all channels of a block at once
     of_page = [n if letter == "C" else 0 for n, letter in zip(sink.shape[-len(sink.axes) :], sink.axes, strict=True)]
     sides = [1] * (len(sink.shape) - len(of_page)) + [n or next(blocks) for n in of_page]
-    for place in product(*(range(0, n, side) for n, side in zip(sink.shape, sides, strict=True))):
+
+    def write(place: Shape) -> None:
         ends = zip(place, sides, sink.shape, strict=True)
         region = tuple(slice(start, min(start + side, n)) for start, side, n in ends)
         sink[region] = values[region]
+
+    _do_all(write, product(*(range(0, n, side) for n, side in zip(sink.shape, sides, strict=True))))
+
+
+def _do_all(function: Callable[[Any], None], items: Iterable[Any]) -> None:
+    """Call a function for all items, in a few threads; nothing is begun any more after an error, which is raised."""
+    with ThreadPoolExecutor(THREADS, "contractile") as pool:
+        begun = [pool.submit(function, item) for item in items]
+        try:
+            for one in begun:
+                one.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def find_scale(facts: Facts, axes: str, stack: Stack | None, path: Path) -> Scale:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from contractile.model import ModelCard
 from contractile.prediction.field import Field
 from contractile.prediction.objects import Block
 from contractile.prediction.scratch import Scratch
+from contractile.work import here
 
+THREADS = 2  # blocks that are decoded at a time
 IN_MEMORY = 2**26  # bytes of an array that is kept in memory; larger ones lie in files
 
 
@@ -50,7 +53,7 @@ class Segmented:
         self._folder = folder
         self.maps = self._store("maps", np.float32, (field.shape[0],)) if with_maps else None
         self._kept = self._store("kept", np.uint16, (2,)) if self._objects else None
-        self._labels: Any = self._store("labels", np.int32)
+        self._labels: Any = self._store("labels", np.int32, durable=not self._objects)
         self._sewn: Objects | None = None
         self.count = 0
 
@@ -83,11 +86,17 @@ class Segmented:
 
     def predict(self, number: int) -> None:
         """Compute one block and store what is needed of it."""
-        region = self.mosaic.region(number)
-        around = widened(region, reach(self.decoding) if self._objects else 0, self.shape)
+        self.store(number, self.compute(number))
+
+    def compute(self, number: int) -> NDArray[Any]:
+        """The probabilities (K, *B) of a block, and of what smoothing looks at around it."""
         assert self.field is not None
-        probabilities = self.field[(slice(None), *around)]
-        inner = within(region, around)
+        return self.field[(slice(None), *self._around(number))]
+
+    def store(self, number: int, probabilities: NDArray[Any]) -> None:
+        """Store what is needed of what `compute` gave for a block."""
+        region = self.mosaic.region(number)
+        inner = within(region, self._around(number))
         if self.maps is not None:
             self.maps[(slice(None), *region)] = probabilities[(slice(None), *inner)]
         if self._kept is not None:
@@ -96,9 +105,14 @@ class Segmented:
             values = np.asarray(self.card.class_values, np.int32)
             self._labels[region] = values[probabilities.argmax(axis=0)]
 
+    def _around(self, number: int) -> tuple[slice, ...]:
+        reached = reach(self.decoding) if self._objects else 0
+        return widened(self.mosaic.region(number), reached, self.shape)
+
     def sew(self, each: Each | None = None) -> None:
-        """Find the objects, once all blocks were predicted; `each(function, tasks)` carries out tasks."""
+        """Find the objects, once all blocks are predicted; `each(function, tasks)` carries out tasks."""
         if self._kept is not None:
+            each = each or partial(here(threads=THREADS).each, name="objects")
             self._sewn = Objects(self._kept, self._labels, self.decoding, mosaic=self.mosaic, each=each)
             self.count = self._sewn.count
 
@@ -123,11 +137,11 @@ class Segmented:
         for number, region in enumerate(self.mosaic.regions()):
             yield Block(region, *self._sewn.local(number), self._kept[(0, *region)])
 
-    def _store(self, name: str, dtype: Any, front: tuple[int, ...] = ()) -> Any:
+    def _store(self, name: str, dtype: Any, front: tuple[int, ...] = (), *, durable: bool = True) -> Any:
         shape = (*front, *self.shape)
         if self._folder is None or math.prod(shape) * np.dtype(dtype).itemsize <= self._in_memory:
             return np.zeros(shape, dtype)
-        return Scratch(self._folder / name, self.mosaic, dtype, front)
+        return Scratch(self._folder / name, self.mosaic, dtype, front, durable=durable)
 
 
 def segment(field: Field, card: ModelCard) -> Segmented:

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from contractile.compiled import compiled
 from contractile.decode import CERTAIN
 from contractile.grid import Pixels
 
@@ -59,32 +59,49 @@ def tabulate_objects(
 
 
 class _Sums:
-    """Sums over the pixels of objects 0 ... count, joined across blocks. Whole numbers add up alike in any order."""
+    """Sums over the pixels of objects 0 ... count, joined across blocks; of object 0 there are none.
+
+    Whole numbers add up alike in any order.
+    """
 
     def __init__(self, count: int, dims: int, channels: int) -> None:
-        self.pixels, self.inside = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
-        self.places, self.light = np.zeros((dims, count + 1), np.int64), np.zeros((channels, count + 1))
-        self.low = np.full((dims, count + 1), np.iinfo(np.int64).max)
-        self.high = np.zeros((dims, count + 1), np.int64)
+        self._whole = np.zeros((5, count + 1), np.int64)
+        self._low = np.full((3, count + 1), np.iinfo(np.int64).max)
+        self._high = np.zeros((3, count + 1), np.int64)
+        self.light = np.zeros((channels, count + 1))
+        self.pixels, self.inside, self.places = self._whole[0], self._whole[1], self._whole[5 - dims :]
+        self.low, self.high = self._low[3 - dims :], self._high[3 - dims :]
 
     def add(self, block: Block, pixels: NDArray[Any]) -> None:
         """Add a block, whose pixels are (C, *B)."""
-        flat, size = block.labels.ravel(), len(block.numbers)
-        where = np.flatnonzero(flat)
-        own, numbers = flat[where], block.numbers
-        np.add.at(self.pixels, numbers, np.bincount(own, minlength=size))
-        np.add.at(self.inside, numbers, np.bincount(own, block.inside.ravel()[where], size).astype(np.int64))
-        for channel, values in enumerate(pixels):
-            np.add.at(self.light[channel], numbers, np.bincount(own, values.ravel()[where].astype(np.float64), size))
-        for axis, place in enumerate(np.unravel_index(where, block.labels.shape)):
-            places = np.bincount(own, place + block.region[axis].start, size)
-            np.add.at(self.places[axis], numbers, places.astype(np.int64))
-        for label, box in enumerate(ndimage.find_objects(block.labels), start=1):
-            if box is not None:
-                self._widen(numbers[label], box, block.region)
+        room = (1,) * (3 - block.labels.ndim) + block.labels.shape  # (Z, Y, X)
+        start = np.array([0] * (3 - block.labels.ndim) + [part.start for part in block.region])
+        labels, inside = block.labels.reshape(room), block.inside.reshape(room)
+        _add(labels, block.numbers, inside, start, (self._whole, self._low, self._high))
+        for values, light in zip(pixels, self.light, strict=True):
+            _add_light(block.labels.ravel(), block.numbers, values.astype(np.float64).ravel(), light)
 
-    def _widen(self, number: int, box: tuple[slice, ...], region: tuple[slice, ...]) -> None:
-        """Let the box of an object hold a box of a block."""
-        for axis, (side, part) in enumerate(zip(box, region, strict=True)):
-            self.low[axis, number] = min(self.low[axis, number], side.start + part.start)
-            self.high[axis, number] = max(self.high[axis, number], side.stop + part.start)
+
+@compiled
+def _add(labels: Any, numbers: Any, inside: Any, start: Any, sums: Any) -> None:
+    whole, lows, highs = sums
+    depth, length, width = labels.shape
+    for z in range(depth):
+        for y in range(length):
+            for x in range(width):
+                number = numbers[labels[z, y, x]]
+                if number == 0:
+                    continue
+                whole[0, number] += 1
+                whole[1, number] += inside[z, y, x]
+                place = (z + start[0], y + start[1], x + start[2])
+                for axis in range(3):
+                    whole[2 + axis, number] += place[axis]
+                    lows[axis, number] = min(lows[axis, number], place[axis])
+                    highs[axis, number] = max(highs[axis, number], place[axis] + 1)
+
+
+@compiled
+def _add_light(labels: Any, numbers: Any, values: Any, light: Any) -> None:
+    for place in range(len(labels)):
+        light[numbers[labels[place]]] += values[place]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,13 @@ class Scratch:
     Sliced like an array; blocks that were not written are 0. Assignments are to the space of one whole block.
     """
 
-    def __init__(self, folder: Path, mosaic: Mosaic, dtype: Any, front: Sequence[int] = ()) -> None:
+    def __init__(
+        self, folder: Path, mosaic: Mosaic, dtype: Any, front: Sequence[int] = (), *, durable: bool = True
+    ) -> None:
+        """Blocks that are not `durable` are not flushed: a resumed prediction computes them again."""
         self.folder, self.mosaic, self.dtype, self.front = folder, mosaic, np.dtype(dtype), tuple(front)
         self.shape = (*self.front, *mosaic.shape)
+        self._durable = durable
         self._last: tuple[int, NDArray[Any]] | None = None
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -98,12 +103,13 @@ class Scratch:
     def _save(self, number: int, values: NDArray[Any]) -> None:
         packed = Blosc(cname="lz4", clevel=1, shuffle=Blosc.SHUFFLE).encode(values)
         path = self._path(number)
-        partial = path.with_suffix(f".{os.getpid()}")
+        partial = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
         try:
             with partial.open("wb") as file:
                 file.write(hashlib.blake2b(packed, digest_size=DIGEST).digest() + packed)
-                file.flush()
-                os.fsync(file.fileno())
+                if self._durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             partial.replace(path)
         except OSError as error:
             partial.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
@@ -96,18 +97,28 @@ class Course:
         todo = found.todo()
         ticker.begin(len(found.mosaic) - len(todo), len(found.mosaic))
         if self.work is None:
-            begun = time.monotonic()
-            for number in todo:
-                found.predict(number)
-                ticker.block()
-                if number == todo[0] and len(todo) > FEW:
-                    self._estimate(found, len(todo) - 1, time.monotonic() - begun)
+            self._predict(found, todo, ticker)
             return found.sew()
         there = BlockThere(self._model_there(), source, found.place, self.tta, self._with_maps)
         for _ in self.work.each(there, todo, name="network"):
             ticker.block()
             ticker.tile(0, 1)
         return found.sew(partial(self.work.each, name="objects"))
+
+    def _predict(self, found: Segmented, todo: Sequence[int], ticker: Ticker) -> None:
+        """Predict blocks; while the network computes one, a thread stores what is needed of the one before."""
+        begun, storing = time.monotonic(), Future[None]()
+        storing.set_result(None)
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            for number in todo:
+                probabilities = found.compute(number)
+                storing.result()
+                storing = pool.submit(found.store, number, probabilities)
+                ticker.block()
+                if number == todo[0] and len(todo) > FEW:
+                    storing.result()
+                    self._estimate(found, len(todo) - 1, time.monotonic() - begun)
+            storing.result()
 
     def _estimate(self, found: Segmented, blocks: int, seconds: float) -> None:
         """Say what the other blocks take, when one took so many seconds. Raises NotWritten for a disk too small."""

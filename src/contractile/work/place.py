@@ -31,35 +31,41 @@ class Work(Protocol):
 
 @dataclass(frozen=True)
 class Here:
-    """Does one item after another in this process, in their order."""
+    """Does items in this process; results come in the order of the items."""
 
     ahead: int = 0
+    threads: int = 1
 
     def each(
         self, function: Callable[[Item], Result], items: Iterable[Item], *, name: str
     ) -> Iterator[tuple[Item, Result]]:
-        if self.ahead:
-            yield from _ahead(function, items, self.ahead)
+        if self.ahead or self.threads > 1:
+            yield from _ahead(function, items, max(self.ahead, self.threads - 1), self.threads)
             return
         for item in items:
             yield item, function(item)
 
 
-def here(*, ahead: int = 0) -> Here:
+def here(*, ahead: int = 0, threads: int = 1) -> Here:
     """This process. An item is begun when the caller asks for it, but `ahead` items earlier: then a thread does them.
 
-    Raises ContractileError if `ahead` is negative.
+    More `threads` do as many at a time. Raises ContractileError if `ahead` is negative, or `threads` below 1.
     """
-    if not isinstance(ahead, int) or ahead < 0:
-        raise ContractileError(f"ahead must be a whole number of at least 0, got {shown(ahead)}", "use e.g. 1")
-    return Here(ahead)
+    for name, value, least in (("ahead", ahead, 0), ("threads", threads, 1)):
+        if not isinstance(value, int) or value < least:
+            raise ContractileError(
+                f"{name} must be a whole number of at least {least}, got {shown(value)}", "use e.g. 1"
+            )
+    return Here(ahead, threads)
 
 
-def _ahead(function: Callable[[Item], Result], items: Iterable[Item], ahead: int) -> Iterator[tuple[Item, Result]]:
+def _ahead(
+    function: Callable[[Item], Result], items: Iterable[Item], ahead: int, threads: int
+) -> Iterator[tuple[Item, Result]]:
     """An item that was begun is ended before this generator is, so that nothing is written behind the caller's back."""
     rest = iter(items)
     begun: deque[tuple[Item, Future[Result]]] = deque()
-    pool = ThreadPoolExecutor(1, "contractile")
+    pool = ThreadPoolExecutor(threads, "contractile")
     try:
         while True:
             for item in islice(rest, ahead + 1 - len(begun)):
