@@ -38,10 +38,10 @@ from contractile.images import (
     read_labels,
     read_probabilities,
     smallest_type,
+    zarr_writing,
 )
 from contractile.images import zarr_describing as describing
 from contractile.images import zarr_layout as layout
-from contractile.images import zarr_writing
 from contractile.images.pyramid import majority, mean
 from contractile.images.zarrs import label_groups
 from contractile.storage import claimed, files, sweep
