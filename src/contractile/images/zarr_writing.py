@@ -40,8 +40,8 @@ logger = logging.getLogger(__name__)
 
 THREADS = 2  # blocks that are in memory at a time; Zarr compresses the chunks of each in more threads
 FULL = "0"  # the folder of the full resolution
-COMPRESSION = {"cname": "zstd", "clevel": 3, "shuffle": "shuffle"}
-OLD_COMPRESSION = {"cname": "zstd", "clevel": 3, "shuffle": OldBlosc.SHUFFLE}
+COMPRESSION = {"cname": "zstd", "clevel": 1, "shuffle": "shuffle"}
+OLD_COMPRESSION = {"cname": "zstd", "clevel": 1, "shuffle": OldBlosc.SHUFFLE}
 SIZES_DIFFER = "pages have pixels of different sizes, and an OME-Zarr holds one size: none is written"
 
 
