@@ -358,6 +358,15 @@ def test_a_network_without_a_device_is_refused_once(folder, one, monkeypatch, ca
     assert not caplog.messages
 
 
+def test_a_first_image_that_no_network_can_be_shown_is_named_and_left_out(folder, one, caplog):
+    tifffile.imwrite(folder / "a.tif", np.linspace(0, 1e300, 400).reshape(20, 20))
+    assert one.placed is None
+    names, error = predicted(one, folder, folder.parent / "out")
+    assert names == ["b.tif", "c.tif", "d.tif", "e.tif"]
+    assert error.problem == f"1 of 5 files could not be predicted: {folder / 'a.tif'}"
+    assert f"{folder / 'a.tif'}: pixels must have a range of 1e-30 to 1e+30, got 1e+298 to" in caplog.text
+
+
 def test_a_full_disk_ends_the_work_and_names_the_file(folder, one, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")

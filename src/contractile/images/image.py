@@ -53,9 +53,9 @@ class Image:
         self._pixels, self._file = pixels, file or ExitStack()
 
     @property
-    def in_memory(self) -> bool:
-        """Whether the pixels are an array, and not read from disk where they are sliced."""
-        return isinstance(self._pixels, np.ndarray)
+    def sliceable(self) -> NDArray[Any] | Image:
+        """What gives the pixels of a region without reading others: the array where it is in memory, else this."""
+        return self._pixels if isinstance(self._pixels, np.ndarray) else self
 
     @property
     def pixels(self) -> NDArray[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
@@ -26,7 +26,7 @@ from contractile.images import (
 from contractile.images.failures import Failures, find_readable
 from contractile.images.series import split_series
 from contractile.images.writing import check_folder
-from contractile.prediction.field import ahead
+from contractile.prediction.field import Field, Progress
 from contractile.prediction.inputs import Reader, check_channels, leave_out_results
 from contractile.prediction.outputs import PRODUCTS, Outputs, Written, choose_place
 from contractile.prediction.predictor import Predictor
@@ -34,7 +34,7 @@ from contractile.prediction.progress import FileProgress, Ticker
 from contractile.prediction.tables import check_table
 from contractile.prediction.unfinished import Course
 from contractile.storage import Claim, claimed
-from contractile.work import Work
+from contractile.work import Work, here
 
 logger = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ def _predict_each(
     """The results of each series that can be read and predicted."""
     owners = {source: outputs for outputs in files for source in outputs.series.pages}
     wanted = (source for source, outputs in owners.items() if str(outputs.series) not in failures.errors)
-    with closing(ahead(Reader(predictor).read, wanted)) as read:
+    with closing(_read_each(predictor, wanted)) as read:
         for outputs, pages in groupby(read, key=lambda pair: owners[pair[0]]):
             error = _fill(outputs, pages, predictor, course=course, progress=progress)
             if error is not None:
@@ -157,6 +157,14 @@ def _predict_each(
                 continue
             failures.count_result()
             yield outputs
+
+
+def _read_each(
+    predictor: Predictor, wanted: Iterable[Source]
+) -> Generator[tuple[Source, Image | Exception], None, None]:
+    """The image of each source, or why there is none; the next one is already being read."""
+    reader = Reader(predictor)
+    yield from here(ahead=1).each(lambda source: reader.read(source)[1], wanted, name="images")
 
 
 def _fill(
@@ -180,18 +188,35 @@ def _fill(
         ticker = Ticker(progress, outputs.series, page)
         try:
             with image:
-                pixels = image.pixels if image.in_memory else image
-                field = predictor.probabilities(pixels, tta=course.tta, progress=ticker.tile)
+                field = _begin(predictor, image, source, tta=course.tta, progress=ticker.tile)
                 found = course.begin(outputs.series, page, field)
                 course.carry_out(found, source, ticker)
                 outputs.add(image, found)
         except NotWritten:
             raise
         except ContractileError as error:
-            if predictor.placed is None:
+            if not error.where and predictor.placed is None:
                 raise
             return error.at(error.where or describe(source))
     return None
+
+
+def _begin(predictor: Predictor, image: Image, source: Source, *, tta: bool, progress: Progress) -> Field:
+    """The field of an image. An error names the image, unless it is about the device of a network not placed yet."""
+    try:
+        return predictor.probabilities(image.sliceable, tta=tta, progress=progress)
+    except ContractileError as error:
+        if not error.where and not (predictor.placed is None and _has_grey_values(predictor, image)):
+            raise error.at(describe(source)) from error
+        raise
+
+
+def _has_grey_values(predictor: Predictor, image: Image) -> bool:
+    """Whether an image can be shown to the network, wherever that is."""
+    with suppress(ContractileError):
+        predictor.card.normalization.fit(image.sliceable)
+        return True
+    return False
 
 
 def _check_products(products: Sequence[str], task: str) -> None:

@@ -55,5 +55,5 @@ class BlockThere:
         _, image = Reader(predictor).read(self.source)
         if isinstance(image, Exception):
             raise image
-        field = predictor.probabilities(image.pixels if image.in_memory else image, tta=self.tta)
+        field = predictor.probabilities(image.sliceable, tta=self.tta)
         return Segmented(field, predictor.card, folder=self.folder, with_maps=self.with_maps, in_memory=0)
