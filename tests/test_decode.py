@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from contractile.decode import Decoding, Objects, decode_objects, keep
 from contractile.decode.flood import LEVELS, flood, flood_parts
+from contractile.decode.smoothing import smooth
 from contractile.decode.survey import survey
 from contractile.grid import Mosaic
 from contractile.labels import connected, drop_small, renumber
@@ -319,19 +320,25 @@ def test_the_same_decoding_for_an_image_of_another_size():
 )
 def test_parts_flooded_in_their_boxes_are_those_of_the_whole_block(level, data):
     seeds = connected((level == 0) & data.draw(hnp.arrays(bool, level.shape)))
-    parts = connected(level >= 0)
-    count = int(parts.max(initial=0))
-    chosen = np.flatnonzero(np.isin(np.arange(1, count + 1), parts[seeds > 0])) + 1
-    found = flood_parts(level, parts, seeds, survey(parts, count)[1], chosen)
-    whole = flood(level, seeds).owner
-    np.testing.assert_array_equal(found, np.where(np.isin(parts, chosen), whole + count, parts))
+    parts = survey(level >= 0)
+    chosen = np.setdiff1d(parts.numbers[seeds > 0], [0])
+    whole = np.where(np.isin(parts.numbers, chosen), flood(level, seeds).owner + parts.count, parts.numbers)
+    np.testing.assert_array_equal(flood_parts(level, parts, seeds, chosen), whole)
 
 
 @given(hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=3, max_side=9)))
-def test_pieces_begin_at_their_first_pixel_and_fill_their_boxes(mask):
-    pieces = connected(mask)
-    count = int(pieces.max(initial=0))
-    first, boxes = survey(pieces, count)
-    np.testing.assert_array_equal(first, [np.flatnonzero(pieces == number)[0] for number in range(1, count + 1)])
+def test_pieces_are_numbered_and_known_by_their_first_pixels_and_boxes(mask):
+    pieces = survey(mask)
+    numbers, first, boxes = pieces.numbers, pieces.first, pieces.boxes
+    np.testing.assert_array_equal(numbers, ndimage.label(mask)[0])
+    np.testing.assert_array_equal(first, [np.flatnonzero(numbers == one + 1)[0] for one in range(len(first))])
     found = [tuple(slice(*side) for side in zip(*box, strict=True)) for box in boxes.tolist()]
-    assert found == ndimage.find_objects(pieces)
+    assert found == ndimage.find_objects(numbers)
+
+
+@given(
+    hnp.arrays(np.float32, hnp.array_shapes(min_dims=1, max_dims=3, max_side=9), elements=st.floats(0, 1, width=32)),
+    st.floats(0.1, 6),
+)
+def test_values_are_smoothed_as_scipy_does_to_the_bit(values, sigma):
+    np.testing.assert_array_equal(smooth(values, sigma), ndimage.gaussian_filter(values, sigma))

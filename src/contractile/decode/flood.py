@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from contractile.compiled import compiled
 from contractile.decode.kept import FREE, LEVELS
+from contractile.decode.survey import Pieces
 
 
 class Rim(NamedTuple):
@@ -57,24 +58,20 @@ def flood(levels: NDArray[np.int16], seeds: NDArray[np.int32], rim: Rim | None =
 
 
 def flood_parts(
-    level: NDArray[np.int16],
-    parts: NDArray[np.int32],
-    seeds: NDArray[np.int32],
-    boxes: NDArray[np.int32],
-    chosen: NDArray[np.intp],
+    level: NDArray[np.int16], parts: Pieces, seeds: NDArray[np.int32], chosen: NDArray[np.intp]
 ) -> NDArray[np.int32]:
-    """A copy of the parts (*B) of a block, in which the `chosen` ones are flooded from their seeds.
+    """The numbers of the parts (*B) of a block, but the `chosen` ones are flooded from their seeds.
 
-    There a label is the number of a seed, after those of all parts. `boxes` (parts, 2, axes) are the first pixel and
-    the one after the last. Each part is flooded in its box, as `flood` does, which is quicker than the whole block.
+    There a label is the number of a seed, after those of all parts. Each part is flooded in its box, as `flood` does,
+    which is quicker than the whole block.
     """
-    labels = parts.copy()
-    room = (1,) * (3 - parts.ndim) + parts.shape  # (Z, Y, X)
-    sides = np.zeros((len(boxes), 2, 3), np.int64)
-    sides[:, 1] = 1
-    sides[:, :, 3 - parts.ndim :] = boxes
-    inputs = level.reshape(room), parts.reshape(room), seeds.reshape(room)
-    _flood_parts(inputs, labels.reshape(room), sides, chosen, len(boxes))
+    labels = parts.numbers.copy()
+    room = (1,) * (3 - labels.ndim) + labels.shape  # (Z, Y, X)
+    boxes = np.zeros((parts.count, 2, 3), np.int64)
+    boxes[:, 1] = 1
+    boxes[:, :, 3 - labels.ndim :] = parts.boxes
+    inputs = level.reshape(room), parts.numbers.reshape(room), seeds.reshape(room)
+    _flood_parts(inputs, labels.reshape(room), boxes, chosen, parts.count)
     return labels
 
 

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from contractile.compiled import compiled
 from contractile.decode.settings import Decoding
+from contractile.decode.smoothing import radius, smooth
 
 CERTAIN = 65535  # stands for a probability of 1
 LEVELS = 2000  # steps of probability that flooding tells apart
@@ -27,8 +27,8 @@ class Kept(NamedTuple):
 
 
 def reach(decoding: Decoding) -> int:
-    """How many pixels around a region `keep` looks at (those of `scipy.ndimage.gaussian_filter`)."""
-    return int(4 * decoding.smooth + 0.5)
+    """How many pixels around a region `keep` looks at."""
+    return radius(decoding.smooth)
 
 
 def keep(probabilities: NDArray[Any], decoding: Decoding, inner: Sequence[slice]) -> NDArray[np.uint16]:
@@ -41,7 +41,7 @@ def keep(probabilities: NDArray[Any], decoding: Decoding, inner: Sequence[slice]
     probabilities = np.asarray(probabilities, np.float32)
     core = probabilities[1]
     if decoding.smooth > 0:
-        core = ndimage.gaussian_filter(core, decoding.smooth)
+        core = smooth(core, decoding.smooth)
     region = probabilities[(slice(None), *inner)]
     core = core[tuple(inner)]
     kept = np.zeros((2, *core.shape), np.uint16)

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from contractile.decode.flood import Rim, flood, flood_parts
 from contractile.decode.kept import FREE, Kept, unpack
-from contractile.labels import Box, connected
-
-if TYPE_CHECKING:
-    from contractile.decode.flood import Rim
+from contractile.decode.survey import measure, survey
+from contractile.labels import Box
 
 Side = tuple[int, int]  # axis, and 0 for its beginning or -1 for its end
 
@@ -93,21 +92,17 @@ def look(kept: Kept, sides: Sequence[Side]) -> tuple[NDArray[np.int32], Piece]:
     Of the parts that reach no face, those with several seeds are flooded. Others need no flood: they are one object, or
     are flooded when it is known which seeds they have.
     """
-    from contractile.decode.flood import flood_parts
-    from contractile.decode.survey import measure, survey
-
-    parts, seeds = connected(kept.level >= 0), connected(kept.core)
-    count, number = int(parts.max(initial=0)), int(seeds.max(initial=0))
-    (first, boxes), (first_of_seed, _) = survey(parts, count), survey(seeds, number)
-    part_of_seed = parts.ravel()[first_of_seed]
-    blank = np.broadcast_to(np.int16(FREE), parts.shape)  # no path was looked for
-    faces = {side: _face(side, parts, seeds, parts, kept.level, blank, blank) for side in sides}
+    parts, seeds = survey(kept.level >= 0), survey(kept.core)
+    part_of_seed = parts.numbers.ravel()[seeds.first]
+    blank = np.broadcast_to(np.int16(FREE), kept.level.shape)  # no path was looked for
+    faces = {side: _face(side, parts.numbers, seeds.numbers, parts.numbers, kept.level, blank, blank) for side in sides}
     none = np.zeros(0, np.int64)
-    piece = Piece(count, np.concatenate([first, first_of_seed]), boxes, part_of_seed, none, none, faces)
-    alone = np.bincount(part_of_seed, minlength=count + 1) > 1
+    first = np.concatenate([parts.first, seeds.first])
+    piece = Piece(parts.count, first, parts.boxes, part_of_seed, none, none, faces)
+    alone = np.bincount(part_of_seed, minlength=parts.count + 1) > 1
     alone[piece.crossing] = False
-    labels = flood_parts(kept.level, parts, seeds, boxes, np.flatnonzero(alone)) if alone.any() else parts
-    pixels, certainty = measure(labels, kept.inside, count + number + 1)
+    labels = flood_parts(kept.level, parts, seeds.numbers, np.flatnonzero(alone)) if alone.any() else parts.numbers
+    pixels, certainty = measure(labels, kept.inside, parts.count + seeds.count + 1)
     return labels, replace(piece, pixels=pixels, certainty=certainty)
 
 
@@ -118,8 +113,6 @@ def look_again(
 
     `stored` (2, *B) is what `keep` gave for the block. Only the boxes of these parts are looked at.
     """
-    from contractile.decode.flood import flood  # numba is slow to load
-
     fresh, faces = labels.copy(), {side: face.still() for side, face in piece.faces.items()}
     pixels, certainty = np.zeros((2, known.size), np.int64)
     pixels[: len(piece.pixels)], certainty[: len(piece.certainty)] = piece.pixels, piece.certainty
@@ -145,17 +138,15 @@ def _find_part(
     kept: Kept, piece: Piece, part: int, shape: tuple[int, ...]
 ) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
     """Of a part in its box: where it is, and the labels of its seeds, 0 where there are none."""
-    from contractile.decode.survey import survey
-
     low = piece.boxes[part - 1, 0]
-    parts = connected(kept.level >= 0)
+    parts = survey(kept.level >= 0).numbers
     first = np.unravel_index(piece.first[part - 1], shape) - low
     inside = parts == parts[tuple(first)]
-    seeds = connected(kept.core & inside)
-    places = np.unravel_index(survey(seeds, int(seeds.max(initial=0)))[0], seeds.shape)
+    seeds = survey(kept.core & inside)
+    places = np.unravel_index(seeds.first, inside.shape)
     here = np.ravel_multi_index([place + start for place, start in zip(places, low, strict=True)], shape)
     label = piece.parts + 1 + np.searchsorted(piece.first[piece.parts :], here)
-    return inside, np.concatenate([[0], label]).astype(np.int32)[seeds]
+    return inside, np.concatenate([[0], label]).astype(np.int32)[seeds.numbers]
 
 
 @dataclass(frozen=True)
@@ -182,8 +173,6 @@ class Neighbours:
 
     def rim(self, box: Box, shape: tuple[int, ...]) -> Rim:
         """The pixels around a box that paths may come from, where it lies at a side of the block of `shape`."""
-        from contractile.decode.flood import Rim
-
         padded = tuple(side.stop - side.start + 2 for side in box)
         found = Rim(np.zeros(padded, np.int32), np.full(padded, FREE, np.int16), np.zeros(padded, np.int32))
         for (axis, end), face in self.around.items():

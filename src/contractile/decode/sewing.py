@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from contractile.decode.kept import CERTAIN, FREE
 from contractile.decode.piece import Face, Neighbours, Piece, Side
@@ -189,8 +187,11 @@ def _sums(lengths: Iterable[int]) -> NDArray[np.int64]:
 
 def _groups(pairs: list[NDArray[np.int64]], count: int) -> NDArray[np.int32]:
     """For each of the things 1 ... count the number of its group, where pairs (2, n) of them belong together."""
-    if count == 0:
-        return np.zeros(0, np.int32)
+    if not pairs:
+        return np.arange(count, dtype=np.int32)
+    from scipy.sparse import coo_array  # slow to load, and small images are one block
+    from scipy.sparse.csgraph import connected_components
+
     both = np.concatenate([np.ones((2, 0), np.int64), *pairs], axis=1) - 1
     graph = coo_array((np.ones(both.shape[1], bool), tuple(both)), shape=(count, count))
     found: NDArray[np.int32] = connected_components(graph, directed=False)[1]
