@@ -53,7 +53,7 @@ def compare_times(run: str, images: str, pages: list[np.ndarray]) -> None:
     np.asarray(predictor.probabilities(pages[0]))  # places the network
     placed = predictor.placed
     clock = Clock(placed)
-    predictor.placed = replace(placed, scores=clock)
+    predictor.placed = replace(placed, run=clock)
     commands, networks, first_starts, starts = [], [], [], []
     with tempfile.TemporaryDirectory() as folder:
         small, out = Path(folder) / "small.tif", Path(folder) / "out"
@@ -83,11 +83,11 @@ class Clock:
 
     def __init__(self, placed: Placed) -> None:
         self.seconds = 0.0
-        self._scores = placed.scores
+        self._run = placed.run
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         begun = time.perf_counter()
-        values = self._scores(batch)
+        values = self._run(batch)
         self.seconds += time.perf_counter() - begun
         return values
 

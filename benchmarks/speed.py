@@ -64,7 +64,7 @@ def main() -> None:
     names = ["cpu", "cuda"][: 1 + torch.cuda.is_available()] if arguments.device == "all" else [arguments.device]
     print(", ".join(f"{name} {version(name)}" for name in PACKAGES if installed(name)), "\n")
     held = True
-    for device in map(find_device, names):
+    for device in (torch.device(str(find_device(name))) for name in names):
         print(f"## {describe_machine(device)}\n")
         if arguments.curve:
             compare_curves(arguments.curve, device)
@@ -86,7 +86,7 @@ def installed(package: str) -> bool:
 
 def describe_machine(device: torch.device) -> str:
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+        return torch.cuda.get_device_name(str(device))
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         name = next(line.split(":")[1].strip() for line in lines if "model name" in line)

@@ -15,7 +15,7 @@ import torch
 from contractile.engine import EngineConfig, cache, place
 from contractile.engine.cache import MARK, MARKER, cache_folder, prune, read_entry, write_entry
 from contractile.engine.openvino_backend import OpenVinoBackend
-from contractile.unet import UNet, UNetConfig
+from contractile.unet import StoredUNet, UNet, UNetConfig
 
 needs_openvino = pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="the extra contractile[openvino] is not installed"
@@ -49,7 +49,7 @@ def batch():
 @pytest.fixture(scope="module")
 def expected(network, batch):
     with torch.no_grad():
-        return network.class_scores(torch.from_numpy(batch)).numpy()
+        return network.class_scores(torch.from_numpy(batch)).softmax(dim=1).numpy()
 
 
 def entries(folder):
@@ -57,7 +57,7 @@ def entries(folder):
 
 
 def run(network, batch, precision="float32"):
-    return OpenVinoBackend(network, precision=precision)(batch)
+    return OpenVinoBackend(StoredUNet.of(network), precision=precision)(batch)
 
 
 def test_the_folder_is_where_the_user_says_or_in_the_home_folder(monkeypatch, tmp_path, root):
@@ -285,10 +285,8 @@ def test_converted_and_compiled_networks_are_kept(monkeypatch, folder, network, 
 
 @needs_openvino
 def test_other_weights_are_another_entry(folder, network):
-    OpenVinoBackend(network, precision="float32")
-    OpenVinoBackend(network, precision="bfloat16")
-    other = UNet(network.config).eval()
-    OpenVinoBackend(other, precision="float32")
+    for one, precision in ((network, "float32"), (network, "bfloat16"), (UNet(network.config).eval(), "float32")):
+        OpenVinoBackend(StoredUNet.of(one), precision=precision)
     assert len(list(folder.glob("*.network"))) == 3
 
 
@@ -331,3 +329,25 @@ def test_a_network_that_cannot_be_kept_is_used(monkeypatch, folder, network, bat
     np.testing.assert_allclose(run(network, batch), expected, atol=1e-4, rtol=1e-4)
     assert [path.suffix for path in entries(folder)] == [".compiled"]
     assert "a network is not kept: no space left on device" in caplog.text
+
+
+@needs_openvino
+def test_compiled_networks_of_many_shapes_do_not_pile_up_in_memory(network):
+    backend, sizes = OpenVinoBackend(StoredUNet.of(network), precision="float32"), (64, 32, 16, 60, 56, 16)
+    for size in sizes:
+        backend(np.zeros((1, 1, size, size), np.float32))
+    assert [shape[-1] for shape in backend._compiled] == [60, 56, 16]
+
+
+@needs_openvino
+def test_a_failure_frees_what_was_compiled(network, batch, monkeypatch):
+    backend = OpenVinoBackend(StoredUNet.of(network), precision="float32")
+    backend(batch)
+    monkeypatch.setattr(backend, "_compile", fail_for_want_of_memory)
+    with pytest.raises(MemoryError):
+        backend(batch[..., :16])
+    assert not backend._compiled
+
+
+def fail_for_want_of_memory(shape):
+    raise MemoryError

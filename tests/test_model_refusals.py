@@ -190,8 +190,8 @@ def assert_matches(pattern, line):
 
 
 def test_what_the_header_tells_is_refused_before_a_network_or_a_tensor(refused, monkeypatch):
-    monkeypatch.setattr(files, "UNet", None)
-    monkeypatch.setattr(files, "deserialise", None)
+    monkeypatch.setattr(files, "StoredUNet", None)
+    monkeypatch.setattr(files, "deserialize", None)
     for change, pattern in CARDS.values():
         assert_matches(pattern, refused(card=change))
 
@@ -430,7 +430,7 @@ def test_a_file_that_the_library_refuses(whole, tmp_path, monkeypatch):
     def refuse_all(_):
         raise safetensors.SafetensorError("what it says")
 
-    monkeypatch.setattr(files, "deserialise", refuse_all)
+    monkeypatch.setattr(files, "deserialize", refuse_all)
     assert_matches(r"cannot be read as safetensors \(what it says\)", refuse(tmp_path, whole))
 
 

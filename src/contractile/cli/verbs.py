@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,11 +18,13 @@ from contractile.cli.words import (
     bound,
     choose,
     configure,
+    connected,
     diameter_of,
     expand,
     find_labels,
     given,
     leave_out_others,
+    limit,
     listed,
     option_of,
     refuse_image,
@@ -44,6 +46,10 @@ Axes = Annotated[
 
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="replace also files that this command did not write, or that were changed")
+]
+Memory = Annotated[
+    str | None,
+    typer.Option(help="most that the whole command takes, such as 2GB [all that is free]", callback=limit),
 ]
 MaxPixels = Annotated[
     int | None,
@@ -163,6 +169,7 @@ def predict(
     scheduler: Annotated[
         str | None, typer.Option(help="Dask workers do the blocks: local, or the address or file of a scheduler")
     ] = None,
+    memory: Memory = None,
     axes: Axes = None,
     overwrite: Overwrite = False,
     max_pixels: MaxPixels = None,
@@ -177,7 +184,6 @@ def predict(
     from contractile.model import load
     from contractile.prediction import Predictor, predict_files
     from contractile.prediction.outputs import FORMS, PRODUCTS
-    from contractile.work import connect
 
     refuse_image(model)
     products = choose(save, PRODUCTS, "--save")
@@ -187,7 +193,7 @@ def predict(
     (form,) = choose(form, FORMS, "--format")
     more: dict[str, Any] = given(axes=axes, overwrite=overwrite, resume=resume)  # without axes the card decides
     more |= {"form": form, "table": table}
-    with connect(scheduler) if scheduler else nullcontext() as work, Bar("tiles") as bar:
+    with connected(scheduler) as work, Bar("tiles") as bar:
         more |= {"progress": bar.show, "work": work}
         for written in predict_files(predictor, images, out=out, products=products, tta=tta, **more):
             bar.announce(f"{written.source.name}: {', '.join(str(file) for file in written.files)}")

@@ -6,8 +6,8 @@ import glob
 import logging
 import os
 import shlex
-from collections.abc import Collection, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -56,6 +56,31 @@ def bound(call: typer.Context, option: typer.CallbackParam, value: Any) -> Any:
         raise ContractileError(f"--max-pixels must be at least 1, got {value}", "leave it out")
     call.with_resource(limited(missing=True) if value is True else limited(pixels=value))
     return value
+
+
+def limit(call: typer.Context, text: str | None) -> str | None:
+    """Limit the memory of the process until the call has ended: --memory."""
+    if text is None:
+        return None
+    from contractile.memory import limited_memory, parse_bytes
+
+    try:
+        call.with_resource(limited_memory(parse_bytes(text)))
+    except ContractileError as error:
+        raise ContractileError(f"--{error.problem}", error.cure) from None
+    return text
+
+
+@contextmanager
+def connected(scheduler: str | None) -> Iterator[Any]:
+    """The workers of a scheduler; None without one: this process does the work."""
+    if scheduler is None:
+        yield None
+        return
+    from contractile.work import connect
+
+    with connect(scheduler) as work:
+        yield work
 
 
 def expand(path: Path | None) -> Path | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from contractile.engine.agreement import Agreement as Agreement
+from contractile.engine.hardware import Device as Device
 from contractile.engine.hardware import find_device as find_device
 from contractile.engine.hardware import free_memory as free_memory
 from contractile.engine.hardware import native_precision as native_precision
+from contractile.engine.hardware import total_memory as total_memory
 from contractile.engine.placed import EngineConfig as EngineConfig
 from contractile.engine.placed import Placed as Placed
 from contractile.engine.placed import place as place

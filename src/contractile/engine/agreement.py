@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,11 @@ class Agreement:
             f"{labels:.3f} % of labels changed, {moved:.3f} % of pixels moved across a threshold, "
             f"probabilities off by at most {self.largest_difference:.4f}"
         )
+
+    def __add__(self, other: Agreement) -> Agreement:
+        """At most what two changes, one after the other, change together."""
+        pairs = zip(astuple(self), astuple(other), strict=True)
+        return Agreement(*(one + another for one, another in pairs))
 
     def holds(self) -> bool:
         """Whether so much may change. A number that is NaN never may."""

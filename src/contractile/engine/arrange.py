@@ -6,12 +6,11 @@ import copy
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from contractile.engine.halves import halves
 from contractile.unet import UNet
 
 
@@ -24,15 +23,6 @@ def arrange(network: UNet, precision: str) -> UNet:
     if precision == "bfloat16":
         _split_first_kernel(arranged)
     return arranged
-
-
-def arrange_image(batch: NDArray[np.float32], precision: str) -> Tensor:
-    """Images (B, C, *S) for an arranged network: in "float32" unchanged, in "bfloat16" three parts (B, 3C, *S)."""
-    image = torch.from_numpy(np.ascontiguousarray(batch))
-    if precision == "float32":
-        return image
-    high, low = _halves(image)
-    return torch.cat([high, low, high], dim=1)
 
 
 def _fold_norms(layers: Iterable[Any]) -> list[nn.Module]:
@@ -59,13 +49,7 @@ def _split_first_kernel(arranged: Any) -> None:
     This keeps 16 bits and takes almost no extra time.
     """
     first = arranged.contract[0][0]
-    high, low = _halves(first.weight.detach())
+    high, low = map(torch.from_numpy, halves(first.weight.detach().cpu().numpy()))
     first.weight = nn.Parameter(torch.cat([high, high, low], dim=1))
     first.in_channels *= 3
     arranged.config = arranged.config.model_copy(update={"channels": first.in_channels})
-
-
-def _halves(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Two float32 tensors that hold bfloat16 numbers; their sum equals `values` to 16 bits."""
-    high = values.bfloat16().float()
-    return high, (values - high).bfloat16().float()

@@ -20,8 +20,8 @@ from pathlib import Path
 LARGEST_CACHE = 2**30  # bytes
 DIGEST = 32  # bytes
 ABANDONED = 3600.0  # seconds after which a file that is not finished belongs to a process that was killed
-ENTRY = re.compile(r"[0-9a-f]{64}\.(network|compiled)")
-UNFINISHED = re.compile(r"[0-9a-f]{64}\.(network|compiled)\.[0-9a-f]{16}\.part")
+ENTRY = re.compile(r"[0-9a-f]{64}\.(network|compiled|agreement)")
+UNFINISHED = re.compile(rf"{ENTRY.pattern}\.[0-9a-f]{{16}}\.part")
 # By this file programs know a cache (bford.info/cachedir), and we our own.
 MARKER = "CACHEDIR.TAG"
 MARK = b"Signature: 8a477f597d28d172789f06886806bc55\n# Made by contractile, which deletes its old networks here.\n"

@@ -4,37 +4,41 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import logging
+import math
 import sys
 import tempfile
-import warnings
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
-from contractile.engine.arrange import arrange, arrange_image
+from contractile.engine.agreement import Agreement
 from contractile.engine.cache import cache_folder, read_entry, write_entry
-from contractile.unet import UNet
+from contractile.engine.halves import arrange_image
+from contractile.unet import StoredUNet
 
 INSTALL = "pip install 'contractile[openvino]'"
 LENGTH = 8  # bytes that hold the length of the first part of a kept network
+MOST_KEPT = 2  # compiled networks stay in memory for so many times the pixels of the largest of their shapes
+GIVES = "probabilities"  # what a converted network gives; networks that gave something else have other names
 
 logger = logging.getLogger(__name__)
 
 
 class OpenVinoBackend:
-    """Computes class scores (B, K, *S') of images (B, C, *S) on the processor in "float32" or "bfloat16".
+    """Computes class probabilities (B, K, *S'), K >= 2, of images (B, C, *S) on the processor.
 
-    The cache folder keeps the converted network, and the compiled one of each shape. OpenVINO would keep the latter
+    The cache folder keeps the converted network, the compiled one of each shape, and how far the network agrees with
+    PyTorch. What is kept there needs no PyTorch. OpenVINO would keep the latter
     itself, but without a checksum: one damaged bit gives other scores.
     """
 
-    def __init__(self, network: UNet, *, precision: str, threads: int | None = None) -> None:
+    def __init__(self, network: StoredUNet, *, precision: str, threads: int | None = None) -> None:
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # OpenVINO reports imports with it
         import openvino
 
@@ -49,21 +53,47 @@ class OpenVinoBackend:
         self._name = _name(network, precision)
         self._network = self._read_network()
         if self._network is None:
-            self._network = convert(arrange(network, precision))
+            self._network = _convert(network, precision)
             self._write_network()
 
     def __call__(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        image = arrange_image(batch, self._precision).numpy()
-        if image.shape not in self._compiled:
-            self._compiled[image.shape] = self._compile(image.shape)
-        scores: NDArray[np.float32] = self._compiled[image.shape](image)[0]
-        return scores
+        image = arrange_image(batch, self._precision)
+        try:
+            found: NDArray[np.float32] = self._compiled_for(image.shape)(image)[0]
+        except (RuntimeError, MemoryError):
+            self._compiled.clear()  # each holds memory, which a smaller tile may need
+            raise
+        return found
+
+    def _compiled_for(self, shape: tuple[int, ...]) -> Any:
+        """The network compiled for images of one shape; those that were used last stay in memory."""
+        compiled = self._compiled[shape] = self._compiled.pop(shape, None) or self._compile(shape)
+        pixels = {kept: math.prod((kept[0], *kept[2:])) for kept in self._compiled}
+        while sum(pixels[kept] for kept in self._compiled) > MOST_KEPT * max(pixels.values()):
+            del self._compiled[next(iter(self._compiled))]
+        return compiled
+
+    def kept_agreement(self) -> Agreement | None:
+        """How far this network agreed with PyTorch on this processor at the first start; None if nobody knows."""
+        content = read_entry(self._folder, self._entry("agreement")) if self._folder else None
+        try:
+            return None if content is None else Agreement(**json.loads(content))
+        except (ValueError, TypeError) as error:
+            logger.info("what a network was found to change cannot be used, and is found again: %s", error)
+            return None
+
+    def keep_agreement(self, agreement: Agreement) -> None:
+        """Keep how far this network agrees with PyTorch, beside it, for the next starts."""
+        if self._folder:
+            write_entry(self._folder, self._entry("agreement"), json.dumps(asdict(agreement)).encode())
+
+    def keeps(self) -> bool:
+        """Whether there is a cache."""
+        return self._folder is not None
 
     def _compile(self, shape: tuple[int, ...]) -> Any:
         """The network compiled for images of one shape (B, C, *S), as it was kept, or anew."""
-        device = [self._core.get_property("CPU", key) for key in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
-        depends_on = repr((self._name, shape, self._options, device))
-        name = f"{hashlib.sha256(depends_on.encode()).hexdigest()}.compiled"
+        name = self._entry("compiled", shape)
         if self._folder and (content := read_entry(self._folder, name)) is not None:
             try:
                 return self._core.import_model(io.BytesIO(content), "CPU", self._options)
@@ -76,6 +106,12 @@ class OpenVinoBackend:
             compiled.export_model(stream)
             write_entry(self._folder, name, stream.getvalue())
         return compiled
+
+    def _entry(self, kind: str, *more: object) -> str:
+        """The name of an entry of the cache that depends on the processor, too."""
+        device = [self._core.get_property("CPU", key) for key in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
+        depends_on = repr((self._name, *more, self._options, device))
+        return f"{hashlib.sha256(depends_on.encode()).hexdigest()}.{kind}"
 
     def _read_network(self) -> Any:
         """The converted network, as it was kept; None if there is none."""
@@ -108,40 +144,18 @@ class OpenVinoBackend:
         write_entry(self._folder, f"{self._name}.network", length + described + weights)
 
 
-def _name(network: UNet, precision: str) -> str:
+def _convert(network: StoredUNet, precision: str) -> Any:
+    from contractile.engine.arrange import arrange
+    from contractile.engine.conversion import convert
+
+    return convert(arrange(network.network, precision))
+
+
+def _name(network: StoredUNet, precision: str) -> str:
     """A name that changes with everything that the converted network depends on."""
     versions = [version(package) for package in ("contractile", "openvino", "torch")]
-    digest = hashlib.sha256(repr((network.config.model_dump_json(), precision, versions)).encode())
-    for key, values in network.state_dict().items():
+    digest = hashlib.sha256(repr((GIVES, network.config.model_dump_json(), precision, versions)).encode())
+    for key, values in sorted(network.weights.items()):
         digest.update(key.encode())
-        digest.update(values.cpu().contiguous().numpy())
+        digest.update(values.tobytes())
     return digest.hexdigest()
-
-
-class _ClassScores(nn.Module):
-    def __init__(self, network: UNet) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.network.class_scores(image)
-
-
-def convert(arranged: UNet) -> Any:
-    """An `openvino.Model` of class scores for inputs (B, C, *S) of any shape that the network takes.
-
-    `openvino.convert_model` would do the same, but it reports its use to a server on the internet.
-    """
-    from openvino.frontend import FrontEndManager
-    from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
-
-    config = arranged.config
-    image = torch.zeros(1, config.channels, *(config.input_size(1, axis) for axis in range(config.dims)))
-    with torch.no_grad(), warnings.catch_warnings(record=True):
-        warnings.simplefilter("ignore")  # PyTorch and OpenVINO warn about their own code
-        exported = torch.export.export(_ClassScores(arranged).cpu(), (image,), strict=False).run_decompositions()
-        decoder = TorchFXPythonDecoder(exported.module(), dynamic_shapes=True)
-    frontend = FrontEndManager().load_by_framework("pytorch")
-    model = frontend.convert(frontend.load(decoder))
-    model.set_friendly_name("unet")
-    return model

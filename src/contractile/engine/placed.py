@@ -6,23 +6,34 @@ import importlib.util
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from contractile.engine.agreement import ALLOWED, Agreement, measure_agreement
-from contractile.engine.hardware import Precision, find_device, free_memory, is_out_of_memory, native_precision
+from contractile.engine.hardware import (
+    Device,
+    Precision,
+    find_device,
+    free_memory,
+    is_out_of_memory,
+    native_precision,
+)
 from contractile.engine.openvino_backend import INSTALL, OpenVinoBackend
-from contractile.engine.torch_backend import TorchBackend
 from contractile.errors import ContractileError, OutOfMemory, in_one_line
-from contractile.unet import UNet, UNetConfig
+from contractile.memory import memory_limit
+from contractile.unet import StoredUNet, UNetConfig
+
+if TYPE_CHECKING:
+    from contractile.unet import UNet
 
 logger = logging.getLogger(__name__)
 
 Backend = Literal["auto", "torch", "openvino"]
+Floats = NDArray[np.float32]
 
 # Maps that the finest level of a U-Net holds at the same time: input, skip, up-sampled map, their concatenation (two)
 # and the result of one convolution. Each has `width` channels.
@@ -52,45 +63,57 @@ class Placed:
     """A network on a device, ready to predict: `placed(batch)` gives probabilities.
 
     `agreement` compares it with float32 PyTorch; None if it was not compared, or is float32 PyTorch itself.
-    `scores` is the back end: images (B, C, *S) -> class scores (B, K, *S').
+    `run` is the back end: images (B, C, *S) -> class probabilities (B, K, *S'), K >= 2.
     """
 
     config: UNetConfig
-    device: torch.device
+    device: Device
     backend: str
     precision: str
-    scores: Callable[[NDArray[np.float32]], NDArray[np.float32]] = field(repr=False)
+    run: Callable[[Floats], Floats] = field(repr=False)
     agreement: Agreement | None = None
 
-    def __call__(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+    def __call__(self, batch: Floats) -> Floats:
         """Class probabilities of a batch: (B, C, *S) float32 -> (B, K, *S') float32 in [0, 1], K >= 2.
 
         Raises OutOfMemory if the batch does not fit on the device.
         """
         try:
-            probabilities: NDArray[np.float32] = torch.from_numpy(self.scores(batch)).softmax(dim=1).numpy()
+            return self.run(batch)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             problem = f"a batch of shape {batch.shape} does not fit on {self.device}"
             raise OutOfMemory(problem, "use smaller tiles") from error
-        return probabilities
 
     def largest_tile(self) -> int:
         """Pixels along one side of the largest tile that a quarter of the free memory holds."""
         per_pixel = BYTES[self.precision] * self.config.width * LIVE_MAPS
         most = LARGEST_TILE_PIXELS.get(self.device.type, LARGEST_ELSEWHERE)
-        pixels = min(MEMORY_SHARE * free_memory(self.device) / per_pixel, most)
+        limited = memory_limit() is not None and self.device.type != "cuda"
+        free = self._free_at_first if limited else free_memory(self.device)
+        pixels = min(MEMORY_SHARE * free / per_pixel, most)
         return max(1, int(pixels ** (1 / self.config.dims)))
 
+    @cached_property
+    def _free_at_first(self) -> float:
+        """Under a limit all tiles have one size: the first one leaves memory that the next one reuses."""
+        return free_memory(self.device)
 
-def place(network: UNet, config: EngineConfig | None = None, *, example: NDArray[np.float32] | None = None) -> Placed:
+
+def place(network: UNet | StoredUNet, config: EngineConfig | None = None, *, example: Floats | None = None) -> Placed:
     """Place a network of ordinary kernels on a device, with the fastest back end that agrees with float32 PyTorch.
 
     `example` (1, C, *S) float32, of any size that the network takes, decides whether they agree: if more than 0.1 % of
     its labels change, more than 0.2 % of its pixels move across a threshold, or a probability moves by more than 0.1,
     the next more exact choice is tried, and at last float32 PyTorch. This is logged, as a warning if the precision was
     asked for. Without an example nothing is compared. `example_shape` gives a sensible *S.
+
+    OpenVINO agrees by a chain. Its float32 network is compared with float32 PyTorch on the example of the first start
+    on this processor, and the cache keeps the outcome where they agree. Later starts compare bfloat16 with that
+    network on their own example, add what float32 changed, and need no PyTorch. Without a cache every start compares
+    with float32 PyTorch.
+
     Raises ContractileError for what this machine does not have, and OutOfMemory.
     """
     config = config or EngineConfig()
@@ -98,33 +121,67 @@ def place(network: UNet, config: EngineConfig | None = None, *, example: NDArray
     backend = _choose_backend(config.backend, device)
     precision = native_precision(device) if config.precision == "auto" else config.precision
     choices = list(dict.fromkeys([(backend, precision), (backend, "float32"), EXACT]))
-    placed = _place(network, device, *choices[0], config.threads)
+    places = _Places(StoredUNet.of(network), device, config.threads)
+    placed = places.take(*choices[0])
     if example is None or choices[0] == EXACT:
         return placed
-    exact = _place(network, device, *EXACT, config.threads)
-    expected = exact(example)
     level = logging.INFO if config.precision == "auto" else logging.WARNING
     for following in choices[1:]:
-        agreement = measure_agreement(placed(example), expected, network.config.kept(example.shape[2:]))
+        agreement = _compare(places, placed, example)
         name = f"{placed.backend} {placed.precision}"
         logger.info("%s: %s", name, agreement)
         if agreement.holds():
             return replace(placed, agreement=agreement)
         logger.log(level, "%s changes too much on this image: %s; allowed: %s; using %s %s",
                    name, agreement, ALLOWED, *following)  # fmt: skip
-        placed = exact if following == EXACT else _place(network, device, *following, config.threads)
+        placed = places.take(*following)
     return placed
 
 
-def _place(network: UNet, device: torch.device, backend: str, precision: str, threads: int | None) -> Placed:
-    if backend == "openvino":
-        scores = OpenVinoBackend(network, precision=precision, threads=threads)
-        return Placed(network.config, device, backend, precision, scores)
-    plain = TorchBackend(network, device=device, precision=precision)
-    return Placed(network.config, device, backend, precision, plain)
+class _Places:
+    """A network on a device with each back end and precision, made where it is needed."""
+
+    def __init__(self, network: StoredUNet, device: Device, threads: int | None) -> None:
+        self._network, self._device, self._threads = network, device, threads
+        self._made: dict[tuple[str, str], Placed] = {}
+
+    def take(self, backend: str, precision: str) -> Placed:
+        choice = (backend, precision)
+        if choice not in self._made:
+            run = self._make(backend, precision)
+            self._made[choice] = Placed(self._network.config, self._device, backend, precision, run)
+        return self._made[choice]
+
+    def _make(self, backend: str, precision: str) -> Callable[[Floats], Floats]:
+        if backend == "openvino":
+            return OpenVinoBackend(self._network, precision=precision, threads=self._threads)
+        from contractile.engine.torch_backend import TorchBackend
+
+        return TorchBackend(self._network.network, device=self._device, precision=precision)
 
 
-def _choose_backend(backend: Backend, device: torch.device) -> str:
+def _compare(places: _Places, placed: Placed, example: Floats) -> Agreement:
+    """How far a network agrees with float32 PyTorch: measured on the example, or through what the cache knows."""
+
+    def measure(one: Placed, other: Placed) -> Agreement:
+        return measure_agreement(one(example), other(example), placed.config.kept(example.shape[2:]))
+
+    if placed.backend == "openvino":
+        middle = places.take("openvino", "float32")
+        assert isinstance(middle.run, OpenVinoBackend)
+        known = middle.run.kept_agreement()
+        if known is None and middle.run.keeps():
+            known = measure(middle, places.take(*EXACT))
+            if known.holds():
+                middle.run.keep_agreement(known)
+        if known is not None and placed is middle:
+            return known
+        if known is not None and known.holds():
+            return measure(placed, middle) + known
+    return measure(placed, places.take(*EXACT))
+
+
+def _choose_backend(backend: Backend, device: Device) -> str:
     installed = importlib.util.find_spec("openvino") is not None
     if backend == "auto":
         return "openvino" if installed and device.type == "cpu" else "torch"

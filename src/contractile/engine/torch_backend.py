@@ -7,40 +7,43 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from contractile.engine.arrange import arrange, arrange_image
+from contractile.engine.arrange import arrange
+from contractile.engine.halves import arrange_image
+from contractile.engine.hardware import Device
 from contractile.unet import UNet
 
 WARM_UPS = 3
 
 
 class TorchBackend:
-    """Computes class scores (B, K, *S') of images (B, C, *S) on a device in "float32" or "bfloat16".
+    """Computes class probabilities (B, K, *S'), K >= 2, of images (B, C, *S) on a device in "float32" or "bfloat16".
 
     On CUDA the work is recorded once per shape as a graph and replayed, because small networks spend most of their
     time on starting kernels.
     """
 
-    def __init__(self, network: UNet, *, device: torch.device, precision: str) -> None:
-        self._device, self._precision = device, precision
+    def __init__(self, network: UNet, *, device: Device, precision: str) -> None:
+        self._device, self._precision = torch.device(str(device)), precision
         self._type = getattr(torch, precision)
         self._format = torch.channels_last if network.config.dims == 2 else torch.contiguous_format
         arranged = arrange(network, precision)
-        self._network = arranged.to(device=device, dtype=self._type, memory_format=self._format)  # type: ignore[call-overload]
+        self._network = arranged.to(device=self._device, dtype=self._type, memory_format=self._format)  # type: ignore[call-overload]
         self._captured: tuple[torch.cuda.CUDAGraph, Tensor, Tensor] | None = None
 
     def __call__(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode():
-            x = arrange_image(batch, self._precision).to(self._device, self._type, memory_format=self._format)
-            scores = self._replay(x) if self._device.type == "cuda" else self._scores(x)
-            values: NDArray[np.float32] = scores.cpu().numpy()
+            x = torch.from_numpy(arrange_image(batch, self._precision))
+            x = x.to(self._device, self._type, memory_format=self._format)
+            found = self._replay(x) if self._device.type == "cuda" else self._probabilities(x)
+            values: NDArray[np.float32] = found.cpu().numpy()
         return values
 
-    def _scores(self, x: Tensor) -> Tensor:
-        scores: Tensor = self._network.class_scores(x).float()
-        return scores
+    def _probabilities(self, x: Tensor) -> Tensor:
+        found: Tensor = self._network.class_scores(x).float().softmax(dim=1)
+        return found
 
     def _replay(self, x: Tensor) -> Tensor:
-        """The scores by the graph of this shape. Only one graph is kept, so that its memory is free for the next."""
+        """The probabilities by the graph of this shape. Only one is kept, so that its memory is free for the next."""
         if self._captured is None or self._captured[1].shape != x.shape:
             self._captured = None
             search, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, True  # for the fastest kernels
@@ -48,19 +51,19 @@ class TorchBackend:
                 self._captured = self._capture(x.clone())
             finally:
                 torch.backends.cudnn.benchmark = search
-        graph, image, scores = self._captured
+        graph, image, found = self._captured
         image.copy_(x)
         graph.replay()
-        return scores
+        return found
 
     def _capture(self, image: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
         side = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(side):
             for _ in range(WARM_UPS):  # libraries choose their kernels and workspaces outside the graph
-                self._scores(image)
+                self._probabilities(image)
         torch.cuda.current_stream(self._device).wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            scores = self._scores(image)
-        return graph, image, scores
+            found = self._probabilities(image)
+        return graph, image, found

@@ -15,9 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import psutil
-
 from contractile.errors import ContractileError
+from contractile.memory import free_memory
 
 KINDS = {
     stat.S_IFIFO: "a named pipe (FIFO)",
@@ -159,7 +158,7 @@ def check_memory(size: int, what: str, where: object) -> None:
     """Raise ContractileError where `size` bytes are more than the free memory; `what` needs them: "the image"."""
     if size <= SMALL:
         return
-    free = psutil.virtual_memory().available
+    free = free_memory()
     if size > free:
         problem = f"{what} takes {size / 1e9:,.1f} GB of memory, and {free / 1e9:,.1f} GB are free"
         raise ContractileError(problem, "crop it, or use a machine with more memory", where=where)

@@ -3,35 +3,57 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import psutil
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as deserialise
-from safetensors.torch import save as serialise
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, deserialize
+from safetensors.numpy import save as serialise
 
 from contractile.errors import ContractileError, NotFound, OutOfMemory
+from contractile.memory import free_memory
 from contractile.model.card import ModelCard, parse_card, write_card
 from contractile.model.fit import check_fit
 from contractile.model.header import CURE, METADATA_KEY, Header, read_header
 from contractile.model.seal import EMPTY, is_whole, seal
 from contractile.storage import replacing
-from contractile.unet import UNet
+from contractile.unet import StoredUNet
+
+if TYPE_CHECKING:
+    from contractile.unet import UNet
 
 PRETRAINED_FOLDER = Path(__file__).parents[1] / "pretrained"
 PRETRAINED = {path.stem: path for path in sorted(PRETRAINED_FOLDER.glob("*.safetensors"))}
 WEIGHT = 4  # bytes of a weight in the network
+NUMBERS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8"}  # of a file, as NumPy names them
 AGAIN = "copy it again"
 
 
-@dataclass(frozen=True)
 class Model:
-    """A network and its card."""
+    """A network and its card. A model that was read from a file builds its `network` when that is first asked for.
 
-    network: UNet
-    card: ModelCard
+    `stored` is the network as configuration and weights, which need no PyTorch.
+    """
+
+    def __init__(self, network: UNet | StoredUNet, card: ModelCard) -> None:
+        self._stored, self._card = StoredUNet.of(network), card
+
+    @property
+    def network(self) -> UNet:
+        return self._stored.network
+
+    @property
+    def stored(self) -> StoredUNet:
+        return self._stored
+
+    @property
+    def card(self) -> ModelCard:
+        return self._card
+
+    def with_card(self, **changes: Any) -> Model:
+        """The same network with a card of which some fields are others."""
+        return Model(self._stored, self._card.model_copy(update=changes))
 
 
 def save(model: Model, path: str | Path) -> None:
@@ -39,8 +61,9 @@ def save(model: Model, path: str | Path) -> None:
 
     The same weights and card give the same bytes.
     """
-    weights = {name: value.detach().cpu().contiguous() for name, value in model.network.state_dict().items()}
-    content = serialise(weights, metadata={METADATA_KEY: write_card(model.card, EMPTY)})  # one entry: it keeps no order
+    content = serialise(
+        dict(model.stored.weights), metadata={METADATA_KEY: write_card(model.card, EMPTY)}
+    )  # one entry: it keeps no order
     with replacing(Path(path)) as partial:
         partial.write_bytes(seal(content))
 
@@ -74,10 +97,7 @@ def load(path: str | Path) -> Model:
         raise ContractileError(f"cannot be read ({error.strerror or error})", cure, where=path) from error
     if checksum is not None and not is_whole(header.raw, body, checksum):
         raise ContractileError("is damaged: its checksum does not fit", AGAIN, where=path)
-    weights = _read_weights(header.raw + body, path)
-    network = UNet(card.network)
-    network.load_state_dict(weights)
-    return Model(network=network.eval(), card=card)
+    return Model(StoredUNet(card.network, _read_weights(header.raw + body, path)), card)
 
 
 def _check(header: Header, path: Path) -> tuple[ModelCard, str | None]:
@@ -90,24 +110,36 @@ def _check(header: Header, path: Path) -> tuple[ModelCard, str | None]:
     if written.version > 1 and written.checksum is None:
         raise ContractileError("is damaged: it has no checksum", AGAIN, where=path)
     needed = 2 * header.body + WEIGHT * written.card.network.parameters
-    if needed > (free := psutil.virtual_memory().available):
+    if needed > (free := free_memory()):
         problem = f"takes {needed / 1e9:.1f} GB of memory to read, and {free / 1e9:.1f} GB are free"
         raise OutOfMemory(problem, "close other programs, or use a smaller model", where=path)
     return written.card, written.checksum
 
 
-def _read_weights(content: bytes, path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a file. Raises ContractileError for numbers that no network has."""
+def _read_weights(content: bytes, path: Path) -> dict[str, NDArray[Any]]:
+    """The tensors of a file, as the network holds them. Raises ContractileError for numbers that no network has."""
     try:
-        weights = deserialise(content)
+        tensors = deserialize(content)  # type: ignore[no-untyped-call]
     except SafetensorError as error:
         raise ContractileError(f"cannot be read as safetensors ({error})", CURE, where=path) from error
+    weights = {name: _as_held(tensor) for name, tensor in tensors}
     for name, values in weights.items():
-        if not values.float().isfinite().all():  # as the network will hold them
+        if not np.isfinite(values).all():
             raise ContractileError(f"is damaged: tensor {name} holds NaN or infinite numbers", AGAIN, where=path)
         if name.endswith("running_var") and bool((values < 0).any()):
             raise ContractileError(f"is damaged: tensor {name} holds negative numbers", AGAIN, where=path)
     return weights
+
+
+def _as_held(tensor: Any) -> NDArray[Any]:
+    """A tensor of a file as float32, or a counter as int64. NumPy has no bfloat16: it is the upper half of float32."""
+    numbers: NDArray[Any] = np.frombuffer(tensor["data"], NUMBERS[tensor["dtype"]]).reshape(tensor["shape"])
+    if tensor["dtype"] == "BF16":
+        return (numbers.astype(np.uint32) << 16).view(np.float32)
+    if tensor["dtype"] == "I64":
+        return numbers
+    with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite, and is refused
+        return numbers.astype(np.float32)
 
 
 def _find(path: Path) -> Path:

@@ -13,6 +13,11 @@ from contractile.images.arrays import as_array
 REAL = "biuf"  # kinds of dtype
 
 
+def is_dask(image: object) -> bool:
+    """Whether an image is a Dask array."""
+    return type(image).__module__.split(".")[0] == "dask" and hasattr(image, "dask")
+
+
 def as_image(image: Any, channels: int, dims: int) -> Any:
     """An image (C, *S) or, of one channel, (*S) -> (C, *S), not copied where that is possible.
 

@@ -23,11 +23,6 @@ if TYPE_CHECKING:
 _one_at_a_time = threading.Lock()  # a network uses all cores that its process may use
 
 
-def is_dask(image: object) -> bool:
-    """Whether an image is a Dask array."""
-    return type(image).__module__.split(".")[0] == "dask" and hasattr(image, "dask")
-
-
 def lazily(predictor: Predictor, image: Any, intensity: Intensity, *, mark: str) -> Any:
     """Probabilities (K, *S) of a Dask array (C, *S) as a Dask array, one chunk for each block of its mosaic.
 
@@ -43,7 +38,7 @@ def lazily(predictor: Predictor, image: Any, intensity: Intensity, *, mark: str)
     assert placed is not None
     chosen = {"backend": placed.backend, "precision": placed.precision}
     engine = predictor.engine.model_copy(update=chosen)
-    there = delayed(_There(Model(predictor.network, predictor.card), engine, predictor.tile, mark), pure=True)
+    there = delayed(_There(predictor.model, engine, predictor.tile, mark), pure=True)
     reach = max(network.margin)
     blocks = np.empty((1, *mosaic.counts), object)
     for number, region in enumerate(mosaic.regions()):

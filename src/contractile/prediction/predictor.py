@@ -6,7 +6,7 @@ import hashlib
 import math
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,14 @@ from contractile.grid import Block, cut
 from contractile.intensity import Intensity
 from contractile.model import Model, ModelCard
 from contractile.model import load as load_model
-from contractile.prediction import lazy
-from contractile.prediction.arrays import as_image, as_probabilities
+from contractile.prediction.arrays import as_image, as_probabilities, is_dask
 from contractile.prediction.blocks import segment
 from contractile.prediction.field import Field, Held, Mean, NetworkField, Progress
 from contractile.prediction.scaling import LARGEST_SCALE, SAME_SIZE, Resampled, estimate_diameter, scaled_shape
 from contractile.prediction.views import UNCHANGED, views
+
+if TYPE_CHECKING:
+    from contractile.unet import UNet
 
 Diameter = float | Literal["estimate"] | None
 
@@ -57,11 +59,15 @@ class Predictor:
         if not isinstance(engine, EngineConfig | None):
             raise WrongType(f"engine must be an EngineConfig, got {shown(engine)}", 'use EngineConfig(device="cpu")')
         _check_tile(tile)
-        self.card: ModelCard = model.card
-        self.network, self.engine = model.network, engine or EngineConfig()
+        self.model, self.card, self.engine = model, model.card, engine or EngineConfig()
         self.tile = tile
         self.diameter = _check_diameter(diameter, model.card) or ("estimate" if model.card.any_size else None)
         self.placed: Placed | None = None
+
+    @property
+    def network(self) -> UNet:
+        """The network as a PyTorch module."""
+        return self.model.network
 
     def segment(self, image: Any, *, tta: bool = False, progress: Progress | None = None) -> NDArray[np.int32]:
         """Labels (*S) of an image (C, *S) or, with one channel, (*S); arguments and errors as of `probabilities`.
@@ -87,7 +93,9 @@ class Predictor:
         image = as_image(image, self.card.network.channels, self.card.network.dims)
         intensity = self.card.normalization.fit(image)
         scale = self._scale(image, intensity)
-        if lazy.is_dask(image):
+        if is_dask(image):
+            from contractile.prediction import lazy
+
             lazy.refuse(scale, tta)
             self.placed = self.placed or self.place(image, intensity)
             return cast(Field, lazy.lazily(self, image, intensity, mark=self.fingerprint))
@@ -99,8 +107,8 @@ class Predictor:
     def fingerprint(self) -> str:
         """The SHA-256 of the weights and the card."""
         found = hashlib.sha256(self.card.model_dump_json().encode())
-        for name, values in sorted(self.network.state_dict().items()):
-            found.update(name.encode() + values.detach().cpu().contiguous().numpy().tobytes())
+        for name, values in sorted(self.model.stored.weights.items()):
+            found.update(name.encode() + values.tobytes())
         return found.hexdigest()
 
     def decode(self, probabilities: Any) -> NDArray[np.int32]:
@@ -129,7 +137,7 @@ class Predictor:
         sides = zip(image.shape[1:], example_shape(self.card.network), strict=True)
         read = tuple(((size - side) // 2, (size - side) // 2 + side) for size, side in sides)
         example = intensity.apply(cut(image, Block(read=read, write=read)))[None]
-        return place(self.network, self.engine, example=example)
+        return place(self.model.stored, self.engine, example=example)
 
     def _scale(self, image: Any, intensity: Intensity) -> float:
         """By how much an image (C, *S) is enlarged for the network: the model's diameter / that of its objects.

@@ -8,11 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import psutil
-import torch
-
+from contractile import memory
 from contractile.dataset import Example
-from contractile.engine import find_device
+from contractile.engine import find_device, total_memory
 from contractile.errors import ContractileError
 from contractile.recipe.recipe import Recipe
 
@@ -44,8 +42,7 @@ def _shows_something(example: Example) -> bool:
 def check_memory(recipe: Recipe, examples: Sequence[Example]) -> None:
     """Raise ContractileError where a batch, or pasted copies of the examples, cannot fit into the machine's memory."""
     device, samples = find_device(recipe.device), recipe.samples
-    has = float(psutil.virtual_memory().total)
-    on_device = float(torch.cuda.get_device_properties(device).total_memory) if device.type == "cuda" else has
+    has, on_device = float(memory.total_memory()), total_memory(device)
     needs = step_bytes(recipe)
     if needs > on_device:
         tile = " x ".join(str(n) for n in samples.tile)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,9 +51,9 @@ class Validation:
         """The model with the decoding that suits it best and its scores on its card; and its scores on all images."""
         maps = self._predict(model, self.examples)
         decoding = self._choose_decoding(model, maps)
-        model = replace(model, card=model.card.model_copy(update={"decoding": decoding}))
+        model = model.with_card(decoding=decoding)
         found = self._score(model, self.examples, maps, resamples=EvaluateConfig().resamples)
-        return replace(model, card=model.card.model_copy(update={"scores": defined_scores(found)})), found
+        return model.with_card(scores=defined_scores(found)), found
 
     def measure_seconds(self, model: Model) -> float:
         """How long all validation of a run will take: one image is validated, and the times are added up for all."""

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from contractile.unet.network import UNet
-from contractile.unet.symmetry import CONVOLUTIONS, ORBIT, TRANSPOSED, TiedKernel
+from contractile.unet.sizes import ORBIT
+from contractile.unet.symmetry import CONVOLUTIONS, TRANSPOSED, TiedKernel
 
 
 @dataclass(frozen=True)

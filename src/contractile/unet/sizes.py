@@ -14,8 +14,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from contractile.errors import ContractileError, in_one_line
-from contractile.unet.symmetry import ORBIT
 
+ORBIT = 8  # channels, one for each symmetry of the square
 KERNEL = 3
 CONVOLUTIONS_PER_LEVEL = 2
 MOST_WEIGHTS = 10**9  # of a network: 4 GB; the largest that people train have a tenth of it

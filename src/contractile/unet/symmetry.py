@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-ORBIT = 8
+from contractile.unet.sizes import ORBIT
+
 CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)  # for 2-D and 3-D
 TRANSPOSED = (nn.ConvTranspose2d, nn.ConvTranspose3d)
 NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)

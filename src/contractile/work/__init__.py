@@ -10,10 +10,23 @@ each process.
 
 from __future__ import annotations
 
-from contractile.work.dask_client import DaskWork as DaskWork
-from contractile.work.dask_client import connect as connect
+from typing import TYPE_CHECKING, Any
+
 from contractile.work.kept import forget as forget
 from contractile.work.kept import once as once
 from contractile.work.place import Work as Work
 from contractile.work.place import here as here
 from contractile.work.threads import threads_of_a_block as threads_of_a_block
+
+if TYPE_CHECKING:
+    from contractile.work.dask_client import DaskWork as DaskWork
+    from contractile.work.dask_client import connect as connect
+
+
+def __getattr__(name: str) -> Any:
+    """What needs Dask is loaded when it is first used."""
+    if name not in ("DaskWork", "connect"):
+        raise AttributeError(f"module 'contractile.work' has no attribute {name!r}")
+    from contractile.work import dask_client
+
+    return getattr(dask_client, name)

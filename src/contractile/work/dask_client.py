@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from contractile.errors import ContractileError, NotFinished, shown
 from contractile.work.address import LOCAL, check_answers, find_address, no_answer
-from contractile.work.local_workers import check_dashboard, check_started, local_workers
+from contractile.work.local_workers import check_dashboard, check_started, local_workers, within_limit
 from contractile.work.place import Item, Result
 from contractile.work.quiet import quiet
 from contractile.work.task import Task
@@ -141,9 +141,11 @@ def connect(
     """Blocks are done by the workers of a scheduler: "local", its address, or the file that names its address.
 
     "local" starts so many workers on this machine (as many as it has cores), each of which does one block at a time
-    with so many threads, and a page to watch them if `dashboard`; all end with the context. For another scheduler
-    these three are not used. Raises ContractileError if a package is missing, the scheduler does not answer, has no
-    worker within `patience_s` seconds, or a worker has other versions than this process.
+    with so many threads, and a page to watch them if `dashboard`; all end with the context. Where the memory of this
+    process is limited, workers and this process share the limit, and fewer workers are started where it is too small
+    for more. For another scheduler these three are not used. Raises ContractileError if a package is missing, the
+    scheduler does not answer, has no worker within `patience_s` seconds, or a worker has other versions than this
+    process.
     """
     _check_counts(workers, threads)
     distributed = _distributed()
@@ -152,7 +154,7 @@ def connect(
         if str(scheduler) == LOCAL:
             if dashboard:
                 check_dashboard()
-            number = workers or _cores() // threads or 1
+            number = workers or within_limit(_cores() // threads or 1)
             place, started = stack.enter_context(local_workers(number, threads, dashboard=dashboard))
             address = place.scheduler_address
         else:

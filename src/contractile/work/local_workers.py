@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from contractile.errors import ContractileError, NotFinished
+from contractile.memory import LEAST, memory_limit
 
 PROGRAM = (
     "import json, sys; told = json.loads(sys.stdin.buffer.readline()); sys.path[:] = told['path']; "
@@ -113,7 +114,7 @@ def local_workers(number: int, threads: int, *, dashboard: bool) -> Iterator[tup
             )
         try:
             keys = {key: getattr(security, key) for key in KEYS}
-            told = {"scheduler": cluster.scheduler_address, "keys": keys, "path": sys.path}
+            told = {"scheduler": cluster.scheduler_address, "keys": keys, "path": sys.path, "memory": _share(number)}
             for index in range(number):
                 place = Path(folder) / str(index)
                 place.mkdir()
@@ -123,6 +124,18 @@ def local_workers(number: int, threads: int, *, dashboard: bool) -> Iterator[tup
             for worker in workers:
                 worker.close()
             cluster.close(timeout=CLOSING_S)
+
+
+def within_limit(number: int) -> int:
+    """So many workers, or as many as the limit of the memory of this process has room for beside it; at least one."""
+    limit = memory_limit()
+    return number if limit is None else max(1, min(number, limit // LEAST - 1))
+
+
+def _share(number: int) -> int | None:
+    """Bytes that each of so many workers may take of the limit that they share with this process."""
+    limit = memory_limit()
+    return None if limit is None else max(LEAST, limit // (number + 1))
 
 
 def check_dashboard() -> None:

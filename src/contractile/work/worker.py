@@ -9,6 +9,7 @@ import sys
 import threading
 from typing import Any
 
+from contractile.memory import limit_memory
 from contractile.process import prepare_process
 
 
@@ -16,6 +17,7 @@ def serve(told: dict[str, Any]) -> None:
     """Do tasks until the process that started this one closes its end of our standard input, or ends."""
     threading.Thread(target=_end_with_parent, args=(told["folder"],), daemon=True).start()
     prepare_process()
+    limit_memory(told.get("memory"))
     asyncio.run(_serve(told))
 
 
