@@ -5,7 +5,7 @@ import pytest
 import tifffile
 import zarr
 
-from contractile.images import bands, open_image
+from contractile.images import bands, open_image, tiff
 from contractile.images.bands import Bands
 
 VALUES = np.arange(3 * 100 * 20, dtype=np.uint16).reshape(3, 100, 20)
@@ -47,6 +47,37 @@ def test_strips_are_read_once_for_regions_beside_each_other(monkeypatch):
     array[1:2, 90:]
     array[1:2, 10:40]
     assert counted.lines == 42 + 16 + 42  # only the last band was kept
+
+
+def test_planes_share_their_bands_with_other_regions(monkeypatch):
+    monkeypatch.setattr(bands, "LINES", 50)
+    counted = Counted()
+    array = Bands(counted, 1)
+    for planes in (slice(0, 2), slice(1, 3)):
+        np.testing.assert_array_equal(array[planes, 20:80], VALUES[planes, 20:80])
+    assert counted.lines == 300
+
+
+@pytest.mark.parametrize("form", [{"ome": True}, {"imagej": True}, {"metadata": None}, {}], ids=str)
+def test_strips_of_each_form_are_decoded_once(tmp_path, monkeypatch, form):
+    monkeypatch.setattr(bands, "LINES", 20)
+    pixels = np.random.default_rng(0).integers(0, 9, (3, 100, 70), np.uint8)
+    options = {"photometric": "minisblack", "compression": "zlib", "metadata": {"axes": "CYX"}, **form}
+    tifffile.imwrite(tmp_path / "a.tif", pixels, **options, rowsperstrip=5)
+    decoded = []
+    watch = tiff.watch_decoders
+
+    def count(series):
+        watch(series)
+        for page in {id(page.keyframe): page.keyframe for page in series.pages}.values():
+            page.decode = lambda *args, real=page.decode, **more: decoded.append(0) or real(*args, **more)
+
+    monkeypatch.setattr(tiff, "watch_decoders", count)
+    with open_image(tmp_path / "a.tif", axes="CYX") as image:
+        for y, x in np.ndindex(4, 4):
+            part = np.s_[:, 25 * y : 25 * y + 30, 17 * x : 17 * x + 20]
+            np.testing.assert_array_equal(image[part], pixels[part])
+    assert len(decoded) == 60
 
 
 @pytest.mark.parametrize("rows", [None, 16, 512])

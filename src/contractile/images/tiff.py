@@ -173,7 +173,7 @@ def _loader(series: tifffile.TiffPageSeries, stack: ExitStack) -> Callable[[], A
         if 1 in series.shape[-2:]:  # tifffile chunks an image one pixel wide in a way it cannot read
             return series.asarray(level=0)
         array = zarr.open_array(stack.enter_context(series.aszarr(level=0)), mode="r")
-        y = series.get_axes(squeeze=False).find("Y") if array.ndim == len(series.get_axes(squeeze=False)) else -1
+        y = series.axes.find("Y") if array.ndim == len(series.axes) else -1
         return Bands(array, y) if y >= 0 and array.chunks[y + 1] == array.shape[y + 1] else array
 
     return chunked
