@@ -20,7 +20,6 @@ from PIL import Image as Pillow
 from contractile.errors import ContractileError, NotWritable, NotWritten
 from contractile.images import (
     Stack,
-    TiffSink,
     find,
     is_ours,
     overlay,
@@ -212,10 +211,9 @@ def test_several_stacks_become_images_of_an_ome_tiff(tmp_path: Path) -> None:
 
 
 def test_pages_of_different_pixel_sizes_become_images(tmp_path: Path) -> None:
-    with TiffSink(tmp_path / "a.tif", (3, 2, 8, 9), kind="probabilities", stack=Stack("I", (3,))) as sink:
-        for page in range(3):
-            sink[page] = page / 4
-        sink.pixel_size_um = [(0.5, 0.5), (0.5, 0.5), None]
+    maps = np.broadcast_to(np.arange(3).reshape(3, 1, 1, 1) / 4, (3, 2, 8, 9))
+    sizes: list[Size] = [(0.5, 0.5), (0.5, 0.5), None]
+    write_probabilities(tmp_path / "a.tif", maps, pixel_size_um=sizes, stack=Stack("I", (3,)))
     assert series_of(tmp_path / "a.tif") == [("CYX", (2, 8, 9))] * 3
     assert [one.get("PhysicalSizeY") for one in ome_pixels(tmp_path / "a.tif")] == ["0.5", "0.5", None]
     assert [read_probabilities(page)[0, 0, 0] for page in find(tmp_path / "a.tif")] == [0, 0.25, 0.5]
@@ -464,47 +462,6 @@ def test_which_files_this_package_wrote(tmp_path: Path) -> None:
     with Pillow.open(tmp_path / "ours.png") as file:
         assert file.info["Software"] == "contractile"
         np.testing.assert_array_equal(np.asarray(file), picture)
-
-
-# sinks ----------------------------------------------------------------------------------------
-
-
-@given(order=st.permutations(range(6)), kind=st.sampled_from(["labels", "probabilities"]))
-def test_a_sink_takes_regions_in_any_order(
-    tmp_path_factory: pytest.TempPathFactory, order: list[int], kind: Literal["labels", "probabilities"]
-) -> None:
-    folder = tmp_path_factory.getbasetemp()
-    values = np.random.default_rng(0).integers(0, 2, (2, 3, 4, 6))
-    write = write_labels if kind == "labels" else write_probabilities
-    write(folder / "whole.tif", values)
-    with TiffSink(folder / "parts.tif", values.shape, kind=kind) as sink:
-        for page, part in (divmod(number, 3) for number in order):
-            region = (page, slice(None), slice(None), slice(2 * part, 2 * part + 2))
-            sink[region] = values[region]
-            sink.finished(part)
-    assert (folder / "parts.tif").read_bytes() == (folder / "whole.tif").read_bytes()
-
-
-def test_a_sink_keeps_the_pixel_size(tmp_path: Path) -> None:
-    sink = TiffSink(tmp_path / "a.tif", (4, 5), pixel_size_um=(0.5, 0.25))
-    sink[1:3, :] = 7
-    assert not list(tmp_path.iterdir())
-    sink.close()
-    assert read_labels(tmp_path / "a.tif")[:, 0].tolist() == [0, 7, 7, 0]
-    assert read(tmp_path / "a.tif").pixel_size_um == pytest.approx((0.5, 0.25))
-
-
-def test_an_error_leaves_no_file_of_a_sink(tmp_path: Path) -> None:
-    with pytest.raises(IndexError), TiffSink(tmp_path / "a.tif", (4, 5)) as sink:
-        sink[9] = 1
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_sink_refuses_a_shape_at_once(tmp_path: Path) -> None:
-    with pytest.raises(ContractileError, match=r"labels must be \(Y, X\).*got shape \(4,\); drop or add axes"):
-        TiffSink(tmp_path / "a.tif", (4,))
-    with pytest.raises(ContractileError, match=r"probabilities must be .*dims=3.*got shape \(2, 4, 5\)"):
-        TiffSink(tmp_path / "a.tif", (2, 4, 5), kind="probabilities", dims=3)
 
 
 # overlay --------------------------------------------------------------------------------------

@@ -29,7 +29,6 @@ from contractile.images.sources import say_guesses as say_guesses
 from contractile.images.sources import settle_axes as settle_axes
 from contractile.images.sources import stem as stem
 from contractile.images.streaming import smallest_type as smallest_type
-from contractile.images.writing import TiffSink as TiffSink
 from contractile.images.writing import is_ours as is_ours
 from contractile.images.writing import write_image as write_image
 from contractile.images.writing import write_labels as write_labels

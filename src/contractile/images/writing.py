@@ -14,17 +14,15 @@ import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any
 
 import imagecodecs
 import numpy as np
 import tifffile
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from contractile.errors import ContractileError, NotWritable, NotWritten, WrongType
-from contractile.grid import Region
 from contractile.images.image import Shape, Size, Stack
 from contractile.images.raster import one_clear_line
 from contractile.images.streaming import WHOLE, Deferred, check_fit, is_large, is_sliceable, smallest_type, span
@@ -33,7 +31,6 @@ from contractile.images.zarrs import is_made_by
 from contractile.storage import FULL, replacing
 
 UNFIT = {errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP}  # of names that no folder can have
-Kind = Literal["labels", "probabilities"]
 KnownSize = tuple[float | None, ...] | None  # of a pixel; None along an axis where it is not known
 PageSizes = KnownSize | list[Size] | list[KnownSize]  # one for all pages, or one for each
 _TEXT = b"tEXtSoftware\0" + SOFTWARE.encode()
@@ -91,49 +88,6 @@ def write_probabilities(
     values = probabilities if is_sliceable(probabilities) else np.asarray(probabilities, dtype=dtype)
     axes, sizes = _probability_axes(tuple(values.shape), dims, stack), _page_sizes(pixel_size_um, stack)
     _write_tiff(Path(path), _laid_out(values, dtype, stack), axes, sizes, stack)
-
-
-class TiffSink:
-    """A TIFF of labels (*S) or (P, *S), or of probabilities (K, *S) or (P, K, *S), written region by region.
-
-    `sink[region] = values` in any order; what is not written stays 0. `close` writes the file. So does the end of a
-    `with` block, unless an exception ends it. All values are in memory until then. `pixel_size_um` and `stack` as in
-    `write_labels`; the size may be given as late as before `close`, by `sink.pixel_size_um = size`.
-    Raises ContractileError at once for a shape that such a file cannot have.
-    """
-
-    def __init__(
-        self,
-        path: str | Path,
-        shape: Shape,
-        *,
-        kind: Kind = "labels",
-        dims: int = 2,
-        pixel_size_um: PageSizes = None,
-        stack: Stack | None = None,
-    ) -> None:
-        _label_axes(shape, stack) if kind == "labels" else _probability_axes(shape, dims, stack)
-        self.shape, self.pixel_size_um = shape, pixel_size_um
-        self._values: NDArray[Any] = np.zeros(shape, np.int32 if kind == "labels" else np.float32)
-        write = write_labels if kind == "labels" else partial(write_probabilities, dims=dims)
-        self._write = partial(write, path, self._values, stack=stack)
-
-    def __setitem__(self, region: Region, values: ArrayLike) -> None:
-        self._values[region] = values
-
-    def finished(self, block: object) -> None:
-        """Mark a block as done. This sink keeps no record: the file does not exist before all of it is done."""
-
-    def close(self) -> None:
-        """Write the file. Raises what `write_labels` and `write_probabilities` raise."""
-        self._write(pixel_size_um=self.pixel_size_um)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.close()
 
 
 def write_image(path: str | Path, pixels: NDArray[Any], *, pixel_size_um: Size = None) -> None:
