@@ -21,7 +21,8 @@ from scipy import ndimage
 
 from contractile.errors import ContractileError
 from contractile.images import read, read_labels
-from contractile.images.jpeg import decode_jpeg, scan_jpeg
+from contractile.images.jpeg import decode_jpeg
+from contractile.images.jpeg_markers import scan_jpeg
 from contractile.images.pictures import BEHIND, CMYK, TRANSPARENT, TURNED, WHITE_FIRST, open_picture, turn
 
 COPY = "copy the file again or re-export it"

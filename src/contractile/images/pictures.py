@@ -21,7 +21,9 @@ from PIL import Image as Pillow
 
 from contractile.errors import ContractileError
 from contractile.images.gate import check_piece, check_size, limits
-from contractile.images.jpeg import check_data_of_jpeg, decode_jpeg, fill_jpeg, scan_jpeg
+from contractile.images.jpeg import decode_jpeg, fill_jpeg
+from contractile.images.jpeg_damage import check_data_of_jpeg
+from contractile.images.jpeg_markers import scan_jpeg
 from contractile.images.png import check_data_of_png, decode_png, fill_png, scan_png
 from contractile.images.promised import size_of_webp
 from contractile.images.raster import Damaged, Raster, one_clear_line

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from contractile.errors import ContractileError
 from contractile.images.gate import check_chunks, check_piece, limits
-from contractile.images.jpeg import check_jpeg, scan_jpeg
+from contractile.images.jpeg_damage import check_jpeg
+from contractile.images.jpeg_markers import scan_jpeg
 from contractile.images.promised import SIZES, Size, size_of_jpeg
 from contractile.images.raster import AGAIN, FILL, Damaged
 from contractile.images.unpacking import size_of_xz, unpack
