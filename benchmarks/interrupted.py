@@ -126,7 +126,7 @@ class Trial:
         known = json.loads(self.call(words).splitlines()[-1])
         seconds = time.monotonic() - begun
         kills = known.pop("kills", 0)
-        return self.row(name, kind, seconds, stages=known, note=f"{kills} kill(s)" if kills else "")
+        return self.row(name, kind, seconds, stages=known, note=f"{kills:.0f} kill(s)" if kills else "")
 
     def killed(self, pauses: list[float]) -> Row:
         """A prediction that is ended after each of so many seconds, resumed at once, and ends at last.

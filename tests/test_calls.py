@@ -3,7 +3,6 @@
 import os
 import shlex
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +17,6 @@ from contractile.dataset import check_places
 from contractile.errors import ContractileError
 from contractile.model import Model, ModelCard, save
 from contractile.prediction import blocks, predict_files, unfinished
-from contractile.recipe import plausible
 
 MEMORY = 16e9  # bytes of the machine that the lines tell of
 
@@ -113,8 +111,7 @@ def keep_in_files(patch):
 
 @pytest.fixture
 def machine(monkeypatch):
-    memory = SimpleNamespace(virtual_memory=lambda: SimpleNamespace(total=MEMORY))
-    monkeypatch.setattr(plausible, "psutil", memory)
+    monkeypatch.setattr("contractile.memory.total_memory", lambda: MEMORY)
 
 
 def said(capsys, words):
