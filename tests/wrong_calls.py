@@ -9,7 +9,12 @@ from pathlib import Path
 DOCUMENT = Path(__file__).parents[1] / "docs" / "reliability.md"
 BEGIN, END = "<!-- wrong calls -->\n", "<!-- end of wrong calls -->\n"
 CALLS = tomllib.loads((Path(__file__).parent / "data" / "wrong_calls.toml").read_text(encoding="utf-8"))
-TITLES = {"commands": "On the command line", "any_size": "Images of any size", "recipes": "In a recipe", "python": "In Python"}
+TITLES = {
+    "commands": "On the command line",
+    "any_size": "Images of any size",
+    "recipes": "In a recipe",
+    "python": "In Python",
+}
 LONG = {
     "(2,000,000 bytes)": b"#" * 2_000_000,
     "a.a.a. ... = 1 (10,000 tables)": b"a." * 10_000 + b"b = 1",
