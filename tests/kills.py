@@ -2,9 +2,12 @@
 
 import os
 import signal
+import subprocess
+import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from conftest import entries
@@ -53,6 +56,34 @@ def _arm(number: int, when: str) -> None:
 def all_kills(most: int = 100) -> Iterator[tuple[int, str]]:
     """(1, "before"), (1, "amid"), (1, "after"), (2, "before") ..."""
     return ((number, when) for number in range(1, most) for when in ("before", "amid", "after"))
+
+
+HALF = """
+import sys
+from pathlib import Path
+from contractile.storage import replacing, replacing_folder, sole
+path = Path(sys.argv[1])
+with {writing} as temporary:
+    (temporary / "zarr.json" if temporary.is_dir() else temporary).write_text("half")
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def killed_amid(writing: str, path: Path) -> Iterator[None]:
+    """A process has written half of `path`, and waits; it is killed at the end of the block.
+
+    `writing` is what stands between `with` and `as`, such as "replacing(path)".
+    """
+    work = [sys.executable, "-c", HALF.format(writing=writing), str(path)]
+    with subprocess.Popen(work, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        files._swept.clear()
+        yield
+        process.send_signal(signal.SIGKILL)
+    files._swept.clear()
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -2,15 +2,13 @@
 
 import json
 import os
-import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kills import killed_amid
 
 from contractile.errors import AlreadyThere, ContractileError, InUse, NotWritable, NotWritten
 from contractile.storage import MANIFEST, check_replaceable, files, manifest, replacing, sole, sweep
@@ -97,23 +95,9 @@ def test_a_folder_that_vanishes(tmp_path):
     assert names(tmp_path) == []
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from contractile.storage import replacing, sole
-with sole(Path(sys.argv[1], ".lock"), "works here"), replacing(Path(sys.argv[1], "a.txt")) as temporary:
-    temporary.write_text("half")
-    print("ready", flush=True)
-    sys.stdin.read()
-"""
-
-
 def test_what_a_killed_process_leaves_is_swept_away_and_its_lock_is_free(tmp_path):
     write(tmp_path / "a.txt", "first")
-    work = [sys.executable, "-c", KILLED, str(tmp_path)]
-    with subprocess.Popen(work, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "ready\n"
-        files._swept.clear()
+    with killed_amid('sole(path.with_name(".lock"), "works here"), replacing(path)', tmp_path / "a.txt"):
         sweep(tmp_path)
         assert len(names(tmp_path)) == 4  # what is being written stays
         with (
@@ -121,8 +105,6 @@ def test_what_a_killed_process_leaves_is_swept_away_and_its_lock_is_free(tmp_pat
             sole(tmp_path / ".lock", "works here"),
         ):
             pass
-        process.send_signal(signal.SIGKILL)
-    files._swept.clear()
     write(tmp_path / "b.txt")
     assert names(tmp_path) == [MANIFEST, ".lock", "a.txt", "b.txt"]
     assert (tmp_path / "a.txt").read_text() == "first"

@@ -12,6 +12,7 @@ import pytest
 from conftest import entries
 from hypothesis import given
 from hypothesis import strategies as st
+from kills import killed_amid
 
 from contractile.errors import AlreadyThere, ContractileError, NotWritable, NotWritten
 from contractile.storage import amend, check_replaceable, claimed, files, folders, replacing, replacing_folder, sweep
@@ -284,26 +285,10 @@ def write_as_predict(path: Path, text: str) -> None:
         write(path, text)
 
 
-HOLDING = """
-import sys
-from pathlib import Path
-from contractile.storage import replacing_folder
-with replacing_folder(Path(sys.argv[1])) as temporary:
-    (temporary / "zarr.json").write_text("half")
-    print("ready", flush=True)
-    sys.stdin.read()
-"""
-
-
 def test_what_a_killed_process_leaves_is_swept_away(tmp_path):
-    work = [sys.executable, "-c", HOLDING, str(tmp_path / "a.zarr")]
-    with subprocess.Popen(work, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout.readline() == b"ready\n"
-        files._swept.clear()
+    with killed_amid("replacing_folder(path)", tmp_path / "a.zarr"):
         sweep(tmp_path)
         assert len(entries(tmp_path)) == 1  # what is being written stays
-        process.kill()
-    files._swept.clear()
     sweep(tmp_path)
     assert not entries(tmp_path)
 

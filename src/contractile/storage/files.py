@@ -83,17 +83,8 @@ class _Unfinished:
 
     @classmethod
     def begin(cls, path: Path) -> _Unfinished:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sweep(path.parent)
-        while True:
-            temporary = temporary_name(path)
-            number = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | SAFELY, 0o666)
-            free = True
-            with suppress(OSError):  # a file system without locks
-                free = lock(number)
-            if free and is_still(temporary, number):
-                return cls(path, temporary, number)
-            os.close(number)  # another process swept it away before it was locked
+        temporary, number = begin_beside(path, _create)
+        return cls(path, temporary, number)
 
     def rename(self) -> None:
         if not LOCKS:  # Windows renames no open file
@@ -111,6 +102,32 @@ class _Unfinished:
         number, self.number = self.number, None
         if number is not None:
             os.close(number)
+
+
+def begin_beside(path: Path, create: Callable[[Path], int | None]) -> tuple[Path, int | None]:
+    """Create something unfinished beside `path`, locked: its name, and the number of it as an open file.
+
+    `create(name)` makes it and opens it; None where it cannot be opened. The folder is made, and swept before.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sweep(path.parent)
+    while True:
+        temporary = temporary_name(path)
+        number = create(temporary)
+        if number is None or (hold(number) and is_still(temporary, number)):
+            return temporary, number
+        os.close(number)  # another process swept it away before it was locked
+
+
+def hold(number: int) -> bool:
+    """Lock an open file or folder; False where another process holds it. Without locks all is free."""
+    with suppress(OSError):
+        return lock(number)
+    return True
+
+
+def _create(file: Path) -> int:
+    return os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | SAFELY, 0o666)
 
 
 def temporary_name(path: Path) -> Path:

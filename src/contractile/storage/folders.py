@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contractile.errors import AlreadyThere
-from contractile.storage.files import current_group, finish, flush, sweep, telling, temporary_name
-from contractile.storage.locks import SAFELY, is_still, lock, sole
+from contractile.storage.files import begin_beside, current_group, finish, flush, hold, telling, temporary_name
+from contractile.storage.locks import SAFELY, sole
 from contractile.storage.records import write_record
 
 GATE = ".contractile.gate"  # is held while claims are compared, and while a file of others is changed
@@ -67,25 +67,18 @@ class _UnfinishedFolder:
 
     @classmethod
     def begin(cls, path: Path) -> _UnfinishedFolder:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sweep(path.parent)
-        while True:
-            temporary = temporary_name(path)
-            temporary.mkdir()
-            number = _hold(temporary)
-            if number is None:
-                return cls(path, temporary, [])
-            if is_still(temporary, number):
-                return cls(path, temporary, [number])
-            os.close(number)  # another process swept it away before it was locked
+        temporary, number = begin_beside(path, _create)
+        return cls(path, temporary, [] if number is None else [number])
 
     def rename(self) -> None:
         if os.path.lexists(self.path):
             if self.path.is_symlink() or not self.path.is_dir():
                 problem = "a folder must be written here, and there is a file"
                 raise AlreadyThere(problem, "name another folder", where=self.path)
-            number = _hold(self.path)
-            self.numbers += [] if number is None else [number]
+            number = _open(self.path)
+            if number is not None:
+                self.numbers.append(number)
+                hold(number)
             self.retired = self.path.with_name(f".contractile-{secrets.token_hex(8)}.was.{self.path.name}")
             os.replace(self.path, self.retired)
         os.replace(self.temporary, self.path)
@@ -143,14 +136,14 @@ def _remove(folder: Path) -> None:
         time.sleep(PAUSE_S)
 
 
-def _hold(folder: Path) -> int | None:
-    """Open and lock a folder; None where folders cannot be opened. Raises OSError."""
-    if os.name == "nt":
-        return None
-    number = os.open(folder, os.O_RDONLY | SAFELY)
-    with suppress(OSError):  # a file system without locks
-        lock(number)
-    return number
+def _create(folder: Path) -> int | None:
+    folder.mkdir()
+    return _open(folder)
+
+
+def _open(folder: Path) -> int | None:
+    """The number of a folder as an open file; None where folders cannot be opened. Raises OSError."""
+    return None if os.name == "nt" else os.open(folder, os.O_RDONLY | SAFELY)
 
 
 def _flush_all(folder: Path, *, deep: bool = True) -> None:
