@@ -206,31 +206,29 @@ def test_filters_that_blow_up_one_another(tmp_path: Path) -> None:
         read(path)
 
 
-def test_a_codec_with_two_names(tmp_path: Path) -> None:
-    array = zarr.create_array(tmp_path / "a.zarr", data=np.ones((4, 4)), zarr_format=2)
-    assert array.shape == (4, 4)
-    file = tmp_path / "a.zarr" / ".zarray"
-    metadata = json.loads(file.read_text())
-    for entry in ({"name": "zlib", "id": "pickle"}, {"id": "zlib", "name": "pickle"}):
-        file.write_text(json.dumps(metadata | {"filters": [entry]}))
-        with pytest.raises(ContractileError, match="is stored with the codec 'pickle'"):
-            read(tmp_path / "a.zarr")
+def change_metadata(folder: Path, **changes: Any) -> None:
+    """Change the metadata of an array of Zarr 2."""
+    file = folder / ".zarray"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 
 
-@pytest.mark.parametrize("codec", ["pcodec", "zfpy", "vlen-bytes", "json2", "msgpack2", "categorize"])
-def test_codecs_that_are_not_bounded(tmp_path: Path, codec: str) -> None:
+UNBOUNDED = ["pcodec", "zfpy", "vlen-bytes", "json2", "msgpack2", "categorize"]
+TWO_NAMES = [{"name": "zlib", "id": "pickle"}, {"id": "zlib", "name": "pickle"}]
+
+
+@pytest.mark.parametrize(
+    ("entry", "codec"), [*(({"id": name}, name) for name in UNBOUNDED), *((entry, "pickle") for entry in TWO_NAMES)]
+)
+def test_codecs_that_are_not_bounded(tmp_path: Path, entry: dict[str, str], codec: str) -> None:
     zarr.create_array(tmp_path / "a.zarr", data=np.ones((4, 4)), zarr_format=2)
-    file = tmp_path / "a.zarr" / ".zarray"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"filters": [{"id": codec}]}))
+    change_metadata(tmp_path / "a.zarr", filters=[entry])
     with pytest.raises(ContractileError, match=f"is stored with the codec '{codec}', which does not only store"):
         read(tmp_path / "a.zarr")
 
 
 def test_a_type_that_hides_behind_another(tmp_path: Path) -> None:
     zarr.create_array(tmp_path / "a.zarr", data=np.ones((4, 4)), zarr_format=2)
-    file = tmp_path / "a.zarr" / ".zarray"
-    more = {"dtype": "|O", "data_type": "uint8", "node_type": "group"}
-    file.write_text(json.dumps(json.loads(file.read_text()) | more))
+    change_metadata(tmp_path / "a.zarr", dtype="|O", data_type="uint8", node_type="group")
     with pytest.raises(ContractileError, match="holds values of type 'object'"):
         read(tmp_path / "a.zarr")
 
@@ -242,8 +240,7 @@ def test_a_lower_resolution_is_looked_at_as_well(tmp_path: Path) -> None:
     axes = [{"name": name, "type": "space"} for name in "yx"]
     group.attrs["multiscales"] = [{"axes": axes, "datasets": [{"path": "0"}, {"path": "1"}]}]
     (tmp_path / "a.zarr" / "0" / "0.0").unlink()
-    file = tmp_path / "a.zarr" / "1" / ".zarray"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"filters": [{"id": "pickle"}]}))
+    change_metadata(tmp_path / "a.zarr" / "1", filters=[{"id": "pickle"}])
     with pytest.raises(ContractileError, match="the chunks beside them do not fade to 0"):
         read(tmp_path / "a.zarr")  # the pixels of the lower resolution, which might have told it, are not decoded
 
