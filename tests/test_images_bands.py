@@ -43,10 +43,28 @@ def test_strips_are_read_once_for_regions_beside_each_other(monkeypatch):
     for x in range(0, 20, 5):
         array[1:2, 10:40, x : x + 5]
     assert counted.lines == 42  # two bands of three strips
-    monkeypatch.setattr(bands, "HELD", 1000)
-    array[1:2, 90:]
-    array[1:2, 10:40]
-    assert counted.lines == 42 + 16 + 42  # only the last band was kept
+
+
+@pytest.mark.parametrize(("free", "lines"), [(2**30, 100 + 42), (0, 4 * 100)])
+def test_more_bands_are_kept_where_they_are_wanted_again(monkeypatch, free, lines):
+    monkeypatch.setattr(bands, "LINES", 20)
+    monkeypatch.setattr(bands, "HELD", 2600)  # three bands of five
+    monkeypatch.setattr(bands, "free_memory", lambda: free)
+    counted = Counted()
+    array = Bands(counted, 1)
+    for x in range(0, 20, 5):
+        np.testing.assert_array_equal(array[1:2, :, x : x + 5], VALUES[1:2, :, x : x + 5])
+    assert counted.lines == lines
+
+
+def test_bands_that_are_not_wanted_again_soon_do_not_count(monkeypatch):
+    monkeypatch.setattr(bands, "LINES", 7)
+    monkeypatch.setattr(bands, "HELD", 600)  # two bands of fifteen
+    array = Bands(Counted(), 1)
+    for _ in range(3):
+        for y in range(0, 100, 7):
+            array[0, y]
+    assert array._most == 600
 
 
 def test_planes_share_their_bands_with_other_regions(monkeypatch):

@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contractile.grid import Region, as_slices, shared, within
+from contractile.memory import free_memory
 
 LINES = 128  # of a band, at least
-HELD = 2**28  # bytes of the bands that stay in memory; one band may have more
+HELD = 2**28  # bytes of the bands that stay in memory at first; one band may have more
+SHARE = 4  # one part in so many of the free memory may be held where this is not enough
 
 Place = tuple[int, ...]
 
@@ -24,6 +26,9 @@ class Bands:
 
     Regions that lie beside each other need the same strips. A band lies in one plane, so that regions of some planes
     share it with regions of others. Threads may read at once.
+
+    The blocks of one row of a very wide image need more bands than are kept. Where a band is wanted again soon after it
+    had to go, more of them are kept, as far as memory is free.
     """
 
     def __init__(self, array: Any, y: int) -> None:
@@ -31,6 +36,8 @@ class Bands:
         strip = array.chunks[y]
         self._array, self._unit = array, (*array.chunks[:y], strip * math.ceil(LINES / strip))
         self._held: OrderedDict[Place, NDArray[Any]] = OrderedDict()
+        self._gone: OrderedDict[Place, None] = OrderedDict()  # the last bands that had to go, as many as are held
+        self._most = HELD
         self._lock = threading.Lock()
 
     def __getitem__(self, region: Region) -> NDArray[Any]:
@@ -60,7 +67,16 @@ class Bands:
                 self._held.move_to_end(place)
                 return self._held[place]
             band = np.asarray(self._array[region])
-            self._held[place] = band
-            while len(self._held) > 1 and sum(one.nbytes for one in self._held.values()) > HELD:
-                self._held.popitem(last=False)
+            self._keep(place, band)
             return band
+
+    def _keep(self, place: Place, band: NDArray[Any]) -> None:
+        """Keep a band; those that were not used for the longest time make room."""
+        if place in self._gone:
+            self._most = max(self._most, min(self._most + band.nbytes, free_memory() // SHARE))
+        self._held[place] = band
+        while len(self._held) > 1 and sum(one.nbytes for one in self._held.values()) > self._most:
+            gone, _ = self._held.popitem(last=False)
+            self._gone[gone] = None
+        while len(self._gone) > len(self._held):
+            self._gone.popitem(last=False)
