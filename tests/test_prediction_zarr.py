@@ -94,3 +94,9 @@ def test_stacks_and_their_axes(tmp_path):
     assert [axis["name"] for axis in attributes["multiscales"][0]["axes"]] == ["t", "c", "z", "y", "x"]
     np.testing.assert_array_equal(maps[:, 1] > 0.5, pixels > 100)
     assert len(entries(tmp_path / "out")) == 2
+
+
+def test_a_result_of_another_version_is_not_finished(container):
+    for form in ("ome-zarr", "ome-zarr-0.4"):  # files of the same names
+        call = {"form": form, "products": ("labels",), "resume": True}
+        assert [len(predict(container, container.parent / "out", **call)) for _ in range(2)] == [1, 0]

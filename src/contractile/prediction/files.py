@@ -108,7 +108,7 @@ def predict_files(
     within = [] if wish.inside is None else [wish.inside]
     kinds: dict[str, Any] = {"inputs": paths, "held": held, "folders": zarrs, "within": within}
     with claimed(wanted, by="predict", overwrite=overwrite, **kinds) as claim:
-        course = Course(predictor, wish.out, tta=tta, products=products, resume=resume, work=work)
+        course = Course(predictor, wish.out, tta=tta, products=products, form=form, resume=resume, work=work)
         files = [outputs for outputs in files if not course.is_finished(outputs.series, outputs.files)]
         predicted = _predict_each(predictor, files, failures, course=course, progress=progress)
         with closing(predicted):  # else an error leaves it to Python, which may end it in a thread that reads for it

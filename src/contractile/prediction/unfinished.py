@@ -47,13 +47,14 @@ class Course:
         *,
         tta: bool,
         products: Sequence[str],
+        form: str = "tiff",
         resume: bool = False,
         work: Work | None = None,
     ) -> None:
-        """`work` is another place than this process where blocks are predicted."""
+        """`form` is that of the products; `work` is another place than this process where blocks are predicted."""
         self.tta, self.work, self._out, self._resume = tta, work, out, resume
         self._predictor, self._with_maps = predictor, "probabilities" in products
-        self._products = ", ".join(sorted(products))
+        self._products = f"{', '.join(sorted(products))} as {form}"
         self._opened: set[str] = set()  # names of the files whose blocks are those of this call
         self._marks: dict[str, str] = _read_marks(out / FINISHED) if resume else {}
 
