@@ -3,18 +3,21 @@
 import importlib.util
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
 
+from contractile.cli.program import app
 from contractile.engine import EngineConfig
 from contractile.engine.openvino_backend import OpenVinoBackend
-from contractile.errors import OutOfMemory
-from contractile.memory import limited_memory
+from contractile.errors import ContractileError, NotFound, OutOfMemory
+from contractile.memory import LEAST, limited_memory, memory_limit
 from contractile.model import Model, ModelCard
 from contractile.prediction import Predictor
 from contractile.unet import UNet, UNetConfig
+from contractile.work.local_workers import _share, within_limit
 
 CONFIG = UNetConfig(width=4, depth=2)
 MESSAGES = (
@@ -117,3 +120,38 @@ def test_a_warm_start_needs_no_pytorch(tmp_path):
 
 def test_a_look_at_a_model_needs_no_pytorch():
     assert "parameters" in start("info", "nuclei")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("lots", "--memory must be a number of bytes such as 2GB, 900MB or 2GiB, got 'lots'; use 2GB"),
+        ("1MB", "--memory must be at least 900 MB, which a prediction takes with small tiles, got 1 MB; give 900MB or"),
+    ],
+)
+def test_a_limit_that_is_none_or_too_small_is_refused(text, line):
+    with pytest.raises(ContractileError) as caught:
+        app(["predict", "nuclei", "image.tif", "--out", "out", "--memory", text], standalone_mode=False)
+    assert str(caught.value).startswith(line)
+
+
+def test_a_limit_ends_with_the_command(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("contractile.cli.words.refuse_image", lambda model: None)
+    monkeypatch.setattr("contractile.model.load", lambda place: seen.append(memory_limit()) or load_nothing())
+    with pytest.raises(NotFound, match="nothing"):
+        app(["predict", "nuclei", "image.tif", "--out", str(tmp_path), "--memory", "3GB"], standalone_mode=False)
+    assert (seen, memory_limit()) == ([3 * 10**9], None)
+
+
+def load_nothing():
+    raise NotFound("nothing is there", "give a model")
+
+
+@pytest.mark.parametrize(
+    ("limit", "number", "share"), [(None, 8, None), (10**10, 8, 10**10 // 9), (2 * LEAST, 1, LEAST)]
+)
+def test_local_workers_share_a_limit(limit, number, share):
+    with nullcontext() if limit is None else limited_memory(limit):
+        assert within_limit(8) == number
+        assert _share(number) == share

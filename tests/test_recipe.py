@@ -4,7 +4,6 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -395,8 +394,7 @@ def test_files_that_are_no_recipes(tmp_path):
 
 
 def test_copies_that_cannot_fit_into_memory(monkeypatch):
-    found = SimpleNamespace(virtual_memory=lambda: SimpleNamespace(total=1e7))
-    monkeypatch.setattr(sys.modules["contractile.recipe.plausible"], "psutil", found)
+    monkeypatch.setattr("contractile.memory.total_memory", lambda: 1e7)
     monkeypatch.setattr(sys.modules["contractile.recipe.plausible"], "step_bytes", lambda recipe: 0)
     with pytest.raises(ContractileError) as caught:
         derive([discs(20)], {"samples": {"pasted": 100}, "device": "cpu"})

@@ -10,6 +10,7 @@ import math
 import sys
 import tempfile
 from dataclasses import asdict
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from contractile.engine.agreement import Agreement
 from contractile.engine.cache import cache_folder, read_entry, write_entry
 from contractile.engine.halves import arrange_image
+from contractile.errors import ContractileError
 from contractile.unet import StoredUNet
 
 INSTALL = "pip install 'contractile[openvino]'"
@@ -51,10 +53,10 @@ class OpenVinoBackend:
         self._compiled: dict[tuple[int, ...], Any] = {}
         self._folder = cache_folder()
         self._name = _name(network, precision)
-        self._network = self._read_network()
-        if self._network is None:
-            self._network = _convert(network, precision)
-            self._write_network()
+        self._stored = network
+        self._network: Any = None
+        if not self._is_kept():  # at once: what is placed does not change when the training of the network goes on
+            self._network = self._find_network()
 
     def __call__(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         image = arrange_image(batch, self._precision)
@@ -99,6 +101,7 @@ class OpenVinoBackend:
                 return self._core.import_model(io.BytesIO(content), "CPU", self._options)
             except RuntimeError as error:
                 logger.info("a compiled network cannot be used, and is made again: %s", error)
+        self._network = self._network or self._find_network()
         self._network.reshape(list(shape))
         compiled = self._core.compile_model(self._network, "CPU", self._options)
         if self._folder:
@@ -113,6 +116,24 @@ class OpenVinoBackend:
         depends_on = repr((self._name, *more, self._options, device))
         return f"{hashlib.sha256(depends_on.encode()).hexdigest()}.{kind}"
 
+    def _is_kept(self) -> bool:
+        """Whether there is a converted network of this name, whole or damaged. It is read when a shape needs it."""
+        return self._folder is not None and (self._folder / f"{self._name}.network").is_file()
+
+    def _find_network(self) -> Any:
+        """The converted network, as it was kept, or made anew."""
+        found = self._read_network()
+        return self._convert() if found is None else found
+
+    def _convert(self) -> Any:
+        from contractile.engine.arrange import arrange
+        from contractile.engine.conversion import convert
+
+        if _name(self._stored, self._precision) != self._name:
+            problem = "the network has changed since it was placed, and its converted form is lost"
+            raise ContractileError(problem, "place it again")
+        return self._write_network(convert(arrange(self._stored.network, self._precision)))
+
     def _read_network(self) -> Any:
         """The converted network, as it was kept; None if there is none."""
         content = read_entry(self._folder, f"{self._name}.network") if self._folder else None
@@ -125,37 +146,38 @@ class OpenVinoBackend:
             logger.info("a converted network cannot be used, and is made again: %s", error)
             return None
 
-    def _write_network(self) -> None:
-        """Keep the converted network: its description (XML), preceded by the length of that, and its weights."""
+    def _write_network(self, network: Any) -> Any:
+        """Keep a converted network: its description (XML), preceded by the length of that, and its weights.
+
+        Returns it as the next start will find it; as it is where it cannot be kept.
+        """
         import openvino
 
         if self._folder is None:
-            return
+            return network
         try:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "network.xml"
-                openvino.save_model(self._network, path, compress_to_fp16=False)
+                openvino.save_model(network, path, compress_to_fp16=False)
                 described, weights = path.read_bytes(), path.with_suffix(".bin").read_bytes()
-            self._network = self._core.read_model(described, weights)  # as the next start: it is whole
+            whole = self._core.read_model(described, weights)
         except (OSError, RuntimeError) as error:  # a full disk
             logger.info("a network is not kept: %s", error)
-            return
+            return network
         length = len(described).to_bytes(LENGTH, "little")
         write_entry(self._folder, f"{self._name}.network", length + described + weights)
-
-
-def _convert(network: StoredUNet, precision: str) -> Any:
-    from contractile.engine.arrange import arrange
-    from contractile.engine.conversion import convert
-
-    return convert(arrange(network.network, precision))
+        return whole
 
 
 def _name(network: StoredUNet, precision: str) -> str:
     """A name that changes with everything that the converted network depends on."""
-    versions = [version(package) for package in ("contractile", "openvino", "torch")]
-    digest = hashlib.sha256(repr((GIVES, network.config.model_dump_json(), precision, versions)).encode())
+    digest = hashlib.sha256(repr((GIVES, network.config.model_dump_json(), precision, _versions())).encode())
     for key, values in sorted(network.weights.items()):
         digest.update(key.encode())
         digest.update(values.tobytes())
     return digest.hexdigest()
+
+
+@cache
+def _versions() -> tuple[str, ...]:
+    return tuple(version(package) for package in ("contractile", "openvino", "torch"))
