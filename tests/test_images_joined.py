@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
+from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from contractile.errors import ContractileError
 from contractile.images import find, open_image, read, read_labels
+from contractile.images.channels import Channels
 from contractile.images.joined import find_joined, list_joined, say_channels
 
 
@@ -129,6 +132,27 @@ def test_cases_of_the_same_name_in_two_folders(tmp_path: Path) -> None:
             write_channel(tmp_path / folder, f"a_{channel:04d}", 10 * n + channel)
     items = list_joined(sorted(tmp_path.rglob("*.tif")), channels=2)
     assert [(one.name, one.files[0].parent.name, len(one.files)) for one in items] == [("a", "x", 2), ("a", "y", 2)]
+
+
+@pytest.mark.parametrize("region", [np.s_[:, 2:9, 3:7], np.s_[2], np.s_[1:3, 5], np.s_[::3, ::2, 4], np.s_[4:, :, 0]])
+def test_a_region_is_read_of_the_parts_that_it_needs(region: Any) -> None:
+    pixels = np.random.default_rng(0).integers(0, 99, (5, 10, 12)).astype(np.uint16)
+    read: list[int] = []
+
+    class Part:
+        def __init__(self, first: int, stop: int) -> None:
+            self.first, self.pixels = first, pixels[first:stop].astype(np.uint8 if first else np.uint16)
+            self.shape, self.dtype = self.pixels.shape, self.pixels.dtype
+
+        def __getitem__(self, region: Any) -> NDArray[Any]:
+            read.append(self.first)
+            return self.pixels[region]
+
+    channels = Channels([Part(0, 1), Part(1, 4), Part(4, 5)])
+    assert (channels.shape, channels.dtype) == (pixels.shape, pixels.dtype)
+    np.testing.assert_array_equal(channels[region], pixels[region])
+    wanted = np.atleast_1d(np.arange(5)[region[0] if isinstance(region, tuple) else region])
+    assert read == sorted({0 if number == 0 else 1 if number < 4 else 4 for number in wanted.tolist()})
 
 
 def test_channels_of_different_sizes(tmp_path: Path) -> None:

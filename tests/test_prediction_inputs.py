@@ -111,7 +111,9 @@ def watch(monkeypatch):
 
 
 def predict_one(path, model, axes):
-    (written,) = predict_files(model, path, out=path.parent / "out", axes=axes)
+    out = (path[0] if isinstance(path, list) else path).parent / "out"
+    (written,) = predict_files(model, path, out=out, axes=axes)
+    assert entries(out) == [*written.files]
     return written.files[0]
 
 
@@ -141,7 +143,6 @@ def check(path, watch, pixels, *, axes=None, most, total=None):
     found = read_labels(file, dims=model.dims)
     np.testing.assert_array_equal(found, labels_of(pixels, model))
     assert found.max() > 2
-    assert all(file.name.endswith(".tif") for file in entries(path.parent / "out"))
 
 
 TILED = {
@@ -156,6 +157,8 @@ TILED = {
     "jpeg 2000": {"compression": "jpeg2000"},
     "jpeg xl": {"compression": "jpegxl", "compressionargs": {"lossless": True}},
     "lerc": {"compression": "lerc"},
+    "jpeg without loss": {"compression": "jpeg", "compressionargs": {"lossless": True}},
+    "jpeg xr": {"compression": "jpegxr"},
     "large": {"compression": "zlib", "bigtiff": True},
     "big endian": {"compression": "zlib", "byteorder": ">"},
 }
@@ -237,6 +240,13 @@ def test_tiff_of_three_channels(tmp_path, watch, name):
     check(tmp_path / "a.tif", watch, pixels, axes=axes, most=most)
 
 
+@pytest.mark.parametrize("compression", ["webp", "jpeg", "lzw"])
+def test_colour_tiff(tmp_path, watch, compression):
+    colours = np.ascontiguousarray(np.moveaxis(pixels_of(3, 2), 0, -1))
+    tifffile.imwrite(tmp_path / "a.tif", colours, tile=TILE, compression=compression, photometric="rgb")
+    check(tmp_path / "a.tif", watch, np.moveaxis(tifffile.imread(tmp_path / "a.tif"), -1, 0), most=16)
+
+
 VOLUMES = {
     "tiled": (1, "ZYX", {"tile": TILE, "compression": "zlib"}, 108),
     "deep tiles": (1, "ZYX", {"tile": (16, *TILE), "compression": "zlib"}, 9),
@@ -258,6 +268,13 @@ def test_tiff_volumes(tmp_path, watch, name):
     ome = "imagej" not in options and name != "deep tiles"
     tifffile.imwrite(tmp_path / "a.tif", np.ascontiguousarray(stored), ome=ome, **options)
     check(tmp_path / "a.tif", watch, pixels, most=most)
+
+
+def test_channels_that_are_files(tmp_path, watch):
+    pixels = pixels_of(3, 2, "uint16")
+    for number, channel in enumerate(pixels):
+        tifffile.imwrite(tmp_path / f"a_{number:04d}.tif", channel, tile=TILE, compression="zlib")
+    check([tmp_path / f"a_{number:04d}.tif" for number in range(3)], watch, pixels, most=16)
 
 
 @pytest.mark.parametrize("order", ["C", "F"])

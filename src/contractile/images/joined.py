@@ -12,7 +12,7 @@ from contractile.images.folders import Place
 from contractile.images.layouts import Item
 from contractile.images.names import bare, some
 from contractile.images.notes import say
-from contractile.images.reading import grey_of, open_image
+from contractile.images.reading import COLOURS, grey_of, open_image
 from contractile.images.sides import CHANNEL
 from contractile.images.sources import Source, find, list_files, stem
 
@@ -20,7 +20,6 @@ logger = logging.getLogger(__name__)
 
 MOST_CHANNELS = 16  # more files than this, numbered from 0, are frames
 FEW_CHANNELS = 4  # of a single image; more are frames, too
-COLOURS = (3, 4)  # channels of a picture
 NNUNET = "as nnU-Net names them"
 
 

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contractile.errors import ContractileError, WrongType, shown
-from contractile.grid import Region, as_slices
+from contractile.grid import Pixels, Region, as_slices
 from contractile.images.axes import Layout, arrange
+from contractile.images.channels import Channels
 from contractile.images.image import Image, Size
 from contractile.images.naming import Guess, check_axes
 from contractile.images.notes import say
@@ -23,6 +24,7 @@ from contractile.images.raster import Raster, one_clear_line
 from contractile.images.sources import Source, stem
 
 LARGEST = 2**31 - 1  # labels are int32
+COLOURS = (3, 4)  # channels of a colour picture without and with transparency
 STEP = 7  # pixels between those that are compared first
 FIX = "`contractile check IMAGES LABELS --fix DIR`"
 ROUNDING = 1e-4  # by which probabilities may miss [0, 1]
@@ -56,8 +58,8 @@ def open_image(source: Source | str | Path, *, dims: int = 2, axes: str | None =
     """The image of a source, with its pixels left on disk: for images larger than memory. Use it in a `with` statement.
 
     Uncompressed TIFF and .npy are mapped into memory. Compressed TIFF and OME-Zarr are read chunk by chunk: a strip,
-    a tile or a plane. Pictures (PNG, JPEG) are decoded whole, and so is an image whose channels are files of their own.
-    Raises what `read` raises, but does not look for NaN.
+    a tile or a plane. Pictures (PNG, JPEG) are decoded whole. Where channels are files of their own, each is read so,
+    but one that is stored as a colour picture is read whole. Raises what `read` raises, but does not look for NaN.
     """
     source = _as_source(source, axes)
     return _join_channels(source, dims) if source.parts else _open(source, dims)
@@ -102,14 +104,20 @@ def read(
 
 def _join_channels(source: Source, dims: int) -> Image:
     """The image whose channels are those of its parts, in order."""
-    images: list[Image] = []
-    for part in _parts(source):
-        with _open(part, dims) as image:
-            images.append(Image(part.name, image.pixels, image.pixel_size_um))
-    _check_sizes(source, [image.shape[1:] for image in images])
-    grey = [grey_of(image.pixels) for image in images]  # a channel may be stored as a colour picture
-    channels = [image.pixels if one is None else one for image, one in zip(images, grey, strict=True)]
-    return Image(source.name, np.concatenate(channels), images[0].pixel_size_um)
+    with ExitStack() as opened:
+        images = [opened.enter_context(_open(part, dims)) for part in _parts(source)]
+        _check_sizes(source, [image.shape[1:] for image in images])
+        channels = Channels([_grey_if_coloured(image) for image in images])
+        return Image(source.name, channels, images[0].pixel_size_um, file=opened.pop_all())
+
+
+def _grey_if_coloured(image: Image) -> Pixels:
+    """The channels of an image; one if it is a grey picture that is stored as colour."""
+    if image.shape[0] not in COLOURS:
+        return image
+    pixels = image.pixels
+    grey = grey_of(pixels)
+    return pixels if grey is None else grey
 
 
 def _parts(source: Source) -> list[Source]:
@@ -207,7 +215,7 @@ def grey_of(pixels: NDArray[Any]) -> NDArray[Any] | None:
 
     A fourth channel of a single value, transparency that hides nothing, does not count. None for any other image.
     """
-    if len(pixels) not in (3, 4):
+    if len(pixels) not in COLOURS:
         return None
     colour = [pixels[0], pixels[1], pixels[2]]
     thin = (slice(None, None, STEP),) * (pixels.ndim - 1)
