@@ -71,7 +71,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         folder = Path(name)
         image, note = folder / "image.tif", folder / "loaded.txt"
-        subprocess.run([sys.executable, __file__, "--make", str(image)], check=True)  # a child begins as large as we are
+        # in another process: a child begins with the memory of this one, which would count as its own
+        subprocess.run([sys.executable, __file__, "--make", str(image)], check=True)
         predict = ["predict", arguments.model, str(image), "--out", str(folder / "out")]
         tasks = {
             "predict, 512 x 512 pixels": predict,

@@ -125,8 +125,8 @@ def test_a_look_at_a_model_needs_no_pytorch():
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("lots", "--memory must be a number of bytes such as 2GB, 900MB or 2GiB, got 'lots'; use 2GB"),
-        ("1MB", "--memory must be at least 900 MB, which a prediction takes with small tiles, got 1 MB; give 900MB or"),
+        ("lots", "--memory must be a number of bytes such as 2GB, 1500MB or 2GiB, got 'lots'; use 2GB"),
+        ("1MB", "--memory must be at least 1000 MB, which a prediction takes with small tiles, got 1 MB; give 1000"),
     ],
 )
 def test_a_limit_that_is_none_or_too_small_is_refused(text, line):

@@ -19,9 +19,9 @@ import psutil
 
 from contractile.errors import ContractileError
 
-# Bytes that a prediction takes with small tiles: its libraries, and what is kept of a block. The first start takes most,
-# since PyTorch then converts the network (830 MB were measured).
-LEAST = 9 * 10**8
+# Bytes that a prediction takes with small tiles: its libraries, and what is kept of a block. The first start takes
+# most: PyTorch then converts the network (960 MB were measured).
+LEAST = 10**9
 UNITS = {"": 1, "B": 1} | {f"{letter}B": 1000**power for power, letter in enumerate("KMGT", start=1)}
 UNITS |= {f"{letter}IB": 1024**power for power, letter in enumerate("KMGT", start=1)}
 AMOUNT = re.compile(r"(\d+(?:\.\d+)?) ?([a-zA-Z]*)")
@@ -104,11 +104,11 @@ def limited_memory(size: int) -> Iterator[None]:
 
 
 def parse_bytes(text: str) -> int:
-    """The bytes that a text such as "2GB", "1.5 GiB", "900MB" or "2000000000" means. Raises ContractileError."""
+    """The bytes that a text such as "2GB", "1.5 GiB", "1500MB" or "2000000000" means. Raises ContractileError."""
     found = AMOUNT.fullmatch(text.strip())
     unit = UNITS.get(found[2].upper()) if found else None
     if found is None or unit is None or not (size := int(float(found[1]) * unit)):
-        raise ContractileError(f"memory must be a number of bytes such as 2GB, 900MB or 2GiB, got {text!r}", "use 2GB")
+        raise ContractileError(f"memory must be a number of bytes such as 2GB, 1500MB or 2GiB, got {text!r}", "use 2GB")
     return size
 
 
