@@ -40,6 +40,20 @@ def test_true_and_false_are_numbers():
     assert as_image(PIXELS > 5, 1, 2).dtype == np.uint8
 
 
+def test_a_channel_is_added_to_what_is_read_where_it_is_sliced():
+    class OnDisk:
+        shape, dtype, ndim = PIXELS.shape, PIXELS.dtype, 2
+
+        def __getitem__(self, region):
+            assert region != ...
+            return PIXELS[region]
+
+    image = as_image(OnDisk(), 1, 2)
+    assert (image.shape, image.ndim, image.dtype) == ((1, 3, 4), 3, np.uint8)
+    for key in (np.s_[:, 1:3, 0:2], np.s_[0, 1], np.s_[..., ::2], np.s_[0:0]):
+        np.testing.assert_array_equal(image[key], PIXELS[None][key])
+
+
 def test_what_is_read_where_it_is_sliced_stays_on_disk():
     class OnDisk:
         shape, dtype = (1, 10**6, 10**6), np.dtype(np.uint16)

@@ -109,6 +109,21 @@ def test_killed_at_any_block_and_resumed(folder, small_blocks, products):
     assert number > 9  # one for each block, at least
 
 
+def test_only_a_block_that_is_damaged_is_done_again(folder, small_blocks):
+    out = folder.parent / "out"
+    assert killed(lambda: predict(folder, out, products=("labels",)), 12, "after")
+    file = sorted((out / WORK).rglob("kept/*.block"))[0]
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    with pytest.raises(NotWritten, match="damaged; the same command with --resume"):
+        predict(folder, out, products=("labels",), resume=True)
+    seen = []
+    predict(folder, out, products=("labels",), resume=True, progress=lambda *told: seen.append(told))
+    _, done, total = seen[0]
+    assert done == total - 1
+    predict(folder, folder.parent / "whole", products=("labels",))
+    assert contents(out) == contents(folder.parent / "whole")
+
+
 def test_another_model_image_or_option_is_refused(folder, small_blocks):
     out = folder.parent / "out"
     assert killed(lambda: predict(folder, out), 4, "after")
@@ -188,10 +203,12 @@ def test_a_damaged_block_is_found(tmp_path):
     stored = bytearray(file.read_bytes())
     stored[-3] ^= 4
     file.write_bytes(stored)
+    scratch = Scratch(tmp_path / "s", mosaic, np.int32)
     with pytest.raises(
-        ContractileError, match=r"a block of an unfinished prediction is damaged; predict again without"
+        NotWritten, match=r"a block of .* prediction is damaged; the same command with --resume does it"
     ):
-        Scratch(tmp_path / "s", mosaic, np.int32)[...]
+        scratch[...]
+    assert scratch.finished() == set()
 
 
 def test_pages_and_planes():

@@ -78,17 +78,17 @@ def test_a_killed_worker_changes_nothing(place, monkeypatch):
 
 def test_what_one_process_began_workers_finish(place, monkeypatch):
     done = []
-    real = blocks.Segmented.predict
+    real = blocks.Segmented.compute
 
     def stop(self, number):
         if len(done) == 2:
             raise KeyboardInterrupt
         done.append(number)
-        real(self, number)
+        return real(self, number)
 
     monkeypatch.setattr(blocks, "IN_MEMORY", 1000)
     monkeypatch.setattr("contractile.prediction.unfinished.IN_MEMORY", 1000)
-    monkeypatch.setattr(blocks.Segmented, "predict", stop)
+    monkeypatch.setattr(blocks.Segmented, "compute", stop)
     with pytest.raises(KeyboardInterrupt):
         predict(place, "begun")
     seen = []

@@ -137,7 +137,7 @@ def test_a_limit_that_is_none_or_too_small_is_refused(text, line):
 
 def test_a_limit_ends_with_the_command(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr("contractile.cli.words.refuse_image", lambda model: None)
+    monkeypatch.setattr("contractile.cli.words.refuse_image", lambda model, verb: None)
     monkeypatch.setattr("contractile.model.load", lambda place: seen.append(memory_limit()) or load_nothing())
     with pytest.raises(NotFound, match="nothing"):
         app(["predict", "nuclei", "image.tif", "--out", str(tmp_path), "--memory", "3GB"], standalone_mode=False)

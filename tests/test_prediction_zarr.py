@@ -71,12 +71,22 @@ def test_inside_of_the_image(container):
     predict(container, container, form="ome-zarr", products=("labels",), overwrite=True)
 
 
+def test_a_list_of_labels_that_cannot_be_read_is_found_before_the_work(container, monkeypatch):
+    (container / "labels").mkdir()
+    (container / "labels" / "zarr.json").write_text("[]")
+    monkeypatch.setattr("contractile.prediction.blocks.Segmented.compute", None)
+    with pytest.raises(ContractileError, match=r"labels: the list of labels in its metadata cannot be read"):
+        predict(container, container, form="ome-zarr", products=("labels",))
+
+
 def test_other_places_and_forms_are_refused(container):
     tifffile.imwrite(container.parent / "b.tif", np.zeros((40, 40), np.uint8))
     refused = "results go into an OME-Zarr only where it is the one image that is predicted"
     for images, form in (([container, container.parent / "b.tif"], "ome-zarr"), ([container], "tiff")):
         with pytest.raises(ContractileError, match=refused):
             predict(images, container, form=form)
+    with pytest.raises(ContractileError, match="name a folder whose name does not end with"):
+        predict(container, container.parent / "new.zarr", form="ome-zarr")
     with pytest.raises(ContractileError, match=r"form must be one of tiff, ome-zarr, ome-zarr-0\.4, got 'zarr'"):
         predict(container, container.parent / "out", form="zarr")
     assert not (container / "labels").exists()

@@ -83,9 +83,9 @@ def limit_memory(size: int | None) -> None:
     """
     global _limit
     if size is not None and size < LEAST:
-        least = math.ceil(LEAST / 1e6)
+        least, got = math.ceil(LEAST / 1e6), f"{size / 1e6:,.4g} MB" if size >= 1e6 else f"{size} bytes"
         raise ContractileError(
-            f"memory must be at least {least} MB, which a prediction takes with small tiles, got {size / 1e6:,.4g} MB",
+            f"memory must be at least {least} MB, which a prediction takes with small tiles, got {got}",
             f"give {least}MB or more, or leave it out",
         )
     with _lock:

@@ -65,7 +65,7 @@ def seams(
     from contractile.report.seams import draw_seams
     from contractile.storage import claimed
 
-    refuse_image(model)
+    refuse_image(model, "seams")
     chosen = configure(EngineConfig, device=device, backend=engine, precision=precision)
     predictor = Predictor(load(model), engine=chosen, tile=tile, diameter=diameter_of(diameter))
     source = _find(image, predictor, axes)

@@ -17,6 +17,7 @@ from contractile.cli.words import (
     NOT_FINISHED,
     bound,
     choose,
+    choose_one,
     configure,
     connected,
     diameter_of,
@@ -184,15 +185,15 @@ def predict(
     from contractile.model import load
     from contractile.prediction import Predictor, predict_files
     from contractile.prediction.outputs import FORMS, PRODUCTS
+    from contractile.prediction.tables import TABLES
 
-    refuse_image(model)
+    refuse_image(model, "predict")
     products = choose(save, PRODUCTS, "--save")
     chosen = configure(EngineConfig, device=device, backend=engine, precision=precision)
     predictor = Predictor(load(model), engine=chosen, tile=tile, diameter=diameter_of(diameter))
     images = leave_out_others(images)
-    (form,) = choose(form, FORMS, "--format")
     more: dict[str, Any] = given(axes=axes, overwrite=overwrite, resume=resume)  # without axes the card decides
-    more |= {"form": form, "table": table}
+    more |= {"form": choose_one(form, FORMS, "--format"), "table": choose_one(table, TABLES, "--table")}
     with connected(scheduler) as work, Bar("tiles") as bar:
         more |= {"progress": bar.show, "work": work}
         for written in predict_files(predictor, images, out=out, products=products, tta=tta, **more):

@@ -166,14 +166,14 @@ def leave_out_others(places: list[str]) -> list[str]:
     return [place for place in places if place not in others]
 
 
-def refuse_image(model: Path) -> None:
+def refuse_image(model: Path, verb: str) -> None:
     """Raise ContractileError for a file that cannot be a model: `predict images/*.tif` lacks it."""
     from contractile.model import is_model
 
     if os.path.isfile(model) and not is_model(model):
         raise ContractileError(
             f"the first word must be a model, got the file {model}",
-            "name the model before the images: predict nuclei images/*.tif",
+            f"name the model before the images: {verb} nuclei images/*.tif",
         )
 
 
@@ -209,6 +209,14 @@ def choose(text: str, known: Collection[str], option: str) -> list[str]:
         problem = f"{option} must be among {', '.join(known)}, got {', '.join(unknown) or 'none'}"
         raise ContractileError(problem, f"write {match or next(iter(known))}")
     return words
+
+
+def choose_one(text: str, known: Collection[str], option: str) -> str:
+    """The one word that is chosen. Raises ContractileError for one that is not known."""
+    if text not in known:
+        problem = f"{option} must be one of {', '.join(known)}, got {text or 'none'}"
+        raise ContractileError(problem, f"write {nearest(text, known) or next(iter(known))}")
+    return text
 
 
 def two_or_three(dims: int) -> int:

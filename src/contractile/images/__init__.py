@@ -35,6 +35,7 @@ from contractile.images.writing import write_labels as write_labels
 from contractile.images.writing import write_picture as write_picture
 from contractile.images.writing import write_probabilities as write_probabilities
 from contractile.images.zarr_describing import Facts as Facts
+from contractile.images.zarr_place import check_list as check_list
 from contractile.images.zarr_place import place_inside as place_inside
 from contractile.images.zarr_writing import ZarrSink as ZarrSink
 from contractile.images.zarr_writing import pour as pour

@@ -54,6 +54,14 @@ def register(path: Path) -> None:
         logger.warning(say, container, path.name)
 
 
+def check_list(path: Path) -> None:
+    """Raise ContractileError, before any work, where `register` could not read the list that it would change."""
+    old = version_in(path.parents[1]) == "0.4"
+    file = path.parent / (".zattrs" if old else "zarr.json")
+    if file.exists():
+        _entering(path, (lambda table: table) if old else _list_in_ome, {})(file.read_bytes())
+
+
 def _entering(
     path: Path, find: Callable[[dict[str, Any]], dict[str, Any]], empty: dict[str, Any]
 ) -> Callable[[bytes | None], bytes]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contractile.errors import ContractileError, WrongType
+from contractile.grid import as_slices
 from contractile.images.arrays import as_array
 
 REAL = "biuf"  # kinds of dtype
@@ -33,13 +34,27 @@ def as_image(image: Any, channels: int, dims: int) -> Any:
     if 0 in shape:
         raise ContractileError(f"image must have pixels, got shape {shape}", "check how it was cut or read")
     if len(shape) == dims and channels == 1:
-        found, shape = np.asarray(found)[None], (1, *shape)
+        shape = (1, *shape)
+        found = found[None] if isinstance(found, np.ndarray) or is_dask(found) else OneChannel(found)
     if len(shape) != dims + 1 or shape[0] != channels:
         raise _misfit(shape, channels, dims)
     if isinstance(found, np.ndarray):
         found = found.astype(np.uint8) if found.dtype.kind == "b" else found
         _check_finite(found)
     return found
+
+
+class OneChannel:
+    """Values (1, *S) of a source (*S), which is read where it is sliced."""
+
+    def __init__(self, source: Any) -> None:
+        self.shape, self.dtype, self.ndim = (1, *source.shape), np.dtype(source.dtype), len(source.shape) + 1
+        self._source = source
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        slices, taken = as_slices(key, self.shape)
+        found: NDArray[Any] = np.asarray(self._source[slices[1:]])[None][slices[0]]
+        return found[taken]
 
 
 def as_probabilities(maps: Any, classes: int, dims: int) -> NDArray[Any]:

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +20,10 @@ from contractile.engine import Placed, fit_tile
 from contractile.errors import OutOfMemory
 from contractile.grid import Block, Key, as_slices, cut, plan
 from contractile.intensity import Intensity
+from contractile.work import here
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
-U = TypeVar("U")
 Progress = Callable[[int, int], None]
 Floats = NDArray[np.float32]
 Region = tuple[slice, ...]
@@ -136,15 +133,15 @@ class NetworkField(Field):
         blocks = [_shift(block, origin) for block in plan(covered, tile, margin=config.margin, stride=config.stride)]
         kept: tuple[Any, ...] = (0, slice(None), *config.kept(tile))
         out = np.empty((self.shape[0], *(part.stop - part.start for part in region)), np.float32)
-        with closing(ahead(self._prepare, blocks)) as prepared:
+        with closing(here(ahead=1).each(self._prepare, blocks, name="tiles")) as prepared:
             for done, (block, batch) in enumerate(prepared, start=1):
                 _paste(out, region, block, self.placed(batch)[kept])
                 if self._progress is not None:
                     self._progress(done, len(blocks))
         return out
 
-    def _prepare(self, block: Block) -> tuple[Block, Floats]:
-        return block, self.intensity.apply(cut(self.image, block))[None]  # (1, C, *tile)
+    def _prepare(self, block: Block) -> Floats:
+        return self.intensity.apply(cut(self.image, block))[None]  # (1, C, *tile)
 
 
 def _shift(block: Block, origin: Sequence[int]) -> Block:
@@ -164,18 +161,3 @@ def _paste(out: Floats, region: Region, block: Block, values: Floats) -> None:
         there.append(slice(low - part.start, high - part.start))
         here.append(slice(low - start, high - start))
     out[tuple(there)] = values[tuple(here)]
-
-
-def ahead(make: Callable[[T], U], items: Iterable[T]) -> Generator[U, None, None]:
-    """`make(item)` for each item, in order; the next one is already being made in the background.
-
-    Close it where an error may end its use: else Python does so at any time, in any thread.
-    """
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        waiting: deque[Future[U]] = deque()
-        for item in items:
-            waiting.append(pool.submit(make, item))
-            if len(waiting) > 1:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()

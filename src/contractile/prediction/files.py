@@ -147,7 +147,7 @@ def _predict_each(
     """The results of each series that can be read and predicted."""
     owners = {source: outputs for outputs in files for source in outputs.series.pages}
     wanted = (source for source, outputs in owners.items() if str(outputs.series) not in failures.errors)
-    with closing(_read_each(predictor, wanted)) as read:
+    with closing(here(ahead=1).each(Reader(predictor).read, wanted, name="images")) as read:
         for outputs, pages in groupby(read, key=lambda pair: owners[pair[0]]):
             error = _fill(outputs, pages, predictor, course=course, progress=progress)
             if error is not None:
@@ -157,14 +157,6 @@ def _predict_each(
                 continue
             failures.count_result()
             yield outputs
-
-
-def _read_each(
-    predictor: Predictor, wanted: Iterable[Source]
-) -> Generator[tuple[Source, Image | Exception], None, None]:
-    """The image of each source, or why there is none; the next one is already being read."""
-    reader = Reader(predictor)
-    yield from here(ahead=1).each(lambda source: reader.read(source)[1], wanted, name="images")
 
 
 def _fill(

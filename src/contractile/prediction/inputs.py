@@ -93,19 +93,19 @@ class Reader:
         self._channels, self._dims = predictor.card.network.channels, predictor.card.network.dims
         self._said = False
 
-    def read(self, source: Source) -> tuple[Source, Image | Exception]:
+    def read(self, source: Source) -> Image | Exception:
         """The image, or the reason why there is none: an error must not reach the images that were read before."""
         try:
             with ExitStack() as opened:
                 image = opened.enter_context(open_image(source, dims=self._dims))
                 if math.prod(image.shape) * image.dtype.itemsize > IN_MEMORY:
-                    return source, self._open(source, image, opened)
+                    return self._open(source, image, opened)
             image = read(source, dims=self._dims)
             if has_absurd_value(image.pixels):
                 say(ABSURD, [source.path])
-            return source, self._fit(source, image)
+            return self._fit(source, image)
         except Exception as error:  # raised again when it is the turn of this image, unless it is a file's fault
-            return source, error
+            return error
 
     def _open(self, source: Source, image: Image, opened: ExitStack) -> Image:
         """An image that is read region by region; closing it closes all that is `opened`."""

@@ -16,6 +16,7 @@ from contractile.images import (
     Facts,
     Image,
     ZarrSink,
+    check_list,
     overlay,
     place_inside,
     pour,
@@ -191,5 +192,9 @@ def choose_place(out: Path, form: str, paths: Sequence[Path], products: Sequence
         return Wish(tuple(products), out, known)
     if known == "tiff" or [path.resolve() for path in paths] != [out.resolve()]:
         problem = f"results go into an OME-Zarr only where it is the one image that is predicted, got {out}"
-        raise ContractileError(problem, "predict it alone with --format ome-zarr, or name a folder")
-    return Wish(tuple(products), out.parent, known, inside=out)
+        alone = "predict it alone with --format ome-zarr, or name a folder"
+        raise ContractileError(problem, alone if out.exists() else "name a folder whose name does not end with .zarr")
+    wish = Wish(tuple(products), out.parent, known, inside=out)
+    if "labels" in products:
+        check_list(wish.file("", "labels"))
+    return wish

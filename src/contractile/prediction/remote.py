@@ -52,7 +52,7 @@ class BlockThere:
 
     def _open(self) -> Segmented:
         predictor = self.model.load()
-        _, image = Reader(predictor).read(self.source)
+        image = Reader(predictor).read(self.source)
         if isinstance(image, Exception):
             raise image
         field = predictor.probabilities(image.sliceable, tta=self.tta)

@@ -17,7 +17,7 @@ import numpy as np
 from numcodecs.blosc import Blosc  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from contractile.errors import ContractileError, NotWritten
+from contractile.errors import NotWritten
 from contractile.grid import Key, Mosaic, as_slices, shared, within
 
 DIGEST = 16  # bytes in front of a block that tell whether it is whole
@@ -94,8 +94,12 @@ class Scratch:
         except FileNotFoundError:
             return np.zeros(shape, self.dtype)
         if hashlib.blake2b(stored[DIGEST:], digest_size=DIGEST).digest() != stored[:DIGEST]:
-            problem, cure = "a block of an unfinished prediction is damaged", "predict again without --resume"
-            raise ContractileError(problem, cure, where=self._path(number))
+            self._path(number).unlink()
+            problem, cure = (
+                "a block of an unfinished prediction is damaged",
+                "the same command with --resume does it again",
+            )
+            raise NotWritten(problem, cure, where=self._path(number))
         values = np.frombuffer(Blosc().decode(stored[DIGEST:]), self.dtype).reshape(shape)
         self._last = (number, values)
         return values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -31,14 +31,17 @@ class Work(Protocol):
 
 @dataclass(frozen=True)
 class Here:
-    """Does items in this process; results come in the order of the items."""
+    """Does items in this process; results come in the order of the items.
+
+    Close what `each` gives where an error may end its use: else Python does so at any time, in any thread.
+    """
 
     ahead: int = 0
     threads: int = 1
 
     def each(
         self, function: Callable[[Item], Result], items: Iterable[Item], *, name: str
-    ) -> Iterator[tuple[Item, Result]]:
+    ) -> Generator[tuple[Item, Result], None, None]:
         if self.ahead or self.threads > 1:
             yield from _ahead(function, items, max(self.ahead, self.threads - 1), self.threads)
             return
@@ -61,7 +64,7 @@ def here(*, ahead: int = 0, threads: int = 1) -> Here:
 
 def _ahead(
     function: Callable[[Item], Result], items: Iterable[Item], ahead: int, threads: int
-) -> Iterator[tuple[Item, Result]]:
+) -> Generator[tuple[Item, Result], None, None]:
     """An item that was begun is ended before this generator is, so that nothing is written behind the caller's back."""
     rest = iter(items)
     begun: deque[tuple[Item, Future[Result]]] = deque()
