@@ -19,7 +19,7 @@ from pathlib import Path
 from contractile.errors import ContractileError, NotWritten
 from contractile.images import Source
 from contractile.images.series import Series
-from contractile.model import Model, save
+from contractile.model import save
 from contractile.prediction.blocks import IN_MEMORY, Segmented
 from contractile.prediction.field import Field
 from contractile.prediction.predictor import Predictor
@@ -139,7 +139,7 @@ class Course:
         file = self._out.absolute() / f".{self._predictor.fingerprint[:16]}.contractile-work" / "model.safetensors"
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
-            save(Model(network=predictor.network, card=predictor.card), file)
+            save(predictor.model, file)
         chosen = {"backend": placed.backend, "precision": placed.precision}
         engine = predictor.engine.model_copy(update=chosen)
         mark = f"{self._predictor.fingerprint} {engine.model_dump_json()} {predictor.tile} {predictor.diameter}"
