@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from contractile.prediction.scratch import Scratch
 from contractile.work import here
 
 THREADS = 2  # blocks that are decoded at a time
-IN_MEMORY = 2**26  # bytes of an array that is kept in memory; larger ones lie in files
+IN_MEMORY = 2**25  # bytes of an array that is kept in memory; larger ones lie in files
 
 
 class Segmented:
@@ -132,10 +133,15 @@ class Segmented:
 
     def blocks(self) -> Iterator[Block]:
         """The blocks with their objects, for a table of them."""
+        numbers = range(len(self.mosaic))
+        with closing(here(threads=THREADS).each(self._block, numbers, name="blocks")) as read:
+            yield from (block for _, block in read)
+
+    def _block(self, number: int) -> Block:
         assert self._sewn is not None
         assert self._kept is not None
-        for number, region in enumerate(self.mosaic.regions()):
-            yield Block(region, *self._sewn.local(number), self._kept[(0, *region)])
+        region = self.mosaic.region(number)
+        return Block(region, *self._sewn.local(number), self._kept[(0, *region)])
 
     def _store(self, name: str, dtype: Any, front: tuple[int, ...] = (), *, durable: bool = True) -> Any:
         shape = (*front, *self.shape)

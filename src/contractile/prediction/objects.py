@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from contractile.compiled import compiled
 from contractile.decode import CERTAIN
 from contractile.grid import Pixels
+from contractile.work import here
 
 AXES = ("z", "y", "x")
 
@@ -38,8 +40,9 @@ def tabulate_objects(
     """
     channels, dims = pixels.shape[0], len(pixels.shape) - 1
     sums = _Sums(count, dims, channels)
-    for block in blocks:
-        sums.add(block, pixels[(slice(None), *block.region)])
+    with closing(here(ahead=1).each(lambda block: pixels[(slice(None), *block.region)], blocks, name="pixels")) as read:
+        for block, seen in read:
+            sums.add(block, seen)
     area, axes = sums.pixels[1:], AXES[-dims:]
     size = "area" if dims == 2 else "volume"
     centroids = {axis: sums.places[i, 1:] / area for i, axis in enumerate(axes)}
@@ -76,32 +79,41 @@ class _Sums:
         """Add a block, whose pixels are (C, *B)."""
         room = (1,) * (3 - block.labels.ndim) + block.labels.shape  # (Z, Y, X)
         start = np.array([0] * (3 - block.labels.ndim) + [part.start for part in block.region])
-        labels, inside = block.labels.reshape(room), block.inside.reshape(room)
-        _add(labels, block.numbers, inside, start, (self._whole, self._low, self._high))
-        for values, light in zip(pixels, self.light, strict=True):
-            _add_light(block.labels.ravel(), block.numbers, values.astype(np.float64).ravel(), light)
+        known = pixels.dtype.kind in "ui" or pixels.dtype.itemsize in (4, 8)
+        values = pixels.astype(pixels.dtype.newbyteorder("=") if known else np.float64, copy=False)  # for numba
+        seen = (block.inside.reshape(room), values.reshape(-1, *room))
+        _add(block.labels.reshape(room), block.numbers, seen, start, (self._whole, self._low, self._high, self.light))
 
 
 @compiled
-def _add(labels: Any, numbers: Any, inside: Any, start: Any, sums: Any) -> None:
-    whole, lows, highs = sums
+def _add(labels: Any, numbers: Any, seen: Any, start: Any, sums: Any) -> None:
+    """Add the pixels of a block, run by run along X: those in a row that have one label."""
+    inside, pixels = seen
+    whole, lows, highs, light = sums
     depth, length, width = labels.shape
     for z in range(depth):
         for y in range(length):
-            for x in range(width):
-                number = numbers[labels[z, y, x]]
+            end = 0
+            while end < width:
+                x, label = end, labels[z, y, end]
+                while end < width and labels[z, y, end] == label:
+                    end += 1
+                number = numbers[label]
                 if number == 0:
                     continue
-                whole[0, number] += 1
-                whole[1, number] += inside[z, y, x]
-                place = (z + start[0], y + start[1], x + start[2])
+                count = end - x
+                whole[0, number] += count
+                for place in range(x, end):
+                    whole[1, number] += inside[z, y, place]
+                for channel in range(len(pixels)):
+                    total = 0.0
+                    for place in range(x, end):
+                        total += pixels[channel, z, y, place]
+                    light[channel, number] += total
+                whole[2, number] += count * (z + start[0])
+                whole[3, number] += count * (y + start[1])
+                whole[4, number] += (x + end - 1) * count // 2 + count * start[2]
+                low, high = (z + start[0], y + start[1], x + start[2]), (z + start[0], y + start[1], end - 1 + start[2])
                 for axis in range(3):
-                    whole[2 + axis, number] += place[axis]
-                    lows[axis, number] = min(lows[axis, number], place[axis])
-                    highs[axis, number] = max(highs[axis, number], place[axis] + 1)
-
-
-@compiled
-def _add_light(labels: Any, numbers: Any, values: Any, light: Any) -> None:
-    for place in range(len(labels)):
-        light[numbers[labels[place]]] += values[place]
+                    lows[axis, number] = min(lows[axis, number], low[axis])
+                    highs[axis, number] = max(highs[axis, number], high[axis] + 1)
