@@ -43,7 +43,7 @@ from contractile.images import (
 from contractile.images import zarr_describing as describing
 from contractile.images import zarr_layout as layout
 from contractile.images.pyramid import majority, mean
-from contractile.images.zarrs import label_groups
+from contractile.images.zarr_metadata import label_groups
 from contractile.storage import claimed, files, sweep
 
 VERSIONS = ["0.4", "0.5"]

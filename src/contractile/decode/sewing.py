@@ -44,11 +44,11 @@ class Sewn:
             dirty = self._find_cheaper(set(dirty), first=first)
             first = False
         self.count, self.pixels, self.certainty = self._number(decoding)
+        self._pieces = {}  # as large as the table of objects
 
     def numbers(self, block: int) -> NDArray[np.int32]:
         """The number (labels + 1,) of each label of a block, from label 0 on; 0 for what was dropped."""
-        found: NDArray[np.int32] = self._final[np.maximum(self._known[block], 0)]
-        return found
+        return self._numbers[block]
 
     def _join(self) -> tuple[list[NDArray[np.int64]], Dirty]:
         """For each block the number of each of its labels, and the parts that must be flooded.
@@ -162,7 +162,9 @@ class Sewn:
         mean = certainty / np.maximum(pixels, 1) / CERTAIN
         stays = (pixels >= max(1, decoding.min_size)) & (mean >= decoding.sure)
         stays[0] = False
-        self._final = np.where(stays, np.cumsum(stays), 0).astype(np.int32)
+        final = np.where(stays, np.cumsum(stays), 0).astype(np.int32)
+        self._numbers = [final[np.maximum(known, 0)] for known in self._known]
+        self._known = []
         return int(stays.sum()), pixels[stays], mean[stays]
 
 

@@ -47,8 +47,8 @@ class OpenVinoBackend:
         self._precision = precision
         hint = precision.replace("float", "f")  # f32, bf16
         self._options = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
-        if threads is not None:
-            self._options["INFERENCE_NUM_THREADS"] = str(threads)
+        if threads is not None:  # several processes share the machine: pinned threads would share a core
+            self._options |= {"INFERENCE_NUM_THREADS": str(threads), "ENABLE_CPU_PINNING": "NO"}
         self._core = openvino.Core()
         self._compiled: dict[tuple[int, ...], Any] = {}
         self._folder = cache_folder()

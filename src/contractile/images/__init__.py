@@ -5,6 +5,9 @@ find -> Source -> read, open_image, read_labels, read_probabilities -> arrays ->
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from contractile.images.folders import list_image_files as list_image_files
 from contractile.images.gate import limited as limited
 from contractile.images.image import Image as Image
@@ -37,5 +40,17 @@ from contractile.images.writing import write_probabilities as write_probabilitie
 from contractile.images.zarr_describing import Facts as Facts
 from contractile.images.zarr_place import check_list as check_list
 from contractile.images.zarr_place import place_inside as place_inside
-from contractile.images.zarr_writing import ZarrSink as ZarrSink
-from contractile.images.zarr_writing import pour as pour
+
+if TYPE_CHECKING:
+    from contractile.images.zarr_writing import ZarrSink as ZarrSink
+    from contractile.images.zarr_writing import pour as pour
+
+_LATER = ("ZarrSink", "pour")  # of `zarr_writing`: Zarr is slow to load
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'contractile.images' has no attribute {name!r}")
+    value = getattr(importlib.import_module("contractile.images.zarr_writing"), name)
+    globals()[name] = value
+    return value

@@ -12,7 +12,7 @@ from contractile.images.formats import SUPPORTED
 from contractile.images.names import bare, holds_images, holds_labels, some
 from contractile.images.notes import say
 from contractile.images.sources import list_files, natural
-from contractile.images.zarrs import is_zarr
+from contractile.images.zarr_metadata import is_zarr
 
 Place = str | Path | Sequence[str | Path]
 TRAIN = re.compile(r"(stage1_)?train(ing)?([_-]?(set|data))?", re.IGNORECASE)

@@ -18,7 +18,7 @@ from contractile.images.npy import open_npy
 from contractile.images.pictures import open_picture
 from contractile.images.raster import Raster, one_clear_line
 from contractile.images.tiff import open_tiff
-from contractile.images.zarrs import is_zarr, open_zarr
+from contractile.images.zarr_metadata import is_zarr
 
 SUFFIXES: dict[str, Format] = {
     ".tif": "TIFF",
@@ -57,6 +57,8 @@ def open_rasters(path: Path, *, dims: int, indices: bool = False, axes: str | No
             yield [_noted(picture, path, kind, *note_on_picture(axes, picture.axes))]
             return
         if kind == "zarr":
+            from contractile.images.zarrs import open_zarr  # Zarr is slow to load, and most images are none
+
             rasters = open_zarr(path, dims, labels=indices)
         elif kind == "npy":
             rasters = [open_npy(path)]

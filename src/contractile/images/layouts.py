@@ -24,7 +24,7 @@ from contractile.images.names import bare, some
 from contractile.images.notes import say
 from contractile.images.sides import apart, only_images, only_labels, same_files, separate, within_zarrs
 from contractile.images.sources import list_files, stem
-from contractile.images.zarrs import is_zarr
+from contractile.images.zarr_metadata import is_zarr
 
 SEQUENCE = re.compile(r"\d\d")  # of the Cell Tracking Challenge
 

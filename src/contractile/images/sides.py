@@ -11,7 +11,7 @@ from contractile.errors import ContractileError
 from contractile.images.names import bare, holds_images, holds_labels, is_image_word, label_words, some, without_other
 from contractile.images.notes import say
 from contractile.images.sources import stem
-from contractile.images.zarrs import label_groups
+from contractile.images.zarr_metadata import label_groups
 
 PAGE = re.compile(r"_\d{4}$")
 CHANNEL = re.compile(r"(.+)_(\d{4})")  # nnU-Net's names: CASE_0000 is the first channel of the image of CASE

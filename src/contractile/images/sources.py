@@ -19,7 +19,7 @@ from contractile.images.naming import Guess, check_axes, fit_to_labels
 from contractile.images.notes import say
 from contractile.images.npy import pickled
 from contractile.images.raster import Raster, one_clear_line
-from contractile.images.zarrs import is_zarr
+from contractile.images.zarr_metadata import is_zarr
 
 
 @dataclass(frozen=True, slots=True)

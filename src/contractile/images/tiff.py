@@ -16,7 +16,6 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 import tifffile
-import zarr
 
 from contractile.errors import ContractileError
 from contractile.images.bands import Bands
@@ -172,6 +171,8 @@ def _loader(series: tifffile.TiffPageSeries, stack: ExitStack) -> Callable[[], A
         watch_decoders(series)
         if 1 in series.shape[-2:]:  # tifffile chunks an image one pixel wide in a way it cannot read
             return series.asarray(level=0)
+        import zarr  # slow to load, and small files need none
+
         array = zarr.open_array(stack.enter_context(series.aszarr(level=0)), mode="r")
         y = series.axes.find("Y") if array.ndim == len(series.axes) else -1
         return Bands(array, y) if y >= 0 and array.chunks[y + 1] == array.shape[y + 1] else array

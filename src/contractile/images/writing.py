@@ -27,7 +27,6 @@ from contractile.images.image import Shape, Size, Stack
 from contractile.images.raster import one_clear_line
 from contractile.images.streaming import WHOLE, Deferred, check_fit, is_large, is_sliceable, smallest_type, span
 from contractile.images.tiff_forms import SOFTWARE, Part, write_parts
-from contractile.images.zarrs import is_made_by
 from contractile.storage import FULL, replacing
 
 UNFIT = {errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP}  # of names that no folder can have
@@ -122,6 +121,8 @@ def is_ours(path: str | Path) -> bool:
     try:
         with one_clear_line(Path(path)):
             if os.path.isdir(path):
+                from contractile.images.zarrs import is_made_by
+
                 return is_made_by(Path(path), SOFTWARE)
             with Path(path).open("rb") as file:
                 head = file.read(PNG_HEAD + len(PNG_MARK))

@@ -1,4 +1,4 @@
-"""The metadata of a Zarr: whether an array holds only numbers, and the letters of its axes.
+"""What is known of a Zarr without opening it: its folders, whether an array holds only numbers, letters of axes.
 
 Some codecs of Zarr 2 run code that is stored in the chunks. So metadata are looked at before anything is opened.
 """
@@ -6,6 +6,7 @@ Some codecs of Zarr 2 run code that is stored in the chunks. So metadata are loo
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,22 @@ NAMES = {
 }
 LETTERS = {name: letter for letter, names in NAMES.items() for name in names.split()}
 ROLES = {"channel": "C", "time": "T"}  # OME's types of axes
+
+
+def is_zarr(path: Path) -> bool:
+    return os.path.isdir(path) and any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zarray"))
+
+
+def label_groups(path: Path) -> list[Path]:
+    """The label images inside an OME-Zarr image, IMAGE.zarr/labels/*, by name; each is opened as an image is.
+
+    Empty for a folder that is no Zarr or has none. Raises ContractileError where the folder cannot be listed.
+    """
+    folder = path / "labels"
+    with one_clear_line(path):
+        if not (is_zarr(path) and folder.is_dir()):
+            return []
+        return sorted(one for one in folder.iterdir() if is_zarr(one) and not one.name.startswith("."))
 
 
 def check_numbers(folder: Path) -> None:

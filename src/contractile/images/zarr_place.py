@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from contractile.errors import ContractileError
-from contractile.images.zarrs import image_group, is_zarr
+from contractile.images.zarr_metadata import is_zarr
 from contractile.storage import amend
 
 logger = logging.getLogger(__name__)
@@ -25,6 +25,8 @@ def place_inside(image: Path, name: str) -> Path:
     if not name or name.startswith(".") or set(name) & set("/\\\0"):
         problem = f"name must be that of a folder, without / and without a dot in front, got {name!r}"
         raise ContractileError(problem, "use letters, digits, - and _")
+    from contractile.images.zarrs import image_group
+
     return image_group(image) / LABELS / name
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -15,26 +14,10 @@ from contractile.images.gate import limits
 from contractile.images.raster import Damaged, Raster, one_clear_line
 from contractile.images.scale import in_micrometres, in_seconds, micrometres
 from contractile.images.zarr_chunks import find_gaps
-from contractile.images.zarr_metadata import check_numbers, letters_of
+from contractile.images.zarr_metadata import check_numbers, is_zarr, letters_of
 from contractile.images.zarr_store import limit_array, open_array, open_node
 
 OLD_AXES = "TCZYX"  # of OME-Zarr before its metadata named them
-
-
-def is_zarr(path: Path) -> bool:
-    return os.path.isdir(path) and any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zarray"))
-
-
-def label_groups(path: Path) -> list[Path]:
-    """The label images inside an OME-Zarr image, IMAGE.zarr/labels/*, by name; each is opened as an image is.
-
-    Empty for a folder that is no Zarr or has none. Raises ContractileError where the folder cannot be listed.
-    """
-    folder = path / "labels"
-    with one_clear_line(path):
-        if not (is_zarr(path) and folder.is_dir()):
-            return []
-        return sorted(one for one in folder.iterdir() if is_zarr(one) and not one.name.startswith("."))
 
 
 def image_group(path: Path) -> Path:

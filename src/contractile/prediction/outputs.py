@@ -15,11 +15,9 @@ from contractile.errors import ContractileError
 from contractile.images import (
     Facts,
     Image,
-    ZarrSink,
     check_list,
     overlay,
     place_inside,
-    pour,
     smallest_type,
     write_labels,
     write_picture,
@@ -143,6 +141,8 @@ class Outputs:
         write_probabilities(file, maps, pixel_size_um=sizes, stack=stack)
 
     def _write_zarr(self, product: str) -> None:
+        from contractile.images import ZarrSink, pour  # Zarr is slow to load
+
         stack, (file,), labels = self.series.stack, self._named[product], product == "labels"
         planes = describe_planes(self.series) if self.dims == 3 else None
         page = "YX" if planes is None else f"{planes.stack.axes[-1]}YX"
