@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -169,7 +170,8 @@ def test_a_disk_that_is_full_ends_the_work(folder, small_blocks, monkeypatch):
 
 def test_what_the_rest_takes_is_said_after_one_block(folder, small_blocks, caplog, monkeypatch):
     predict(folder, folder.parent / "out")
-    assert "8 more blocks take about 1 minute(s), and 0.0 GB of disk in the meantime" in caplog.text
+    told = r"8 more blocks take about 1 minute\(s\), \d+\.\d GB of memory, and 0\.0 GB of disk in the meantime"
+    assert re.search(told, caplog.text)
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=100))
     with pytest.raises(NotWritten, match=r"takes about 0\.0 GB of disk in the meantime, and 0\.0 GB are free; choose"):
         predict(folder, folder.parent / "other")

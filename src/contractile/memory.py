@@ -60,8 +60,13 @@ def free_memory() -> int:
     """Bytes that this process may still take: the least of what the system, its container and its limit leave."""
     left: list[float] = [psutil.virtual_memory().available, *(group.left() for group in _groups())]
     if _limit is not None:
-        left.append(max(0, _limit - psutil.Process().memory_info().rss))
+        left.append(max(0, _limit - used_memory()))
     return int(min(left))
+
+
+def used_memory() -> int:
+    """Bytes that this process holds now."""
+    return int(psutil.Process().memory_info().rss)
 
 
 def total_memory() -> int:

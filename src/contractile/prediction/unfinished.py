@@ -19,6 +19,7 @@ from pathlib import Path
 from contractile.errors import ContractileError, NotWritten
 from contractile.images import Source
 from contractile.images.series import Series
+from contractile.memory import used_memory
 from contractile.model import save
 from contractile.prediction.blocks import IN_MEMORY, Segmented
 from contractile.prediction.field import Field
@@ -129,8 +130,8 @@ class Course:
             problem = f"takes about {needed / 1e9:.1f} GB of disk in the meantime, and {free / 1e9:.1f} GB are free"
             raise NotWritten(problem, "choose a folder on another disk", where=self._out)
         minutes = max(1, round(seconds * blocks / 60))
-        told = "%d more blocks take about %d minute(s), and %.1f GB of disk in the meantime"
-        logger.warning(told, blocks, minutes, needed / 1e9)
+        told = "%d more blocks take about %d minute(s), %.1f GB of memory, and %.1f GB of disk in the meantime"
+        logger.warning(told, blocks, minutes, used_memory() / 1e9, needed / 1e9)
 
     def _model_there(self) -> ModelThere:
         """The model in a file that other processes read, with the engine that was chosen here."""
