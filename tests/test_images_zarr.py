@@ -18,7 +18,8 @@ from contractile.errors import ContractileError
 from contractile.images import read, read_labels, zarr_chunks
 from contractile.images.raster import Raster
 from contractile.images.zarr_chunks import find_gaps
-from contractile.images.zarr_metadata import label_groups, letters_of, open_zarr
+from contractile.images.zarr_metadata import label_groups, letters_of
+from contractile.images.zarrs import open_zarr
 
 
 def numbered(*shape: int, dtype: str = "uint16") -> NDArray[Any]:
