@@ -113,7 +113,8 @@ class Segmented:
     def sew(self, each: Each | None = None) -> None:
         """Find the objects, once all blocks are predicted; `each(function, tasks)` carries out tasks."""
         if self._kept is not None:
-            each = each or partial(here(threads=THREADS).each, name="objects")
+            if each is None and len(self.mosaic) > 1:
+                each = partial(here(threads=THREADS).each, name="objects")
             self._sewn = Objects(self._kept, self._labels, self.decoding, mosaic=self.mosaic, each=each)
             self.count = self._sewn.count
 
@@ -134,7 +135,7 @@ class Segmented:
     def blocks(self) -> Iterator[Block]:
         """The blocks with their objects, for a table of them."""
         numbers = range(len(self.mosaic))
-        with closing(here(threads=THREADS).each(self._block, numbers, name="blocks")) as read:
+        with closing(here(threads=min(THREADS, len(numbers))).each(self._block, numbers, name="blocks")) as read:
             yield from (block for _, block in read)
 
     def _block(self, number: int) -> Block:

@@ -99,7 +99,11 @@ class Course:
         todo = found.todo()
         ticker.begin(len(found.mosaic) - len(todo), len(found.mosaic))
         if self.work is None:
-            self._predict(found, todo, ticker)
+            if len(todo) == 1:
+                found.predict(todo[0])
+                ticker.block()
+            else:
+                self._predict(found, todo, ticker)
             return found.sew()
         there = BlockThere(self._model_there(), source, found.place, self.tta, self._with_maps)
         for _ in self.work.each(there, todo, name="network"):
