@@ -1,13 +1,16 @@
 """Probabilities -> objects, and the way back: targets decoded are the labels they were made of."""
 
+from unittest.mock import patch
+
 import numpy as np
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from contractile.decode import Decoding, Objects, decode_objects, keep
+from contractile.decode import survey as survey_module
 from contractile.decode.flood import LEVELS, flood, flood_parts
 from contractile.decode.smoothing import smooth
 from contractile.decode.survey import survey
@@ -342,3 +345,15 @@ def test_pieces_are_numbered_and_known_by_their_first_pixels_and_boxes(mask):
 )
 def test_values_are_smoothed_as_scipy_does_to_the_bit(values, sigma):
     np.testing.assert_array_equal(smooth(values, sigma), ndimage.gaussian_filter(values, sigma))
+
+
+@given(hnp.arrays(bool, hnp.array_shapes(min_dims=3, max_dims=3, max_side=5)))
+@example(np.ones((1, 1, 1), bool))
+@example(np.indices((1, 3, 3)).sum(axis=0) % 2 == 0)
+def test_loops_stay_within_their_arrays(mask):
+    """Compiled loops do not notice it; uncompiled ones raise IndexError."""
+    numbers = np.zeros(mask.shape, np.int32)
+    with patch.object(survey_module, "_join", survey_module._join.py_func):
+        last = survey_module._number.py_func(mask, numbers)
+    survey_module._describe.py_func(numbers, last)
+    np.testing.assert_array_equal(numbers, ndimage.label(mask)[0])

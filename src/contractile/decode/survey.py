@@ -56,7 +56,7 @@ def _number(mask: Any, numbers: Any) -> Any:
     scan order. The result ends with the count of pieces.
     """
     depth, length, width = mask.shape
-    parent, used = np.zeros(mask.size // 2 + 2, np.int32), 0
+    parent, used = np.zeros((mask.size + 1) // 2 + 2, np.int32), 0  # every other pixel can begin a piece
     for z in range(depth):
         for y in range(length):
             own = 0  # of the pixel before
