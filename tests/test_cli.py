@@ -369,9 +369,11 @@ def test_ctrl_c_says_how_to_go_on(data, capsys, monkeypatch):
 def test_a_signal_ends_with_one_line(data, capsys, monkeypatch, name, status):
     number = getattr(signal, name)
     former = signal.signal(number, signal.SIG_DFL)  # the tests themselves may run under `nohup`
-    # The handler is called as the system would: where AMX registers are in use, some virtual machines end a process that
-    # gets a signal (real ones: test_cli_signals.py).
-    deliver = lambda *_, **__: signal.getsignal(number)(number, None)  # noqa: E731
+
+    def deliver(*_: object, **__: object) -> None:
+        """Call the handler as the system would: some virtual machines end a process that signals itself."""
+        signal.getsignal(number)(number, None)
+
     monkeypatch.setattr("contractile.evaluation.evaluate", deliver)
     try:
         line = refused(capsys, "evaluate", data / "labels", data / "labels", status=status)
