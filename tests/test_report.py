@@ -199,8 +199,7 @@ def test_a_page_holds_what_is_worth_knowing_of_a_run(tmp_path):
 def test_curves_say_how_their_scores_differ_from_those_above(tmp_path):
     run = make_run(tmp_path, history=HISTORY)
     assert "chosen after training" not in text_of(write_report(run))
-    card = run.model.card.model_copy(update={"decoding": Decoding(threshold=0.4)})
-    text = text_of(write_report(replace(run, model=replace(run.model, card=card))))
+    text = text_of(write_report(replace(run, model=run.model.with_card(decoding=Decoding(threshold=0.4)))))
     assert "The scores above use the decoding that was chosen after training, the curve does not." in text
     many = make_run(tmp_path, names=[f"n{i}" for i in range(13)], history=HISTORY)
     assert "During training only some of the 13 images are scored." in text_of(write_report(many))

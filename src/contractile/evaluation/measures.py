@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from contractile.decode import inside_probability
 from contractile.errors import ContractileError, in_one_line
 from contractile.evaluation.predictions import Labels, Prediction
 from contractile.labels import Meaning, connected
@@ -128,6 +127,8 @@ class Case:
             return self.prediction.labels
         channels, white = self.prediction.probabilities, self.config.white
         if white is None:
+            from contractile.decode import inside_probability  # numba is slow to load
+
             return np.asarray(channels[0] if len(channels) == 1 else np.minimum(inside_probability(channels), 1))
         if not -len(channels) <= white < len(channels):
             raise ContractileError(
