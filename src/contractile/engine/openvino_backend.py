@@ -36,8 +36,8 @@ class OpenVinoBackend:
     """Computes class probabilities (B, K, *S'), K >= 2, of images (B, C, *S) on the processor.
 
     The cache folder keeps the converted network, the compiled one of each shape, and how far the network agrees with
-    PyTorch. What is kept there needs no PyTorch. OpenVINO would keep the latter
-    itself, but without a checksum: one damaged bit gives other scores.
+    PyTorch. A start that finds all three needs no PyTorch. OpenVINO could keep compiled networks itself, but without a
+    checksum: one damaged bit gives other scores.
     """
 
     def __init__(self, network: StoredUNet, *, precision: str, threads: int | None = None) -> None:

@@ -48,6 +48,7 @@ def _majority(labels: Any, factors: Any, out: Any) -> None:
 
 @compiled
 def _elect(votes: Any) -> Any:
+    """The vote of the majority; see `majority` for equal ones."""
     best, most = votes[0], 0
     for one in range(len(votes)):
         weight = 1 if votes[one] != 0 else 0
