@@ -8,8 +8,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from contractile.images.channels import grey_of as grey_of
 from contractile.images.folders import list_image_files as list_image_files
 from contractile.images.gate import limited as limited
+from contractile.images.image import Channel as Channel
 from contractile.images.image import Image as Image
 from contractile.images.image import Stack as Stack
 from contractile.images.joined import find_joined as find_joined
@@ -19,7 +21,6 @@ from contractile.images.notes import say_rest as say_rest
 from contractile.images.overlay import overlay as overlay
 from contractile.images.reading import as_probabilities as as_probabilities
 from contractile.images.reading import describe as describe
-from contractile.images.reading import grey_of as grey_of
 from contractile.images.reading import open_image as open_image
 from contractile.images.reading import read as read
 from contractile.images.reading import read_labels as read_labels

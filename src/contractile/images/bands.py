@@ -35,6 +35,7 @@ class Bands:
         self.shape, self.dtype, self.ndim = tuple(array.shape), array.dtype, len(array.shape)
         strip = array.chunks[y]
         self._array, self._unit = array, (*array.chunks[:y], strip * math.ceil(LINES / strip))
+        self.chunks = (*self._unit, *self.shape[y + 1 :])  # a band
         self._held: OrderedDict[Place, NDArray[Any]] = OrderedDict()
         self._gone: OrderedDict[Place, None] = OrderedDict()  # the last bands that had to go, as many as are held
         self._most = HELD

@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from contractile.errors import ContractileError
+from contractile.images.channels import COLOURS, grey_of
 from contractile.images.folders import Place
 from contractile.images.layouts import Item
 from contractile.images.names import bare, some
 from contractile.images.notes import say
-from contractile.images.reading import COLOURS, grey_of, open_image
+from contractile.images.reading import open_image
 from contractile.images.sides import CHANNEL
 from contractile.images.sources import Source, find, list_files, stem
 

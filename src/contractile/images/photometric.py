@@ -60,11 +60,20 @@ def notes_of_imagej(facts: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def interpret(raster: Raster, page: tifffile.TiffPage, path: Path, *, form: str, indices: bool) -> Raster:
+def interpret(
+    raster: Raster,
+    page: tifffile.TiffPage,
+    path: Path,
+    *,
+    form: str,
+    indices: bool,
+    upright: tifffile.TiffPage | None = None,
+) -> Raster:
     """The raster with the values that the tags of its page mean, converted where it is sliced.
 
     `form` is that of its metadata: "imagej", "ome" or another. With `indices` (for labels) a palette gives the number
-    of each colour. Raises ContractileError for colours in a system that is not read.
+    of each colour. `upright` is the page that says which side is up, where it is another.
+    Raises ContractileError for colours in a system that is not read.
     """
     kind = int(page.photometric) if PHOTOMETRIC in page.tags else None
     if kind in REFUSED:
@@ -82,7 +91,7 @@ def interpret(raster: Raster, page: tifffile.TiffPage, path: Path, *, form: str,
     if kind in GREY and page.bitspersample in FEW_BITS and not indices:
         raster = _stretched(raster, page.bitspersample)
     raster = _without_transparency(raster, page, kind)
-    return _turned(raster, page)
+    return _turned(raster, upright or page)
 
 
 def _with_note(raster: Raster, note: str) -> Raster:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 from contractile.errors import ContractileError, OutOfMemory
 from contractile.grid import Region, as_slices
 from contractile.images.gate import limits
+from contractile.images.image import Channel
 
 logger = logging.getLogger(__name__)
 
 AGAIN = "copy the file again or re-export it"
 FILL = "--allow-missing reads 0 in the place of what is missing"
 DECODERS = ("tifffile", "imagecodecs")  # libraries that log what they find
+PAGE = 4096  # bytes that a system reads at once
 HARMLESS = re.compile("PNG warning: [a-z]")  # of blocks that no pixel depends on: their names begin so
 # what tifffile logs where pixels are lost: it goes on with fewer pages, or with zeros
 LOST = re.compile(
@@ -38,7 +40,8 @@ class Raster:
     letter, for the axes whose scale the file gives, and `origin` the place of the first pixel, in the same way.
     `interval_s` is the time between two frames in seconds.
     `guessed` says that the file does not name its axes. `notes` are lines for the user about what is left out or
-    converted. `files` are all files that hold pixels of this array, where there may be several.
+    converted. `files` are all files that hold pixels of this array, where there may be several. `lower()` opens the
+    lower resolutions: their axes are those of the file. `channels` says what the file knows of its channels.
     """
 
     axes: str
@@ -52,6 +55,19 @@ class Raster:
     notes: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
     origin: dict[str, float] = field(default_factory=dict)
+    lower: Callable[[], Sequence[Raster]] = tuple
+    channels: tuple[Channel, ...] = ()
+
+
+def chunks_of(stored: Any) -> tuple[int, ...]:
+    """How many elements along each axis of a stored array are read at once: 1 in memory, a page of a mapped one."""
+    found = getattr(stored, "chunks", None)
+    if found is not None:
+        return tuple(found)
+    if not isinstance(stored, np.memmap):
+        return (1,) * len(stored.shape)
+    pairs = zip(stored.shape, stored.strides, strict=True)
+    return tuple(max(1, min(n, PAGE // max(1, abs(step)))) for n, step in pairs)
 
 
 class Recoloured:
@@ -72,6 +88,12 @@ class Recoloured:
     ) -> None:
         self.shape = shape
         self._stored, self._convert, self._old, self._new = stored, convert, samples, new_samples
+        sides = [*chunks_of(stored)]
+        if samples is not None:
+            del sides[samples]
+        if new_samples is not None:
+            sides.insert(new_samples, shape[new_samples])
+        self.chunks = tuple(sides)
 
     def __getitem__(self, region: Region) -> NDArray[Any]:
         parts, taken = as_slices(region, self.shape)
@@ -98,6 +120,10 @@ class Turned:
     def __init__(self, stored: Any, shape: tuple[int, ...], y: int, x: int, *, orientation: int) -> None:
         self.shape = shape
         self._stored, self._swapped = stored, (y, x) if orientation >= 5 else (0, 0)
+        sides = [*chunks_of(stored)]
+        one, other = self._swapped
+        sides[one], sides[other] = sides[other], sides[one]
+        self.chunks = tuple(sides)
         self._mirrored = [axis for axis, kinds in ((y, (3, 4, 7, 8)), (x, (2, 3, 6, 7))) if orientation in kinds]
 
     def __getitem__(self, region: Region) -> NDArray[Any]:

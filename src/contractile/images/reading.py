@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,16 @@ from numpy.typing import NDArray
 from contractile.errors import ContractileError, WrongType, shown
 from contractile.grid import Pixels, Region, as_slices
 from contractile.images.axes import Layout, arrange
-from contractile.images.channels import Channels
+from contractile.images.channel_names import channels_of
+from contractile.images.channels import COLOURS, Channels, grey_of
 from contractile.images.image import Image, Size
 from contractile.images.naming import Guess, check_axes
 from contractile.images.notes import say
 from contractile.images.opened import take
-from contractile.images.raster import Raster, one_clear_line
+from contractile.images.raster import Raster, chunks_of, one_clear_line
 from contractile.images.sources import Source, stem
 
 LARGEST = 2**31 - 1  # labels are int32
-COLOURS = (3, 4)  # channels of a colour picture without and with transparency
-STEP = 7  # pixels between those that are compared first
 FIX = "`contractile check IMAGES LABELS --fix DIR`"
 ROUNDING = 1e-4  # by which probabilities may miss [0, 1]
 
@@ -37,6 +37,8 @@ class _Stored:
         self._layout, self._page, self._path, self._load = layout, page, path, raster.load
         with one_clear_line(path):
             self._fresh = self._load()
+            chunks = chunks_of(self._fresh)
+        self.unit = tuple(chunks[axis] for axis in layout.space_axes)
         self.dtype = _plain_dtype(raster.dtype, path)
         channels, *space = layout.shape
         self.shape = (channels - raster.alpha if channels > raster.alpha else channels, *space)
@@ -46,7 +48,8 @@ class _Stored:
         index = self._layout.index(self._page, parts[0], tuple(parts[1:]))
         with one_clear_line(self._path):
             # a file is mapped anew for each region: what was read of a mapping counts as used memory while it lasts
-            stored, self._fresh = self._load() if self._fresh is None else self._fresh, None
+            fresh, self._fresh = self._fresh, None  # in this order: other threads read, too
+            stored = self._load() if fresh is None else fresh
             part = stored[index].transpose(self._layout.order())
             block = np.array(part, self.dtype, order="C", copy=True if isinstance(part, np.memmap) else None)
         if self._layout.channel_axis is None:
@@ -80,7 +83,37 @@ def _open(source: Source, dims: int, *, indices: bool = False) -> Image:
     after = ExitStack()
     after.callback(opened.close if is_last else opened.keep)
     size, origin = (_along_space(known, dims) for known in (raster.scale, raster.origin))
-    return Image(source.name, pixels, size, origin_um=origin, file=after)
+    return Image(
+        source.name,
+        pixels,
+        size,
+        origin_um=origin,
+        file=after,
+        channels=channels_of(raster, layout, pixels.shape[0]),
+        lower=partial(_lower, raster, layout, page, source.path),
+    )
+
+
+def _lower(raster: Raster, layout: Layout, page: int, path: Path) -> list[_Stored]:
+    """The lower resolutions of an image, as far as they have its channels and pages. What cannot be read is said."""
+    try:
+        with one_clear_line(path):
+            found = [replace(one, axes=raster.axes, alpha=raster.alpha) for one in raster.lower()]
+        like = [one for one in found if _is_lower(one, layout)]
+        dims = len(layout.space_axes)
+        return [_Stored(one, arrange(one.axes, one.lengths, dims=dims, file=str(path)), page, path) for one in like]
+    except ContractileError as error:
+        say(f"its lower resolutions are not used: {error.problem}", [path])
+        return []
+
+
+def _is_lower(raster: Raster, full: Layout) -> bool:
+    """Whether a raster is as long as the full resolution but along the axes of space, where it is shorter."""
+    if len(raster.lengths) != len(full.lengths):
+        return False
+    pairs = list(zip(raster.lengths, full.lengths, strict=True))
+    same = all(few == n for axis, (few, n) in enumerate(pairs) if axis not in full.space_axes)
+    return same and 0 not in raster.lengths and all(few <= n for few, n in pairs) and raster.lengths != full.lengths
 
 
 def read(
@@ -107,8 +140,16 @@ def _join_channels(source: Source, dims: int) -> Image:
     with ExitStack() as opened:
         images = [opened.enter_context(_open(part, dims)) for part in _parts(source)]
         _check_sizes(source, [image.shape[1:] for image in images])
-        channels = Channels([_grey_if_coloured(image) for image in images])
-        return Image(source.name, channels, images[0].pixel_size_um, file=opened.pop_all())
+        parts = [_grey_if_coloured(image) for image in images]
+        whole = all(part is image for part, image in zip(parts, images, strict=True))
+        lower = partial(_join_levels, images) if whole else None
+        return Image(source.name, Channels(parts), images[0].pixel_size_um, file=opened.pop_all(), lower=lower)
+
+
+def _join_levels(images: Sequence[Image]) -> list[Channels]:
+    """The lower resolutions that all parts have in the same sizes."""
+    levels = zip(*(image.levels[1:] for image in images), strict=False)
+    return [Channels(parts) for parts in levels if len({part.shape[1:] for part in parts}) == 1]
 
 
 def _grey_if_coloured(image: Image) -> Pixels:
@@ -208,23 +249,6 @@ def as_probabilities(values: NDArray[Any], where: str) -> NDArray[np.float32]:
         raise ContractileError(problem, cure, where=where)
     inside: NDArray[np.float32] = np.clip(values, 0, 1).astype(np.float32)
     return inside
-
-
-def grey_of(pixels: NDArray[Any]) -> NDArray[Any] | None:
-    """The one channel (1, *S) of a grey picture (3, *S) that was stored as colour: its three channels are equal.
-
-    A fourth channel of a single value, transparency that hides nothing, does not count. None for any other image.
-    """
-    if len(pixels) not in COLOURS:
-        return None
-    colour = [pixels[0], pixels[1], pixels[2]]
-    thin = (slice(None, None, STEP),) * (pixels.ndim - 1)
-    for part in (thin, ...):  # a few pixels first: most colour pictures show there what they are
-        if not all(np.array_equal(colour[0][part], other[part]) for other in colour[1:]):
-            return None
-    if len(pixels) == 4 and pixels[3].size and pixels[3].min() != pixels[3].max():
-        return None
-    return pixels[:1]
 
 
 def describe(source: Source) -> str:

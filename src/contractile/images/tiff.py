@@ -19,6 +19,7 @@ import tifffile
 
 from contractile.errors import ContractileError
 from contractile.images.bands import Bands
+from contractile.images.channel_names import of_imagej, of_ome
 from contractile.images.cut import load_cut
 from contractile.images.file_sets import check_sets
 from contractile.images.gate import check_pages, check_xml
@@ -53,11 +54,28 @@ def open_tiff(path: Path, stack: ExitStack, *, indices: bool = False) -> list[Ra
         if ome.notes:
             rasters = [replace(rasters[0], notes=(*ome.notes, *rasters[0].notes)), *rasters[1:]]
         form = "imagej" if tiff.is_imagej else "ome" if ome.images else ""
-        pages = [series.keyframe for series, _ in images]
+        several = [series for series, _ in images]
         return [
-            interpret(raster, page, path, form=form, indices=indices)
-            for raster, page in zip(rasters, pages, strict=True)
+            replace(
+                interpret(raster, series.keyframe, path, form=form, indices=indices),
+                lower=partial(_lower, series, path, stack, form, indices),
+            )
+            for raster, series in zip(rasters, several, strict=True)
         ]
+
+
+def _lower(series: tifffile.TiffPageSeries, path: Path, stack: ExitStack, form: str, indices: bool) -> list[Raster]:
+    """The lower resolutions of an image. Raises as `open_tiff`."""
+    found = []
+    for level in series.levels[1:]:
+        page = level.keyframe
+        said = page.is_reduced or page.is_subifd or series.kind not in PLAIN
+        if not said or len(level.shape) != len(series.shape):
+            continue  # tifffile takes any smaller page for a lower resolution
+        check_pixels(level, path)
+        raster = Raster(series.axes, tuple(level.shape), level.dtype, _loader(level, stack))
+        found.append(interpret(raster, page, path, form=form, indices=indices, upright=series.keyframe))
+    return found
 
 
 def _open(path: Path, stack: ExitStack) -> tifffile.TiffFile:
@@ -142,6 +160,7 @@ def _raster(
         scale, interval = tiff_scale(page, facts, imagej=tiff.is_imagej), tiff_interval(facts)
     else:
         scale, interval = ome_scale(image), ome_interval(image)
+    channels = of_imagej(facts) if tiff.is_imagej else of_ome(image)
     axes = series.axes if max(map(series.axes.count, "YX")) == 1 else "Q" * len(series.axes)  # XYX for one pixel
     return Raster(
         axes,
@@ -153,6 +172,7 @@ def _raster(
         guessed=_is_guess(series, facts) or axes != series.axes,
         notes=notes,
         files=_files(series, path),
+        channels=channels,
     )
 
 

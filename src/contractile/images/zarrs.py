@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import zarr
 
 from contractile.errors import ContractileError
+from contractile.images.channel_names import of_omero
 from contractile.images.gate import limits
 from contractile.images.raster import Damaged, Raster, one_clear_line
 from contractile.images.scale import in_micrometres, in_seconds, micrometres
@@ -55,7 +57,8 @@ def open_zarr(path: Path, dims: int, *, labels: bool = False) -> list[Raster]:
         ome = _ome_of(node)
         multiscales = _as_list(ome.get("multiscales"), "multiscales")
     if multiscales:
-        return [_ome_raster(path, multiscales[0], labels=labels or "image-label" in ome)]
+        raster = _ome_raster(path, multiscales[0], labels=labels or "image-label" in ome)
+        return [replace(raster, channels=of_omero(ome.get("omero")))]
     first, *others = _images_inside(path, node, ome)
     rasters = open_zarr(path / first, dims, labels=labels)
     if others:
@@ -153,7 +156,27 @@ def _ome_raster(path: Path, multiscale: dict[str, Any], *, labels: bool) -> Rast
     scale = {letter: size for letter, size in sizes.items() if size is not None}
     origin = {letter: place for letter, place in starts.items() if letter in scale and place is not None}
     interval = times[0] if times else None
-    return Raster(letters, array.shape, array.dtype, lambda: array, 0, scale, interval, notes=notes, origin=origin)
+    return Raster(
+        letters,
+        array.shape,
+        array.dtype,
+        lambda: array,
+        scale=scale,
+        interval_s=interval,
+        notes=notes,
+        origin=origin,
+        lower=partial(_lower, letters, folders[1:]),
+    )
+
+
+def _lower(axes: str, folders: Sequence[Path]) -> list[Raster]:
+    """The lower resolutions of an image. Raises what `open_array` raises."""
+    arrays = [open_array(folder) for folder in folders]
+    return [Raster(axes, one.shape, one.dtype, partial(_given, one)) for one in arrays]
+
+
+def _given(array: zarr.Array) -> zarr.Array:
+    return array
 
 
 def _inside(path: Any) -> PurePosixPath:
