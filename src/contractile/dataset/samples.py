@@ -148,11 +148,18 @@ class Samples:
     """
 
     def __init__(
-        self, examples: Sequence[Example], targets: TargetConfig, config: SampleConfig, *, seed: int = 0
+        self,
+        examples: Sequence[Example],
+        targets: TargetConfig,
+        config: SampleConfig,
+        *,
+        seed: int = 0,
+        curves: Sequence[Intensity] | None = None,
     ) -> None:
+        """`curves` are those of the images that the examples are parts of; by default each is an image of its own."""
         self.config = config
         self.seed = seed
-        intensity = _fit_each(examples, config.normalization)
+        intensity = _fit_each(examples, config.normalization) if curves is None else list(curves)
         self._intensity = intensity * (1 + config.pasted)
         examples = [*examples, *pasted_copies(examples, targets, config, seed=seed)]
         self._pixels = [example.pixels for example in examples]

@@ -1,0 +1,188 @@
+"""The network that learns from an annotation which grows."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from contractile.dataset import Example, Samples
+from contractile.decode import Decoding
+from contractile.engine import find_device, native_precision
+from contractile.errors import ContractileError
+from contractile.intensity import Intensity, Normalization
+from contractile.labels import object_sizes
+from contractile.model import Model, ModelCard
+from contractile.recipe import Recipe, derive
+from contractile.training.origin import describe, trace
+from contractile.training.state import State, begin, launch, take_step
+from contractile.unet import fold
+from contractile.viewer.learner.messages import Begin
+from contractile.viewer.learner.painted import image_of
+
+logger = logging.getLogger(__name__)
+
+TILE, BATCH = 128, 8  # small tiles: little of an image is annotated
+GROWN = 2.0  # the recipe is derived again when so many times as much is annotated
+STEPS = 10**6  # nobody knows how long the user will go on: the learning rate stays as it is
+REMEMBERED = 0.98  # the part of the average of the weights that the next step leaves
+SPECK = 0.1  # of the typical annotated object: smaller predicted ones are not shown
+
+
+class Growing:
+    """A network, what it has learned so far, and the moving average of its weights, which is what is shown.
+
+    `steps` counts from the first one on, over all networks. `loss` is a mean over the last few steps.
+    """
+
+    def __init__(self, told: Begin, curve: Callable[[int, Normalization], Intensity]) -> None:
+        """`curve(image, normalization)` is that of a whole image."""
+        self._told, self._curve = told, curve
+        self._state: State | None = None
+        self._samples: Samples | None = None
+        self._examples: list[Example] = []
+        self._area, self._changes = 0, 0
+        self._average: dict[str, Tensor] = {}
+        self._averaged = 0
+        self._card: ModelCard | None = None
+        self.steps, self.loss = 0, 0.0
+        self.needs: str | None = "paint some objects and some background" if told.task == "objects" else _NEEDS_CLASSES
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to learn from."""
+        return self._samples is not None
+
+    @property
+    def knows(self) -> bool:
+        """Whether there is a network that has learned something."""
+        return bool(self._average)
+
+    def learn_from(self, examples: Sequence[Example]) -> None:
+        """Take an annotation that has changed. The recipe follows it when it has grown twofold."""
+        self.needs = _missing(examples, self._told)
+        if self.needs is not None:
+            self._samples = None
+            return
+        area = sum(int((example.labels >= 0).sum()) for example in examples)
+        if self._state is None or area > GROWN * self._area:
+            self._derive(examples)
+            self._area = area
+        assert self._state is not None
+        recipe, self._examples = self._state.recipe, list(examples)
+        curves = [self._curve(image_of(one), recipe.samples.normalization) for one in examples]
+        self._samples = Samples(examples, recipe.targets, recipe.samples, seed=recipe.seed, curves=curves)
+        self._card = None
+
+    def _derive(self, examples: Sequence[Example]) -> None:
+        """The recipe for what is annotated now. Weights stay where the network stays the same."""
+        told = self._told
+        classes = {"class_values": told.class_values} if told.task == "classes" else {}
+        network = {"symmetry": "none", "head_kernel": 1}
+        changes: dict[str, Any] = {
+            "steps": STEPS,
+            "seed": told.seed,
+            "device": told.device,
+            "precision": native_precision(find_device(told.device)),
+            "targets": {"task": told.task, **classes},
+            "network": network,
+            "optimizer": {"schedule": "constant", "warmup": 20},
+        }
+        recipe = _with_small_tiles(derive(examples, changes))
+        if self._state is not None and self._state.recipe.network == recipe.network:
+            self._state.recipe = recipe
+            return
+        self._state = begin(recipe, launch(recipe))
+        self._averaged = 0
+
+    def step(self) -> float:
+        """One step of training. Raises what `take_step` raises."""
+        assert self._state is not None
+        assert self._samples is not None
+        loss = take_step(self._state, self._samples.batch(self.steps))
+        self._state.losses.clear()
+        self.steps += 1
+        self.loss = loss if self.steps == 1 else 0.95 * self.loss + 0.05 * loss
+        self._remember(self._state.network.state_dict())
+        return loss
+
+    def _remember(self, weights: dict[str, Tensor]) -> None:
+        """Add weights to the moving average; early on it forgets faster."""
+        self._averaged += 1
+        keep = min(REMEMBERED, self._averaged / (self._averaged + 10)) if self._averaged > 1 else 0.0
+        if keep == 0:
+            self._average = {name: value.clone() for name, value in weights.items()}
+            return
+        for name, value in weights.items():
+            if value.dtype.is_floating_point:
+                self._average[name].mul_(keep).add_(value, alpha=1 - keep)
+            else:
+                self._average[name].copy_(value)
+
+    def model(self) -> Model:
+        """The average network as it is now, with its card."""
+        assert self._state is not None
+        assert self.knows
+        state = self._state
+        if self._card is None:
+            self._card = self._describe(state.recipe)
+        network = copy.deepcopy(state.network)
+        network.load_state_dict(self._average)
+        settings = state.recipe.model_dump(mode="json", exclude_none=True)
+        provenance = {**self._card.provenance, "step": self.steps, "seed": state.recipe.seed, "settings": settings}
+        return Model(fold(network).eval(), self._card.model_copy(update={"provenance": provenance}))
+
+    def _describe(self, recipe: Recipe) -> ModelCard:
+        card = describe(recipe, self._examples, self._examples, trace(recipe, self._examples, []))
+        provenance = {
+            **card.provenance,
+            "images": len({image_of(one) for one in self._examples}),
+            "annotated": "in view",
+        }
+        sizes = object_sizes([np.where(one.labels < 0, 0, one.labels) for one in self._examples])
+        speck = round(SPECK * float(np.median(sizes))) if recipe.targets.task == "objects" and len(sizes) else 0
+        return card.model_copy(update={"provenance": provenance, "decoding": Decoding(min_size=speck)})
+
+    def restart(self) -> None:
+        """Forget everything but the annotation."""
+        self._state, self._average, self._averaged, self.steps = None, {}, 0, 0
+        if self._samples is not None:
+            self.learn_from(self._examples)
+
+    def go_back(self, model: Model) -> None:
+        """Go on from the weights of an earlier model. Raises ContractileError where they do not fit the network."""
+        assert self._state is not None
+        weights = {name: torch.from_numpy(np.array(value)) for name, value in model.stored.weights.items()}
+        try:
+            self._state.network.load_state_dict(weights)
+        except RuntimeError as error:
+            raise ContractileError("the model has another network than the one that learns", "restart") from error
+        self._average, self._averaged = {name: value.clone() for name, value in weights.items()}, 1
+
+
+_NEEDS_CLASSES = "paint pixels of at least two classes"
+
+
+def _missing(examples: Sequence[Example], told: Begin) -> str | None:
+    """What must be painted before anything can be learned, in words; None where there is enough."""
+    found = {int(value) for example in examples for value in np.unique(example.labels) if value >= 0}
+    if told.task == "classes":
+        return None if len(found) > 1 else _NEEDS_CLASSES
+    if not found:
+        return "paint some objects and some background"
+    if 0 not in found:
+        return "paint some background, too"
+    return None if len(found) > 1 else "paint at least one object, too"
+
+
+def _with_small_tiles(recipe: Recipe) -> Recipe:
+    """The same recipe with tiles that suit small annotated areas."""
+    tile = tuple(max(stride, TILE // stride * stride) for stride in recipe.network.stride)
+    core = tuple(recipe.network.output_size(size, axis) for axis, size in enumerate(tile))
+    samples = recipe.samples.model_copy(update={"tile": tile, "core": core, "batch": BATCH})
+    return recipe.model_copy(update={"samples": samples})

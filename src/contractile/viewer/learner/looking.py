@@ -1,0 +1,115 @@
+"""What the network says about a part of an image, as it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contractile.decode import decode_objects, inside_probability
+from contractile.engine import EngineConfig, Placed, place
+from contractile.grid import widened, within
+from contractile.images import Image
+from contractile.intensity import Intensity, Normalization
+from contractile.model import Model, ModelCard
+from contractile.prediction.field import NetworkField
+from contractile.viewer.learner.messages import Region, Shown
+
+WHOLE = 2**20  # pixels: an image of at most so many is predicted as a whole, so that no object is cut
+AROUND = 64  # pixels around what is looked at that are decoded, too, so that few objects are cut
+MOST = 2**22  # pixels of a region; of a larger one, the middle is predicted
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a network says about a region: probabilities (K, *region) and labels (*region)."""
+
+    region: Region
+    maps: Floats
+    labels: NDArray[np.int32]
+
+
+class Looker:
+    """A model, ready to look at any part of any image."""
+
+    def __init__(
+        self, model: Model, open_image: Callable[[int], Image], curve: Callable[[int, Normalization], Intensity]
+    ) -> None:
+        self.model, self._open, self._curve = model, open_image, curve
+        self._placed: Placed = place(model.stored, EngineConfig(backend="torch"))
+
+    def look(self, number: int, region: Region) -> Seen:
+        """Probabilities and labels of a region. Numbers of objects mean nothing beyond it."""
+        image, card = self._open(number), self.model.card
+        field = NetworkField(image, self._placed, self._curve(number, card.normalization))
+        around = widened(region, AROUND, field.shape[1:])
+        maps = field.compute(around)
+        labels = decode(maps, card)
+        inner = within(region, around)
+        return Seen(region, maps[(slice(None), *inner)], labels[inner])
+
+    def show(self, number: int, region: Region, *, before: Shown | None = None, steps: int = 0) -> Shown:
+        """The same as it is shown. Objects keep the numbers that they had `before` in the same place."""
+        shape = self._open(number).shape[1:]
+        seen = self.look(number, enough(region, shape))
+        labels = seen.labels
+        if self.model.card.task == "objects" and before is not None:
+            labels = _keep_numbers(labels, seen.region, before)
+        inside, certainty = inside_probability(seen.maps), seen.maps.max(axis=0)
+        return Shown(number, seen.region, labels, _as_bytes(inside), _as_bytes(certainty), steps)
+
+
+def enough(region: Region, shape: Sequence[int]) -> Region:
+    """What is predicted where somebody looks at a region: a small image as a whole, of a huge region the middle."""
+    if shape[0] * shape[1] <= WHOLE:
+        return slice(0, shape[0]), slice(0, shape[1])
+    sides = [part.stop - part.start for part in region]
+    if sides[0] * sides[1] <= MOST:
+        return region
+    side = int(MOST**0.5)
+    starts = [part.start + max(0, (size - side) // 2) for part, size in zip(region, sides, strict=True)]
+    y, x = (slice(start, min(part.stop, start + side)) for start, part in zip(starts, region, strict=True))
+    return y, x
+
+
+def decode(maps: Floats, card: ModelCard) -> NDArray[np.int32]:
+    """Probabilities (K, *S) -> objects, or the values of classes (*S)."""
+    if card.task == "objects":
+        return decode_objects(maps, card.decoding)
+    values: NDArray[np.int32] = np.asarray(card.class_values, np.int32)[maps.argmax(axis=0)]
+    return values
+
+
+def _as_bytes(values: Floats) -> NDArray[np.uint8]:
+    return np.rint(values * 255).astype(np.uint8)
+
+
+def _keep_numbers(labels: NDArray[np.int32], region: Region, before: Shown) -> NDArray[np.int32]:
+    """Labels (*region) in which an object has the number of the earlier object that covers most of it."""
+    old = np.zeros(labels.shape, np.int32)
+    spans = [(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(region, before.region, strict=True)]
+    if any(low >= high for low, high in spans):
+        return labels
+    here = tuple(slice(low - part.start, high - part.start) for (low, high), part in zip(spans, region, strict=True))
+    there = tuple(
+        slice(low - part.start, high - part.start) for (low, high), part in zip(spans, before.region, strict=True)
+    )
+    old[here] = before.labels[there]
+    both = (labels > 0) & (old > 0)
+    names = np.zeros(int(labels.max(initial=0)) + 1, np.int32)
+    pairs, counts = np.unique(np.stack([labels[both], old[both]]), axis=1, return_counts=True)
+    taken: set[int] = set()
+    for pair in np.argsort(-counts, kind="stable"):
+        number, earlier = (int(n) for n in pairs[:, pair])
+        if names[number] == 0 and earlier not in taken:
+            names[number] = earlier
+            taken.add(earlier)
+    free = max(int(names.max()), int(before.labels.max(initial=0)))
+    new = np.flatnonzero(names == 0)[1:] if names[0] == 0 else np.flatnonzero(names == 0)
+    names[new] = free + 1 + np.arange(len(new))
+    result: NDArray[np.int32] = names[labels]
+    return result

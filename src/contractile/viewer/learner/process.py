@@ -1,0 +1,297 @@
+"""The learner's loop: messages first, then what is on the screen, then a step of training, then a look around."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from contractile.errors import ContractileError
+from contractile.images import Image, open_image
+from contractile.intensity import Intensity, Normalization
+from contractile.model import Model, load, save
+from contractile.viewer.learner.doubting import Doubt, Doubter
+from contractile.viewer.learner.growing import Growing
+from contractile.viewer.learner.looking import Looker
+from contractile.viewer.learner.messages import Begin, Do, Inbox, Look, Painted, Region, Shown, Told, write
+from contractile.viewer.learner.painted import Annotated
+from contractile.viewer.learner.scoring import Score, score
+
+logger = logging.getLogger(__name__)
+
+FIRST_STEPS = 20  # before the first prediction is shown
+SHOWN_S, PUBLISHED_S, TOLD_S, AROUND_S = 2.0, 15.0, 1.0, 6.0  # seconds between two of a kind
+SHARE = 0.25  # of the time that looking may take, at most
+GATHERED_S = 0.3  # strokes that come this quickly are learned together
+SUGGESTED = 40  # places that are kept
+STALE = 8  # publications without a better score: no longer improving
+
+
+class Images:
+    """The images of a session and their curves, opened and found once."""
+
+    def __init__(self, begin: Begin) -> None:
+        self._sources = begin.sources
+        self._open: dict[int, Image] = {}
+        self._curves: dict[tuple[int, str], Intensity] = {}
+
+    def open(self, number: int) -> Image:
+        if number not in self._open:
+            self._open[number] = open_image(self._sources[number])
+        return self._open[number]
+
+    def close(self) -> None:
+        for image in self._open.values():
+            image.close()
+
+    def curve(self, number: int, normalization: Normalization) -> Intensity:
+        key = (number, normalization.model_dump_json())
+        if key not in self._curves:
+            self._curves[key] = normalization.fit(self.open(number))
+        return self._curves[key]
+
+
+class Clock:
+    """When something of a kind is due: after so many seconds, and so that it takes at most a share of the time."""
+
+    def __init__(self, every: float, share: float = SHARE) -> None:
+        self._every, self._share, self._next = every, share, 0.0
+
+    @property
+    def due(self) -> bool:
+        return time.monotonic() >= self._next
+
+    def took(self, seconds: float) -> None:
+        self._next = time.monotonic() + max(self._every, seconds / self._share)
+
+    def now(self) -> None:
+        """Be due at once."""
+        self._next = 0.0
+
+
+def run(told: BinaryIO, answers: BinaryIO) -> None:
+    """Learn, until the other process closes its end. Errors that a user can mend are told; others end this process."""
+    inbox = Inbox(told)
+    first = inbox.take(wait=None)
+    if not first:
+        return
+    images = Images(first[0])
+    learner = Learning(first[0], images, answers)
+    waiting: list[Any] = first[1:]
+    while not inbox.ended:
+        for message in waiting:
+            learner.take(message)
+        idle = not learner.work()
+        waiting = inbox.take(wait=0.5 if idle else 0.0)
+    images.close()
+
+
+class Learning:
+    """Everything that the process holds."""
+
+    def __init__(self, begin: Begin, images: Images, answers: BinaryIO) -> None:
+        self._begin, self._images, self._answers = begin, images, answers
+        self._annotated = Annotated(self._images.open)
+        self._growing = Growing(begin, self._images.curve)
+        self._doubter: Doubter | None = None
+        self._looker: Looker | None = None
+        self._looked = -1  # steps of the network in `_looker`
+        self._view: Look | None = None
+        self._shown: dict[int, Shown] = {}
+        self._painted_at: float | None = None
+        self._show, self._publish, self._tell, self._around = (
+            Clock(SHOWN_S), Clock(PUBLISHED_S, 0.1), Clock(TOLD_S), Clock(AROUND_S, 0.1)
+        )  # fmt: skip
+        self._paused, self._failure = False, ""
+        self._seconds, self._left = 0.0, 60 * begin.minutes
+        self._models = _Models(begin.folder)
+        self._best, self._since_best = 0.0, 0
+        self._updated: float | None = None
+
+    def take(self, message: Any) -> None:
+        """Do what a message says; what takes long is only noted."""
+        if isinstance(message, Painted):
+            self._annotated.take(message)
+            if self._doubter is not None and (message.labels >= 0).any():
+                self._doubter.forget(message.image, message.region)
+            self._painted_at = time.monotonic()
+            self._left = max(self._left, 60 * self._begin.minutes)
+        elif isinstance(message, Look):
+            if self._view is None or self._view != message:
+                self._show.now()
+            self._view = message
+        elif isinstance(message, Do):
+            self._obey(message)
+
+    def work(self) -> bool:
+        """Do the next thing that is due. False where there is nothing to do but wait."""
+        started = time.monotonic()
+        if self._painted_at is not None and started - self._painted_at > GATHERED_S:
+            self._learn_anew()
+        if self._growing.knows and self._view is not None and self._show.due and self._is_new(self._view):
+            self._show_view(self._view)
+            self._show.took(time.monotonic() - started)
+        elif self._learns and self._growing.steps and self._publish.due:
+            self._publish_model()
+            self._publish.took(time.monotonic() - started)
+        elif self._growing.knows and self._around.due:
+            self._look_around()
+            self._around.took(time.monotonic() - started)
+        elif self._learns:
+            self._step()
+        else:
+            self._report()
+            return False
+        self._report()
+        return True
+
+    @property
+    def _learns(self) -> bool:
+        return self._growing.ready and not self._paused and not self._failure and self._left > 0
+
+    def _learn_anew(self) -> None:
+        self._painted_at, self._failure = None, ""
+        try:
+            self._growing.learn_from(self._annotated.examples())
+        except ContractileError as error:
+            self._failure = str(error)
+        self._since_best = 0
+        self._tell.now()
+
+    def _step(self) -> None:
+        started = time.monotonic()
+        try:
+            self._growing.step()
+        except ContractileError as error:
+            self._failure = str(error)
+        took = time.monotonic() - started
+        self._seconds, self._left = self._seconds + took, self._left - took
+        if self._growing.steps == FIRST_STEPS:
+            self._show.now()
+
+    def _network(self) -> Looker:
+        if self._looker is None or self._looked != self._growing.steps:
+            self._looker = Looker(self._growing.model(), self._images.open, self._images.curve)
+            self._looked = self._growing.steps
+        return self._looker
+
+    def _is_new(self, view: Look) -> bool:
+        """Whether what is on the screen was not predicted by this network yet."""
+        shown = self._shown.get(view.image)
+        if shown is None:
+            return self._growing.steps >= FIRST_STEPS or not self._learns
+        return shown.steps != self._growing.steps or not _covers(shown.region, view.region)
+
+    def _show_view(self, view: Look) -> None:
+        shown = self._network().show(
+            view.image, view.region, before=self._shown.get(view.image), steps=self._growing.steps
+        )
+        self._shown[view.image] = shown
+        self._updated = time.monotonic()
+        write(self._answers, shown)
+
+    def _look_around(self) -> None:
+        if self._doubter is None:
+            shapes = [self._images.open(number).shape[1:] for number in range(len(self._begin.sources))]
+            self._doubter = Doubter(shapes, self._images.open, seed=self._begin.seed)
+        self._doubter.look(self._network(), self._annotated)
+        found = [_as_json(one) for one in self._doubter.best(SUGGESTED)]
+        write(self._answers, Told("suggestions", {"found": found}))
+
+    def _publish_model(self) -> None:
+        """Write the network as a model file, and score it on what is held out."""
+        found = score(self._network(), self._annotated, seed=self._begin.seed)
+        if found is not None:
+            self._since_best = 0 if found.value > self._best else self._since_best + 1
+            self._best = max(self._best, found.value)
+        entry = self._models.add(self._network().model, found, seconds=self._seconds, steps=self._growing.steps)
+        write(self._answers, Told("score", entry))
+
+    def _report(self) -> None:
+        if self._tell.due:
+            write(self._answers, Told("learning", self._status()))
+            self._tell.took(0)
+
+    def _status(self) -> dict[str, Any]:
+        growing = self._growing
+        state = "learning" if self._learns else "paused" if self._paused and growing.ready else "waiting"
+        if self._failure:
+            state = "failed"
+        elif growing.ready and not self._paused and self._left <= 0:
+            state = "done"
+        message = self._failure or None
+        if message is None and self._since_best >= STALE:
+            message = "no longer improving: annotate more, where the key N leads"
+        since = None if self._updated is None else round(time.monotonic() - self._updated, 1)
+        return {
+            "state": state,
+            "needs": growing.needs,
+            "steps": growing.steps,
+            "loss": round(growing.loss, 4),
+            "seconds": round(self._seconds, 1),
+            "since_update": since,
+            "minutes_left": round(max(0.0, self._left) / 60, 2),
+            "message": message,
+            "model": self._models.last,
+        }
+
+    def _obey(self, wish: Do) -> None:
+        if wish.what in ("pause", "resume"):
+            self._paused = wish.what == "pause"
+        elif wish.what == "restart":
+            self._growing.restart()
+            self._shown, self._best, self._since_best = {}, 0.0, 0
+        elif wish.what == "longer":
+            self._left, self._paused = self._left + 60 * wish.minutes, False
+        elif wish.what == "go_back":
+            self._go_back(wish.model)
+        self._tell.now()
+
+    def _go_back(self, name: str) -> None:
+        try:
+            self._growing.go_back(load(self._models.path(name)))
+        except ContractileError as error:
+            write(self._answers, Told("refused", {"message": str(error)}))
+            return
+        self._paused, self._looker = True, None
+        self._shown.clear()
+        self._show.now()
+
+
+class _Models:
+    """The published models in a folder, numbered from 1."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._number = max(
+            (int(one.stem) for one in folder.glob("[0-9]*.safetensors") if one.stem.isdigit()), default=0
+        )
+        self.last: str | None = f"{self._number:04d}" if self._number else None
+
+    def path(self, name: str) -> Path:
+        return self._folder / f"{name}.safetensors"
+
+    def add(self, model: Model, found: Score | None, *, seconds: float, steps: int) -> dict[str, Any]:
+        """Write a model, whose card says how it was scored. Returns the row of the table of scores."""
+        self._number += 1
+        self.last = f"{self._number:04d}"
+        row = {"model": self.last, "seconds": round(seconds, 1), "steps": steps}
+        if found is not None:
+            how = f"{found.number} held-out annotations, 95 % interval {found.low:.2f} to {found.high:.2f}"
+            provenance = {**model.card.provenance, "scored_on": how}
+            model = model.with_card(scores={"held_out": round(found.value, 4)}, provenance=provenance)
+            row |= vars(found)
+        save(model, self.path(self.last))
+        return row
+
+
+def _as_json(doubt: Doubt) -> dict[str, Any]:
+    y, x = doubt.region
+    region = [y.start, y.stop, x.start, x.stop]
+    return {"image": doubt.image, "region": region, "value": round(doubt.value, 4), "why": doubt.why}
+
+
+def _covers(outer: Region, inner: Region) -> bool:
+    return all(a.start <= b.start and b.stop <= a.stop for a, b in zip(outer, inner, strict=True))

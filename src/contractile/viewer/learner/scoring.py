@@ -1,0 +1,74 @@
+"""How good a network is on the annotations that it never learns from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contractile.viewer.learner.looking import Looker
+from contractile.viewer.learner.painted import Annotated
+
+MATCH = 0.5  # IoU from which an object counts as found
+RESAMPLES = 1000
+LEAST = 3  # objects or regions: with fewer there is no score
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score from 0 to 1 with its 95 % interval, over so many held-out objects (strokes of classes).
+
+    Objects: `value` is the mean IoU of each held-out object with the predicted object that fits it best, `found` the
+    number with an IoU over 0.5. Classes: the share of held-out pixels that get their class, each class alike.
+    `clean` is the share of held-out background pixels on which no object is predicted; None without such pixels.
+    """
+
+    value: float
+    low: float
+    high: float
+    number: int
+    found: int
+    clean: float | None = None
+
+
+def score(looker: Looker, annotated: Annotated, *, seed: int = 0) -> Score | None:
+    """The score of a network; None where too little is held out."""
+    fits: list[float] = []
+    classes: dict[int, list[float]] = {}
+    empty = total = 0
+    for number, region, truth in annotated.held():
+        seen = looker.look(number, region)
+        if looker.model.card.task == "objects":
+            fits += [fit_of(truth == one, seen.labels) for one in np.unique(truth[truth > 0])]
+            background = truth == 0
+            empty, total = empty + int((seen.labels[background] == 0).sum()), total + int(background.sum())
+        else:
+            for value in np.unique(truth[truth >= 0]).tolist():
+                classes.setdefault(value, []).extend((seen.labels[truth == value] == value).tolist())
+    clean = empty / total if total else None
+    if looker.model.card.task == "objects":
+        return _summarise(np.array(fits), seed, clean) if len(fits) >= LEAST else None
+    if len(classes) < 2:
+        return None
+    shares = np.array([float(np.mean(right)) for right in classes.values()])
+    spread = [float(np.std(right)) / max(1, len(right)) ** 0.5 for right in classes.values()]
+    value, error = float(shares.mean()), 1.96 * float(np.sqrt(np.sum(np.square(spread)))) / len(spread)
+    number = sum(len(right) for right in classes.values())
+    return Score(value, max(0.0, value - error), min(1.0, value + error), number, int(sum(map(sum, classes.values()))))
+
+
+def fit_of(mask: NDArray[np.bool_], labels: NDArray[np.int32]) -> float:
+    """The IoU of an object, a mask (*S), with the object in labels (*S) that fits it best; 0 without any."""
+    numbers, common = np.unique(labels[mask & (labels > 0)], return_counts=True)
+    if len(numbers) == 0:
+        return 0.0
+    sizes = np.array([int((labels == one).sum()) for one in numbers])
+    return float((common / (int(mask.sum()) + sizes - common)).max())
+
+
+def _summarise(fits: NDArray[np.float64], seed: int, clean: float | None) -> Score:
+    rng = np.random.default_rng(seed)
+    means = fits[rng.integers(len(fits), size=(RESAMPLES, len(fits)))].mean(axis=1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return Score(float(fits.mean()), float(low), float(high), len(fits), int((fits > MATCH).sum()), clean)

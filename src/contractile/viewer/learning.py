@@ -1,0 +1,300 @@
+"""The page's side of the learner: starts the process, sends what is painted, keeps what it answers."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contractile.errors import ContractileError
+from contractile.labels import connected
+from contractile.viewer.canvas import Region
+from contractile.viewer.learner.messages import Begin, Do, Inbox, Look, Painted, Shown, Told, write
+from contractile.viewer.session import Change, Session
+
+logger = logging.getLogger(__name__)
+
+PROGRAM = (
+    "import json, runpy, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "runpy.run_module('contractile.viewer.learner', run_name='__main__')"
+)
+RESTARTS = 3  # of a learner that ends by itself
+WISHES = ("pause", "resume", "restart", "longer", "go_back")
+CLOSING_S = 2.0
+
+Tell = Callable[[str, dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """An object that the network shows: its region, mask (*region), mean probability and mean certainty."""
+
+    region: Region
+    mask: NDArray[np.bool_]
+    probability: float
+    confidence: float
+
+
+class Learning:
+    """A network that learns from a session in a process of its own, and what it says about the images."""
+
+    def __init__(self, session: Session, begin: Begin) -> None:
+        """Start the process. All that is annotated already is sent to it."""
+        self._session, self._begin = session, begin
+        self._lock, self._sending = threading.RLock(), threading.Lock()
+        self._shown: dict[int, Shown] = {}
+        self._status: dict[str, Any] = _status("starting", message=None)
+        self._models: list[dict[str, Any]] = []
+        self._suggestions: list[dict[str, Any]] = []
+        self._listeners: list[Tell] = []
+        self._closing = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._view: Look | None = None
+        session.on_change(self._send_change)
+        self._thread = threading.Thread(target=self._keep_alive, name="learner", daemon=True)
+        self._thread.start()
+
+    def look_at(self, image: int, region: Region) -> None:
+        """Say what the user looks at: it is predicted first."""
+        self._view = Look(image, region)
+        self._send(self._view)
+
+    def layer(self, image: int, kind: str, factor: tuple[float, float], region: Region) -> NDArray[Any] | None:
+        """What is predicted: `prediction` int32, `inside` or `certainty` uint8, every `factor`-th pixel, (*region).
+
+        `region` is in pixels of the level. Outside of what was predicted labels are -1 and other values 0. None where
+        nothing is known.
+        """
+        with self._lock:
+            shown = self._shown.get(image)
+        if shown is None:
+            return None
+        layers: dict[str, NDArray[Any]] = {
+            "prediction": shown.labels,
+            "inside": shown.inside,
+            "certainty": shown.certainty,
+        }
+        values = layers[kind]
+        places = [
+            np.floor((np.arange(part.start, part.stop) + 0.5) * by).astype(int) - whole.start
+            for part, by, whole in zip(region, factor, shown.region, strict=True)
+        ]
+        known = [(at >= 0) & (at < size) for at, size in zip(places, values.shape, strict=True)]
+        if not (known[0].any() and known[1].any()):
+            return None
+        out = np.full([len(at) for at in places], -1 if kind == "prediction" else 0, values.dtype)
+        found = values[np.ix_(places[0][known[0]], places[1][known[1]])]
+        out[np.ix_(known[0], known[1])] = found
+        return out
+
+    def object_at(self, image: int, y: int, x: int) -> Predicted | None:
+        """The predicted object (of classes: the connected part of one class) under a pixel."""
+        with self._lock:
+            shown = self._shown.get(image)
+        if shown is None:
+            return None
+        at = y - shown.region[0].start, x - shown.region[1].start
+        if not all(0 <= place < size for place, size in zip(at, shown.labels.shape, strict=True)):
+            return None
+        number = int(shown.labels[at])
+        if self._begin.task == "objects":
+            return _cut_out(shown, shown.labels == number) if number else None
+        pieces = connected(shown.labels == number)
+        return _cut_out(shown, pieces == pieces[at])
+
+    def objects_in(self, image: int, region: Region) -> tuple[Region, NDArray[np.int32]]:
+        """Predicted objects that lie wholly inside a region: labels (*region), 0 elsewhere."""
+        with self._lock:
+            shown = self._shown.get(image)
+        out = np.zeros([part.stop - part.start for part in region], np.int32)
+        if shown is None:
+            return region, out
+        here, there = _common(region, shown.region)
+        inner = shown.labels[there]
+        outside = shown.labels.copy()
+        outside[there] = 0
+        cut = np.unique(outside[outside > 0])
+        out[here] = np.where(np.isin(inner, cut), 0, inner)
+        return region, out
+
+    def command(self, do: str, *, minutes: float = 10.0, model: str = "") -> None:
+        """Pause, resume, restart, learn `longer` by so many minutes, or go_back to an earlier `model`.
+
+        Raises ContractileError for another wish, and for a model that is not there.
+        """
+        if do not in WISHES:
+            raise ContractileError(f"do must be one of {', '.join(WISHES)}, got {do!r}", "use pause or resume")
+        if do == "longer" and not 0 < minutes <= 24 * 60:
+            raise ContractileError(f"minutes must be from 0 to {24 * 60}, got {minutes}", "use 10")
+        if do == "go_back" and model not in {one["model"] for one in self.scores()}:
+            raise ContractileError(f"model must be one of the published ones, got {model!r}", "see the list of models")
+        self._send(Do(do, minutes, model))
+
+    def status(self) -> dict[str, Any]:
+        with self._lock:
+            return dict(self._status)
+
+    def models(self) -> list[dict[str, Any]]:
+        """The published models, the first one first."""
+        return [
+            {"id": one["model"], "seconds": one["seconds"], "steps": one["steps"], "score": one.get("value")}
+            for one in self.scores()
+        ]
+
+    def scores(self) -> list[dict[str, Any]]:
+        """One row for each published model: seconds, steps, objects annotated, and the score on what is held out."""
+        with self._lock:
+            return list(self._models)
+
+    def suggestions(self, image: int | None = None, most: int = 10) -> list[dict[str, Any]]:
+        """Where an annotation would help most, the best first."""
+        with self._lock:
+            found = [one for one in self._suggestions if image is None or one["image"] == image]
+        return found[:most]
+
+    def model(self) -> Path | None:
+        """The file of the newest model."""
+        rows = self.scores()
+        return self._begin.folder / f"{rows[-1]['model']}.safetensors" if rows else None
+
+    def on_news(self, tell: Tell) -> None:
+        self._listeners.append(tell)
+
+    def close(self) -> None:
+        """End the process."""
+        self._closing.set()
+        process = self._process
+        if process is not None:
+            with self._sending:
+                if process.stdin is not None and not process.stdin.closed:
+                    _close(process.stdin)
+            try:
+                process.wait(CLOSING_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        self._thread.join()
+
+    def _keep_alive(self) -> None:
+        """Start the process, listen to it, and start it again if it ends by itself."""
+        for attempt in range(1 + RESTARTS):
+            if self._closing.is_set():
+                return
+            process = self._start()
+            self._listen(process)
+            process.wait()
+            if self._closing.is_set():
+                return
+            logger.warning(
+                "the learner ended with status %s%s",
+                process.returncode,
+                "" if attempt == RESTARTS else ": it is started again",
+            )
+        self._take(Told("learning", _status("failed", message="the learner ended again and again: see the terminal")))
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, json.dumps(sys.path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for the page, which ends the learner
+        )
+        assert process.stdin is not None
+        with self._sending:
+            write(process.stdin, self._begin)
+            self._process = process
+        for image in range(len(self._begin.sources)):
+            for region in self._session.annotated(image):
+                self._send_painted(image, region)
+        if self._view is not None:
+            self._send(self._view)
+        return process
+
+    def _listen(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
+        inbox = Inbox(process.stdout)
+        while not inbox.ended:
+            for message in inbox.take(wait=None):
+                self._take(message)
+
+    def _take(self, message: Shown | Told) -> None:
+        if isinstance(message, Shown):
+            with self._lock:
+                self._shown[message.image] = message
+            y, x = message.region
+            return self._tell(
+                "predicted",
+                {"image": message.image, "region": [y.start, y.stop, x.start, x.stop], "steps": message.steps},
+            )
+        with self._lock:
+            if message.kind == "learning":
+                self._status = message.values
+            elif message.kind == "suggestions":
+                self._suggestions = message.values["found"]
+            elif message.kind == "score":
+                counts = self._session.counts()
+                self._models.append({**message.values, "objects": counts.objects, "time": time.time()})
+        kinds = {"learning": "learning", "score": "scores", "suggestions": "suggestions", "refused": "refused"}
+        self._tell(kinds[message.kind], self._models[-1] if message.kind == "score" else message.values)
+
+    def _tell(self, kind: str, values: dict[str, Any]) -> None:
+        for tell in self._listeners:
+            tell(kind, values)
+
+    def _send_change(self, change: Change) -> None:
+        if change.region is not None:
+            self._send_painted(change.image, change.region)
+
+    def _send_painted(self, image: int, region: Region) -> None:
+        labels, held = self._session.labels(image, region), self._session.held(image, region)
+        self._send(Painted(image, region, labels, held))
+
+    def _send(self, message: Any) -> None:
+        """Send a message. A process that has ended gets everything once more when it is started again."""
+        process = self._process
+        if process is None or process.stdin is None:
+            return
+        with self._sending, suppress(BrokenPipeError, ValueError):
+            write(process.stdin, message)
+
+
+def _status(state: str, *, message: str | None) -> dict[str, Any]:
+    return {
+        "state": state, "needs": None, "steps": 0, "loss": 0.0, "seconds": 0.0, "since_update": None,
+        "minutes_left": None, "message": message, "model": None,
+    }  # fmt: skip
+
+
+def _close(stream: Any) -> None:
+    with suppress(BrokenPipeError):
+        stream.close()
+
+
+def _common(one: Region, other: Region) -> tuple[Region, Region]:
+    """The part that two regions share, counted from the corner of the first, and from that of the second."""
+    spans = [
+        (max(a.start, b.start), max(a.start, b.start, min(a.stop, b.stop))) for a, b in zip(one, other, strict=True)
+    ]
+    here = tuple(slice(low - part.start, high - part.start) for (low, high), part in zip(spans, one, strict=True))
+    there = tuple(slice(low - part.start, high - part.start) for (low, high), part in zip(spans, other, strict=True))
+    return here, there  # type: ignore[return-value]
+
+
+def _cut_out(shown: Shown, mask: NDArray[np.bool_]) -> Predicted:
+    y, x = (np.flatnonzero(mask.any(axis=1 - axis)) for axis in (0, 1))
+    box = slice(int(y[0]), int(y[-1]) + 1), slice(int(x[0]), int(x[-1]) + 1)
+    part = mask[box]
+    top, left = shown.region[0].start, shown.region[1].start
+    region = slice(box[0].start + top, box[0].stop + top), slice(box[1].start + left, box[1].stop + left)
+    inside, certainty = (float(values[box][part].mean()) / 255 for values in (shown.inside, shown.certainty))
+    return Predicted(region, part, inside, certainty)

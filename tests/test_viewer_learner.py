@@ -1,0 +1,297 @@
+"""The learner: what it makes of painted pixels, what it shows, scores and suggests."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+
+from contractile.decode import Decoding
+from contractile.images import find
+from contractile.intensity import Intensity, Normalization
+from contractile.model import Model, ModelCard, load
+from contractile.synthetic import SceneConfig, draw_scene
+from contractile.unet import UNet, UNetConfig
+from contractile.viewer.learner.doubting import Doubter
+from contractile.viewer.learner.growing import Growing
+from contractile.viewer.learner.looking import Looker, Seen, _keep_numbers, enough
+from contractile.viewer.learner.messages import Begin, Do, Inbox, Look, Painted, Shown, Told, write
+from contractile.viewer.learner.painted import CONTEXT, Annotated, image_of
+from contractile.viewer.learner.process import Images, Learning
+from contractile.viewer.learner.scoring import fit_of, score
+
+Scene = tuple[Begin, Images, NDArray[np.int32]]
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    """A session of one synthetic image, the opened image, and its truth."""
+    pixels, labels = draw_scene(SceneConfig(shape=(192, 256)), np.random.default_rng(3))
+    tifffile.imwrite(tmp_path / "cells.tif", pixels[0].clip(0, 2**16 - 1).astype(np.uint16))
+    begin = Begin(tuple(find(tmp_path / "cells.tif")), "objects", (), tmp_path / "models", minutes=1)
+    images = Images(begin)
+    yield begin, images, labels
+    images.close()
+
+
+def box(y0: int, y1: int, x0: int, x1: int) -> tuple[slice, slice]:
+    return slice(y0, y1), slice(x0, x1)
+
+
+def painted(
+    labels: NDArray[np.int32], image: int = 0, corner: tuple[int, int] = (0, 0), held: object = None
+) -> Painted:
+    region = box(corner[0], corner[0] + labels.shape[0], corner[1], corner[1] + labels.shape[1])
+    mask = np.zeros(labels.shape, bool) if held is None else np.asarray(held)
+    return Painted(image, region, labels, mask)
+
+
+class Blank:
+    """An image of any size, all zeros."""
+
+    def __init__(self, *shape: int) -> None:
+        self.shape, self.dtype, self.pixel_size_um = (1, *shape), np.dtype(np.uint8), None
+
+    def __getitem__(self, region: tuple[slice, ...]) -> NDArray[np.uint8]:
+        return np.zeros([1, *(part.stop - part.start for part in region[1:])], np.uint8)
+
+
+def annotate(shape: tuple[int, int]) -> Annotated:
+    return Annotated(lambda number: Blank(*shape))  # type: ignore[arg-type, return-value]
+
+
+def test_an_example_is_what_was_painted_and_its_surroundings() -> None:
+    annotated = annotate((5000, 6000))
+    labels = np.full((20, 30), -1, np.int32)
+    labels[5:9, 10:12] = 7
+    annotated.take(painted(labels, corner=(2000, 3000)))
+    [example] = annotated.examples()
+    assert image_of(example) == 0
+    assert example.labels.shape == (4 + 2 * CONTEXT, 2 + 2 * CONTEXT) == example.pixels.shape[1:]
+    assert (example.labels == 7).sum() == 8
+    assert (example.labels == -1).sum() == example.labels.size - 8
+    assert (example.labels[CONTEXT : CONTEXT + 4, CONTEXT : CONTEXT + 2] == 7).all()
+
+
+def test_strokes_far_apart_are_examples_of_their_own() -> None:
+    annotated = annotate((60_000, 60_000))
+    for corner in ((0, 0), (59_000, 59_000)):
+        annotated.take(painted(np.ones((8, 8), np.int32), corner=corner))
+    assert [one.labels.shape for one in annotated.examples()] == [(104, 104), (200, 200)]
+
+
+def test_what_is_held_out_is_not_learned_from() -> None:
+    annotated = annotate((300, 300))
+    labels = np.zeros((100, 100), np.int32)
+    labels[:50] = 3
+    annotated.take(painted(labels, held=labels == 3))
+    [example] = annotated.examples()
+    assert set(np.unique(example.labels)) == {-1, 0}
+    [(image, _region, truth)] = annotated.held()
+    assert image == 0
+    assert (truth == 3).sum() == 5000
+    assert set(np.unique(truth)) == {-1, 3}
+    assert annotated.known(0, box(0, 100, 0, 100)).all()
+    assert not annotated.known(1, box(0, 5, 0, 5)).any()
+
+
+def test_a_network_waits_for_both_kinds(scene: Scene) -> None:
+    begin, images, truth = scene
+    growing = Growing(begin, images.curve)
+    annotated = Annotated(images.open)
+    for labels, needs in (
+        (np.where(truth == 1, 1, -1), "paint some background, too"),
+        (np.where(truth == 0, 0, -1), "paint at least one object, too"),
+        (np.where(truth <= 1, truth, -1), None),
+    ):
+        annotated.take(painted(labels.astype(np.int32)))
+        growing.learn_from(annotated.examples())
+        assert growing.needs == needs
+        assert growing.ready == (needs is None)
+
+
+def test_steps_change_what_is_shown_and_the_model_says_where_it_comes_from(
+    scene: Scene,
+) -> None:
+    begin, images, truth = scene
+    annotated, growing = Annotated(images.open), Growing(begin, images.curve)
+    annotated.take(painted(truth))
+    growing.learn_from(annotated.examples())
+    losses = [growing.step() for _ in range(30)]
+    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+    card = growing.model().card
+    assert card.task == "objects"
+    assert card.provenance["step"] == 30
+    assert card.decoding.min_size > 0
+    looker = Looker(growing.model(), images.open, images.curve)
+    shown = looker.show(0, box(0, 50, 0, 50), steps=growing.steps)
+    assert shown.region == box(0, 192, 0, 256)
+    assert shown.labels.shape == (192, 256) == shown.inside.shape
+    steps = growing.steps
+    growing.go_back(growing.model())
+    assert growing.steps == steps
+    growing.restart()
+    assert growing.steps == 0
+    assert not growing.knows
+
+
+def test_a_small_image_is_predicted_whole_and_of_a_huge_one_the_middle() -> None:
+    assert enough(box(3, 8, 2, 9), (900, 1000)) == box(0, 900, 0, 1000)
+    assert enough(box(100, 700, 200, 900), (9000, 9000)) == box(100, 700, 200, 900)
+    assert enough(box(0, 9000, 0, 1000), (9000, 9000)) == box(3476, 5524, 0, 1000)
+
+
+def test_objects_keep_their_numbers() -> None:
+    before = np.zeros((6, 12), np.int32)
+    before[1:3, 1:4], before[1:3, 6:10] = 5, 9
+    labels = np.zeros((6, 12), np.int32)
+    labels[1:3, 6:9], labels[1:4, 1:4], labels[5, 5] = 1, 2, 3  # in another order, and a new one
+    shown = Shown(0, box(10, 16, 20, 32), before, before.astype(np.uint8), before.astype(np.uint8), 1)
+    kept = _keep_numbers(labels, box(10, 16, 20, 32), shown)
+    assert kept[1, 6] == 9
+    assert kept[1, 1] == 5
+    assert kept[5, 5] == 10
+    assert (kept > 0).sum() == (labels > 0).sum()
+    assert (_keep_numbers(labels, box(50, 56, 20, 32), shown) == labels).all()
+
+
+class Says(Looker):
+    """A looker that says the same labels about any image."""
+
+    def __init__(self, labels: NDArray[np.int32], task: str = "objects") -> None:
+        config = UNetConfig(depth=1, width=8, classes=2)
+        values = {} if task == "objects" else {"class_values": (0, 1)}
+        self.model = Model(UNet(config), ModelCard(network=config, task=task, decoding=Decoding(), **values))
+        self._labels = labels
+
+    def look(self, number: int, region: tuple[slice, slice]) -> Seen:
+        labels = self._labels[region]
+        inside = (labels > 0).astype(np.float32)
+        return Seen(region, np.stack([1 - inside, inside]), labels)
+
+
+def test_the_score_is_the_fit_of_objects_that_are_held_out() -> None:
+    truth = np.zeros((60, 60), np.int32)
+    for number, corner in enumerate((2, 22, 42), start=1):
+        truth[corner : corner + 10, 5:15] = number
+    annotated = annotate((60, 60))
+    annotated.take(painted(truth, held=truth > 0))
+    found = truth.copy()
+    found[truth == 2] = 0
+    found[42:47, 5:15] = 0  # half of the third
+    result = score(Says(found), annotated)
+    assert result is not None
+    assert result.value == pytest.approx(0.5)
+    assert (result.number, result.found) == (3, 1)
+    assert result.clean is None
+    assert result.low < result.value < result.high
+    annotated.take(painted(truth, held=truth == 1))
+    assert score(Says(found), annotated) is None  # one object says nothing
+    assert fit_of(truth == 1, np.zeros_like(truth)) == 0
+
+
+def test_the_score_of_classes_counts_each_class_alike() -> None:
+    truth = np.zeros((40, 40), np.int32)
+    truth[:4] = 1
+    annotated = annotate((40, 40))
+    annotated.take(painted(truth, held=np.ones(truth.shape, bool)))
+    said = np.zeros_like(truth)
+    result = score(Says(said, "classes"), annotated)
+    assert result is not None
+    assert result.value == pytest.approx(0.5)
+
+
+class Doubts(Says):
+    """Sure everywhere but in one place."""
+
+    def look(self, number: int, region: tuple[slice, slice]) -> Seen:
+        seen = super().look(number, region)
+        seen.maps[:, seen.labels == 5] = 0.5
+        return seen
+
+
+def test_a_suggestion_is_where_the_network_is_not_sure_and_nothing_is_painted() -> None:
+    labels = np.zeros((512, 512), np.int32)
+    labels[300:340, 100:140] = 5
+    doubter, annotated = Doubter([(512, 512)], lambda number: Blank(512, 512)), annotate((512, 512))  # type: ignore[arg-type, return-value]
+    looker = Doubts(labels)
+    doubter.look(looker, annotated)
+    best = doubter.best(1)[0]
+    y, x = best.region
+    assert best.image == 0
+    assert best.value > 0
+    assert y.start <= 320 < y.stop
+    assert x.start <= 120 < x.stop
+    doubter.forget(0, box(310, 330, 110, 120))
+    assert all(not (one.region[0].start <= 320 < one.region[0].stop) for one in doubter.best(5))
+    annotated.take(painted(np.zeros((512, 512), np.int32)))
+    doubter.look(looker, annotated)
+    assert doubter.best(5) == [] == doubter.best(5, image=3)
+
+
+def test_messages_come_out_as_they_went_in_and_the_end_is_noticed() -> None:
+    stream = io.BytesIO()
+    sent = [Look(1, box(0, 3, 0, 4)), Do("pause")]
+    for message in sent:
+        write(stream, message)
+    stream.seek(0)
+    inbox, found = Inbox(stream), []
+    while not inbox.ended:
+        found += inbox.take(wait=1)
+    assert found == sent
+
+
+def test_the_loop_shows_publishes_and_obeys(scene: Scene) -> None:
+    begin, images, truth = scene
+    answers = io.BytesIO()
+    learning = Learning(begin, images, answers)
+    assert not learning.work()
+    learning.take(Look(0, box(0, 100, 0, 100)))
+    learning.take(painted(truth, held=(truth > 0) & (truth % 5 == 3)))
+    learning._painted_at = 0.0
+    for _ in range(40):
+        learning._publish.now()
+        assert learning.work()
+    learning.take(Do("pause"))
+    while learning.work():
+        pass
+    answers.seek(0)
+    inbox, messages = Inbox(answers), []
+    while not inbox.ended:
+        messages += inbox.take(wait=1)
+    shown = [one for one in messages if isinstance(one, Shown)]
+    assert shown
+    assert shown[-1].labels.shape == (192, 256)
+    told = [one for one in messages if isinstance(one, Told)]
+    assert {"learning", "score", "suggestions"} <= {one.kind for one in told}
+    entry = next(one.values for one in told if one.kind == "score")
+    assert load(begin.folder / f"{entry['model']}.safetensors").card.task == "objects"
+    assert told[-1].kind == "learning" or learning._status()["state"] == "paused"
+    learning.take(Do("go_back", model="9999"))
+    learning.take(Do("longer", minutes=2))
+    assert learning._status()["state"] == "learning"
+    assert learning._status()["minutes_left"] > 2
+    learning.take(Do("restart"))
+    assert learning._status()["steps"] == 0
+
+
+def test_a_curve_is_found_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    _begin, images, _ = scene
+    fits = []
+    fit = Normalization.fit
+
+    def count(self: Normalization, pixels: object) -> Intensity:
+        fits.append(self)
+        return fit(self, pixels)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Normalization, "fit", count)
+    images.curve(0, Normalization())
+    images.curve(0, Normalization())
+    assert len(fits) == 1
+    assert images.open(0) is images.open(0)
+    assert images.open(0).shape == (1, 192, 256)
