@@ -113,6 +113,7 @@ def test_a_network_waits_for_both_kinds(scene: Scene) -> None:
         growing.learn_from(annotated.examples())
         assert growing.needs == needs
         assert growing.ready == (needs is None)
+    growing.close()
 
 
 def test_steps_change_what_is_shown_and_the_model_says_where_it_comes_from(
@@ -137,6 +138,7 @@ def test_steps_change_what_is_shown_and_the_model_says_where_it_comes_from(
     assert growing.steps == steps
     growing.restart()
     assert growing.steps == 0
+    growing.close()
     assert not growing.knows
 
 
@@ -278,6 +280,7 @@ def test_the_loop_shows_publishes_and_obeys(scene: Scene) -> None:
     assert learning._status()["minutes_left"] > 2
     learning.take(Do("restart"))
     assert learning._status()["steps"] == 0
+    learning.close()
 
 
 def test_a_curve_is_found_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

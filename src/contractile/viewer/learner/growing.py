@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import copy
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from contractile.dataset import Example, Samples
+from contractile.dataset import Batch, Example, Samples
 from contractile.decode import Decoding
 from contractile.engine import find_device, native_precision
 from contractile.errors import ContractileError
@@ -25,7 +24,6 @@ from contractile.unet import fold
 from contractile.viewer.learner.messages import Begin
 from contractile.viewer.learner.painted import image_of
 
-logger = logging.getLogger(__name__)
 
 TILE, BATCH = 128, 8  # small tiles: little of an image is annotated
 GROWN = 2.0  # the recipe is derived again when so many times as much is annotated
@@ -44,7 +42,7 @@ class Growing:
         """`curve(image, normalization)` is that of a whole image."""
         self._told, self._curve = told, curve
         self._state: State | None = None
-        self._samples: Samples | None = None
+        self._batches: Generator[Batch, None, None] | None = None  # made by a thread, ahead of time
         self._examples: list[Example] = []
         self._area, self._changes = 0, 0
         self._average: dict[str, Tensor] = {}
@@ -56,7 +54,7 @@ class Growing:
     @property
     def ready(self) -> bool:
         """Whether there is something to learn from."""
-        return self._samples is not None
+        return self._batches is not None
 
     @property
     def knows(self) -> bool:
@@ -65,9 +63,9 @@ class Growing:
 
     def learn_from(self, examples: Sequence[Example]) -> None:
         """Take an annotation that has changed. The recipe follows it when it has grown twofold."""
+        self.close()
         self.needs = _missing(examples, self._told)
         if self.needs is not None:
-            self._samples = None
             return
         area = sum(int((example.labels >= 0).sum()) for example in examples)
         if self._state is None or area > GROWN * self._area:
@@ -76,7 +74,8 @@ class Growing:
         assert self._state is not None
         recipe, self._examples = self._state.recipe, list(examples)
         curves = [self._curve(image_of(one), recipe.samples.normalization) for one in examples]
-        self._samples = Samples(examples, recipe.targets, recipe.samples, seed=recipe.seed, curves=curves)
+        samples = Samples(examples, recipe.targets, recipe.samples, seed=recipe.seed, curves=curves)
+        self._batches = samples.batches(self.steps)
         self._card = None
 
     def _derive(self, examples: Sequence[Example]) -> None:
@@ -103,8 +102,8 @@ class Growing:
     def step(self) -> float:
         """One step of training. Raises what `take_step` raises."""
         assert self._state is not None
-        assert self._samples is not None
-        loss = take_step(self._state, self._samples.batch(self.steps))
+        assert self._batches is not None
+        loss = take_step(self._state, next(self._batches))
         self._state.losses.clear()
         self.steps += 1
         self.loss = loss if self.steps == 1 else 0.95 * self.loss + 0.05 * loss
@@ -148,10 +147,16 @@ class Growing:
         speck = round(SPECK * float(np.median(sizes))) if recipe.targets.task == "objects" and len(sizes) else 0
         return card.model_copy(update={"provenance": provenance, "decoding": Decoding(min_size=speck)})
 
+    def close(self) -> None:
+        """End the thread that makes batches; nothing is learned until `learn_from` is called again."""
+        if self._batches is not None:
+            self._batches.close()
+            self._batches = None
+
     def restart(self) -> None:
         """Forget everything but the annotation."""
         self._state, self._average, self._averaged, self.steps = None, {}, 0, 0
-        if self._samples is not None:
+        if self.ready:
             self.learn_from(self._examples)
 
     def go_back(self, model: Model) -> None:

@@ -84,6 +84,7 @@ def run(told: BinaryIO, answers: BinaryIO) -> None:
             learner.take(message)
         idle = not learner.work()
         waiting = inbox.take(wait=0.5 if idle else 0.0)
+    learner.close()
     images.close()
 
 
@@ -109,6 +110,10 @@ class Learning:
         self._best, self._since_best = 0.0, 0
         self._updated: float | None = None
 
+    def close(self) -> None:
+        """End what runs beside the loop."""
+        self._growing.close()
+
     def take(self, message: Any) -> None:
         """Do what a message says; what takes long is only noted."""
         if isinstance(message, Painted):
@@ -132,7 +137,7 @@ class Learning:
         if self._growing.knows and self._view is not None and self._show.due and self._is_new(self._view):
             self._show_view(self._view)
             self._show.took(time.monotonic() - started)
-        elif self._learns and self._growing.steps and self._publish.due:
+        elif self._learns and self._growing.steps >= FIRST_STEPS and self._publish.due:
             self._publish_model()
             self._publish.took(time.monotonic() - started)
         elif self._growing.knows and self._around.due:
@@ -169,6 +174,7 @@ class Learning:
         self._seconds, self._left = self._seconds + took, self._left - took
         if self._growing.steps == FIRST_STEPS:
             self._show.now()
+            self._publish.took(0)
 
     def _network(self) -> Looker:
         if self._looker is None or self._looked != self._growing.steps:
