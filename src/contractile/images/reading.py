@@ -38,7 +38,7 @@ class _Stored:
         with one_clear_line(path):
             self._fresh = self._load()
             chunks = chunks_of(self._fresh)
-        self.unit = tuple(chunks[axis] for axis in layout.space_axes)
+        self.unit = tuple(min(chunks[axis], layout.lengths[axis]) for axis in layout.space_axes)
         self.dtype = _plain_dtype(raster.dtype, path)
         channels, *space = layout.shape
         self.shape = (channels - raster.alpha if channels > raster.alpha else channels, *space)
