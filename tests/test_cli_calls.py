@@ -131,6 +131,7 @@ def test_help_has_a_whole_line_for_each_verb(capsys):
         "  info      Describe models and images.",
         "  demo      Try everything on synthetic images.",
         "  seams     Measure what tiles change.",
+        "  view      See, correct, and watch it learn.",
     ]
 
 

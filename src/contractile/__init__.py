@@ -6,6 +6,7 @@
     labels = model.segment(image)            # any size
     scores = ct.evaluate(labels, truth)
     net    = ct.UNet(ct.UNetConfig.paper())  # a plain torch.nn.Module
+    ct.view("images/", out="session/")       # see, correct, and watch it learn
 
 Importing this package loads nothing else and changes nothing; each name is loaded when it is first used. Scripts that
 train should call `ct.prepare_process()` before they import PyTorch, as the command line does.
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from contractile.training import train as train
     from contractile.unet import UNet as UNet
     from contractile.unet import UNetConfig as UNetConfig
+    from contractile.viewer.notebook import view as view
 
 _ROOMS = {
     "Model": "model",
@@ -50,6 +52,7 @@ _ROOMS = {
     "read": "images",
     "read_labels": "images",
     "train": "training",
+    "view": "viewer.notebook",
     "write_report": "report",
 }
 __all__ = list(_ROOMS)

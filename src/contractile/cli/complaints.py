@@ -14,6 +14,7 @@ EXAMPLES = {
     "evaluate": "results labels",
     "check": "images labels",
     "seams": "nuclei image.tif",
+    "view": "images --out session",
     "info": "images",
     "demo": "--out demo",
 }

@@ -16,6 +16,7 @@ from contractile.cli.display import Lines, visible
 from contractile.cli.seams import seams
 from contractile.cli.signals import SIGNALLED, ended_by_signals
 from contractile.cli.verbs import MORE_WORDS, app
+from contractile.cli.viewing import view
 from contractile.cli.words import NOT_FINISHED, WRONG_CALL, explain_wrong_call
 from contractile.errors import ContractileError, NotFinished, NotFound, NotWritable
 from contractile.process import prepare_process
@@ -24,6 +25,7 @@ OUR_FAULT, INTERRUPTED = 70, 130
 
 logger = logging.getLogger(__name__)
 app.command(context_settings=MORE_WORDS)(seams)
+app.command(context_settings=MORE_WORDS)(view)
 
 
 @app.callback()

@@ -1,0 +1,307 @@
+"""What somebody names on the command line -> the images, labels, model and folder of a session."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from contractile.errors import ContractileError, NotFound
+from contractile.images import Source, find, leave_out_labels, list_image_files, read_labels
+from contractile.images.failures import Failures, find_readable
+from contractile.images.layouts import holds_both, list_items
+from contractile.images.names import pair_names, some
+from contractile.model import ModelCard, is_model, read_card
+from contractile.storage import replacing
+
+Task = Literal["objects", "classes"]
+Place = str | Path | Sequence[str | Path]
+
+SESSION_FILE, IMAGES_FILE = "session.json", "images.json"
+SESSION = "session"  # the folder of a session, unless it has a name
+MOST_CLASSES = 32
+LONGEST = 7 * 24 * 60  # minutes
+LOOKED_AT = 3  # label files whose values show the classes
+HELD_OUT = 0.1  # of a run's images, where none were given to validate on
+AGAIN = "name the images: contractile view images"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What a session is opened with.
+
+    `truths` are the labels that are known of some images, by number. With `begins` the annotation begins with them;
+    else they are only shown. `classes` are names by value; empty for objects.
+    """
+
+    folder: Path
+    sources: tuple[Source, ...]
+    task: Task
+    classes: Mapping[int, str] = field(default_factory=dict)
+    model: Path | None = None
+    truths: Mapping[int, Source] = field(default_factory=dict)
+    begins: bool = True
+
+
+def open_places(
+    what: Place | None,
+    labels: Place | None = None,
+    *,
+    out: str | Path | None = None,
+    start: str | Path | None = None,
+    task: str | None = None,
+    classes: str | Sequence[str] | None = None,
+) -> Opening:
+    """Find what a session is about.
+
+    `what` is a folder, glob, file or list of images; the folder of a session, to go on with it; or a run or a model,
+    and then `labels` are its images (without them those that a run was validated on). `labels` are annotations to begin
+    with, in a file for each image. `out` is the folder of the session, `start` a model to learn on from.
+
+    Raises ContractileError for words that do not fit together, NotFound where nothing is there, and as `find`.
+    """
+    names = split_names(classes)
+    asked = check_task(task, names)
+    if what is None and out is not None and is_session(out):
+        what, out = out, None
+    if what is None:
+        raise ContractileError("images are missing", AGAIN)
+    if isinstance(what, str | Path) and is_session(what):
+        return _go_on(Path(what), labels, out, start)
+    if isinstance(what, str | Path) and is_model(what):
+        return _open_model(Path(what), labels, out, start, asked)
+    if labels is None and holds_both(what if isinstance(what, str | Path) else [Path(one) for one in what]):
+        what, labels = ([file for item in items for file in item.files] for items in list_items(_place(what)))
+    sources = find_images(what)
+    truths = pair_labels(sources, labels) if labels is not None else {}
+    folder, model = _folder(what, out), None if start is None else model_file(start)
+    card = None if model is None else read_card(model)
+    if asked is None and is_session(folder):
+        settled, names = read_session(folder)
+    else:
+        settled = asked or (card.task if card is not None else "objects")
+        names = names or (name_classes(card, list(truths.values())) if settled == "classes" else {})
+    return Opening(folder, tuple(sources), settled, names, model, truths)
+
+
+def _open_model(model: Path, images: Place | None, out: Any, start: Any, task: Task | None) -> Opening:
+    """What a model says about images; of a run about those that it was validated on, where none are named."""
+    if start is not None:
+        raise ContractileError(f"--start and the model {model} exclude each other", "name one model")
+    file, card = model_file(model), read_card(model)
+    labels = None
+    if images is None:
+        images, labels = find_validation(model, card)
+    if task is not None and task != card.task:
+        raise ContractileError(f"task must be that of the model, {card.task}, got {task}", "leave it out")
+    sources = find_images(images)
+    truths = pair_labels(sources, labels) if labels is not None else {}
+    if labels is not None and len(truths) < len(sources):
+        sources = [sources[number] for number in truths]
+        truths = dict(enumerate(truths.values()))
+    names = name_classes(card, []) if card.task == "classes" else {}
+    return Opening(_folder(images, out), tuple(sources), card.task, names, file, truths, begins=False)
+
+
+def _go_on(folder: Path, labels: Place | None, out: Any, start: Any) -> Opening:
+    """A session that is there already, with the images that it was made of."""
+    if labels is not None or out is not None:
+        given = "LABELS" if labels is not None else "--out"
+        raise ContractileError(f"{given} and the session {folder} exclude each other", f"write: view {folder}")
+    task, names = read_session(folder)
+    files = recall(folder)
+    missing = [file for file in files if not os.path.exists(file)]
+    if missing:
+        problem = f"{len(missing)} of {len(files)} images of the session are not there any more, such as {missing[0]}"
+        raise NotFound(problem, f"name their place: contractile view IMAGES --out {folder}", where=folder)
+    sources = find(files, quiet=True)
+    model = None if start is None else model_file(start)
+    return Opening(folder, tuple(sources), task, names, model, {})
+
+
+def is_session(place: str | Path) -> bool:
+    """Whether a folder is that of a session."""
+    return os.path.isfile(os.path.join(os.path.expanduser(place), SESSION_FILE))
+
+
+def read_session(folder: Path) -> tuple[Task, dict[int, str]]:
+    """The task of a session, and the names of its classes. Raises ContractileError where its file is damaged."""
+    try:
+        kept = json.loads((folder / SESSION_FILE).read_text(encoding="utf-8"))
+        names = {int(one["value"]): str(one["name"]) for one in kept["classes"]}
+        task = kept["task"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        problem = f"this is no session that can be read ({type(error).__name__})"
+        raise ContractileError(problem, AGAIN, where=folder / SESSION_FILE) from None
+    return task, names
+
+
+def remember(folder: Path, sources: Sequence[Source]) -> None:
+    """Note in the folder of a session where its images are: beside it, so that both can be moved together."""
+    files = dict.fromkeys(file.absolute() for source in sources for file in source.files)
+    places = [_beside(file, folder.absolute()) for file in files]
+    text = json.dumps({"files": places}, indent=1) + "\n"
+    path = folder / IMAGES_FILE
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def recall(folder: Path) -> list[Path]:
+    """The files that `remember` noted. Raises ContractileError where the note is missing or damaged."""
+    path = folder / IMAGES_FILE
+    try:
+        places = json.loads(path.read_text(encoding="utf-8"))["files"]
+        return [Path(os.path.normpath(folder.absolute() / place)) for place in places]
+    except (OSError, ValueError, KeyError, TypeError):
+        problem = "does not say where the images of this session are"
+        raise ContractileError(problem, f"name them: contractile view IMAGES --out {folder}", where=path) from None
+
+
+def _beside(file: Path, folder: Path) -> str:
+    try:
+        return os.path.relpath(file, folder)
+    except ValueError:  # another drive
+        return str(file)
+
+
+def find_images(what: Place) -> list[Source]:
+    """The images at a place, 2-D, each page one; files that cannot be opened are logged and left out."""
+    failures = Failures("opened")
+    files = leave_out_labels(list_image_files(_place(what)))
+    sources = find_readable([[file] for file in files], find, failures.add)
+    if not sources:
+        failures.finish()
+    failures.count_result()  # logs the others
+    return sources
+
+
+def pair_labels(sources: Sequence[Source], labels: Place) -> dict[int, Source]:
+    """The labels of images, by the number of the image; names match as they do for `train`.
+
+    Raises ContractileError where labels have no image, or nothing matches.
+    """
+    found = find(_place(labels), labels=True, quiet=True)
+    match = pair_names([one.name for one in sources], [one.name for one in found])
+    partners, by_name = match.partners, {one.name: one for one in found}
+    orphans = [one.name for one in found if one.name not in set(partners.values())]
+    if orphans:
+        shown = some([one.name for one in sources])
+        problem = f"labels without an image: {some(orphans)} ({len(orphans)} of {len(found)}); the images are {shown}"
+        raise ContractileError(problem, "name each label file like its image", where=_name(labels))
+    if match.doubtful:
+        logger.warning("images and labels are paired %s; rename them if that is wrong", match)
+    return {n: by_name[partners[one.name]] for n, one in enumerate(sources) if one.name in partners}
+
+
+def find_validation(run: Path, card: ModelCard) -> tuple[Place, Place]:
+    """(images, labels) that a run was validated on, as its command named them.
+
+    Raises ContractileError where the model does not say, or they are not there any more.
+    """
+    words = shlex.split(str(card.provenance.get("command", "")))
+    given = {name: words[at + 1] for at, name in enumerate(words[:-1]) if name in ("--val-images", "--val-labels")}
+    places = [word for word in words[2:4] if not word.startswith("-")] if words[1:2] == ["train"] else []
+    images, labels = (given.get(f"--val-{side}") for side in ("images", "labels"))
+    if images and labels and os.path.exists(images) and os.path.exists(labels):
+        return images, labels
+    if not given and len(places) == 2 and all(map(os.path.exists, places)):
+        return _last_of(places[0], places[1])
+    problem = f"the model {run} does not say which images it was validated on, or they are not in this folder"
+    raise ContractileError(problem, f"name images: contractile view {run} images")
+
+
+def _last_of(images: str, labels: str) -> tuple[list[Path], list[Path]]:
+    """The last images that have labels, a tenth of them: those that a run holds out."""
+    sources = find_images(images)
+    pairs = list(pair_labels(sources, labels).items())
+    chosen = pairs[-max(1, round(HELD_OUT * len(pairs))) :]
+    sides = [[sources[number].path for number, _ in chosen], [one.path for _, one in chosen]]
+    pictures, truths = (list(dict.fromkeys(side)) for side in sides)
+    return pictures, truths
+
+
+def model_file(place: str | Path) -> Path:
+    """The file of a model, run or pretrained model. Raises NotFound where there is none."""
+    from contractile.model import PRETRAINED
+
+    path = Path(os.path.expanduser(place))
+    if path.is_dir():
+        path = path / "model.safetensors"
+    if path.is_file():
+        return path
+    if str(place) in PRETRAINED:
+        return PRETRAINED[str(place)]
+    others = ", ".join(PRETRAINED)
+    raise NotFound("no model is there", f"give a run, a model file, or a pretrained model ({others})", where=place)
+
+
+def split_names(classes: str | Sequence[str] | None) -> dict[int, str]:
+    """The names of classes by value, from "background,nucleus": the first is background, 0.
+
+    Raises ContractileError for fewer than two names, names that repeat, and too many.
+    """
+    if classes is None:
+        return {}
+    names = [name.strip() for name in (classes.split(",") if isinstance(classes, str) else classes)]
+    if not 2 <= len(names) <= MOST_CLASSES or len(set(names)) < len(names) or "" in names:
+        problem = f"classes must be 2 to {MOST_CLASSES} names, each once, got {', '.join(names) or 'none'}"
+        raise ContractileError(problem, "give e.g. background,nucleus")
+    return dict(enumerate(names))
+
+
+def check_task(task: str | None, names: Mapping[int, str]) -> Task | None:
+    """The task that was asked for; names of classes ask for classes. Raises ContractileError for another one."""
+    if task not in (None, "objects", "classes"):
+        raise ContractileError(f"task must be objects or classes, got {task!r}", "use objects")
+    if names and task == "objects":
+        raise ContractileError("the task objects has no classes", "leave out the names of classes, or use task classes")
+    return "classes" if names else task  # type: ignore[return-value]
+
+
+def check_minutes(minutes: float) -> None:
+    """Raise ContractileError for a time in which nothing can be learned, or that never ends."""
+    if not 0 < minutes <= LONGEST:
+        raise ContractileError(f"minutes must be a number above 0 and up to {LONGEST:,}, got {minutes}", "use e.g. 10")
+
+
+def name_classes(card: ModelCard | None, labels: Sequence[Source]) -> dict[int, str]:
+    """Names of classes that nobody named: by the values of the model, or of the first label files.
+
+    Raises ContractileError where the labels hold more values than there can be classes.
+    """
+    values = set() if card is None or card.task != "classes" else set(card.class_values)
+    for source in [] if values else labels[:LOOKED_AT]:
+        values |= set(np.unique(read_labels(source)).tolist())
+    values = {int(value) for value in values if value >= 0} | {0}
+    if len(values) > MOST_CLASSES:
+        problem = f"labels of classes hold at most {MOST_CLASSES} values, got {len(values)}"
+        raise ContractileError(problem, "are these objects? then use the task objects")
+    values |= {1} if len(values) < 2 else set()
+    return {value: "background" if value == 0 else f"class {value}" for value in sorted(values)}
+
+
+def _folder(what: Place, out: str | Path | None) -> Path:
+    """The folder of the session: by default beside the images, or in the working folder for several places."""
+    if out is not None:
+        return Path(os.path.expanduser(out))
+    name = _name(what)
+    stem = Path(name).name.split(".")[0] if isinstance(what, str | Path) else ""
+    return Path(f"{stem}_{SESSION}" if stem.isidentifier() or stem.replace("-", "_").isidentifier() else SESSION)
+
+
+def _place(place: Place) -> str | Path | list[str | Path]:
+    return place if isinstance(place, str | Path) else list(place)
+
+
+def _name(place: Place) -> str:
+    return str(place) if isinstance(place, str | Path) else ", ".join(map(str, list(place)[:3]))
