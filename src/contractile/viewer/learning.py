@@ -30,6 +30,7 @@ PROGRAM = (
     "runpy.run_module('contractile.viewer.learner', run_name='__main__')"
 )
 RESTARTS = 3  # of a learner that ends by itself
+SCORES = "scores.jsonl"  # in the folder of the session: one line for each published model
 WISHES = ("pause", "resume", "restart", "longer", "go_back")
 CLOSING_S = 2.0
 
@@ -55,7 +56,8 @@ class Learning:
         self._lock, self._sending = threading.RLock(), threading.Lock()
         self._shown: dict[int, Shown] = {}
         self._status: dict[str, Any] = _status("starting", message=None)
-        self._models: list[dict[str, Any]] = []
+        self._scores = session.folder / SCORES
+        self._models: list[dict[str, Any]] = _read_rows(self._scores)
         self._suggestions: list[dict[str, Any]] = []
         self._listeners: list[Tell] = []
         self._closing = threading.Event()
@@ -137,7 +139,7 @@ class Learning:
             raise ContractileError(f"do must be one of {', '.join(WISHES)}, got {do!r}", "use pause or resume")
         if do == "longer" and not 0 < minutes <= 24 * 60:
             raise ContractileError(f"minutes must be from 0 to {24 * 60}, got {minutes}", "use 10")
-        if do == "go_back" and model not in {one["model"] for one in self.scores()}:
+        if do == "go_back" and model not in {one["id"] for one in self.models()}:
             raise ContractileError(f"model must be one of the published ones, got {model!r}", "see the list of models")
         self._send(Do(do, minutes, model))
 
@@ -146,10 +148,11 @@ class Learning:
             return dict(self._status)
 
     def models(self) -> list[dict[str, Any]]:
-        """The published models, the first one first."""
+        """The published models whose files are still there, the first one first."""
         return [
             {"id": one["model"], "seconds": one["seconds"], "steps": one["steps"], "score": one.get("value")}
             for one in self.scores()
+            if self._file(one["model"]).is_file()
         ]
 
     def scores(self) -> list[dict[str, Any]]:
@@ -165,8 +168,8 @@ class Learning:
 
     def model(self) -> Path | None:
         """The file of the newest model."""
-        rows = self.scores()
-        return self._begin.folder / f"{rows[-1]['model']}.safetensors" if rows else None
+        rows = self.models()
+        return self._file(rows[-1]["id"]) if rows else None
 
     def on_news(self, tell: Tell) -> None:
         self._listeners.append(tell)
@@ -242,10 +245,14 @@ class Learning:
             elif message.kind == "suggestions":
                 self._suggestions = message.values["found"]
             elif message.kind == "score":
-                counts = self._session.counts()
-                self._models.append({**message.values, "objects": counts.objects, "time": time.time()})
+                row = {**message.values, "objects": self._session.counts().objects, "time": round(time.time(), 1)}
+                self._models.append(row)
+                _add_row(self._scores, row)
         kinds = {"learning": "learning", "score": "scores", "suggestions": "suggestions", "refused": "refused"}
         self._tell(kinds[message.kind], self._models[-1] if message.kind == "score" else message.values)
+
+    def _file(self, model: str) -> Path:
+        return self._begin.folder / f"{model}.safetensors"
 
     def _tell(self, kind: str, values: dict[str, Any]) -> None:
         for tell in self._listeners:
@@ -273,6 +280,24 @@ def _status(state: str, *, message: str | None) -> dict[str, Any]:
         "state": state, "needs": None, "steps": 0, "loss": 0.0, "seconds": 0.0, "since_update": None,
         "minutes_left": None, "message": message, "model": None,
     }  # fmt: skip
+
+
+def _read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file of scores; a line that was cut off is left out."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        with suppress(ValueError):
+            rows.append(json.loads(line))
+    return [row for row in rows if isinstance(row, dict) and {"model", "seconds", "steps"} <= row.keys()]
+
+
+def _add_row(path: Path, row: dict[str, Any]) -> None:
+    """Add a row to a file of scores. What cannot be written is only shown: annotations matter more."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+    except OSError as error:
+        logger.warning("%s: %s", path, error)
 
 
 def _close(stream: Any) -> None:

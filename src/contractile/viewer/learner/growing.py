@@ -16,7 +16,7 @@ from contractile.engine import find_device, native_precision
 from contractile.errors import ContractileError
 from contractile.intensity import Intensity, Normalization
 from contractile.labels import object_sizes
-from contractile.model import Model, ModelCard
+from contractile.model import Model, ModelCard, load
 from contractile.recipe import Recipe, derive
 from contractile.training.origin import describe, trace
 from contractile.training.state import State, begin, launch, take_step
@@ -24,11 +24,11 @@ from contractile.unet import fold
 from contractile.viewer.learner.messages import Begin
 from contractile.viewer.learner.painted import image_of
 
-
 TILE, BATCH = 128, 8  # small tiles: little of an image is annotated
 GROWN = 2.0  # the recipe is derived again when so many times as much is annotated
 STEPS = 10**6  # nobody knows how long the user will go on: the learning rate stays as it is
 REMEMBERED = 0.98  # the part of the average of the weights that the next step leaves
+CLASSES = 3  # of a network for objects: outside, core, contact
 SPECK = 0.1  # of the typical annotated object: smaller predicted ones are not shown
 
 
@@ -41,6 +41,7 @@ class Growing:
     def __init__(self, told: Begin, curve: Callable[[int, Normalization], Intensity]) -> None:
         """`curve(image, normalization)` is that of a whole image."""
         self._told, self._curve = told, curve
+        self._start = None if told.start is None else load(told.start)
         self._state: State | None = None
         self._batches: Generator[Batch, None, None] | None = None  # made by a thread, ahead of time
         self._examples: list[Example] = []
@@ -58,8 +59,8 @@ class Growing:
 
     @property
     def knows(self) -> bool:
-        """Whether there is a network that has learned something."""
-        return bool(self._average)
+        """Whether there is a network that has learned something, here or before."""
+        return bool(self._average) or self._start is not None
 
     def learn_from(self, examples: Sequence[Example]) -> None:
         """Take an annotation that has changed. The recipe follows it when it has grown twofold."""
@@ -82,8 +83,11 @@ class Growing:
         """The recipe for what is annotated now. Weights stay where the network stays the same."""
         told = self._told
         classes = {"class_values": told.class_values} if told.task == "classes" else {}
-        network = {"symmetry": "none", "head_kernel": 1}
+        start = self._start if self._start is not None and _fits(self._start, examples, told) else None
+        network = {"symmetry": "none", "head_kernel": 1} if start is None else start.card.network.model_dump()
+        seen = {} if start is None else {"samples": {"normalization": start.card.normalization.model_dump()}}
         changes: dict[str, Any] = {
+            **seen,
             "steps": STEPS,
             "seed": told.seed,
             "device": told.device,
@@ -98,6 +102,8 @@ class Growing:
             return
         self._state = begin(recipe, launch(recipe))
         self._averaged = 0
+        if start is not None:
+            self.go_back(start)
 
     def step(self) -> float:
         """One step of training. Raises what `take_step` raises."""
@@ -125,8 +131,10 @@ class Growing:
 
     def model(self) -> Model:
         """The average network as it is now, with its card."""
+        if not self._average:
+            assert self._start is not None
+            return self._start
         assert self._state is not None
-        assert self.knows
         state = self._state
         if self._card is None:
             self._card = self._describe(state.recipe)
@@ -155,7 +163,7 @@ class Growing:
 
     def restart(self) -> None:
         """Forget everything but the annotation."""
-        self._state, self._average, self._averaged, self.steps = None, {}, 0, 0
+        self._state, self._start, self._average, self._averaged, self.steps = None, None, {}, 0, 0
         if self.ready:
             self.learn_from(self._examples)
 
@@ -168,6 +176,17 @@ class Growing:
         except RuntimeError as error:
             raise ContractileError("the model has another network than the one that learns", "restart") from error
         self._average, self._averaged = {name: value.clone() for name, value in weights.items()}, 1
+
+
+def _fits(model: Model, examples: Sequence[Example], told: Begin) -> bool:
+    """Whether a model can go on learning from examples: the same task, channels and classes."""
+    card = model.card
+    channels = examples[0].pixels.shape[0]
+    if card.task != told.task or card.network.channels != channels or card.network.dims != 2:
+        return False
+    if told.task == "classes":
+        return card.class_values == told.class_values
+    return card.network.classes == CLASSES
 
 
 _NEEDS_CLASSES = "paint pixels of at least two classes"

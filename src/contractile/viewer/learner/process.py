@@ -25,6 +25,7 @@ SHOWN_S, PUBLISHED_S, TOLD_S, AROUND_S = 2.0, 15.0, 1.0, 6.0  # seconds between 
 SHARE = 0.25  # of the time that looking may take, at most
 GATHERED_S = 0.3  # strokes that come this quickly are learned together
 SUGGESTED = 40  # places that are kept
+RECENT, EVERY = 5, 10  # models that are kept: the last few, and one of so many
 STALE = 8  # publications without a better score: no longer improving
 
 
@@ -271,9 +272,8 @@ class _Models:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self._number = max(
-            (int(one.stem) for one in folder.glob("[0-9]*.safetensors") if one.stem.isdigit()), default=0
-        )
+        self._number = max((int(one.stem) for one in _published(folder)), default=0)
+        self._best, self._kept = 0.0, set[str]()
         self.last: str | None = f"{self._number:04d}" if self._number else None
 
     def path(self, name: str) -> Path:
@@ -290,7 +290,21 @@ class _Models:
             model = model.with_card(scores={"held_out": round(found.value, 4)}, provenance=provenance)
             row |= vars(found)
         save(model, self.path(self.last))
+        if found is not None and found.value >= self._best:
+            self._best, self._kept = found.value, {*self._kept, self.last}
+        self._thin_out()
         return row
+
+    def _thin_out(self) -> None:
+        """Remove files of models, but for the last few, every tenth, and those that were the best so far."""
+        for file in _published(self._folder)[:-RECENT]:
+            if int(file.stem) % EVERY and file.stem not in self._kept:
+                file.unlink(missing_ok=True)
+
+
+def _published(folder: Path) -> list[Path]:
+    """The files of models in a folder, the first one first."""
+    return sorted(file for file in folder.glob("[0-9]*.safetensors") if file.stem.isdigit())
 
 
 def _as_json(doubt: Doubt) -> dict[str, Any]:
