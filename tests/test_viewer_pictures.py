@@ -101,8 +101,8 @@ def test_facts_of_a_grey_image(tmp_path: Path, opened: Callable[..., Pictures]) 
     shown = (ChannelFacts("grey", "#ffffff", facts.channels[0].low, facts.channels[0].high),)
     levels = ((700, 500), (350, 250), (175, 125))
     assert facts == Facts(0, "cells", "cells.tif", 0, 1, (700, 500), shown, "uint16", levels, (0.5, 0.25))
-    assert facts.channels[0].low == pytest.approx(low, abs=2)
-    assert facts.channels[0].high == pytest.approx(high, abs=2)
+    assert facts.channels[0].low == pytest.approx(low, abs=4)
+    assert facts.channels[0].high == pytest.approx(high, abs=4)
 
 
 def test_a_stack_gives_one_image_per_page(tmp_path: Path, opened: Callable[..., Pictures]) -> None:
@@ -158,6 +158,47 @@ def test_channels_are_shown_by_what_the_file_says() -> None:
 def test_black_and_bright(values: list[list[float]], expected: tuple[float, float]) -> None:
     [found] = describe_channels(Image("a", np.array([values], np.float32)))
     assert (found.low, found.high) == pytest.approx(expected)
+
+
+def test_a_session_that_is_opened_again_looks_at_no_image(
+    tmp_path: Path, opened: Callable[..., Pictures], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seed in (("a", 0), ("b", 1)):
+        tifffile.imwrite(tmp_path / f"{name}.tif", noise(3, 40, 50, seed=seed), photometric="minisblack")
+    cache = tmp_path / "cache"
+    first = opened(tmp_path, cache=cache)
+    found = [first.facts(number) for number in range(6)]
+    looked: list[str] = []
+    monkeypatch.setattr(module, "open_image", lambda source: (looked.append(source.name), open_image(source))[1])
+    assert [opened(tmp_path, cache=cache).facts(number) for number in range(6)] == found
+    only = opened(tmp_path / "b.tif", cache=cache)  # other numbers and names
+    assert only.facts(1) == module.replace(found[4], id=1)
+    assert looked == []
+    with (cache / "facts.jsonl").open("ab") as file:
+        file.write(b'{}\nnothing\n\xff\n{"key": ')
+    tifffile.imwrite(tmp_path / "b.tif", noise(3, 40, 51), photometric="minisblack")
+    again = opened(tmp_path, cache=cache)
+    assert again.facts(0) == found[0]
+    assert again.facts(3).shape == (40, 51)
+    assert looked == ["b_0000"]
+    with pytest.raises(ContractileError, match="must be from 0 to 5"):
+        again.facts(6)
+
+
+def test_facts_that_cannot_be_kept(tmp_path: Path, opened: Callable[..., Pictures]) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", noise(40, 50))
+    (tmp_path / "cache").write_text("a file")
+    assert opened(tmp_path / "a.tif", cache=tmp_path / "cache").facts(0).shape == (40, 50)
+
+
+def test_a_file_of_facts_that_grows_too_large_is_begun_anew(
+    tmp_path: Path, opened: Callable[..., Pictures], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", noise(40, 50))
+    monkeypatch.setattr("contractile.viewer.facts.LARGEST", 100)
+    for _ in range(2):
+        opened(tmp_path / "a.tif", cache=tmp_path / "cache").facts(0)
+    assert len((tmp_path / "cache" / "facts.jsonl").read_text().splitlines()) == 1
 
 
 # pixels --------------------------------------------------------------------------------------------
@@ -363,7 +404,8 @@ def test_lower_resolutions_are_made_in_the_background(
     assert whole(pictures, 0, 2).shape == expected[2].shape  # at once
     assert done.wait(WAIT_S)
     assert better == [0]
-    [folder] = entries(cache)
+    folder, file = entries(cache)
+    assert file.name == "facts.jsonl"
     for level, one in enumerate(expected):
         np.testing.assert_array_equal(whole(pictures, 0, level), one)
     again = opened(tmp_path / "a.tif", cache=cache)  # another session finds them
@@ -416,9 +458,27 @@ def test_closing_ends_what_is_being_made(tmp_path: Path, few: None) -> None:
         time.sleep(0.01)
     pictures.close()
     assert process.returncode is not None
-    assert not (tmp_path / "cache").exists() or all(one.suffix != ".zarr" for one in entries(tmp_path / "cache"))
+    assert [one.name for one in entries(tmp_path / "cache")] == ["facts.jsonl"]
     pictures._maker.ask(0, Job(find(tmp_path / "a.tif")[0], 0, tmp_path / "b.zarr"))  # nothing is begun any more
     assert pictures._maker._process is None
+
+
+def test_a_process_whose_parent_was_killed_ends_and_its_work_is_made_anew(tmp_path: Path) -> None:
+    pixels = noise(3000, 4000)
+    tifffile.imwrite(tmp_path / "a.tif", pixels)
+    job = Job(find(tmp_path / "a.tif")[0], 0, tmp_path / "cache" / "b.zarr")
+    process = pyramids._start(job)
+    assert process.stdin is not None
+    assert process.stderr is not None
+    process.stdin.close()  # as the system does
+    assert process.wait(WAIT_S) == 1
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    (tmp_path / "cache" / f".contractile-{'0' * 16}.part.zarr").mkdir(parents=True)  # what it may leave
+    make(job)
+    assert [one.name for one in entries(tmp_path / "cache")] == ["b.zarr"]
+    with open_image(job.path) as image:
+        np.testing.assert_array_equal(image.levels[1][...], halves(pixels[None])[2])
 
 
 def test_what_cannot_be_made_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

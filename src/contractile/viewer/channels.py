@@ -14,7 +14,7 @@ from contractile.images import Channel, Image
 from contractile.viewer.lower import sample
 
 LOW, HIGH = 0.5, 99.8  # percentiles that become black and bright
-SAMPLE = 2**18  # pixels of each channel that they are taken from ...
+SAMPLE = 2**16  # pixels of each channel that they are taken from ...
 MOST = 2**22  # ... and that are read for them
 COLOURED = ("red", "green", "blue")
 COLOURS = ("FF0000", "00FF00", "0000FF")

@@ -23,8 +23,11 @@ from numpy.typing import NDArray
 from contractile.errors import ContractileError
 from contractile.grid import Pixels, Region, shared, within
 from contractile.images import Image, Source, open_image
-from contractile.viewer.channels import ChannelFacts, describe_channels
+from contractile.images.raster import one_clear_line
+from contractile.viewer.channels import describe_channels
 from contractile.viewer.chunks import Chunks
+from contractile.viewer.facts import Facts as Facts
+from contractile.viewer.facts import Remembered
 from contractile.viewer.lower import Halved, Part, Size, halvings, sample
 from contractile.viewer.pyramids import Job, Maker, path_of
 from contractile.viewer.shelf import Shelf
@@ -37,26 +40,8 @@ LARGE = 4096**2  # pixels of an image whose lower resolutions are made in the ba
 MOST = 2**26  # pixels of all channels that are read for one request
 LEAST, TIMES = 2**23, 32  # a few pixels stand for all: so many are read at least, and for each that is shown
 FAR = 8  # times by which one resolution of a file may be larger than the next
+FACTS = "facts.jsonl"  # in the cache
 SHOWN = (np.uint8, np.uint16)  # types that are served as they are; all others become float32
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What is known of an image. `id` is its number, `name` that of its labels, `file` and `page` where it comes from.
-
-    `shape` and `levels` are (Y, X), the first level being the full resolution; `dtype` is the type of what is served.
-    """
-
-    id: int
-    name: str
-    file: str
-    page: int
-    pages: int
-    shape: Size
-    channels: tuple[ChannelFacts, ...]
-    dtype: str
-    levels: tuple[Size, ...]
-    pixel_size_um: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -90,6 +75,7 @@ class Pictures:
         self._shelf, self._chunks, self._maker = Shelf(), Chunks(), Maker(self._tell)
         self._forms: dict[int, _Form] = {}
         self._facts: dict[int, Facts] = {}
+        self._remembered = Remembered(None if cache is None else cache / FACTS)
         self._told: list[Callable[[int], None]] = []
 
     def __len__(self) -> int:
@@ -104,10 +90,15 @@ class Pictures:
         self._told.append(tell)
 
     def facts(self, number: int) -> Facts:
-        """What is known of an image. Looks at a part of its pixels, once."""
+        """What is known of an image. Looks at a part of its pixels, once: the cache remembers what was found."""
         if number not in self._facts:
-            with self._use(number) as image:
-                self._facts[number] = self._describe(number, image)
+            using = self._use(number)
+            found = self._remembered.find(self._sources[number])
+            if found is None:
+                with using as image:
+                    found = self._describe(number, image)
+                self._remembered.add(self._sources[number], found)
+            self._facts[number] = self._placed(number, found)
         return self._facts[number]
 
     def pixels(self, number: int, level: int, region: Part) -> NDArray[Any]:
@@ -151,25 +142,33 @@ class Pictures:
             levels = (*stored, *halvings(stored[-1]))
             form = _Form(image.shape[0], image.dtype, len(stored), levels, None)
             if self._cache is not None and not form.is_small:
-                path = path_of(self._sources[number], image.shape, form.stored - 1, self._cache)
+                with one_clear_line(self._sources[number].path):
+                    path = path_of(self._sources[number], image.shape, form.stored - 1, self._cache)
                 form = replace(form, made=path)
             self._forms[number] = form
         return self._forms[number]
 
     def _describe(self, number: int, image: Image) -> Facts:
-        source, form = self._sources[number], self._form(number, image)
-        size = image.pixel_size_um
+        form, size = self._form(number, image), image.pixel_size_um
         return Facts(
             id=number,
-            name=self._names[number],
-            file=self._files[number],
-            page=source.page or 0,
-            pages=self._pages[source.files],
+            name="",
+            file="",
+            page=0,
+            pages=1,
             shape=form.levels[0],
             channels=describe_channels(image),
             dtype=image.dtype.name if image.dtype in SHOWN else "float32",
             levels=form.levels,
             pixel_size_um=None if size is None else (size[0], size[1]),
+        )
+
+    def _placed(self, number: int, facts: Facts) -> Facts:
+        """Facts of an image with its place in this session."""
+        source = self._sources[number]
+        pages = self._pages[source.files]
+        return replace(
+            facts, id=number, name=self._names[number], file=self._files[number], page=source.page or 0, pages=pages
         )
 
     def _read(self, number: int, image: Image, form: _Form, level: int, region: Part) -> NDArray[Any]:

@@ -26,6 +26,7 @@ from contractile.images import Source, ZarrSink, limited, open_image
 from contractile.images.gate import limits
 from contractile.images.pyramid import mean, shrink
 from contractile.storage import sweep
+from contractile.viewer.facts import axes_of, state_of
 from contractile.viewer.lower import HALF
 
 logger = logging.getLogger(__name__)
@@ -37,7 +38,6 @@ PROGRAM = (
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 BLOCK = 2048  # pixels along Y and X that are made at once
 SPARE = 1.5  # times the uncompressed size that must be free on the disk
-METADATA = (".zarray", ".zattrs", "zarr.json")  # by these files the state of a Zarr is known
 
 
 @dataclass(frozen=True)
@@ -51,18 +51,8 @@ class Job:
 
 def path_of(source: Source, shape: tuple[int, ...], level: int, folder: Path) -> Path:
     """Where the lower resolutions of an image lie. A file that has changed has another place. Raises OSError."""
-    states = [_state(path) for path in source.files]
-    known = repr((states, source.page, _axes(source), shape, level))
+    known = repr((state_of(source), shape, level))
     return folder / f"{hashlib.sha256(known.encode()).hexdigest()[:32]}.zarr"
-
-
-def _state(path: Path) -> tuple[Any, ...]:
-    found = [path.stat()] if path.is_file() else [(path / name).stat() for name in METADATA if (path / name).exists()]
-    return (str(path.absolute()), *((one.st_size, one.st_mtime_ns) for one in found))
-
-
-def _axes(source: Source) -> str | None:
-    return source.axes or (source.guess.axes if source.guess else None)
 
 
 class Maker:
@@ -135,7 +125,7 @@ def _start(job: Job) -> subprocess.Popen[bytes]:
         "file": str(source.path.absolute()),
         "name": source.name,
         "page": source.page,
-        "axes": _axes(source),
+        "axes": axes_of(source),
         "level": job.level,
         "to": str(job.path.absolute()),
         "pixels": bounds.pixels,
