@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -180,8 +180,7 @@ class Learning:
         process = self._process
         if process is not None:
             with self._sending:
-                if process.stdin is not None and not process.stdin.closed:
-                    _close(process.stdin)
+                _close(process.stdin)
             try:
                 process.wait(CLOSING_S)
             except subprocess.TimeoutExpired:
@@ -196,6 +195,9 @@ class Learning:
             process = self._start()
             self._listen(process)
             process.wait()
+            with self._sending:
+                for stream in (process.stdin, process.stdout):
+                    _close(stream)
             if self._closing.is_set():
                 return
             logger.warning(
@@ -300,9 +302,10 @@ def _add_row(path: Path, row: dict[str, Any]) -> None:
         logger.warning("%s: %s", path, error)
 
 
-def _close(stream: Any) -> None:
-    with suppress(BrokenPipeError):
-        stream.close()
+def _close(stream: IO[bytes] | None) -> None:
+    if stream is not None:
+        with suppress(BrokenPipeError):
+            stream.close()
 
 
 def _common(one: Region, other: Region) -> tuple[Region, Region]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 
@@ -13,6 +14,7 @@ if __name__ == "__main__":
     if hasattr(os, "nice"):
         os.nice(10)  # the page comes first
     prepare_process()
+    logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
     from contractile.viewer.learner.process import run
 
     run(told, answers)

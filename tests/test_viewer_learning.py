@@ -1,0 +1,167 @@
+"""The page's side of the learner: what it sends, what it keeps of the answers, and that a killed learner comes back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+
+from contractile.errors import ContractileError
+from contractile.images import find
+from contractile.synthetic import SceneConfig, draw_scene
+from contractile.viewer.acts import AddAll, Flood
+from contractile.viewer.learner.messages import Begin, Shown, Told
+from contractile.viewer.learning import SCORES, Learning, _read_rows
+from contractile.viewer.session import Session
+from contractile.viewer.session_file import PageInfo
+
+PATIENCE_S = 300.0
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[Session]:
+    pixels, _ = draw_scene(SceneConfig(shape=(96, 128)), np.random.default_rng(3))
+    tifffile.imwrite(tmp_path / "cells.tif", pixels[0].clip(0, 2**16 - 1).astype(np.uint16))
+    page = PageInfo(name="cells", shape=(96, 128))
+    with_truth = Session(tmp_path / "session", [page], task="objects")
+    yield with_truth
+    with_truth.close()
+
+
+class Silent(Learning):
+    """Without a process."""
+
+    def _keep_alive(self) -> None:
+        return
+
+
+def begin(session: Session, task: Any = "objects") -> Begin:
+    place = session.folder.parent
+    return Begin(
+        tuple(find(place / "cells.tif")), task, () if task == "objects" else (0, 1), place / "models", minutes=5
+    )
+
+
+def shown(labels: NDArray[np.int32], corner: tuple[int, int] = (0, 0)) -> Shown:
+    region = (slice(corner[0], corner[0] + labels.shape[0]), slice(corner[1], corner[1] + labels.shape[1]))
+    inside = np.where(labels > 0, 200, 10).astype(np.uint8)
+    return Shown(0, region, labels, inside, np.full(labels.shape, 255, np.uint8), 7)
+
+
+def part(y0: int, y1: int, x0: int, x1: int) -> tuple[slice, slice]:
+    return slice(y0, y1), slice(x0, x1)
+
+
+def wait_for(happens: Callable[[], Any]) -> Any:
+    """What `happens` gives, once it gives something."""
+    end = time.monotonic() + PATIENCE_S
+    while not (found := happens()):
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.1)
+    return found
+
+
+def test_layers_are_what_was_predicted_by_level(session: Session) -> None:
+    learning = Silent(session, begin(session))
+    assert learning.layer(0, "prediction", (1, 1), part(0, 9, 0, 9)) is None
+    labels = np.zeros((8, 8), np.int32)
+    labels[2:4, 2:4] = 5
+    learning._take(shown(labels, corner=(10, 20)))
+    found = learning.layer(0, "prediction", (1, 1), part(8, 16, 20, 26))
+    assert found is not None
+    assert (found[2:] == labels[:6, :6]).all()
+    assert (found[:2] == -1).all()
+    inside = learning.layer(0, "inside", (2, 2), part(5, 9, 10, 14))
+    assert inside is not None
+    assert inside.tolist() == [[10] * 4, [10, 200, 10, 10], [10] * 4, [10] * 4]
+    assert learning.layer(0, "certainty", (1, 1), part(40, 44, 40, 44)) is None
+    learning.close()
+
+
+def test_objects_are_found_under_a_pixel_and_in_a_region(session: Session) -> None:
+    learning = Silent(session, begin(session))
+    assert learning.object_at(0, 3, 3) is None
+    labels = np.zeros((8, 12), np.int32)
+    labels[1:3, 1:3], labels[4:8, 6:10] = 3, 4
+    learning._take(shown(labels, corner=(10, 20)))
+    found = learning.object_at(0, 12, 22)
+    assert found is not None
+    assert found.region == part(11, 13, 21, 23)
+    assert found.mask.all()
+    assert found.probability == pytest.approx(200 / 255)
+    assert learning.object_at(0, 10, 20) is None
+    assert learning.object_at(0, 90, 20) is None
+    region, inside = learning.objects_in(0, part(10, 17, 20, 31))
+    assert region == part(10, 17, 20, 31)
+    assert set(np.unique(inside)) == {0, 3}  # the other one leaves the region
+    learning.close()
+
+
+def test_of_classes_the_connected_part_is_found(session: Session) -> None:
+    learning = Silent(session, begin(session, "classes"))
+    labels = np.zeros((4, 6), np.int32)
+    labels[:, 2] = 1
+    learning._take(shown(labels))
+    found = learning.object_at(0, 0, 5)
+    assert found is not None
+    assert found.region == part(0, 4, 3, 6)
+    learning.close()
+
+
+def test_wishes_are_checked(session: Session) -> None:
+    learning = Silent(session, begin(session))
+    with pytest.raises(ContractileError, match=r"do must be one of pause, resume, .* got 'dance'"):
+        learning.command("dance")
+    with pytest.raises(ContractileError, match=r"minutes must be from 0 to 1440, got -3"):
+        learning.command("longer", minutes=-3)
+    with pytest.raises(ContractileError, match=r"model must be one of the published ones, got '0001'"):
+        learning.command("go_back", model="0001")
+    learning.close()
+
+
+def test_scores_outlive_the_process(session: Session) -> None:
+    learning, news = Silent(session, begin(session)), list[tuple[str, dict[str, Any]]]()
+    learning.on_news(lambda kind, values: news.append((kind, values)))
+    learning._take(Told("score", {"model": "0001", "seconds": 3.0, "steps": 20, "value": 0.5}))
+    learning._take(Told("suggestions", {"found": [{"image": 0}, {"image": 1}]}))
+    assert [kind for kind, _ in news] == ["scores", "suggestions"]
+    assert learning.suggestions(1) == [{"image": 1}]
+    assert learning.models() == []  # its file is not there
+    assert learning.model() is None
+    learning.close()
+    scores = session.folder / SCORES
+    scores.write_text(scores.read_text() + '{"model": "0002", "sec')
+    again = Silent(session, begin(session))
+    assert [row["model"] for row in again.scores()] == ["0001"]
+    assert _read_rows(session.folder / "nothing") == []
+    again.close()
+
+
+def test_a_learner_learns_and_comes_back_when_it_is_killed(session: Session) -> None:
+    _, truth = draw_scene(SceneConfig(shape=(96, 128)), np.random.default_rng(3))
+    learning, news = Learning(session, begin(session)), list[str]()
+    learning.on_news(lambda kind, values: news.append(kind))
+    learning.look_at(0, part(0, 96, 0, 128))
+    session.act(AddAll(image=0, region=(0, 96, 0, 128), labels=truth))
+    background = np.argwhere(truth == 0)[0].tolist()
+    session.act(Flood(image=0, point=background, value=0))
+    wait_for(lambda: "predicted" in news)
+    found = learning.layer(0, "inside", (1, 1), part(0, 96, 0, 128))
+    assert found is not None
+    assert found.shape == (96, 128)
+    assert wait_for(lambda: learning.status()["steps"]) > 0
+    process = learning._process
+    assert process is not None
+    process.kill()
+    wait_for(lambda: learning._process is not process and "learning" in news[-3:] and learning.status()["steps"])
+    learning.command("pause")
+    assert wait_for(lambda: learning.status()["state"] == "paused")
+    learning.close()
+    assert learning._process is not None
+    assert learning._process.poll() is not None
