@@ -12,10 +12,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.measure import approximate_polygon
-from skimage.segmentation import flood as connected_to
 
 from contractile.errors import ContractileError
+from contractile.labels import connected
 from contractile.viewer.canvas import TILE, UNKNOWN, Canvas, Labels, Region
 
 Points = Sequence[tuple[float, float]]
@@ -26,7 +25,7 @@ LINE = 0.75  # pixels to each side of a line that splits: its pixels connect by 
 EDGE = 0.5  # pixels to each side of an outline that belong to it
 BLOCK = 1024  # pixels along Y and X of a piece that is filled
 AREA = 4096  # pixels along Y and X that are left out at once, where a line is far away
-FINE, SHARE = 0.1, 0.01  # pixels, and share of the radius, by which the line of a brush may be simplified
+SHARE = 0.05  # of the radius: points of a brush that are closer to one another draw nothing new
 REACH = 2048  # pixels around the point that is flooded
 MOST_FLOODED = 2**22  # pixels
 LARGEST = 2**24  # pixels of the box of an object that is split
@@ -35,7 +34,7 @@ LARGEST = 2**24  # pixels of the box of an object that is split
 def paint(canvas: Canvas, points: Points, radius: float, value: int) -> Iterator[Piece]:
     """A brush of `radius` pixels drawn along points; the pixel under each point changes, however small the brush is."""
     places = np.asarray(points, float).reshape(-1, 2)
-    line = approximate_polygon(places, max(FINE, SHARE * radius)) if len(places) > 2 else places
+    line = _thinned(places, SHARE * radius)
     for region in _along(canvas, line, radius):
         mask = _near(line, radius, region) | _dots(places, region)
         yield region, np.where(mask, np.int32(value), canvas[region])
@@ -64,7 +63,9 @@ def flood(canvas: Canvas, point: tuple[float, float], value: int) -> Iterator[Pi
     while True:
         region = _window(canvas, (y, x), reach)
         labels = canvas[region]
-        mask = connected_to(labels, (y - region[0].start, x - region[1].start), connectivity=1)
+        here = y - region[0].start, x - region[1].start
+        pieces = connected(labels == labels[here])
+        mask = pieces == pieces[here]
         is_whole = not _leaves(mask, region, canvas.shape)
         if mask.sum() > MOST_FLOODED or (not is_whole and reach >= REACH):
             rule = f"an area to fill must have at most {MOST_FLOODED:,} pixels, all within {REACH:,} of the point"
@@ -96,7 +97,8 @@ def split(canvas: Canvas, number: int, line: Points, first_free: int) -> Iterato
         raise ContractileError(problem, "erase along the line instead")
     own = labels == number
     places = np.asarray(line, float).reshape(-1, 2)
-    parts, count = ndimage.label(own & ~_near(places, LINE, region))
+    parts = connected(own & ~_near(places, LINE, region))
+    count = int(parts.max(initial=0))
     if count < 2:
         return
     _, nearest = ndimage.distance_transform_edt(parts == 0, return_indices=True)
@@ -151,6 +153,15 @@ def _comes_near(places: Places, reach: float, region: Region) -> bool:
     share = (((middle - begins) * along).sum(axis=1) / np.where(length > 0, length, 1)).clip(0, 1)
     away = np.hypot(*(middle - begins - share[:, None] * along).T)
     return bool(away.min() <= reach + around + 1)
+
+
+def _thinned(places: Places, step: float) -> Places:
+    """Places without those closer than a step to the last one before them that stays; the last one stays."""
+    kept = [0]
+    for index in range(1, len(places)):
+        if index == len(places) - 1 or np.hypot(*(places[index] - places[kept[-1]])) >= step:
+            kept.append(index)
+    return places[kept]
 
 
 def _near(places: Places, radius: float, region: Region) -> NDArray[np.bool_]:
