@@ -132,7 +132,7 @@ def read(
     with open_image(source, dims=dims) as image:
         pixels = image.pixels
     refuse_not_finite(pixels, source)
-    return Image(image.name, pixels, image.pixel_size_um, origin_um=image.origin_um)
+    return Image(image.name, pixels, image.pixel_size_um, origin_um=image.origin_um, channels=image.channels)
 
 
 def _join_channels(source: Source, dims: int) -> Image:
