@@ -137,7 +137,11 @@ def test_scores_outlive_the_process(session: Session) -> None:
     learning.close()
     scores = session.folder / SCORES
     scores.write_text(scores.read_text() + '{"model": "0002", "sec')
+    (session.folder.parent / "models").mkdir()
+    (session.folder.parent / "models" / "0001.safetensors").touch()
     again = Silent(session, begin(session))
+    assert again._go_on().start == again.model()
+    assert again._go_on().seconds == 3
     assert [row["model"] for row in again.scores()] == ["0001"]
     assert _read_rows(session.folder / "nothing") == []
     again.close()

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -216,7 +216,7 @@ class Learning:
         )
         assert process.stdin is not None
         with self._sending:
-            write(process.stdin, self._begin)
+            write(process.stdin, self._go_on())
             self._process = process
         for image in range(len(self._begin.sources)):
             for region in self._session.annotated(image):
@@ -224,6 +224,13 @@ class Learning:
         if self._view is not None:
             self._send(self._view)
         return process
+
+    def _go_on(self) -> Begin:
+        """How to begin: in a session with models, where the last one stopped."""
+        rows, last = self.scores(), self.model()
+        if not rows or last is None:
+            return self._begin
+        return replace(self._begin, start=last, seconds=rows[-1]["seconds"])
 
     def _listen(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None

@@ -21,7 +21,8 @@ Region = tuple[slice, slice]  # Y and X of the full resolution, with start and s
 class Begin:
     """The first message: the images by their numbers, and how to learn. `start` is a model that learning starts from.
 
-    `minutes` is how long to learn after the last change of the annotation. Models are written into `folder`.
+    `minutes` is how long to learn after the last change of the annotation. Models are written into `folder`. `seconds`
+    is how long was learned before, in this session.
     """
 
     sources: tuple[Source, ...]
@@ -32,6 +33,7 @@ class Begin:
     minutes: float = 10.0
     device: str = "auto"
     seed: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ class Learning:
             Clock(SHOWN_S), Clock(PUBLISHED_S, 0.1), Clock(TOLD_S), Clock(AROUND_S, 0.1)
         )  # fmt: skip
         self._paused, self._failure = False, ""
-        self._seconds, self._left = 0.0, 60 * begin.minutes
+        self._seconds, self._left = begin.seconds, 60 * begin.minutes
         self._models = _Models(begin.folder)
         self._best, self._since_best = 0.0, 0
         self._updated: float | None = None
