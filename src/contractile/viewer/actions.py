@@ -24,7 +24,7 @@ RESEND = "reload the page, which sends it in the right form"
 def parse(body: bytes) -> dict[str, Any]:
     """The fields of a request. Raises ContractileError for what is no JSON object of plain, finite values."""
     try:
-        found = json.loads(body or b"{}", parse_constant=_refuse_constant)
+        found = json.loads(body.decode("utf-8") or "{}", parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:  # numbers of thousands of digits and nested lists, too
         problem = error.problem if isinstance(error, ContractileError) else "a request must be JSON"
         raise ContractileError(problem, RESEND) from None

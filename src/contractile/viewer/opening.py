@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import logging
 import os
@@ -291,12 +292,12 @@ def name_classes(card: ModelCard | None, labels: Sequence[Source]) -> dict[int, 
 
 
 def _folder(what: Place, out: str | Path | None) -> Path:
-    """The folder of the session: by default beside the images, or in the working folder for several places."""
+    """The folder of the session: by default one in the working folder that is named after the images."""
     if out is not None:
         return Path(os.path.expanduser(out))
-    name = _name(what)
-    stem = Path(name).name.split(".")[0] if isinstance(what, str | Path) else ""
-    return Path(f"{stem}_{SESSION}" if stem.isidentifier() or stem.replace("-", "_").isidentifier() else SESSION)
+    single = isinstance(what, str | Path) and not glob.has_magic(str(what))
+    name = Path(_name(what)).name.split(".")[0] if single else ""
+    return Path(f"{name}_{SESSION}" if name else SESSION)
 
 
 def _place(place: Place) -> str | Path | list[str | Path]:

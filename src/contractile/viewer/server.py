@@ -77,7 +77,9 @@ def build_app(shown: Shown, page: Path | None = None) -> Starlette:
         write("/api/export", lambda shown, _, fields: answer(Asked(shown).export(fields))),
         write("/api/train", lambda shown, _, fields: answer(Asked(shown).train(fields))),
     ]
-    return Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _http_error})
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _http_error})
+    app.router.redirect_slashes = False
+    return app
 
 
 async def _respond(shown: Shown, work: Work, limiter: CapacityLimiter | None, request: Request) -> Response:
