@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contractile.viewer.canvas import TILE, UNKNOWN, Canvas
+from contractile.viewer.canvas import TILE, UNKNOWN, Canvas, tally
 
 
 def part(y, x):
@@ -82,6 +82,14 @@ def test_a_far_larger_canvas_takes_no_more_memory():
     small = canvas.sample(np.arange(0, 60_000, 60), np.arange(0, 60_000, 60))
     assert small[0, 0] == 1
     assert (small == UNKNOWN).sum() == small.size - 1
+
+
+@pytest.mark.parametrize("values", [[], [3], [-1, 5, 5, 2], [-1, 2**31 - 1, 0, 0], [-(2**31), 2**31 - 1]])
+def test_labels_are_counted(values):
+    numbers, counts = tally(np.array(values, np.int32))
+    wanted = np.unique(values, return_counts=True)
+    assert np.array_equal(numbers, wanted[0])
+    assert np.array_equal(counts, wanted[1])
 
 
 writes = st.lists(

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contractile.dataset import load_examples, pair_up
-from contractile.errors import AlreadyThere, ContractileError, InUse
+from contractile.errors import AlreadyThere, ContractileError, InUse, NotWritten
 from contractile.images import read_labels
 from contractile.targets import IGNORE, TargetConfig, make_target
 from contractile.viewer import doing, held, labels_writing
@@ -670,6 +670,30 @@ def test_a_zarr_of_others_is_not_replaced(tmp_path, monkeypatch):
     assert (place / "mine").read_text() == "precious"
     with pytest.raises(AlreadyThere):
         session.close()
+
+
+def test_a_full_disk_is_told_and_nothing_is_lost(small_disk):
+    session = Session(small_disk / "s", PAGES, task="objects")
+    session.act(dot(20, 20))
+    session.flush()
+    with suppress(OSError), (small_disk / "filler").open("wb", buffering=0) as filler:
+        for _ in range(2000):
+            filler.write(b"0" * 1024)
+
+    def paint_noise():
+        rng = np.random.default_rng(0)
+        for _ in range(200):
+            labels = rng.integers(1, 99, (90, 80)).astype(np.int32)
+            session.act(AddAll(image=1, region=(0, 90, 0, 80), labels=labels))
+            session.undo()
+
+    with pytest.raises(NotWritten, match="cannot be written"):
+        paint_noise()
+    changes, end = session.changes, seen(session)
+    (small_disk / "filler").unlink()
+    again = reopened(session)
+    assert (again.changes, seen(again)) == (changes, end)
+    again.close()
 
 
 def test_many_threads(session):

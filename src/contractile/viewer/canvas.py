@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 UNKNOWN = -1
 TILE = 256
+FEW = 2**16  # different labels that are counted without sorting them
 
 Region = tuple[slice, slice]  # Y and X, with start and stop
 Labels = NDArray[np.int32]
@@ -41,8 +42,9 @@ class Canvas:
         for key, here, there in self._overlaps(region):
             part = values[there]
             self._put(key, here, part)
-            for number in np.unique(part[part > 0]).tolist():
-                self._where.setdefault(number, set()).add(key)
+            for number in tally(part)[0].tolist():
+                if number > 0:
+                    self._where.setdefault(number, set()).add(key)
 
     def sample(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Labels:
         """Labels (len(rows), len(columns)) where rows and columns cross; both ascend."""
@@ -107,6 +109,19 @@ class Canvas:
         """The tiles that a region touches: key, the part in the tile, the part in the region."""
         for part_y, part_x in itertools.product(*(_cuts(part) for part in region)):
             yield (part_y[0], part_x[0]), (part_y[1], part_x[1]), (part_y[2], part_x[2])
+
+
+def tally(labels: Labels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The labels that occur, in order, and how many pixels each has. Sorting them all would take far longer."""
+    if not labels.size:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    low, high = int(labels.min()), int(labels.max())
+    if high - low > FEW:
+        numbers, counts = np.unique(labels, return_counts=True)
+        return numbers.astype(np.int64), counts.astype(np.int64)
+    every = np.bincount((labels.ravel() - low).astype(np.intp))
+    there = np.flatnonzero(every)
+    return there.astype(np.int64) + low, every[there].astype(np.int64)
 
 
 def _cuts(part: slice) -> list[tuple[int, slice, slice]]:

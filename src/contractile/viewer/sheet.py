@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from contractile.viewer.canvas import UNKNOWN, Canvas, Labels, Region
+from contractile.viewer.canvas import UNKNOWN, Canvas, Labels, Region, tally
 
 FREE = UNKNOWN  # in the canvas of what is held
 BY_STROKE = 0
@@ -130,14 +130,12 @@ class Sheet:
         return (found[corner] for corner in sorted(found))
 
     def _count(self, labels: Values, held: Values, sign: int) -> None:
-        numbers, place = np.unique(labels, return_inverse=True)
-        totals = np.bincount(place.ravel(), minlength=len(numbers))
-        kept = np.bincount(place.ravel()[held != FREE], minlength=len(numbers))
-        for number, total, inside in zip(numbers.tolist(), totals.tolist(), kept.tolist(), strict=True):
-            known = self._pixels.setdefault(number, [0, 0])
-            known[0], known[1] = known[0] + sign * total, known[1] + sign * inside
-            if number == UNKNOWN or not known[0]:
-                del self._pixels[number]
+        for place, chosen in enumerate((labels, labels[held != FREE])):
+            for number, count in zip(*(found.tolist() for found in tally(chosen)), strict=True):
+                if number != UNKNOWN:
+                    self._pixels.setdefault(number, [0, 0])[place] += sign * count
+        for number in [number for number, known in self._pixels.items() if not known[0]] if sign < 0 else ():
+            del self._pixels[number]
 
 
 def _corner(region: Region) -> tuple[int, int]:
