@@ -70,7 +70,7 @@ class Doing:
         numbers = tuple(known[known > 0].tolist()) if self.task == "objects" else ()
         values = known.tolist() if self.task == "classes" else known[known == 0].tolist()
         pieces = ((region, labels[region].clip(UNKNOWN).astype(np.int32)) for region in _grid(labels.shape))
-        return self._made(GIVEN, pieces, new=numbers, objects=len(numbers), values=values)
+        return self._made(GIVEN, pieces, new=numbers, values=values)
 
     def _stroke(self, action: acts.Paint | acts.Fill | acts.Flood) -> tuple[Entry, int | None]:
         value = self._value(action.value)
@@ -109,7 +109,7 @@ class Doing:
         table = np.zeros(len(sizes), np.int32)
         table[taken] = list(numbers)
         pieces = strokes.accept(self.sheet.labels, region, table[place], taken[place])
-        return self._made(action.kind, pieces, new=tuple(numbers), objects=len(numbers)), None
+        return self._made(action.kind, pieces, new=tuple(numbers)), None
 
     def _merge(self, action: acts.Merge) -> tuple[Entry, int | None]:
         target, *others = dict.fromkeys(map(self._object, action.numbers))
@@ -151,7 +151,7 @@ class Doing:
     def _valued(self, kind: str, pieces: Iterable[Piece], value: int, *, is_new: bool) -> tuple[Entry, int | None]:
         """A stroke of one value."""
         if is_new:
-            return self._made(kind, pieces, new=(value,), objects=1), value
+            return self._made(kind, pieces, new=(value,)), value
         if self.task == "objects" and value > 0:
             return self._made(kind, pieces, kept=[value] if self.judges(value) else []), value
         return self._made(kind, pieces, values=[value] if value >= 0 else []), None
@@ -162,12 +162,14 @@ class Doing:
         pieces: Iterable[Piece],
         *,
         new: tuple[int, ...] = (),
-        objects: int = 0,
         values: Collection[int] = (),
         held: tuple[int, ...] | None = None,
         kept: Collection[int] = (),
     ) -> Entry:
-        """An entry. The pixels of `kept` objects are held, as are those of `new` ones whose turn it is."""
+        """An entry. The pixels of `kept` objects are held, as are those of `new` ones whose turn it is.
+
+        Where it is known which of the new ones are `held`, as of parts of an object, they do not count as new.
+        """
         chosen = self.order.choose_objects(new) if held is None else held
         numbers, strokes_held = {*kept, *chosen}, self.order.choose_values(values)
         patches, total = [], 0
@@ -182,6 +184,7 @@ class Doing:
             if total > MOST_PIXELS and kind != GIVEN:
                 problem = f"one change must change at most {MOST_PIXELS:,} pixels, got more"
                 raise ContractileError(problem, "zoom in, and draw smaller parts")
+        objects = len(new) if held is None else 0
         return Entry(self.image, kind, tuple(patches), new, objects, tuple(values), tuple(chosen))
 
     def _value(self, value: int | str) -> int:
