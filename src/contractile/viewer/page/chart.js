@@ -1,6 +1,7 @@
 // The score as a curve against annotated objects or minutes, with its interval as a band.
 
 import { draw, make, share } from "./parts.js";
+import { isObjects } from "./state.js";
 
 const WIDTH = 276;
 const HEIGHT = 128;
@@ -19,9 +20,10 @@ export class Chart {
     const stamp = JSON.stringify([data, this.against]);
     if (stamp === this.drawn) return;
     this.drawn = stamp;
-    const { scores, name, meaning } = data;
+    const { name, meaning } = data;
+    const scores = data.scores.filter((one) => one.score != null); // others are models that nothing could score yet
     if (!scores.length) {
-      this.box.replaceChildren(make("p", { class: "dim", textContent: EMPTY }));
+      this.box.replaceChildren(make("p", { class: "dim", textContent: empty() }));
       return;
     }
     const last = scores.at(-1);
@@ -76,8 +78,10 @@ export class Chart {
   }
 }
 
-const EMPTY =
-  "Every fifth object you paint is striped: the model never learns from it, it measures the score. The first score comes with the first striped object.";
+function empty() {
+  const what = isObjects() ? "object" : "stroke";
+  return `Every fifth ${what} is striped: the model never learns from it, it measures the score. The first score comes with the first striped ${what}s.`;
+}
 
 function range({ low, high }) {
   return low == null || high == null ? "" : `${share(low)} to ${share(high)}`;

@@ -163,38 +163,35 @@ export function outlines(tile, pick) {
   const [rows, columns] = [tile.own[1] - tile.own[0], tile.own[3] - tile.own[2]];
   const value = (row, column) =>
     row < 0 || column < 0 || row >= height || column >= width ? 0 : Math.max(0, tile.data[row * width + column]);
-  const draw = (length, across, place) => {
-    // Runs of edges between line `across` - 1 and `across`, as long as the labels on both sides stay the same.
-    let start = 0;
-    let before = [0, 0];
-    for (let along = 0; along <= length; along++) {
-      const pair = along < length ? place(along, across) : [0, 0];
-      if (pair[0] === before[0] && pair[1] === before[1]) continue;
-      if (before[0] !== before[1]) add(before, start, along, across);
-      start = along;
-      before = pair;
-    }
-  };
-  let add;
-  const path = (pair) => {
-    const kind = pick(Math.max(pair[0], pair[1]));
+  const path = (one, other) => {
+    const kind = pick(Math.max(one, other));
     if (!paths.has(kind)) paths.set(kind, new Path2D());
     return paths.get(kind);
   };
-  add = (pair, from, to, row) => {
-    path(pair).moveTo(from, row);
-    path(pair).lineTo(to, row);
-  };
-  for (let row = 0; row <= rows; row++) {
-    draw(columns, row, (c, r) => [value(r + top - 1, c + left), value(r + top, c + left)]);
-  }
-  add = (pair, from, to, column) => {
-    path(pair).moveTo(column, from);
-    path(pair).lineTo(column, to);
-  };
-  for (let column = 0; column <= columns; column++) {
-    draw(rows, column, (r, c) => [value(r + top, c + left - 1), value(r + top, c + left)]);
-  }
+  runs(rows, columns, (row, column) => value(row + top, column + left), (one, other, row, from, to) => {
+    const line = path(one, other);
+    line.moveTo(from, row);
+    line.lineTo(to, row);
+  });
+  runs(columns, rows, (column, row) => value(row + top, column + left), (one, other, column, from, to) => {
+    const line = path(one, other);
+    line.moveTo(column, from);
+    line.lineTo(column, to);
+  });
   paths.delete(0);
   return paths;
+}
+
+/** Edges between one line of pixels and the next, as long as the labels on both sides stay the same. */
+function runs(lines, length, value, add) {
+  for (let line = 0; line <= lines; line++) {
+    let [start, before, after] = [0, 0, 0];
+    for (let at = 0; at <= length; at++) {
+      const one = at < length ? value(line - 1, at) : 0;
+      const other = at < length ? value(line, at) : 0;
+      if (one === before && other === after) continue;
+      if (before !== after) add(before, after, line, start, at);
+      [start, before, after] = [at, one, other];
+    }
+  }
 }

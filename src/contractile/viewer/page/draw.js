@@ -9,6 +9,7 @@ import { TILE } from "./tiles.js";
 const BUDGET = 6; // ms of a frame for colouring
 const CRISP = 3; // device pixels of one pixel from which on outlines are drawn as thin lines
 const MOST_TILES = 150;
+const LINES = [255, 255, 255, 150, 80]; // by level: where objects are a few pixels, lines must not hide them
 
 export class Scene {
   constructor(element, view, tiles) {
@@ -42,9 +43,19 @@ export class Scene {
     this.level = this.view.level(image.levels);
     const places = this.places(this.level);
     this.tooMany = places.length > MOST_TILES;
+    this.context.save();
+    this.clip(image.shape);
     this.base(image, this.tooMany ? [] : places);
     if (state.overlays && !this.tooMany) this.over(image, places);
+    this.context.restore();
     if (this.late) this.again();
+  }
+
+  /** The last pixels of coarse levels reach beyond the image. */
+  clip([height, width]) {
+    this.context.beginPath();
+    this.context.rect(...this.rectangle([0, height, 0, width], 0));
+    this.context.clip();
   }
 
   /** The tiles of a level on the screen: row, column, distance from the middle, and the rectangle on the canvas. */
@@ -152,7 +163,7 @@ export class Scene {
     const stamp = `${fill}/${lines && !thin}/${look.names}`;
     for (const tile of shown) {
       if (!tile.data) continue;
-      const how = { ...look, fill, line: lines && !thin ? 255 : 0 };
+      const how = { ...look, fill, line: lines && !thin ? LINES[Math.min(this.level, LINES.length - 1)] : 0 };
       const paint = (pixels, box) => colours.labels(tile, pixels, box, how);
       if (fill || !thin) this.put(this.context, this.coloured(tile, name, stamp, paint), tile);
       if (lines && thin) this.outline(tile, look, name === "prediction");

@@ -27,7 +27,7 @@ function show() {
   const steps = isObjects()
     ? [[some, "Draw over a few objects", "O"], [painted && !ground.includes("background"), "Paint some background", "B"]]
     : [[some, "Paint each class a little", "1"], [painted && !ground.includes("background"), "Paint some background", "B"]];
-  steps.push([false, "The model starts to learn, and shows what it believes in yellow", ""]);
+  steps.push([false, `The model starts to learn, and shows what it believes${isObjects() ? " in yellow" : ""}`, ""]);
   const close = make("button", { class: "plain", textContent: "×", "aria-label": "Close these steps", onclick: hide });
   box.replaceChildren(close, make("ol", {}, ...steps.map(step)));
 }

@@ -123,7 +123,7 @@ function listModels(list) {
     if (model.score != null && model.score === best) score.append(make("small", { textContent: " best" }));
     row.append(score);
     if (current) row.append(make("em", { textContent: "in use" }));
-    else row.append(make("button", { class: "small", textContent: "go back", onclick: () => command("go_back", { model: model.id }) }));
+    else row.append(make("button", { class: "small", textContent: "go back", title: `work with the model after ${words} again`, onclick: () => command("go_back", { model: model.id }) }));
     return row;
   });
   const places = find("models").scrollTop;

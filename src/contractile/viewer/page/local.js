@@ -1,6 +1,7 @@
 // Strokes are drawn into the tiles at once, by the server's own rule, and again into tiles that the server sent before
 // it knew the stroke. A tile that was asked for after the server confirmed a stroke already holds it.
 
+import { OBJECTS } from "./colours.js";
 import { meets } from "./tiles.js";
 
 const FIRST_GUESS = 2 ** 30; // numbers of new objects until the server gives the real ones
@@ -11,11 +12,15 @@ export class Local {
     this.strokes = [];
     this.guesses = new Map(); // a guessed number -> the server's number
     this.guessed = FIRST_GUESS;
+    this.highest = 0; // the highest number that was seen
     tiles.arrived = (tile) => this.again(tile);
   }
 
+  /** A number for a new object, of the colour that the next number will have. */
   guess() {
+    this.highest += 1;
     this.guessed += 1;
+    while (this.guessed % OBJECTS.length !== this.highest % OBJECTS.length) this.guessed += 1;
     return this.guessed;
   }
 
@@ -46,6 +51,7 @@ export class Local {
     if (number != null) {
       if (stroke.value >= FIRST_GUESS) this.guesses.set(stroke.value, number);
       stroke.value = number;
+      this.highest = Math.max(this.highest, number);
     }
     this.forget();
   }
@@ -63,6 +69,7 @@ export class Local {
 
   again(tile) {
     if (tile.layer !== "annotation") return;
+    for (const number of tile.data ?? []) if (number > this.highest) this.highest = number;
     for (const stroke of this.strokes) {
       if (stroke.image === tile.image && tile.asked <= stroke.until) this.draw(tile, stroke, stroke.points);
     }

@@ -116,18 +116,21 @@ function takeSession(session) {
   return missed;
 }
 
+const readOnly = () => (mayWrite() ? "" : "read-only: you can look, but not paint");
+
 function showSession() {
   const { session } = state;
   find("undo").disabled = !session.undo || !mayWrite();
   find("redo").disabled = !session.redo || !mayWrite();
   document.body.classList.toggle("read-only", !mayWrite());
+  if (!mayWrite()) find("saved").textContent = readOnly();
 }
 
 const answered = new Set(); // changes that were our own: their news is old by then
 
 function changed(answer) {
   answered.add(answer.changes);
-  Object.assign(state.session, { undo: true, changes: Math.max(state.session.changes, answer.changes) });
+  Object.assign(state.session, { undo: true, changes: Math.max(state.session.changes, answer.changes ?? 0) });
   showSession();
   refreshSession();
 }
@@ -232,7 +235,7 @@ function connect() {
   on("accept-all", () => tools.acceptAll());
   on("contrast", run.contrast);
   on("unsaved", (count) => {
-    find("saved").textContent = count && !state.online ? `${count} not saved yet` : "";
+    find("saved").textContent = count && !state.online ? `${count} not saved yet` : readOnly();
   });
   for (const button of document.querySelectorAll("[data-do]")) {
     button.addEventListener("click", () => run[button.dataset.do]());
@@ -266,7 +269,7 @@ async function start() {
   buildGuide();
   resize();
   showSession();
-  if (!session.writable) say("Read-only: you can look, but not paint. Another process writes this session.", "note");
+  if (!session.writable) choose("hand");
   showImage(session.images[0]);
   emit("tool");
   document.body.classList.remove("loading");

@@ -1,7 +1,7 @@
 // The tools on the left: what is painted, with which shape, how it is corrected.
 
 import { BACKGROUND, OBJECTS } from "./colours.js";
-import { keyInWords, keyOf } from "./keys.js";
+import { ACTIONS, keyInWords, keyOf } from "./keys.js";
 import { find, icon, make, swatch } from "./parts.js";
 import { choose, emit, isObjects, mayWrite, on, paintWith, setRadius, state } from "./state.js";
 import { PAINTING } from "./tools.js";
@@ -16,7 +16,8 @@ const OF_OBJECTS = ["merge", "split", "delete"];
 const buttons = new Map(); // name -> the button and whether it is the chosen one
 
 function button(box, id, words, mark, key, act, chosen) {
-  const element = make("button", { class: "tool", title: words }, mark, make("span", { textContent: words }));
+  const title = ACTIONS.find((action) => action.keys.includes(key))?.text ?? words;
+  const element = make("button", { class: "tool", title }, mark, make("span", { textContent: words }));
   if (key) element.append(make("kbd", { textContent: keyInWords(key).replace("Shift ", "⇧") }));
   element.addEventListener("click", act);
   box.append(element);

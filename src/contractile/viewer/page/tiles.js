@@ -101,8 +101,8 @@ export class Tiles {
   }
 
   put(tile, data, shape) {
-    this.bytes += data.byteLength - tile.bytes;
-    Object.assign(tile, { data, shape, bytes: data.byteLength, state: "ready", version: tile.version + 1, edits: null });
+    this.count(data.byteLength - (tile.data?.byteLength ?? 0), tile);
+    Object.assign(tile, { data, shape, state: "ready", version: tile.version + 1, edits: null });
   }
 
   drop(tile) {

@@ -24,6 +24,7 @@ export class Tools {
   /** The pointer goes down at an image point. */
   begin(point) {
     if (!mayWrite()) return say("This page is read-only.", "note");
+    this.reveal();
     if (!DRAGS.includes(state.tool)) return this.click(point);
     this.gesture = { tool: state.tool, image: state.image.id, points: [], stroke: null };
     if (state.tool === "brush") {
@@ -31,6 +32,13 @@ export class Tools {
       this.gesture.stroke = this.local.begin(state.image.id, "paint", value, state.radius);
     }
     this.extend([point]);
+  }
+
+  /** What is painted must be seen. */
+  reveal() {
+    if (state.overlays && state.layers.annotation.on) return;
+    state.overlays = state.layers.annotation.on = true;
+    emit("layers");
   }
 
   extend(points) {
@@ -111,9 +119,10 @@ export class Tools {
   }
 
   /** Send what is not drawn here: it is seen when the server has done it. */
-  order(make, then = () => {}) {
+  order(make, then = () => {}, nothing = "Nothing changed.") {
     send("api/strokes", make, (answer) => {
       if (!answer) return;
+      if (!answer.changed) say(nothing, "note");
       then(answer);
       this.answered(answer);
     });
@@ -149,14 +158,15 @@ export class Tools {
 
   accept(point) {
     const image = state.image.id;
-    this.order(() => ({ kind: "accept", image, point: point.map(Math.round) }));
+    const make = () => ({ kind: "accept", image, point: point.map(Math.round) });
+    this.order(make, undefined, "The model shows no new object here.");
   }
 
   acceptAll() {
     if (!mayWrite()) return say("This page is read-only.", "note");
     const image = state.image.id;
     const region = this.view.region();
-    this.order(() => ({ kind: "accept_all", image, region }));
+    this.order(() => ({ kind: "accept_all", image, region }), undefined, "The model shows no new whole object in view.");
   }
 
   /** An object of the painted ones becomes background. */
