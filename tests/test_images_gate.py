@@ -562,8 +562,8 @@ def test_images_of_one_pixel(tmp_path: Path, shape: tuple[int, ...]) -> None:
 def test_an_image_larger_than_the_free_memory_is_not_read(tmp_path, monkeypatch):
     np.save(tmp_path / "a.npy", np.zeros((1, 1000, 1000), np.uint16))
     monkeypatch.setattr("contractile.images.gate.SMALL", 10**6)
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=10**6))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=2**40, available=10**6))
     with pytest.raises(ContractileError, match=r"a: the image takes 0.0 GB of memory, and 0.0 GB are free; crop it"):
         read(tmp_path / "a.npy")
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=3 * 10**6))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=2**40, available=3 * 10**6))
     assert read(tmp_path / "a.npy").shape == (1, 1000, 1000)

@@ -1,0 +1,219 @@
+"""A person's whole session in a real browser: open, paint, see the first prediction, correct, undo, close, open again.
+
+Debian's Chromium is driven by Playwright. With CONTRACTILE_SCREENSHOTS=FOLDER each stage is kept as a picture.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+
+from contractile.images import read_labels
+from contractile.synthetic import SceneConfig, draw_scene
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed")
+
+PATIENCE_MS = 240_000  # the learner is slow where the machine does other things
+SHAPE = (160, 200)
+
+
+@dataclass
+class Visit:
+    """A page that is open, and what it did that it must not do."""
+
+    page: Any
+    complaints: list[str] = field(default_factory=list)
+
+    def see(self, words: str, within: str = "body") -> None:
+        """Wait until words are there."""
+        playwright.expect(self.page.locator(within)).to_contain_text(re.compile(words), timeout=PATIENCE_MS)
+
+    def see_image(self, words: str) -> None:
+        """Wait until the list of images says so."""
+        row = self.page.get_by_role("button", name=re.compile(words))
+        playwright.expect(row).to_be_visible(timeout=PATIENCE_MS)
+
+    def place(self, y: float, x: float) -> tuple[float, float]:
+        """Where a pixel of the image is on the screen: the image is shown as a whole, in the middle of the stage."""
+        box = self.page.locator("#overlay").bounding_box()
+        match = re.search(r"[\d.]+", self.page.locator("#scale").inner_text())
+        assert match
+        zoom = float(match[0]) / 100
+        left = box["x"] + (box["width"] - SHAPE[1] * zoom) / 2
+        top = box["y"] + (box["height"] - SHAPE[0] * zoom) / 2
+        return left + (x + 0.5) * zoom, top + (y + 0.5) * zoom
+
+    def drag(self, points: list[tuple[float, float]]) -> None:
+        """Draw along pixels (y, x) of the image."""
+        mouse = self.page.mouse
+        mouse.move(*self.place(*points[0]))
+        mouse.down()
+        for point in points[1:]:
+            mouse.move(*self.place(*point), steps=3)
+        mouse.up()
+
+    def keep(self, name: str) -> None:
+        """Keep a picture of the page, where somebody wants to look at it."""
+        folder = os.environ.get("CONTRACTILE_SCREENSHOTS")
+        if folder:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            self.page.screenshot(path=str(Path(folder) / f"{name}.png"))
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, NDArray[np.int32]]:
+    """A folder with two images, and the truth of the first."""
+    folder = tmp_path_factory.mktemp("cells")
+    truths = []
+    for name in ("first", "second"):
+        config = SceneConfig(shape=SHAPE, radius=14, coverage=0.3)
+        pixels, truth = draw_scene(config, np.random.default_rng(len(name)))
+        tifffile.imwrite(folder / f"{name}.tif", pixels[0].clip(0, 2**16 - 1).astype(np.uint16))
+        truths.append(truth)
+    return folder, truths[0]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as running:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        opened = running.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield opened
+        opened.close()
+
+
+class Served:
+    """`contractile view` in a process of its own."""
+
+    def __init__(self, images: Path, out: Path) -> None:
+        words = [sys.executable, "-m", "contractile.cli", "view", str(images), "--out", str(out), "--no-browser"]
+        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert self.process.stdout is not None
+        self.address = ""
+        for line in self.process.stdout:
+            found = re.search(r"http://\S+", line)
+            if found:
+                self.address = found[0]
+                break
+        assert self.address, "the page did not say where it is"
+
+    def visit(self, browser: Any) -> Visit:
+        visit = Visit(browser.new_page(viewport={"width": 1280, "height": 860}))
+        page, host = visit.page, self.address.partition("?")[0]
+        page.on("console", lambda said: visit.complaints.append(said.text) if said.type == "error" else None)
+        page.on("pageerror", lambda error: visit.complaints.append(str(error)))
+        page.on(
+            "request",
+            lambda asked: None if asked.url.startswith((host, "blob:", "data:")) else visit.complaints.append(asked.url),
+        )
+        page.goto(self.address)
+        visit.see("first", "#image-name")
+        visit.see("%", "#scale")
+        return visit
+
+    def end(self) -> None:
+        """As Ctrl-C does."""
+        self.process.terminate()
+        self.process.wait(60)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+def outline(mask: NDArray[np.bool_]) -> list[tuple[float, float]]:
+    """Points around an object, in order."""
+    y, x = np.nonzero(mask)
+    angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    middle = y.mean(), x.mean()
+    around = np.arctan2(y - middle[0], x - middle[1])
+    away = np.hypot(y - middle[0], x - middle[1])
+    reach = [away[np.abs(np.angle(np.exp(1j * (around - angle)))) < 0.3].max(initial=1) for angle in angles]
+    points = [(middle[0] + r * np.sin(a), middle[1] + r * np.cos(a)) for r, a in zip(reach, angles, strict=True)]
+    height, width = mask.shape
+    return [(float(np.clip(y, 0, height - 1)), float(np.clip(x, 0, width - 1))) for y, x in points]
+
+
+def test_a_whole_session(browser: Any, scene: tuple[Path, NDArray[np.int32]], tmp_path: Path) -> None:
+    images, truth = scene
+    out = tmp_path / "session"
+    served = Served(images, out)
+    visit = served.visit(browser)
+    visit.keep("1-open")
+
+    visit.page.keyboard.press("o")
+    visit.page.keyboard.press("l")
+    sizes = np.bincount(truth.ravel())[1:]
+    largest = 1 + np.argsort(-sizes)[:4]
+    for number in largest:
+        visit.drag([*outline(truth == number), outline(truth == number)[0]])
+    visit.see_image(r"first.*\s4 objects")
+    visit.page.keyboard.press("b")
+    visit.page.keyboard.press("d")
+    empty = np.argwhere(truth == 0)
+    for place in empty[:: len(empty) // 6]:
+        visit.drag([tuple(place), (float(place[0]), min(SHAPE[1] - 1.0, place[1] + 2.0))])
+    visit.keep("2-painted")
+    visit.see(r"learning: \d+ steps.*updated", "#learn-words")
+    visit.keep("3-first-prediction")
+
+    labels = out / "labels" / "first.tif"
+    visit.page.keyboard.press("Control+z")
+    visit.page.keyboard.press("Control+z")
+    visit.page.keyboard.press("Control+y")
+    visit.page.keyboard.press("Shift+a")
+    visit.keep("4-accepted")
+    visit.page.keyboard.press("?")
+    visit.see("Paint background", "#help")
+    visit.keep("5-keys")
+    visit.page.keyboard.press("Escape")
+    visit.page.keyboard.press(".")
+    visit.see("second", "#image-name")
+    assert visit.complaints == []
+    visit.page.close()
+    served.end()
+
+    found = read_labels(labels)
+    for number in largest:  # each outline is one object, nearly as it was drawn
+        values, counts = np.unique(found[truth == number], return_counts=True)
+        assert values[counts.argmax()] > 0
+        assert counts.max() > 0.8 * sizes[number - 1]
+    assert (found == 0).any()
+
+    again = Served(images, out)
+    visit = again.visit(browser)
+    objects = len(np.unique(found[found > 0]))
+    visit.see_image(rf"first.*\s{objects} objects")
+    visit.keep("6-opened-again")
+    assert visit.complaints == []
+    visit.page.close()
+    again.end()
+    assert (read_labels(labels) == found).all()
+
+
+def test_the_keyboard_alone_paints(browser: Any, scene: tuple[Path, NDArray[np.int32]], tmp_path: Path) -> None:
+    images, _ = scene
+    served = Served(images, tmp_path / "session")
+    visit = served.visit(browser)
+    keyboard = visit.page.keyboard
+    visit.page.locator("#overlay").focus()
+    for key in ("o", "d", "ArrowRight", "ArrowDown", "Enter", "ArrowRight", "ArrowRight", "Enter"):
+        keyboard.press(key)
+    visit.see_image(r"first.*\s1 object")
+    keyboard.press("Control+z")
+    playwright.expect(visit.page.locator("#undo")).to_be_disabled(timeout=PATIENCE_MS)
+    assert visit.complaints == []
+    visit.page.close()
+    served.end()
