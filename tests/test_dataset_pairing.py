@@ -681,3 +681,15 @@ def test_a_map_for_each_class_is_no_label_image(tmp_path):
         np.save(tmp_path / kind / "a.npy", np.zeros(shape, np.uint8))
     with pytest.raises(ContractileError, match=r"its labels .*a.npy have 3; .*\(argmax\)"):
         pair_up(tmp_path / "images", tmp_path / "labels")
+
+
+def test_pages_of_several_stacks_pair_with_label_files_of_their_names(tmp_path):
+    for name in ("first", "second"):
+        tifffile.imwrite(tmp_path / f"{name}.tif", np.zeros((3, 8, 8), np.uint8), photometric="minisblack")
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    for name in ("first_0001", "second_0000", "second_0002"):
+        tifffile.imwrite(labels / f"{name}.tif", np.ones((8, 8), np.int32))
+    pairs = pair_up(tmp_path / "*.tif", labels)
+    assert [pair.name for pair in pairs] == ["first_0001", "second_0000", "second_0002"]
+    assert [pair.image.page for pair in pairs] == [1, 0, 2]

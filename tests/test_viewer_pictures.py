@@ -87,7 +87,7 @@ def test_names_are_unique_and_tell_the_page(opened: Callable[..., Pictures]) -> 
     sources += [Source(f"stack_{page:04d}", stack, page) for page in (0, 3)]
     pictures = opened(sources)
     assert len(pictures) == 5
-    assert pictures.names() == ["a", "A_2", "a_2_2", "stack_p0000", "stack_p0003"]
+    assert pictures.names() == ["a", "A_2", "a_2_2", "stack_0000", "stack_0003"]
     assert module._short_names(sources) == ("a/a.tif", "b/A.png", "x", "b/stack.tif", "b/stack.tif")
     assert opened([Source("a", Path("/data/a.tif"))])._files == ("a.tif",)
     assert len(opened([])) == 0

@@ -57,7 +57,8 @@ def pair_up(images: Place, labels: Place | None = None, *, dims: int = 2, axes: 
     if all(len(pages) == 1 for pages in opened[1].values()):  # else each channel may have a page of the labels
         pictures = join_channels(pictures, [one.name for one in truths])
     match = pair_names([one.name for one in pictures], [one.name for one in truths])
-    if len(match.partners) < len(truths) and 1 in (len(pictures), len(truths)):
+    stacks = any(len(pages) > 1 for pages in opened[0].values())
+    if len(match.partners) < len(truths) and (stacks or 1 in (len(pictures), len(truths))):
         pages, true_pages = ([source for one in found.values() for source in one] for found in opened)
         return _pair_pages(pages, true_pages, places)
     _check_all(pictures, truths, match, places)

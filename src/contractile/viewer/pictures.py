@@ -82,7 +82,7 @@ class Pictures:
         return len(self._sources)
 
     def names(self) -> list[str]:
-        """One name per image, all different, also where large letters are small ones: NAME, or NAME_p0003 of a page."""
+        """One name per image, all different, also where large letters are small ones: NAME, or NAME_0003 of a page."""
         return [*self._names]
 
     def on_better(self, tell: Callable[[int], None]) -> None:
@@ -281,11 +281,10 @@ def _chunk(pixels: Pixels) -> Size:
 def _unique_names(sources: Sequence[Source]) -> tuple[str, ...]:
     names: dict[str, str] = {}
     for source in sources:
-        name = source.name if source.page is None else f"{source.stem}_p{source.page:04d}"
-        number, found = 1, name
+        number, found = 1, source.name
         while found.casefold() in names:
             number += 1
-            found = f"{name}_{number}"
+            found = f"{source.name}_{number}"
         names[found.casefold()] = found
     return tuple(names.values())
 
