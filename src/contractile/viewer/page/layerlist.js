@@ -3,7 +3,7 @@
 import { HEAT, MODEL, OBJECTS } from "./colours.js";
 import { keyInWords } from "./keys.js";
 import { find, make, swatch } from "./parts.js";
-import { channelSettings, emit, on, state, toggleLayer } from "./state.js";
+import { channelSettings, emit, isObjects, on, state, toggleLayer } from "./state.js";
 
 const LAYERS = [
   ["annotation", "Painted", "Shift+1", OBJECTS[0]],
@@ -18,7 +18,7 @@ let rows = [];
 
 export function buildLayers() {
   const box = find("layers");
-  box.replaceChildren(...LAYERS.map(([name, words, key, colour]) => layer(name, words, key, colour)));
+  box.replaceChildren(...LAYERS.map(([name, words, key, colour]) => layer(name, words, key, name === "prediction" && !isObjects() ? "#ffffff" : colour)));
   on("layers", showLayers);
   on("image", channels);
   showLayers();
@@ -27,7 +27,8 @@ export function buildLayers() {
 function layer(name, words, key, colour) {
   const settings = state.layers[name];
   const check = make("input", { type: "checkbox", checked: settings.on, onchange: () => toggleLayer(name) });
-  const label = make("label", {}, check, mark(colour), make("span", { textContent: words }), make("kbd", { textContent: keyInWords(key) }));
+  const title = name === "truth" ? "orange: missed by the model, blue: too much" : words;
+  const label = make("label", { title }, check, mark(colour), make("span", { textContent: words }), make("kbd", { textContent: keyInWords(key) }));
   const opacity = slider(`${words}: strength`, 5, 100, settings.opacity * 100, (value) => {
     settings.opacity = value / 100;
     emit("layers");

@@ -3,12 +3,10 @@
 import { get, post, tryPost } from "./api.js";
 import { Chart } from "./chart.js";
 import { find, later, make, plural, share, time } from "./parts.js";
-import { emit, on, say, state } from "./state.js";
+import { emit, on, state } from "./state.js";
 
 let chart;
 let heard = 0; // when the status came, for "updated 3 s ago"
-let suggestions = [];
-let next = 0;
 let model; // in use when the models were listed
 
 export function buildLearning() {
@@ -31,6 +29,7 @@ export function learned(status) {
   heard = performance.now();
   show();
   if (status?.model !== model) refresh();
+  if (status?.model !== model) emit("model");
   model = status?.model;
   emit("learned");
 }
@@ -129,29 +128,6 @@ function listModels(list) {
   const places = find("models").scrollTop;
   find("models").replaceChildren(...rows);
   find("models").scrollTop = places;
-}
-
-/** Where the model is least sure: each press goes to the next place; after the last one the server is asked again. */
-export async function suggest(first = true) {
-  try {
-    if (next >= suggestions.length) {
-      suggestions = (await get(`api/suggestions?image=${state.image.id}&most=10`)).suggestions;
-      if (!suggestions.length) suggestions = (await get("api/suggestions?most=10")).suggestions;
-      next = 0;
-    }
-  } catch (problem) {
-    return say(problem.message);
-  }
-  if (!suggestions.length) return say("Nothing to suggest yet: paint first, then the model shows where it is unsure.", "note");
-  emit("suggested", suggestions[next]);
-  next += 1;
-  return first;
-}
-
-/** Suggestions are out of date after the model changed. */
-export function forgetSuggestions() {
-  suggestions = [];
-  next = 0;
 }
 
 export const lookedAt = later((image, region) => {

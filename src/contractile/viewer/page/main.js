@@ -7,11 +7,12 @@ import { buildGuide } from "./guide.js";
 import { buildImages, neighbour } from "./images.js";
 import { listen } from "./keys.js";
 import { buildLayers, contrastFrom } from "./layerlist.js";
-import { buildLearning, command, forgetSuggestions, learned, lookedAt, refreshScores, restart, scored, suggest } from "./learning.js";
+import { buildLearning, command, learned, lookedAt, refreshScores, restart, scored } from "./learning.js";
 import { Local } from "./local.js";
 import { listenForNews } from "./news.js";
 import { Overlay } from "./overlay.js";
 import { find, later } from "./parts.js";
+import { buildPlaces, suggest } from "./places.js";
 import { Pointer } from "./pointer.js";
 import { buildRail } from "./rail.js";
 import { choose, emit, isObjects, mayWrite, on, paintWith, say, setRadius, state, toggleLayer } from "./state.js";
@@ -73,7 +74,6 @@ function showImage(image) {
   if (before && before.file === image.file && String(before.shape) === String(image.shape)) view.shape = image.shape;
   else view.fit([height, width]);
   if (views.has(image.id) && before?.file !== image.file) [view.y, view.x, view.scale] = views.get(image.id);
-  forgetSuggestions();
   emit("image");
   viewed();
 }
@@ -265,6 +265,7 @@ async function start() {
   buildLayers();
   buildDialogs();
   connect();
+  buildPlaces();
   buildLearning();
   buildGuide();
   resize();
