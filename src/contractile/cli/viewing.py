@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from contractile.cli.display import visible
 from contractile.cli.verbs import AllowMissing, Device, MaxPixels
 from contractile.cli.words import expand, tidy
 from contractile.errors import ContractileError
+
+if TYPE_CHECKING:
+    from contractile.viewer.serving import Address
 
 CONSENT = "--anyone-who-reaches-this-machine-may-knock"
 
@@ -60,17 +63,20 @@ def view(
             f"{problem}{', ...' if len(words) > 4 else ''})", "give the folder, or quote the pattern"
         )
     from contractile.viewer.opening import check_minutes, open_places
-    from contractile.viewer.serving import Serving, check_host, opened
+    from contractile.viewer.serving import Serving, check_place, opened
 
     check_minutes(minutes)
-    check_host(host, consent)
+    check_place(host, port, consent)
     opening = open_places(what, labels, out=out, start=start, task=task, classes=classes)
     with opened(opening, minutes=minutes, device=device) as shown:
         serving = Serving(shown, host=host, port=port, consent=consent)
-        typer.echo(visible(f"page    {serving.address.link}"))
-        typer.echo(visible(f"more    {serving.address.again} in the same browser; the address above works once"))
-        typer.echo(visible(f"session {opening.folder}; Ctrl-C ends it"))
         if not no_browser:
             serving.open_browser()
-        serving.run()
+        serving.run(lambda: _say_where(serving.address, opening.folder))
     typer.echo(visible(f"closed  all annotations are in {opening.folder / 'labels'}"))
+
+
+def _say_where(address: Address, folder: Path) -> None:
+    typer.echo(visible(f"page    {address.link}"))
+    typer.echo(visible(f"more    {address.again} in the same browser; the address above works once"))
+    typer.echo(visible(f"session {folder}; Ctrl-C ends it"))

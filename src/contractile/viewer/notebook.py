@@ -85,10 +85,9 @@ def view(
         return Viewing(opening, minutes=minutes, port=port, framed=True)
     with opened(opening, minutes=minutes) as shown:
         serving = Serving(shown, port=port)
-        print(serving.address.link, flush=True)
         if browser:
             serving.open_browser()
-        serving.run()
+        serving.run(lambda: print(serving.address.link, flush=True))
     return None
 
 

@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import logging
 import os
+import signal
 import socket
 import sys
 import threading
@@ -13,6 +14,7 @@ import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from contractile.errors import ContractileError
@@ -28,9 +30,10 @@ try:
     from contractile.viewer.server import build_app
     from contractile.viewer.shown import Shown, Truths
 except ModuleNotFoundError as error:
-    if error.name not in ("starlette", "uvicorn", "anyio", "h11"):
+    missing = (error.name or "").partition(".")[0]
+    if missing not in ("starlette", "uvicorn", "anyio", "h11"):
         raise
-    problem = f"the local page needs {error.name}, which is not installed"
+    problem = f"the local page needs {missing}, which is not installed"
     raise ContractileError(problem, 'run: pip install "contractile[view]"') from error
 
 if TYPE_CHECKING:
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
 
 CONSENT = "--anyone-who-reaches-this-machine-may-knock"
 PORTS = range(1024, 65536)
+ENDING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")  # signals that end the server
+SIGNALLED = 128  # and the number of the signal: the status
 ENDING_S = 1  # whole seconds that open requests get at the end
 ALIVE_S = 30  # seconds that a browser may keep a connection without using it
 COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#999999")  # Okabe and Ito
@@ -109,19 +114,45 @@ def _open_session(opening: Opening, truths: Truths, stack: ExitStack) -> tuple[P
 
 
 class _Server(uvicorn.Server):
-    """Says when it is there, and lets go of pages that wait for news when it ends."""
+    """Says when it is there. When it ends, it lets go of pages that wait for news, and of the learner.
 
-    def __init__(self, config: uvicorn.Config, news: Newsroom, ready: Callable[[], None]) -> None:
+    `ended_by` is the signal that ended it. Unlike the server of the library it does not raise the signal once more:
+    whoever counts signals would take that for a second one of the user, who does not want to wait.
+    """
+
+    def __init__(self, config: uvicorn.Config, shown: Shown, ready: Callable[[], None]) -> None:
         super().__init__(config)
-        self._news, self._ready = news, ready
+        self._shown, self._ready = shown, ready
+        self.ended_by: int | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._news.close()
+        self._shown.news.close()
+        if self._shown.learning is not None:  # in the middle of a step it takes a while, and so do open requests
+            threading.Thread(target=self._shown.learning.close).start()
         await super().shutdown(sockets)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        numbers = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
+        heard = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]  # as nohup wants it
+        former = {number: signal.signal(number, self.handle_exit) for number in heard}
+        try:
+            yield
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.ended_by = sig
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
 
 
 class Serving:
@@ -135,7 +166,7 @@ class Serving:
     def __init__(
         self, shown: Shown, *, host: str = LOOPBACK[0], port: int = 0, consent: bool = False, framed: bool = False
     ) -> None:
-        check_host(host, consent)
+        check_place(host, port, consent)
         self._socket = listen(host, port)
         port = self._socket.getsockname()[1]
         self._guard = Guard(build_app(shown), port=port, hosts=names_of(host), framed=framed)
@@ -154,14 +185,26 @@ class Serving:
             timeout_graceful_shutdown=ENDING_S,
         )
         self._is_there = threading.Event()
-        self._server = _Server(config, shown.news, self._is_there.set)
+        self._server = _Server(config, shown, self._say)
+        self._told: Callable[[], None] | None = None
         name = "localhost" if framed else reachable_name(host)  # a frame of another host gets no cookie
         self.address = Address(f"http://{name}:{port}/?token={self._guard.token}", f"http://{name}:{port}/")
 
-    def run(self) -> None:
-        """Serve in this thread. Ctrl-C ends it as `stop` does; other signals end it and then have their way."""
+    def run(self, ready: Callable[[], None] | None = None) -> None:
+        """Serve in this thread; `ready` is called once the page is there.
+
+        Ctrl-C ends it as `stop` does. Raises SystemExit after another signal, with its status.
+        """
+        self._told = ready
         with suppress(KeyboardInterrupt):
             asyncio.run(self._server.serve([self._socket]))
+        if self._server.ended_by not in (None, signal.SIGINT):
+            raise SystemExit(SIGNALLED + self._server.ended_by)
+
+    def _say(self) -> None:
+        self._is_there.set()
+        if self._told is not None:
+            self._told()
 
     def wait(self, seconds: float = 10.0) -> bool:
         """Wait until the page is there, in another thread than that of `run`; False where it is not."""
@@ -181,18 +224,18 @@ class Serving:
             threading.Thread(target=open_it, daemon=True).start()
 
 
-def check_host(host: str, consent: bool) -> None:
-    """Raise ContractileError where others can reach the host, and nobody said that they may."""
+def check_place(host: str, port: int, consent: bool) -> None:
+    """Raise ContractileError where others can reach the host and nobody said that they may, and for a wrong port."""
     if host not in LOOPBACK and not consent:
         problem = f"other machines can reach {host}: whoever reads the traffic there can see and change everything"
         raise ContractileError(problem, f"leave out --host, and use ssh -L from elsewhere; or add {CONSENT}")
+    if port and port not in PORTS:
+        problem = f"port must be from {PORTS.start:,} to {PORTS[-1]:,}, got {port}"
+        raise ContractileError(problem, "leave it out: a free one is taken")
 
 
 def listen(host: str, port: int) -> socket.socket:
     """A socket that listens. Raises ContractileError for a port that is not free, or a host that is not ours."""
-    if port and port not in PORTS:
-        problem = f"port must be from {PORTS.start:,} to {PORTS[-1]:,}, got {port}"
-        raise ContractileError(problem, "leave it out: a free one is taken")
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=128)
