@@ -30,10 +30,13 @@ export function backgroundPattern(context, view, opacity) {
     brush.fillStyle = BACKGROUND;
     brush.fillRect(0, 0, size, size);
     brush.globalAlpha = Math.min(1, 0.35 + opacity);
-    brush.fillStyle = "#8ec9f2";
-    brush.beginPath();
-    brush.arc(size / 2, size / 2, 1.15 * view.ratio, 0, 7);
-    brush.fill();
+    // A dark rim, so that the dots are seen on bright pixels too.
+    for (const [colour, radius] of [["rgba(0, 22, 48, 0.8)", 2], ["#a9d8f7", 1.1]]) {
+      brush.fillStyle = colour;
+      brush.beginPath();
+      brush.arc(size / 2, size / 2, radius * view.ratio, 0, 7);
+      brush.fill();
+    }
   }), size);
 }
 
