@@ -194,7 +194,6 @@ def no_learner(monkeypatch):
     from contractile.viewer import learning
 
     fake = FakeLearning()
-    fake.on_news, fake.close = fake.listeners.append, lambda: None
     monkeypatch.setattr(learning, "Learning", lambda session, begin: fake)
     return fake
 

@@ -76,6 +76,12 @@ class FakeLearning:
     def model(self):
         return None
 
+    def on_news(self, tell):
+        self.listeners.append(tell)
+
+    def close(self):
+        """Nothing runs."""
+
 
 @contextmanager
 def small_session(folder, *, names=("a", "b"), task="objects", classes=(), learning=None, jobs=None, truths=None):

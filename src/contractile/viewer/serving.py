@@ -196,7 +196,7 @@ class Serving:
         Ctrl-C ends it as `stop` does. Raises SystemExit after another signal, with its status.
         """
         self._told = ready
-        with suppress(KeyboardInterrupt):
+        with self._socket, suppress(KeyboardInterrupt):
             asyncio.run(self._server.serve([self._socket]))
         if self._server.ended_by not in (None, signal.SIGINT):
             raise SystemExit(SIGNALLED + self._server.ended_by)
