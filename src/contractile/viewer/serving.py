@@ -23,7 +23,7 @@ from contractile.viewer.opening import Opening, remember
 try:
     import uvicorn
 
-    from contractile.viewer.connections import PromptProtocol
+    from contractile.viewer.connections import LARGEST_HEAD, PromptProtocol
     from contractile.viewer.guard import LOOPBACK, Guard
     from contractile.viewer.jobs import Jobs
     from contractile.viewer.news import Newsroom
@@ -173,6 +173,7 @@ class Serving:
         config = uvicorn.Config(
             self._guard,
             http=PromptProtocol,
+            h11_max_incomplete_event_size=LARGEST_HEAD,
             ws="none",
             loop="asyncio",
             lifespan="on",
