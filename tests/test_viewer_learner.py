@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +16,12 @@ from numpy.typing import NDArray
 from contractile.decode import Decoding
 from contractile.images import find
 from contractile.intensity import Intensity, Normalization
-from contractile.model import Model, ModelCard, load
+from contractile.model import Model, ModelCard, load, save
+from contractile.recipe import Recipe
 from contractile.synthetic import SceneConfig, draw_scene
 from contractile.unet import UNet, UNetConfig
 from contractile.viewer.learner.doubting import Doubter
-from contractile.viewer.learner.growing import Growing
+from contractile.viewer.learner.growing import SETTLED, Growing
 from contractile.viewer.learner.looking import Looker, Seen, _keep_numbers, enough
 from contractile.viewer.learner.messages import Begin, Do, Inbox, Look, Painted, Shown, Told, write
 from contractile.viewer.learner.painted import CONTEXT, Annotated, image_of
@@ -140,6 +143,48 @@ def test_steps_change_what_is_shown_and_the_model_says_where_it_comes_from(
     assert growing.steps == 0
     growing.close()
     assert not growing.knows
+
+
+def test_learning_goes_on_from_a_model(scene: Scene, tmp_path: Path) -> None:
+    begin, images, truth = scene
+    annotated, first = Annotated(images.open), Growing(begin, images.curve)
+    annotated.take(painted(truth))
+    first.learn_from(annotated.examples())
+    for _ in range(3):
+        first.step()
+    save(first.model(), tmp_path / "start.safetensors")
+    first.close()
+    growing = Growing(replace(begin, start=tmp_path / "start.safetensors"), images.curve)
+    assert growing.knows
+    assert growing.model().stored.weights.keys() == first.model().stored.weights.keys()
+    growing.learn_from(annotated.examples())
+    weights = growing.model().stored.weights
+    assert all((values == weights[name]).all() for name, values in first.model().stored.weights.items())
+    growing.close()
+    classes = replace(begin, task="classes", class_values=(0, 1), start=tmp_path / "start.safetensors")
+    assert not Growing(classes, images.curve).knows
+
+
+def test_a_deeper_network_is_shown_once_it_has_learned(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin, images, truth = scene
+    annotated, growing = Annotated(images.open), Growing(begin, images.curve)
+    annotated.take(painted(np.where(truth <= 1, truth, -1)[:40].astype(np.int32)))
+    growing.learn_from(annotated.examples())
+    growing.step()
+    before = growing.model().card.network
+    monkeypatch.setattr("contractile.viewer.learner.growing._with_depth", partial(_deepen, before.depth + 1))
+    annotated.take(painted(truth))
+    growing.learn_from(annotated.examples())
+    growing.step()
+    assert growing.model().card.network == before
+    for _ in range(SETTLED):
+        growing.step()
+    assert growing.model().card.network.depth == before.depth + 1
+    growing.close()
+
+
+def _deepen(depth: int, recipe: Recipe, least: int) -> Recipe:
+    return recipe.model_copy(update={"network": recipe.network.model_copy(update={"depth": depth})})
 
 
 def test_a_small_image_is_predicted_whole_and_of_a_huge_one_the_middle() -> None:

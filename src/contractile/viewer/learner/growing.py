@@ -28,6 +28,8 @@ TILE, BATCH = 128, 8  # small tiles: little of an image is annotated
 GROWN = 2.0  # the recipe is derived again when so many times as much is annotated
 STEPS = 10**6  # nobody knows how long the user will go on: the learning rate stays as it is
 REMEMBERED = 0.98  # the part of the average of the weights that the next step leaves
+DEPTH = 4  # of a network, at least: annotation grows, and a network that grew would have to begin anew
+SETTLED = 60  # steps from which the average of a new network is shown instead of the earlier one
 CLASSES = 3  # of a network for objects: outside, core, contact
 SPECK = 0.1  # of the typical annotated object: smaller predicted ones are not shown
 
@@ -41,7 +43,7 @@ class Growing:
     def __init__(self, told: Begin, curve: Callable[[int, Normalization], Intensity]) -> None:
         """`curve(image, normalization)` is that of a whole image."""
         self._told, self._curve = told, curve
-        self._start = None if told.start is None else load(told.start)
+        self._earlier = _load_start(told)
         self._state: State | None = None
         self._batches: Generator[Batch, None, None] | None = None  # made by a thread, ahead of time
         self._examples: list[Example] = []
@@ -60,7 +62,7 @@ class Growing:
     @property
     def knows(self) -> bool:
         """Whether there is a network that has learned something, here or before."""
-        return bool(self._average) or self._start is not None
+        return bool(self._average) or self._earlier is not None
 
     def learn_from(self, examples: Sequence[Example]) -> None:
         """Take an annotation that has changed. The recipe follows it when it has grown twofold."""
@@ -80,30 +82,37 @@ class Growing:
         self._card = None
 
     def _derive(self, examples: Sequence[Example]) -> None:
-        """The recipe for what is annotated now. Weights stay where the network stays the same."""
-        told = self._told
-        classes = {"class_values": told.class_values} if told.task == "classes" else {}
-        start = self._start if self._start is not None and _fits(self._start, examples, told) else None
+        """The recipe for what is annotated now. Weights stay, unless a deeper network is needed."""
+        told, before, start = self._told, self._state, self._start(examples)
         network = {"symmetry": "none", "head_kernel": 1} if start is None else start.card.network.model_dump()
-        seen = {} if start is None else {"samples": {"normalization": start.card.normalization.model_dump()}}
+        seen = before.recipe.samples.normalization if before else start.card.normalization if start else None
         changes: dict[str, Any] = {
-            **seen,
             "steps": STEPS,
             "seed": told.seed,
             "device": told.device,
             "precision": native_precision(find_device(told.device)),
-            "targets": {"task": told.task, **classes},
+            "targets": {"task": told.task, **({"class_values": told.class_values} if told.task == "classes" else {})},
             "network": network,
             "optimizer": {"schedule": "constant", "warmup": 20},
+            **({} if seen is None else {"samples": {"normalization": seen.model_dump()}}),
         }
-        recipe = _with_small_tiles(derive(examples, changes))
-        if self._state is not None and self._state.recipe.network == recipe.network:
-            self._state.recipe = recipe
+        least = before.recipe.network.depth if before else DEPTH if start is None else 0
+        recipe = _with_small_tiles(_with_depth(derive(examples, changes), least))
+        if before is not None and before.recipe.network == recipe.network:
+            before.recipe = recipe
             return
+        if self.knows:
+            self._earlier = self.model()
         self._state = begin(recipe, launch(recipe))
-        self._averaged = 0
+        self._average, self._averaged, self._card = {}, 0, None
         if start is not None:
             self.go_back(start)
+
+    def _start(self, examples: Sequence[Example]) -> Model | None:
+        """The model that the first network goes on from; None where there is none, or its channels are others."""
+        start = self._earlier if self._state is None else None
+        fits = start is not None and start.card.network.channels == examples[0].pixels.shape[0]
+        return start if fits else None
 
     def step(self) -> float:
         """One step of training. Raises what `take_step` raises."""
@@ -131,9 +140,8 @@ class Growing:
 
     def model(self) -> Model:
         """The average network as it is now, with its card."""
-        if not self._average:
-            assert self._start is not None
-            return self._start
+        if self._earlier is not None and self._averaged < SETTLED:
+            return self._earlier
         assert self._state is not None
         state = self._state
         if self._card is None:
@@ -163,7 +171,7 @@ class Growing:
 
     def restart(self) -> None:
         """Forget everything but the annotation."""
-        self._state, self._start, self._average, self._averaged, self.steps = None, None, {}, 0, 0
+        self._state, self._earlier, self._average, self._averaged, self.steps = None, None, {}, 0, 0
         if self.ready:
             self.learn_from(self._examples)
 
@@ -175,18 +183,19 @@ class Growing:
             self._state.network.load_state_dict(weights)
         except RuntimeError as error:
             raise ContractileError("the model has another network than the one that learns", "restart") from error
-        self._average, self._averaged = {name: value.clone() for name, value in weights.items()}, 1
+        self._average, self._averaged = {name: value.clone() for name, value in weights.items()}, SETTLED
+        self._earlier, self._card = None, None
 
 
-def _fits(model: Model, examples: Sequence[Example], told: Begin) -> bool:
-    """Whether a model can go on learning from examples: the same task, channels and classes."""
-    card = model.card
-    channels = examples[0].pixels.shape[0]
-    if card.task != told.task or card.network.channels != channels or card.network.dims != 2:
-        return False
-    if told.task == "classes":
-        return card.class_values == told.class_values
-    return card.network.classes == CLASSES
+def _load_start(told: Begin) -> Model | None:
+    """The model to start from; None where it has another task or other classes."""
+    if told.start is None:
+        return None
+    model = load(told.start)
+    card, wanted = model.card, len(told.class_values) if told.task == "classes" else CLASSES
+    if card.task != told.task or card.network.dims != 2 or card.network.classes != wanted:
+        return None
+    return None if told.task == "classes" and card.class_values != told.class_values else model
 
 
 _NEEDS_CLASSES = "paint pixels of at least two classes"
@@ -202,6 +211,12 @@ def _missing(examples: Sequence[Example], told: Begin) -> str | None:
     if 0 not in found:
         return "paint some background, too"
     return None if len(found) > 1 else "paint at least one object, too"
+
+
+def _with_depth(recipe: Recipe, least: int) -> Recipe:
+    """The same recipe with a network of at least so many poolings."""
+    depth = max(least, recipe.network.depth)
+    return recipe.model_copy(update={"network": recipe.network.model_copy(update={"depth": depth})})
 
 
 def _with_small_tiles(recipe: Recipe) -> Recipe:
