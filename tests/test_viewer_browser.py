@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from contractile.images import read_labels
 from contractile.synthetic import SceneConfig, draw_scene
@@ -118,15 +119,19 @@ class Served:
         page.on("pageerror", lambda error: visit.complaints.append(str(error)))
         page.on(
             "request",
-            lambda asked: None if asked.url.startswith((host, "blob:", "data:")) else visit.complaints.append(asked.url),
+            lambda asked: (
+                None if asked.url.startswith((host, "blob:", "data:")) else visit.complaints.append(asked.url)
+            ),
         )
         page.goto(self.address)
         visit.see("first", "#image-name")
         visit.see("%", "#scale")
         return visit
 
-    def end(self) -> None:
-        """As Ctrl-C does."""
+    def __enter__(self) -> Served:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self.process.terminate()
         self.process.wait(60)
         assert self.process.stdout is not None
@@ -146,45 +151,47 @@ def outline(mask: NDArray[np.bool_]) -> list[tuple[float, float]]:
     return [(float(np.clip(y, 0, height - 1)), float(np.clip(x, 0, width - 1))) for y, x in points]
 
 
+def paint(visit: Visit, truth: NDArray[np.int32], numbers: NDArray[np.intp]) -> None:
+    """Outline some objects, and paint background in six places."""
+    for key in ("o", "l"):
+        visit.page.keyboard.press(key)
+    for number in numbers:
+        points = outline(truth == number)
+        visit.drag([*points, points[0]])
+    visit.see_image(rf"first.*\s{len(numbers)} objects")
+    for key in ("b", "d", "j", "j", "j", "j"):
+        visit.page.keyboard.press(key)
+    empty = np.argwhere(ndimage.distance_transform_edt(truth == 0) > 5)
+    for y, x in empty[:: len(empty) // 6].tolist():
+        visit.drag([(y, x), (y, min(SHAPE[1] - 1.0, x + 2.0))])
+
+
 def test_a_whole_session(browser: Any, scene: tuple[Path, NDArray[np.int32]], tmp_path: Path) -> None:
     images, truth = scene
     out = tmp_path / "session"
-    served = Served(images, out)
-    visit = served.visit(browser)
-    visit.keep("1-open")
-
-    visit.page.keyboard.press("o")
-    visit.page.keyboard.press("l")
     sizes = np.bincount(truth.ravel())[1:]
     largest = 1 + np.argsort(-sizes)[:4]
-    for number in largest:
-        visit.drag([*outline(truth == number), outline(truth == number)[0]])
-    visit.see_image(r"first.*\s4 objects")
-    visit.page.keyboard.press("b")
-    visit.page.keyboard.press("d")
-    empty = np.argwhere(truth == 0)
-    for place in empty[:: len(empty) // 6]:
-        visit.drag([tuple(place), (float(place[0]), min(SHAPE[1] - 1.0, place[1] + 2.0))])
-    visit.keep("2-painted")
-    visit.see(r"learning: \d+ steps.*updated", "#learn-words")
-    visit.keep("3-first-prediction")
+    with Served(images, out) as served:
+        visit = served.visit(browser)
+        visit.keep("1-open")
+        paint(visit, truth, largest)
+        visit.keep("2-painted")
+        visit.see(r"learning: \d+ steps.*updated", "#learn-words")
+        visit.keep("3-first-prediction")
+        keyboard = visit.page.keyboard
+        for key in ("Control+z", "Control+z", "Control+y", "Shift+a"):
+            keyboard.press(key)
+        visit.keep("4-accepted")
+        keyboard.press("?")
+        visit.see("Paint background", "#help")
+        visit.keep("5-keys")
+        keyboard.press("Escape")
+        keyboard.press(".")
+        visit.see("second", "#image-name")
+        assert visit.complaints == []
+        visit.page.close()
 
     labels = out / "labels" / "first.tif"
-    visit.page.keyboard.press("Control+z")
-    visit.page.keyboard.press("Control+z")
-    visit.page.keyboard.press("Control+y")
-    visit.page.keyboard.press("Shift+a")
-    visit.keep("4-accepted")
-    visit.page.keyboard.press("?")
-    visit.see("Paint background", "#help")
-    visit.keep("5-keys")
-    visit.page.keyboard.press("Escape")
-    visit.page.keyboard.press(".")
-    visit.see("second", "#image-name")
-    assert visit.complaints == []
-    visit.page.close()
-    served.end()
-
     found = read_labels(labels)
     for number in largest:  # each outline is one object, nearly as it was drawn
         values, counts = np.unique(found[truth == number], return_counts=True)
@@ -192,28 +199,24 @@ def test_a_whole_session(browser: Any, scene: tuple[Path, NDArray[np.int32]], tm
         assert counts.max() > 0.8 * sizes[number - 1]
     assert (found == 0).any()
 
-    again = Served(images, out)
-    visit = again.visit(browser)
-    objects = len(np.unique(found[found > 0]))
-    visit.see_image(rf"first.*\s{objects} objects")
-    visit.keep("6-opened-again")
-    assert visit.complaints == []
-    visit.page.close()
-    again.end()
+    with Served(images, out) as served:
+        visit = served.visit(browser)
+        visit.see_image(rf"first.*\s{len(np.unique(found[found > 0]))} objects")
+        visit.keep("6-opened-again")
+        assert visit.complaints == []
+        visit.page.close()
     assert (read_labels(labels) == found).all()
 
 
 def test_the_keyboard_alone_paints(browser: Any, scene: tuple[Path, NDArray[np.int32]], tmp_path: Path) -> None:
     images, _ = scene
-    served = Served(images, tmp_path / "session")
-    visit = served.visit(browser)
-    keyboard = visit.page.keyboard
-    visit.page.locator("#overlay").focus()
-    for key in ("o", "d", "ArrowRight", "ArrowDown", "Enter", "ArrowRight", "ArrowRight", "Enter"):
-        keyboard.press(key)
-    visit.see_image(r"first.*\s1 object")
-    keyboard.press("Control+z")
-    playwright.expect(visit.page.locator("#undo")).to_be_disabled(timeout=PATIENCE_MS)
-    assert visit.complaints == []
-    visit.page.close()
-    served.end()
+    with Served(images, tmp_path / "session") as served:
+        visit = served.visit(browser)
+        visit.page.locator("#overlay").focus()
+        for key in ("o", "d", "ArrowRight", "ArrowDown", "Enter", "ArrowRight", "ArrowRight", "Enter"):
+            visit.page.keyboard.press(key)
+        visit.see_image(r"first.*\s1 object")
+        visit.page.keyboard.press("Control+z")
+        playwright.expect(visit.page.locator("#undo")).to_be_disabled(timeout=PATIENCE_MS)
+        assert visit.complaints == []
+        visit.page.close()

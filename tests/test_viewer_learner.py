@@ -23,7 +23,7 @@ from contractile.unet import UNet, UNetConfig
 from contractile.viewer.learner.doubting import Doubter
 from contractile.viewer.learner.growing import SETTLED, Growing
 from contractile.viewer.learner.looking import Looker, Seen, _keep_numbers, enough
-from contractile.viewer.learner.messages import Begin, Do, Inbox, Look, Painted, Shown, Told, write
+from contractile.viewer.learner.messages import Begin, Cleared, Do, Inbox, Look, Painted, Shown, Told, write
 from contractile.viewer.learner.painted import CONTEXT, Annotated, image_of
 from contractile.viewer.learner.process import Images, Learning
 from contractile.viewer.learner.scoring import fit_of, score
@@ -86,6 +86,16 @@ def test_strokes_far_apart_are_examples_of_their_own() -> None:
     for corner in ((0, 0), (59_000, 59_000)):
         annotated.take(painted(np.ones((8, 8), np.int32), corner=corner))
     assert [one.labels.shape for one in annotated.examples()] == [(104, 104), (200, 200)]
+
+
+def test_a_cleared_region_is_unknown_again() -> None:
+    annotated = annotate((60_000, 60_000))
+    for corner in ((0, 0), (59_000, 59_000)):
+        annotated.take(painted(np.ones((8, 8), np.int32), corner=corner))
+    annotated.clear(Cleared(0, box(4, 60_000, 0, 60_000)))
+    annotated.clear(Cleared(1, box(0, 9, 0, 9)))
+    [example] = annotated.examples()
+    assert (example.labels == 1).sum() == 4 * 8
 
 
 def test_what_is_held_out_is_not_learned_from() -> None:

@@ -16,6 +16,7 @@ from contractile.errors import ContractileError
 from contractile.images import find
 from contractile.synthetic import SceneConfig, draw_scene
 from contractile.viewer.acts import AddAll, Flood
+from contractile.viewer.child import Child
 from contractile.viewer.learner.messages import Begin, Shown, Told
 from contractile.viewer.learning import SCORES, Learning, _read_rows
 from contractile.viewer.session import Session
@@ -111,6 +112,7 @@ def test_of_classes_the_connected_part_is_found(session: Session) -> None:
     found = learning.object_at(0, 0, 5)
     assert found is not None
     assert found.region == part(0, 4, 3, 6)
+    assert found.value == 0
     learning.close()
 
 
@@ -160,12 +162,24 @@ def test_a_learner_learns_and_comes_back_when_it_is_killed(session: Session) -> 
     assert found is not None
     assert found.shape == (96, 128)
     assert wait_for(lambda: learning.status()["steps"]) > 0
-    process = learning._process
-    assert process is not None
-    process.kill()
-    wait_for(lambda: learning._process is not process and "learning" in news[-3:] and learning.status()["steps"])
+    child = learning._child
+    assert child is not None
+    child.kill()
+    wait_for(lambda: learning._child is not child and "learning" in news[-3:] and learning.status()["steps"])
     learning.command("pause")
     assert wait_for(lambda: learning.status()["state"] == "paused")
     learning.close()
-    assert learning._process is not None
-    assert learning._process.poll() is not None
+    learning.close()
+    assert learning._child is not None
+    assert learning._child.status is not None
+
+
+def test_nobody_waits_for_a_learner_that_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("contractile.viewer.child.PROGRAM", "import time; time.sleep(600)")
+    monkeypatch.setattr("contractile.viewer.child.ENDING_S", 0.1)
+    child = Child()
+    for _ in range(4):
+        child.send(np.zeros(2**20))  # far more than a pipe holds
+    child.end()
+    assert list(child.listen()) == []
+    assert child.status == -9

@@ -516,7 +516,7 @@ def test_wishes_of_the_learner(client, learning):
 def test_lists_of_the_learner(calm):
     assert calm.get("/api/models")[1] == {"models": [{"id": "0001", "seconds": 3.0, "steps": 5, "score": 0.5}]}
     found = calm.get("/api/scores")[1]
-    assert found["name"] == "found of held-out objects"
+    assert found["name"] == "fit of held-out objects"
     assert "never learned from" in found["meaning"]
     assert found["scores"] == [
         {"seconds": 3.0, "steps": 5, "objects": 2, "low": 0.1, "high": 0.9, "model": "0001", "score": 0.5}

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image as Pillow
 from test_cli import call, refused
 from viewer_server import Client, FakeLearning, served, small_session
 
@@ -224,14 +225,15 @@ def test_arrays(no_learner, notebook_shell):
     pixels = np.arange(600, dtype=np.uint16).reshape(20, 30)
     labels = np.zeros((20, 30), np.int32)
     labels[2:5, 2:5] = 4
-    page = ct.view([pixels, np.stack([pixels, pixels])], [labels, labels], out="s")
+    both = [np.stack([pixels, pixels]), np.stack([pixels, pixels + 1])]
+    page = ct.view(both, [labels, labels], out="s")
     client = Client(page)
     client.host = f"localhost:{client.port}"
     found = client.enter().get("/api/session")[1]
     assert [one["objects"] for one in found["images"]] == [1, 1]
-    np.testing.assert_array_equal(client.array("/api/images/1/pixels?level=0&y=0&x=0&h=20&w=30")[1][1], pixels)
+    np.testing.assert_array_equal(client.array("/api/images/1/pixels?level=0&y=0&x=0&h=20&w=30")[1][1], pixels + 1)
     page.close()
-    ct.view([pixels, np.stack([pixels, pixels])], out="s").close()
+    ct.view(both, out="s").close()
     with pytest.raises(
         FileExistsError, match=r"image_0001.tif: the session was begun with other arrays; name another f"
     ):
@@ -242,6 +244,27 @@ def test_arrays(no_learner, notebook_shell):
         ct.view(pixels[None, None], out="t")
     with pytest.raises(ValueError, match=r"labels must be \(Y, X\), got \(1, 20, 30\)"):
         ct.view(pixels, labels[None], out="u")
+
+
+def test_images_of_different_channels_are_not_one_session(capsys):
+    tifffile.imwrite("images/2.tif", np.zeros((3, 40, 48), np.uint8), photometric="minisblack", planarconfig="separate")
+    told = refused(capsys, "view", "images", "--no-browser")
+    assert "must have the same number of channels, got 0: 1, 1: 1, 2: 3; open each kind in a session of its own" in told
+
+
+def test_what_cannot_be_read_is_left_out(no_learner, notebook_shell, caplog):
+    Path("pictures").mkdir()
+    for name in ("0", "1", "2"):
+        Pillow.fromarray(np.random.default_rng(0).integers(0, 9, (40, 48), np.uint8)).save(f"pictures/{name}.png")
+    whole = Path("pictures/2.png").read_bytes()
+    Path("pictures/2.png").write_bytes(whole[:200] + bytes(50) + whole[250:])
+    page = ct.view("pictures", out="s")
+    client = Client(page)
+    client.host = f"localhost:{client.port}"
+    found = client.enter().get("/api/session")[1]
+    assert [one["name"] for one in found["images"]] == ["0", "1"]
+    assert "this image is left out" in caplog.text
+    page.close()
 
 
 def test_elsewhere_it_is_served_until_it_ends(no_learner, monkeypatch, capsys):

@@ -29,6 +29,7 @@ class Predicted:
     mask: np.ndarray
     probability: float
     confidence: float
+    value: int = 1
 
 
 class FakeLearning:

@@ -155,8 +155,12 @@ class Samples:
         *,
         seed: int = 0,
         curves: Sequence[Intensity] | None = None,
+        made: Sequence[Target] | None = None,
     ) -> None:
-        """`curves` are those of the images that the examples are parts of; by default each is an image of its own."""
+        """`curves` are those of the images that the examples are parts of; by default each is an image of its own.
+
+        `made` are the targets of the examples, where somebody has them already.
+        """
         self.config = config
         self.seed = seed
         intensity = _fit_each(examples, config.normalization) if curves is None else list(curves)
@@ -165,7 +169,8 @@ class Samples:
         self._pixels = [example.pixels for example in examples]
         dimmed = targets.task == "objects" and config.augment.dimmed > 1
         self._objects = [with_rims(example.labels) for example in examples] if dimmed else []
-        self.targets = _make_targets([example.labels for example in examples], targets)
+        made = made if made and not config.pasted else _make_targets([one.labels for one in examples], targets)
+        self.targets = list(made)
         maps = [target.classes for target in self.targets]
         if not any((one >= 0).any() for one in maps):
             problem = f"labels of the {len(maps)} training image(s) must hold annotated pixels, got only ignored ones"

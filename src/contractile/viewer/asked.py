@@ -12,11 +12,13 @@ from contractile.viewer.jobs import check_choice
 from contractile.viewer.shown import Shown, box
 
 LONGEST_TRAINING = 7 * 24 * 60  # minutes
-SCORE = "found of held-out objects"
-MEANING = (
-    "Every fifth object or stroke is never learned from. The score is the mean overlap (IoU) of those objects, or "
-    "strokes, with what the network shows; the band is its 95 % interval."
-)
+SCORE = {"objects": "fit of held-out objects", "classes": "held-out pixels that are right"}
+MEANING = {
+    "objects": "Every fifth object is never learned from. The score is the mean overlap (IoU) of these objects with "
+    "those that the model shows; the band is its 95 % interval.",
+    "classes": "Every fifth stroke is never learned from. The score is the share of its pixels that get their class, "
+    "averaged over the classes; the band is its 95 % interval.",
+}
 BUSY = ("waiting", "starting", "learning")
 
 
@@ -33,7 +35,8 @@ class Asked:
     def scores(self) -> dict[str, Any]:
         learning = self._shown.learning
         rows = [] if learning is None else learning.scores()
-        return {"scores": [with_score(row) for row in rows], "name": SCORE, "meaning": MEANING}
+        task = self._shown.session.task
+        return {"scores": [with_score(row) for row in rows], "name": SCORE[task], "meaning": MEANING[task]}
 
     def suggestions(self, image: int | None, most: int) -> dict[str, Any]:
         if image is not None:

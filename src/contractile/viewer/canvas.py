@@ -144,3 +144,9 @@ def _parts(places: NDArray[np.intp]) -> dict[int, slice]:
 
 def _area(region: Region) -> int:
     return int((region[0].stop - region[0].start) * (region[1].stop - region[1].start))
+
+
+def overlap(one: Region, other: Region) -> Region | None:
+    """The part that two regions share; None where they share nothing."""
+    y, x = (slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True))
+    return (y, x) if y.start < y.stop and x.start < x.stop else None

@@ -4,47 +4,47 @@ from __future__ import annotations
 
 import json
 import logging
-import subprocess
-import sys
+import math
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contractile.errors import ContractileError
 from contractile.labels import connected
-from contractile.viewer.canvas import Region
-from contractile.viewer.learner.messages import Begin, Do, Inbox, Look, Painted, Shown, Told, write
+from contractile.viewer.canvas import Region, overlap
+from contractile.viewer.child import Child
+from contractile.viewer.learner.messages import Begin, Cleared, Do, Look, Painted, Shown, Told
 from contractile.viewer.session import Change, Session
 
 logger = logging.getLogger(__name__)
 
-PROGRAM = (
-    "import json, runpy, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "runpy.run_module('contractile.viewer.learner', run_name='__main__')"
-)
+AT_ONCE = 2**22  # pixels of a region that are sent together
 RESTARTS = 3  # of a learner that ends by itself
 SCORES = "scores.jsonl"  # in the folder of the session: one line for each published model
 WISHES = ("pause", "resume", "restart", "longer", "go_back")
-CLOSING_S = 2.0
 
 Tell = Callable[[str, dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """An object that the network shows: its region, mask (*region), mean probability and mean certainty."""
+    """An object that the network shows: its region, mask (*region), mean probability and mean certainty.
+
+    `value` is its number on the screen; of classes, the value of the class.
+    """
 
     region: Region
     mask: NDArray[np.bool_]
     probability: float
     confidence: float
+    value: int
 
 
 class Learning:
@@ -53,7 +53,7 @@ class Learning:
     def __init__(self, session: Session, begin: Begin) -> None:
         """Start the process. All that is annotated already is sent to it."""
         self._session, self._begin = session, begin
-        self._lock, self._sending = threading.RLock(), threading.Lock()
+        self._lock = threading.RLock()
         self._shown: dict[int, Shown] = {}
         self._status: dict[str, Any] = _status("starting", message=None)
         self._scores = session.folder / SCORES
@@ -61,7 +61,7 @@ class Learning:
         self._suggestions: list[dict[str, Any]] = []
         self._listeners: list[Tell] = []
         self._closing = threading.Event()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
         self._view: Look | None = None
         session.on_change(self._send_change)
         self._thread = threading.Thread(target=self._keep_alive, name="learner", daemon=True)
@@ -175,55 +175,39 @@ class Learning:
         self._listeners.append(tell)
 
     def close(self) -> None:
-        """End the process."""
+        """End the process. May be called again, and by another thread."""
         self._closing.set()
-        process = self._process
-        if process is not None:
-            with self._sending:
-                _close(process.stdin)
-            try:
-                process.wait(CLOSING_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
+        child = self._child
+        if child is not None:
+            child.end()
         self._thread.join()
 
     def _keep_alive(self) -> None:
         """Start the process, listen to it, and start it again if it ends by itself."""
-        for attempt in range(1 + RESTARTS):
+        for left in reversed(range(1 + RESTARTS)):
             if self._closing.is_set():
                 return
-            process = self._start()
-            self._listen(process)
-            process.wait()
-            with self._sending:
-                for stream in (process.stdin, process.stdout):
-                    _close(stream)
+            child = self._start()
+            for message in child.listen():
+                self._take(message)
             if self._closing.is_set():
                 return
-            logger.warning(
-                "the learner ended with status %s%s",
-                process.returncode,
-                "" if attempt == RESTARTS else ": it is started again",
-            )
+            logger.warning("the learner ended with status %s%s", child.status, ": it is started again" if left else "")
         self._take(Told("learning", _status("failed", message="the learner ended again and again: see the terminal")))
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, json.dumps(sys.path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for the page, which ends the learner
-        )
-        assert process.stdin is not None
-        with self._sending:
-            write(process.stdin, self._go_on())
-            self._process = process
+    def _start(self) -> Child:
+        """A process that knows all that was annotated so far."""
+        child = Child()
+        child.send(self._go_on())
+        self._child = child  # from now on it hears of changes
+        if self._closing.is_set():
+            child.end()
         for image in range(len(self._begin.sources)):
             for region in self._session.annotated(image):
                 self._send_painted(image, region)
         if self._view is not None:
             self._send(self._view)
-        return process
+        return child
 
     def _go_on(self) -> Begin:
         """How to begin: in a session with models, where the last one stopped."""
@@ -231,13 +215,6 @@ class Learning:
         if not rows or last is None:
             return self._begin
         return replace(self._begin, start=last, seconds=rows[-1]["seconds"])
-
-    def _listen(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdout is not None
-        inbox = Inbox(process.stdout)
-        while not inbox.ended:
-            for message in inbox.take(wait=None):
-                self._take(message)
 
     def _take(self, message: Shown | Told) -> None:
         if isinstance(message, Shown):
@@ -268,8 +245,17 @@ class Learning:
             tell(kind, values)
 
     def _send_change(self, change: Change) -> None:
-        if change.region is not None:
-            self._send_painted(change.image, change.region)
+        """Tell what changed; of a large region, such as that of a long stroke, only the tiles with annotation."""
+        image, region = change.image, change.region
+        if region is None:
+            return
+        if math.prod(part.stop - part.start for part in region) <= AT_ONCE:
+            return self._send_painted(image, region)
+        self._send(Cleared(image, region))
+        for tile in self._session.annotated(image):
+            part = overlap(tile, region)
+            if part is not None:
+                self._send_painted(image, part)
 
     def _send_painted(self, image: int, region: Region) -> None:
         labels, held = self._session.labels(image, region), self._session.held(image, region)
@@ -277,11 +263,8 @@ class Learning:
 
     def _send(self, message: Any) -> None:
         """Send a message. A process that has ended gets everything once more when it is started again."""
-        process = self._process
-        if process is None or process.stdin is None:
-            return
-        with self._sending, suppress(BrokenPipeError, ValueError):
-            write(process.stdin, message)
+        if self._child is not None:
+            self._child.send(message)
 
 
 def _status(state: str, *, message: str | None) -> dict[str, Any]:
@@ -309,12 +292,6 @@ def _add_row(path: Path, row: dict[str, Any]) -> None:
         logger.warning("%s: %s", path, error)
 
 
-def _close(stream: IO[bytes] | None) -> None:
-    if stream is not None:
-        with suppress(BrokenPipeError):
-            stream.close()
-
-
 def _common(one: Region, other: Region) -> tuple[Region, Region]:
     """The part that two regions share, counted from the corner of the first, and from that of the second."""
     spans = [
@@ -332,4 +309,4 @@ def _cut_out(shown: Shown, mask: NDArray[np.bool_]) -> Predicted:
     top, left = shown.region[0].start, shown.region[1].start
     region = slice(box[0].start + top, box[0].stop + top), slice(box[1].start + left, box[1].stop + left)
     inside, certainty = (float(values[box][part].mean()) / 255 for values in (shown.inside, shown.certainty))
-    return Predicted(region, part, inside, certainty)
+    return Predicted(region, part, inside, certainty, int(shown.labels[box][part][0]))

@@ -13,7 +13,7 @@ import threading
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +46,7 @@ ENDING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")  # signals that end the ser
 SIGNALLED = 128  # and the number of the signal: the status
 ENDING_S = 1  # whole seconds that open requests get at the end
 ALIVE_S = 30  # seconds that a browser may keep a connection without using it
-COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#999999")  # Okabe and Ito
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#F0E442", "#56B4E9", "#999999")  # Okabe and Ito
 
 logger = logging.getLogger(__name__)
 
@@ -69,8 +69,10 @@ def opened(opening: Opening, *, minutes: float = 10.0, device: str = "auto") -> 
     from contractile.viewer.learning import Learning
 
     with ExitStack() as stack:
+        opening, pictures = _open_pictures(opening, stack)
         news, truths = Newsroom(), Truths(opening.truths)
-        pictures, session = _open_session(opening, truths, stack)
+        pictures.on_better(lambda image: news.tell("better", {"image": image}))
+        session = _open_session(opening, pictures, truths, stack)
         jobs = Jobs(lambda job: news.tell("job", job))
         stack.callback(jobs.close)
         begin = Begin(
@@ -91,16 +93,48 @@ def opened(opening: Opening, *, minutes: float = 10.0, device: str = "auto") -> 
         yield shown
 
 
-def _open_session(opening: Opening, truths: Truths, stack: ExitStack) -> tuple[Pictures, Session]:
+def _open_pictures(opening: Opening, stack: ExitStack) -> tuple[Opening, Pictures]:
+    """The images that can be read. Others are left out, which is said.
+
+    Raises ContractileError where none can be read, and for images with different numbers of channels: one network
+    learns from all of them.
+    """
     from contractile.viewer.pictures import Pictures
+
+    cache = opening.folder / "cache"
+    pictures, channels = Pictures(opening.sources, cache=cache), dict[int, int]()
+    failure: ContractileError | None = None
+    for number in range(len(opening.sources)):
+        try:
+            channels[number] = len(pictures.facts(number).channels)
+        except ContractileError as error:
+            failure = error
+            logger.warning("%s: this image is left out", error)
+    if failure is not None and not channels:
+        pictures.close()
+        raise failure
+    if len(set(channels.values())) > 1:
+        pictures.close()
+        shown = ", ".join(f"{opening.sources[number].name}: {count}" for number, count in list(channels.items())[:5])
+        problem = f"the images of a session must have the same number of channels, got {shown}"
+        raise ContractileError(problem, "open each kind in a session of its own")
+    if len(channels) < len(opening.sources):
+        pictures.close()
+        kept = list(channels)
+        truths = {place: opening.truths[number] for place, number in enumerate(kept) if number in opening.truths}
+        opening = replace(opening, sources=tuple(opening.sources[number] for number in kept), truths=truths)
+        pictures = Pictures(opening.sources, cache=cache)
+    stack.callback(pictures.close)
+    return opening, pictures
+
+
+def _open_session(opening: Opening, pictures: Pictures, truths: Truths, stack: ExitStack) -> Session:
     from contractile.viewer.session import Session
     from contractile.viewer.session_file import ClassInfo, PageInfo
 
     def begin_with(image: int) -> Any:
         return truths[image] if opening.begins and image in truths else None
 
-    pictures = Pictures(opening.sources, cache=opening.folder / "cache")
-    stack.callback(pictures.close)
     pages = [
         PageInfo(name=name, shape=pictures.facts(number).shape, source=source.path.name)
         for number, (name, source) in enumerate(zip(pictures.names(), opening.sources, strict=True))
@@ -110,7 +144,7 @@ def _open_session(opening: Opening, truths: Truths, stack: ExitStack) -> tuple[P
     session = Session(opening.folder, pages, task=opening.task, classes=classes, start=begin_with)
     stack.callback(session.close)
     remember(opening.folder, opening.sources)
-    return pictures, session
+    return session
 
 
 class _Server(uvicorn.Server):

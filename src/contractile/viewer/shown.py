@@ -146,7 +146,9 @@ class Shown:
         found = learning.object_at(image, *actions.point_of(fields))
         if found is None:
             raise ContractileError("no predicted object is there", "point at one, or wait for a prediction")
-        return self.say_change(self.session.act(Add(image=image, region=box(found.region), mask=found.mask)))
+        value = "new" if self.session.task == "objects" else found.value
+        add = Add(image=image, region=box(found.region), mask=found.mask, value=value)
+        return self.say_change(self.session.act(add))
 
     def say_change(self, change: Change | None) -> dict[str, Any]:
         """The answer to a stroke; without a change (nothing to undo) it names no region."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from contractile.images import Image
+from contractile.viewer.canvas import overlap
 from contractile.viewer.learner.looking import Looker
 from contractile.viewer.learner.messages import Region
 from contractile.viewer.learner.painted import Annotated
@@ -76,7 +77,7 @@ class Doubter:
     def forget(self, number: int, region: Region) -> None:
         """Leave out what was suggested where something is painted now."""
         for turn, doubts in self._found.items():
-            self._found[turn] = [one for one in doubts if one.image != number or not _overlap(one.region, region)]
+            self._found[turn] = [one for one in doubts if one.image != number or not overlap(one.region, region)]
 
     def _windows(self, turn: int, doubt: NDArray[np.float32], known: NDArray[np.bool_]) -> Iterator[Doubt]:
         number, region = self._parts[turn]
@@ -129,7 +130,3 @@ def _spread(shapes: Sequence[Sequence[int]], rng: np.random.Generator) -> list[t
 
 def _starts(size: int) -> range:
     return range(0, max(1, size - LOOKED_AT // 4), LOOKED_AT)
-
-
-def _overlap(one: Region, other: Region) -> bool:
-    return all(a.start < b.stop and b.start < a.stop for a, b in zip(one, other, strict=True))

@@ -18,6 +18,7 @@ from contractile.intensity import Intensity, Normalization
 from contractile.labels import object_sizes
 from contractile.model import Model, ModelCard, load
 from contractile.recipe import Recipe, derive
+from contractile.targets import Target, TargetConfig, make_target
 from contractile.training.origin import describe, trace
 from contractile.training.state import State, begin, launch, take_step
 from contractile.unet import fold
@@ -47,7 +48,8 @@ class Growing:
         self._state: State | None = None
         self._batches: Generator[Batch, None, None] | None = None  # made by a thread, ahead of time
         self._examples: list[Example] = []
-        self._area, self._changes = 0, 0
+        self._targets: dict[int, tuple[Example, TargetConfig, Target]] = {}
+        self._area = 0
         self._average: dict[str, Tensor] = {}
         self._averaged = 0
         self._card: ModelCard | None = None
@@ -77,9 +79,20 @@ class Growing:
         assert self._state is not None
         recipe, self._examples = self._state.recipe, list(examples)
         curves = [self._curve(image_of(one), recipe.samples.normalization) for one in examples]
-        samples = Samples(examples, recipe.targets, recipe.samples, seed=recipe.seed, curves=curves)
+        made = self._make_targets(examples, recipe.targets)
+        samples = Samples(examples, recipe.targets, recipe.samples, seed=recipe.seed, curves=curves, made=made)
         self._batches = samples.batches(self.steps)
         self._card = None
+
+    def _make_targets(self, examples: Sequence[Example], config: TargetConfig) -> list[Target]:
+        """The targets of examples. Those of an image that did not change are there already."""
+        before, self._targets = self._targets, {}
+        for one in examples:
+            key = id(one)
+            known = before.get(key)
+            target = known[2] if known is not None and known[1] == config else make_target(one.labels, config)
+            self._targets[key] = one, config, target  # the example is kept, so that no other one gets its id
+        return [target for _, _, target in self._targets.values()]
 
     def _derive(self, examples: Sequence[Example]) -> None:
         """The recipe for what is annotated now. Weights stay, unless a deeper network is needed."""

@@ -47,6 +47,14 @@ class Painted:
 
 
 @dataclass(frozen=True)
+class Cleared:
+    """Nothing is painted in a part of an image any more; what is, follows."""
+
+    image: int
+    region: Region
+
+
+@dataclass(frozen=True)
 class Look:
     """What the user looks at now."""
 

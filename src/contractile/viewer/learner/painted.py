@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from contractile.dataset import Example
 from contractile.images import Image
-from contractile.viewer.canvas import UNKNOWN, Canvas
-from contractile.viewer.learner.messages import Painted, Region
+from contractile.viewer.canvas import UNKNOWN, Canvas, overlap
+from contractile.viewer.learner.messages import Cleared, Painted, Region
 
 CONTEXT = 96  # pixels around what was painted that a network sees, too
 LARGEST = 2**22  # pixels of an example; where more lies between what was painted, each tile is an example
@@ -34,6 +34,15 @@ class Annotated:
         self._known[number][painted.region] = painted.labels
         self._held[number][painted.region] = np.where(painted.held, painted.labels, UNKNOWN)
         self._cut.pop(number, None)
+
+    def clear(self, cleared: Cleared) -> None:
+        """Forget what was painted in a region."""
+        for canvas in (self._known.get(cleared.image), self._held.get(cleared.image)):
+            for tile in list(canvas.painted()) if canvas is not None else ():
+                part = overlap(tile, cleared.region)
+                if canvas is not None and part is not None:
+                    canvas[part] = np.full([side.stop - side.start for side in part], UNKNOWN, np.int32)
+        self._cut.pop(cleared.image, None)
 
     def images(self) -> list[int]:
         """The numbers of the images on which something is painted."""

@@ -14,7 +14,7 @@ from contractile.model import Model, load, save
 from contractile.viewer.learner.doubting import Doubt, Doubter
 from contractile.viewer.learner.growing import Growing
 from contractile.viewer.learner.looking import Looker
-from contractile.viewer.learner.messages import Begin, Do, Inbox, Look, Painted, Region, Shown, Told, write
+from contractile.viewer.learner.messages import Begin, Cleared, Do, Inbox, Look, Painted, Region, Shown, Told, write
 from contractile.viewer.learner.painted import Annotated
 from contractile.viewer.learner.scoring import Score, score
 
@@ -123,6 +123,9 @@ class Learning:
                 self._doubter.forget(message.image, message.region)
             self._painted_at = time.monotonic()
             self._left = max(self._left, 60 * self._begin.minutes)
+        elif isinstance(message, Cleared):
+            self._annotated.clear(message)
+            self._painted_at = time.monotonic()
         elif isinstance(message, Look):
             if self._view is None or self._view != message:
                 self._show.now()

@@ -141,7 +141,9 @@ function news(kind, what) {
     refreshSession();
   } else if (kind === "predicted") {
     tiles.predicted(what.image, what.region);
-  } else if (kind === "learning") learned(what);
+  } else if (kind === "better") tiles.spoil(what.image, null, ["pixels"]);
+  else if (kind === "refused") say(what.message);
+  else if (kind === "learning") learned(what);
   else if (kind === "scores") scored(what);
   else if (kind === "job") jobChanged(what);
 }
