@@ -88,6 +88,23 @@ def test_strokes_far_apart_are_examples_of_their_own() -> None:
     assert [one.labels.shape for one in annotated.examples()] == [(104, 104), (200, 200)]
 
 
+def test_an_object_with_an_outline_ends_there() -> None:
+    annotated = annotate((300, 300))
+    labels = np.full((40, 40), -1, np.int32)
+    labels[10:14, 10:14], labels[10:14, 30:34], labels[20:24, 10:14], labels[24:28, 10:14] = 1, 2, 3, 4
+    annotated.take(replace(painted(labels, held=labels == 4), whole=frozenset({1, 3, 4})))
+    [example] = annotated.examples()
+    found = example.labels[:40, :40]
+    assert (found[9, 10:14] == 0).all()
+    assert (found[10:14, 9] == 0).all()
+    assert found[9, 9] == -1
+    assert (found[9, 30:34] == -1).all()  # a part of an object may be painted
+    assert (found[24:29, 10:14] == -1).all()  # nothing is learned of what is held out, nor of where it ends
+    assert not annotated.has_background
+    annotated.take(painted(np.zeros((5, 5), np.int32)))
+    assert annotated.has_background
+
+
 def test_a_cleared_region_is_unknown_again() -> None:
     annotated = annotate((60_000, 60_000))
     for corner in ((0, 0), (59_000, 59_000)):

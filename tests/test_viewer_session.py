@@ -94,6 +94,17 @@ def test_what_changes_nothing_is_no_change(session):
     assert session.act(dot(20, 30)).number == 1
 
 
+def test_it_is_known_which_objects_were_drawn_with_their_outline(session):
+    session.act(dot(20, 30))
+    square = [(40, 40), (40, 60), (60, 60), (60, 40)]
+    session.act(Fill(image=0, points=square, value="new"))
+    session.act(Add(image=1, region=(10, 12, 10, 12), mask=np.ones((2, 2), bool)))
+    assert (session.whole_numbers(0), session.whole_numbers(1)) == ({2}, {3})
+    again = reopened(session)
+    assert (again.whole_numbers(0), again.whole_numbers(1)) == ({2}, {3})
+    again.close()
+
+
 def test_numbers_never_repeat(session):
     numbers = [session.act(dot(20, 10 + 6 * n)).number for n in range(3)]
     session.undo()

@@ -14,10 +14,11 @@ import numpy as np
 
 from contractile.errors import ContractileError
 from contractile.viewer.canvas import Labels
-from contractile.viewer.journal import Entry
+from contractile.viewer.journal import GIVEN, Entry
 from contractile.viewer.sheet import BY_STROKE, FREE
 
 EVERY, FIRST = 5, 3
+WHOLE = ("fill", "add", "add_all", GIVEN)  # kinds of changes that make an object with its outline; a brush makes a part
 LARGEST = 2**31 - 1  # number of an object, in int32
 
 
@@ -33,6 +34,7 @@ class Order:
         self._last, self._objects = 0, 0
         self._strokes: Counter[int] = Counter()
         self._chosen: dict[str, set[int]] = {}  # image -> numbers of its objects that are held
+        self._whole: dict[str, set[int]] = {}  # image -> numbers of its objects whose outline was drawn
 
     def note(self, entry: Entry) -> None:
         """Count what an entry of the journal made, whether or not it was undone later."""
@@ -40,6 +42,8 @@ class Order:
         self._objects += entry.objects
         self._strokes.update(entry.values)
         self._chosen.setdefault(entry.image, set()).update(entry.held)
+        if entry.kind in WHOLE:
+            self._whole.setdefault(entry.image, set()).update(entry.new)
 
     def next_numbers(self, count: int) -> range:
         """The next numbers for new objects. Raises ContractileError where there are none left."""
@@ -55,6 +59,10 @@ class Order:
     def choose_values(self, values: Collection[int]) -> tuple[int, ...]:
         """Those of background (0) and classes whose next stroke is going to be held."""
         return tuple(value for value in values if is_chosen(self._strokes[value] + 1))
+
+    def whole(self, image: str) -> set[int]:
+        """The numbers of the objects of an image that were made with their outline: they end where they end."""
+        return self._whole.get(image, set())
 
     def chosen(self, image: str) -> set[int]:
         """The numbers of the objects of an image that were chosen when they were made."""

@@ -259,7 +259,9 @@ class Learning:
 
     def _send_painted(self, image: int, region: Region) -> None:
         labels, held = self._session.labels(image, region), self._session.held(image, region)
-        self._send(Painted(image, region, labels, held))
+        whole = self._session.whole_numbers(image)
+        there = frozenset(np.unique(labels[labels > 0]).tolist()) & whole if whole else whole
+        self._send(Painted(image, region, labels, held, there))
 
     def _send(self, message: Any) -> None:
         """Send a message. A process that has ended gets everything once more when it is started again."""

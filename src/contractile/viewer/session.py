@@ -181,6 +181,12 @@ class Session:
             sheet, chosen = self._sheets[self._place(image)], self._order.chosen(self.pages[image].name)
             return frozenset(filter(sheet.is_held, chosen)) if self.task == "objects" else frozenset()
 
+    def whole_numbers(self, image: int) -> frozenset[int]:
+        """The objects of an image that were drawn with their outline, or accepted: they end where their pixels end."""
+        with self._lock:
+            self._place(image)
+            return frozenset(self._order.whole(self.pages[image].name))
+
     def annotated(self, image: int) -> list[Region]:
         """The tiles of 256 x 256 pixels, cut at the border, in which something is known."""
         with self._lock:

@@ -38,12 +38,16 @@ class Begin:
 
 @dataclass(frozen=True)
 class Painted:
-    """The labels (*region) of a part of an image, -1 unknown, and which of its pixels are held out for scoring."""
+    """The labels (*region) of a part of an image, -1 unknown, and which of its pixels are held out for scoring.
+
+    `whole` are the numbers of objects that end where their pixels end; of others, a part may be painted.
+    """
 
     image: int
     region: Region
     labels: NDArray[np.int32]
     held: NDArray[np.bool_]
+    whole: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)

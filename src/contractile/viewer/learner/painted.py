@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from contractile.dataset import Example
 from contractile.images import Image
@@ -23,6 +24,7 @@ class Annotated:
         self._open = open_image
         self._known: dict[int, Canvas] = {}
         self._held: dict[int, Canvas] = {}
+        self._whole: dict[int, set[int]] = {}
         self._cut: dict[int, list[Example]] = {}  # examples of images that did not change
 
     def take(self, painted: Painted) -> None:
@@ -32,6 +34,7 @@ class Annotated:
             height, width = self._open(number).shape[1:]
             self._known[number], self._held[number] = Canvas((height, width)), Canvas((height, width))
         self._known[number][painted.region] = painted.labels
+        self._whole.setdefault(number, set()).update(painted.whole)
         self._held[number][painted.region] = np.where(painted.held, painted.labels, UNKNOWN)
         self._cut.pop(number, None)
 
@@ -49,11 +52,21 @@ class Annotated:
         return sorted(number for number, canvas in self._known.items() if any(canvas.painted()))
 
     def examples(self) -> list[Example]:
-        """Parts of images around what was painted. What is held out counts as unknown."""
+        """Parts of images around what was painted. What is held out counts as unknown.
+
+        An object that was drawn with its outline ends there: the unknown pixels next to it count as background.
+        """
         for number in self.images():
             if number not in self._cut:
                 self._cut[number] = list(self._cut_out(number))
         return [example for number in self.images() for example in self._cut[number]]
+
+    @property
+    def has_background(self) -> bool:
+        """Whether somebody painted background."""
+        return any(
+            (self._known[number][tile] == 0).any() for number in self._known for tile in self._known[number].painted()
+        )
 
     def known(self, number: int, region: Region) -> NDArray[np.bool_]:
         """Where something is painted (*region)."""
@@ -78,8 +91,10 @@ class Annotated:
             labels = np.where(self._held[number][box] != UNKNOWN, UNKNOWN, canvas[box])
             tight = _tighten(labels, box, canvas.shape)
             if tight is not None:
-                part = canvas[tight]
-                part[self._held[number][tight] != UNKNOWN] = UNKNOWN
+                part, held = canvas[tight], self._held[number][tight] != UNKNOWN
+                part[held] = UNKNOWN
+                inside = np.isin(part, list(self._whole[number])) & (part > 0)
+                part[ndimage.binary_dilation(inside) & (part == UNKNOWN) & ~held] = 0
                 name = f"{number}:{tight[0].start},{tight[1].start}"
                 yield Example(name, image[(slice(None), *tight)], part, image.pixel_size_um)
 

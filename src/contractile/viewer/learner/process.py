@@ -106,6 +106,7 @@ class Learning:
             Clock(SHOWN_S), Clock(PUBLISHED_S, 0.1), Clock(TOLD_S), Clock(AROUND_S, 0.1)
         )  # fmt: skip
         self._paused, self._failure = False, ""
+        self._hint: str | None = None  # what would help most, though the network learns
         self._seconds, self._left = begin.seconds, 60 * begin.minutes
         self._models = _Models(begin.folder)
         self._best, self._since_best = 0.0, 0
@@ -165,6 +166,8 @@ class Learning:
             self._growing.learn_from(self._annotated.examples())
         except ContractileError as error:
             self._failure = str(error)
+        lacks = self._begin.task == "objects" and self._growing.ready and not self._annotated.has_background
+        self._hint = "paint some background, too" if lacks else None
         self._since_best = 0
         self._tell.now()
 
@@ -236,7 +239,7 @@ class Learning:
         since = None if self._updated is None else round(time.monotonic() - self._updated, 1)
         return {
             "state": state,
-            "needs": growing.needs,
+            "needs": growing.needs or self._hint,
             "steps": growing.steps,
             "loss": round(growing.loss, 4),
             "seconds": round(self._seconds, 1),
