@@ -15,7 +15,7 @@ from scipy import ndimage
 
 CLICK, STROKE, OUTLINE = 1.5, 3.0, 8.0
 GOOD, BAD = 0.85, 0.7  # IoU: above the first an object is accepted, below the second it is outlined
-PER_VISIT = 6  # acts on an image before the person goes on
+MUCH = 0.2  # of the area of a typical object: so much false prediction is worth a stroke of background
 ACCEPTED = 2  # objects that are accepted in one visit
 TRIED = 60  # strokes that come to mind, of which the one over most errors is drawn
 
@@ -41,10 +41,11 @@ class Person:
     rng: np.random.Generator
     done: dict[int, set[int]] = field(default_factory=dict)  # objects of each image that were annotated
     accepted: int = 0
+    outlined: bool = False  # the last act was an outline: strokes of background and outlines take turns
 
     def begin(self) -> None:
         """Look at another image."""
-        self.accepted = 0
+        self.accepted, self.outlined = 0, False
 
     def decide(self, image: int, truth: Labels, painted: Labels, shown: Labels | None) -> Act | None:
         """The next act on an image; None where the person sees nothing that is worth its time."""
@@ -52,20 +53,21 @@ class Person:
             return self._paint_class(image, truth, painted, shown)
         done = self.done.setdefault(image, set())
         if shown is None:
-            few = sum(len(numbers) for numbers in self.done.values())
-            if few > int((painted == 0).any()) and (few > 2 or not (painted == 0).any()):
-                return self._stroke(image, truth == 0, (ndimage.distance_transform_edt(truth == 0) < self.size), 0)
-            return self._outline(image, truth, [n for n in range(1, truth.max() + 1) if n not in done])
+            self.outlined = not self.outlined
+            if self.outlined:
+                return self._outline(image, truth, [n for n in range(1, truth.max() + 1) if n not in done])
+            near = ndimage.distance_transform_edt(truth == 0) < self.size
+            return self._stroke(image, (truth == 0) & (painted < 0), near, 0)
         fits, partner = fits_of(truth, shown)
         free = [n for n in range(1, truth.max() + 1) if n not in done and (painted[truth == n] < 0).mean() > 0.5]
-        bad = [n for n in free if fits[n] < BAD]
+        bad = sorted((n for n in free if fits[n] < BAD), key=lambda n: fits[n] + 0.3 * self.rng.random())
         false = (shown > 0) & (truth == 0) & (painted < 0)
-        typical = np.pi * self.size**2 / 4
-        if false.sum() > max(0.2 * typical, 0.3 * sum(int((truth == n).sum()) for n in bad[:3])):
+        if false.sum() > MUCH * np.pi * self.size**2 / 4 and (self.outlined or not bad):
+            self.outlined = False
             return self._stroke(image, (truth == 0) & (painted < 0), false, 0)
         if bad:
-            worst = sorted(bad, key=lambda n: fits[n] + 0.3 * self.rng.random())
-            return self._outline(image, truth, worst[:1])
+            self.outlined = True
+            return self._outline(image, truth, bad[:1])
         good = [n for n in free if fits[n] > GOOD]
         if good and self.accepted < ACCEPTED:
             self.accepted += 1
