@@ -93,8 +93,8 @@ def train(images: Path, labels: dict[int, Labels], task: str, minutes: Sequence[
     """The network of the page, trained on labels of some images of a folder: as it is after each of `minutes`."""
     from contractile.viewer.learner.growing import Growing
     from contractile.viewer.learner.messages import Begin, Painted
+    from contractile.viewer.learner.opened import Images
     from contractile.viewer.learner.painted import Annotated
-    from contractile.viewer.learner.process import Images
 
     values = (0, 1) if task == "classes" else ()
     begin = Begin(tuple(find(images)), task, values, images, seed=seed)  # type: ignore[arg-type]

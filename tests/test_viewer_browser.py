@@ -186,6 +186,7 @@ def test_a_whole_session(browser: Any, scene: tuple[Path, NDArray[np.int32]], tm
         visit.see("Paint background", "#help")
         visit.keep("5-keys")
         keyboard.press("Escape")
+        playwright.expect(visit.page.locator("#help")).to_be_hidden(timeout=PATIENCE_MS)
         keyboard.press(".")
         visit.see("second", "#image-name")
         assert visit.complaints == []

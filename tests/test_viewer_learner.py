@@ -24,9 +24,11 @@ from contractile.viewer.learner.doubting import Doubter
 from contractile.viewer.learner.growing import SETTLED, Growing
 from contractile.viewer.learner.looking import Looker, Seen, _keep_numbers, enough
 from contractile.viewer.learner.messages import Begin, Cleared, Do, Inbox, Look, Painted, Shown, Told, write
+from contractile.viewer.learner.opened import Images
 from contractile.viewer.learner.painted import CONTEXT, Annotated, image_of
-from contractile.viewer.learner.process import Images, Learning
-from contractile.viewer.learner.scoring import fit_of, score
+from contractile.viewer.learner.process import Learning
+from contractile.viewer.learner.published import Published
+from contractile.viewer.learner.scoring import Score, fit_of, score
 
 Scene = tuple[Begin, Images, NDArray[np.int32]]
 
@@ -370,3 +372,17 @@ def test_a_curve_is_found_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) ->
     assert len(fits) == 1
     assert images.open(0) is images.open(0)
     assert images.open(0).shape == (1, 192, 256)
+
+
+def test_the_last_models_and_the_best_are_kept(tmp_path: Path) -> None:
+    config = UNetConfig(depth=1, width=2, classes=3)
+    model = Model(UNet(config), ModelCard(network=config, task="objects"))
+    published = Published(tmp_path)
+    for number in range(1, 25):
+        found = Score(0.9 if number == 7 else 0.5 if number == 1 else 0.1, 0.0, 1.0, 5, 3)
+        row = published.add(model, found, seconds=number, steps=10 * number)
+    assert row["model"] == published.last == "0024"
+    assert load(published.path("0007")).card.scores == {"held_out": 0.9}
+    names = sorted(file.stem for file in tmp_path.glob("*.safetensors"))
+    assert names == ["0001", "0007", "0010", "0020", "0021", "0022", "0023", "0024"]
+    assert Published(tmp_path).last == "0024"

@@ -7,7 +7,9 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,6 +35,7 @@ from contractile.viewer.acts import (
     read_action,
 )
 from contractile.viewer.session import ClassInfo, Counts, PageInfo, Session
+from contractile.viewer.sheet import Patch
 
 PAGES = [PageInfo(name="a", shape=(120, 150), source="1"), PageInfo(name="b", shape=(90, 80), source="2")]
 CLASSES = [ClassInfo(value=value, name=f"class {value}", colour="#ff0000") for value in (0, 1, 2)]
@@ -772,3 +775,15 @@ def test_a_killed_process_loses_no_stroke(tmp_path):
             labels = read_labels(folder / "labels" / f"{page.name}.tif")
             assert np.array_equal(labels, session.labels(image, everything(page)))
         session.close()
+
+
+def test_a_damaged_change_is_named():
+    shape = (slice(0, 2), slice(0, 3))
+    unknown, one = np.full((2, 3), -1, np.int32), np.ones((2, 3), np.int32)
+    patch = Patch.of(shape, (unknown, unknown), (one, unknown))
+    with pytest.raises(ContractileError, match=r"a change must hold 49 bytes, got 0"):
+        replace(patch, content=zlib.compress(b"")).open()
+    content = bytearray(zlib.decompress(patch.content))
+    content[0] = 0
+    with pytest.raises(ContractileError, match=r"a change must hold 6 pixels, got 0"):
+        replace(patch, content=zlib.compress(bytes(content))).open()

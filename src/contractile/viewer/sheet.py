@@ -14,6 +14,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from contractile.errors import ContractileError
 from contractile.viewer.canvas import UNKNOWN, Canvas, Labels, Region, tally
 
 FREE = UNKNOWN  # in the canvas of what is held
@@ -57,7 +58,7 @@ class Patch:
     def open(self) -> tuple[NDArray[np.bool_], Values, Values]:
         """Which pixels change (*region), and their values (layers, N) before and after.
 
-        Raises ValueError or zlib.error where the content is damaged.
+        Raises ContractileError or zlib.error where the content is damaged.
         """
         shape = tuple(part.stop - part.start for part in self.region)
         bits, layers = -(-shape[0] * shape[1] // 8), 4 if self.holds else 2
@@ -65,11 +66,12 @@ class Patch:
         unpacking = zlib.decompressobj()
         content = unpacking.decompress(self.content, size + 1)
         if len(content) != size or not unpacking.eof:
-            raise ValueError(f"a change must hold {size} bytes, got {len(content)}")
+            raise ContractileError(f"a change must hold {size} bytes, got {len(content)}", "open a copy of the journal")
         mask = np.unpackbits(np.frombuffer(content, np.uint8, bits), count=shape[0] * shape[1]).reshape(shape) > 0
         values = np.frombuffer(content, "<i4", offset=bits).reshape(-1, 2, self.count).astype(np.int32)
         if int(mask.sum()) != self.count:
-            raise ValueError(f"a change must hold {self.count} pixels, got {int(mask.sum())}")
+            problem = f"a change must hold {self.count} pixels, got {int(mask.sum())}"
+            raise ContractileError(problem, "open a copy of the journal")
         return mask, values[:, 0], values[:, 1]
 
 

@@ -2,55 +2,26 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from contractile.errors import ContractileError
-from contractile.images import Image, open_image
-from contractile.intensity import Intensity, Normalization
-from contractile.model import Model, load, save
+from contractile.model import load
 from contractile.viewer.learner.doubting import Doubt, Doubter
 from contractile.viewer.learner.growing import Growing
 from contractile.viewer.learner.looking import Looker
 from contractile.viewer.learner.messages import Begin, Cleared, Do, Inbox, Look, Painted, Region, Shown, Told, write
+from contractile.viewer.learner.opened import Images
 from contractile.viewer.learner.painted import Annotated
-from contractile.viewer.learner.scoring import Score, score
-
-logger = logging.getLogger(__name__)
+from contractile.viewer.learner.published import Published
+from contractile.viewer.learner.scoring import score
 
 FIRST_STEPS = 20  # before the first prediction is shown
 SHOWN_S, PUBLISHED_S, TOLD_S, AROUND_S = 2.0, 15.0, 1.0, 6.0  # seconds between two of a kind
 SHARE = 0.25  # of the time that looking may take, at most
 GATHERED_S = 0.3  # strokes that come this quickly are learned together
 SUGGESTED = 40  # places that are kept
-RECENT, EVERY = 5, 10  # models that are kept: the last few, and one of so many
 STALE = 8  # publications without a better score: no longer improving
-
-
-class Images:
-    """The images of a session and their curves, opened and found once."""
-
-    def __init__(self, begin: Begin) -> None:
-        self._sources = begin.sources
-        self._open: dict[int, Image] = {}
-        self._curves: dict[tuple[int, str], Intensity] = {}
-
-    def open(self, number: int) -> Image:
-        if number not in self._open:
-            self._open[number] = open_image(self._sources[number])
-        return self._open[number]
-
-    def close(self) -> None:
-        for image in self._open.values():
-            image.close()
-
-    def curve(self, number: int, normalization: Normalization) -> Intensity:
-        key = (number, normalization.model_dump_json())
-        if key not in self._curves:
-            self._curves[key] = normalization.fit(self.open(number))
-        return self._curves[key]
 
 
 class Clock:
@@ -108,7 +79,7 @@ class Learning:
         self._paused, self._failure = False, ""
         self._hint: str | None = None  # what would help most, though the network learns
         self._seconds, self._left = begin.seconds, 60 * begin.minutes
-        self._models = _Models(begin.folder)
+        self._models = Published(begin.folder)
         self._best, self._since_best = 0.0, 0
         self._updated: float | None = None
 
@@ -270,47 +241,6 @@ class Learning:
         self._paused, self._looker = True, None
         self._shown.clear()
         self._show.now()
-
-
-class _Models:
-    """The published models in a folder, numbered from 1."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        self._number = max((int(one.stem) for one in _published(folder)), default=0)
-        self._best, self._kept = 0.0, set[str]()
-        self.last: str | None = f"{self._number:04d}" if self._number else None
-
-    def path(self, name: str) -> Path:
-        return self._folder / f"{name}.safetensors"
-
-    def add(self, model: Model, found: Score | None, *, seconds: float, steps: int) -> dict[str, Any]:
-        """Write a model, whose card says how it was scored. Returns the row of the table of scores."""
-        self._number += 1
-        self.last = f"{self._number:04d}"
-        row = {"model": self.last, "seconds": round(seconds, 1), "steps": steps}
-        if found is not None:
-            how = f"{found.number} held-out annotations, 95 % interval {found.low:.2f} to {found.high:.2f}"
-            provenance = {**model.card.provenance, "scored_on": how}
-            model = model.with_card(scores={"held_out": round(found.value, 4)}, provenance=provenance)
-            row |= vars(found)
-        save(model, self.path(self.last))
-        if found is not None and found.value >= self._best:
-            self._best, self._kept = found.value, {*self._kept, self.last}
-        self._thin_out()
-        return row
-
-    def _thin_out(self) -> None:
-        """Remove files of models, but for the last few, every tenth, and those that were the best so far."""
-        for file in _published(self._folder)[:-RECENT]:
-            if int(file.stem) % EVERY and file.stem not in self._kept:
-                file.unlink(missing_ok=True)
-
-
-def _published(folder: Path) -> list[Path]:
-    """The files of models in a folder, the first one first."""
-    return sorted(file for file in folder.glob("[0-9]*.safetensors") if file.stem.isdigit())
 
 
 def _as_json(doubt: Doubt) -> dict[str, Any]:
