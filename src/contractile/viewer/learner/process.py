@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 from contractile.errors import ContractileError
@@ -51,11 +52,12 @@ def run(told: BinaryIO, answers: BinaryIO) -> None:
     images = Images(first[0])
     learner = Learning(first[0], images, answers)
     waiting: list[Any] = first[1:]
-    while not inbox.ended:
-        for message in waiting:
-            learner.take(message)
-        idle = not learner.work()
-        waiting = inbox.take(wait=0.5 if idle else 0.0)
+    with suppress(BrokenPipeError):  # the other process was killed
+        while not inbox.ended:
+            for message in waiting:
+                learner.take(message)
+            idle = not learner.work()
+            waiting = inbox.take(wait=0.5 if idle else 0.0)
     learner.close()
     images.close()
 
