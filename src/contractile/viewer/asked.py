@@ -8,8 +8,9 @@ from typing import Any
 
 from contractile.errors import ContractileError
 from contractile.viewer import actions
+from contractile.viewer.canvas import box
 from contractile.viewer.jobs import check_choice
-from contractile.viewer.shown import Shown, box
+from contractile.viewer.shown import Shown
 
 LONGEST_TRAINING = 7 * 24 * 60  # minutes
 SCORE = {"objects": "fit of held-out objects", "classes": "held-out pixels that are right"}

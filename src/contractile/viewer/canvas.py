@@ -11,6 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from contractile.grid import shared
+
 UNKNOWN = -1
 TILE = 256
 FEW = 2**16  # different labels that are counted without sorting them
@@ -148,5 +150,23 @@ def _area(region: Region) -> int:
 
 def overlap(one: Region, other: Region) -> Region | None:
     """The part that two regions share; None where they share nothing."""
-    y, x = (slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True))
+    y, x = shared(one, other)
     return (y, x) if y.start < y.stop and x.start < x.stop else None
+
+
+def middles(factor: tuple[float, float], region: Region) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The rows and columns of the full resolution in the middle of the pixels of a region of a level.
+
+    Pixels of the level are `factor` (Y, X) times as large.
+    """
+    rows, columns = (
+        np.floor((np.arange(part.start, part.stop) + 0.5) * step).astype(np.intp)
+        for part, step in zip(region, factor, strict=True)
+    )
+    return rows, columns
+
+
+def box(region: Region) -> tuple[int, int, int, int]:
+    """A region as (y0, y1, x0, x1)."""
+    y, x = region
+    return int(y.start), int(y.stop), int(x.start), int(x.stop)

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contractile.errors import ContractileError
+from contractile.grid import within
 from contractile.labels import connected
-from contractile.viewer.canvas import Region, overlap
+from contractile.viewer.canvas import Region, box, middles, overlap
 from contractile.viewer.child import Child
 from contractile.viewer.learner.messages import Begin, Cleared, Do, Look, Painted, Shown, Told
 from contractile.viewer.session import Change, Session
@@ -88,10 +89,7 @@ class Learning:
             "certainty": shown.certainty,
         }
         values = layers[kind]
-        places = [
-            np.floor((np.arange(part.start, part.stop) + 0.5) * by).astype(int) - whole.start
-            for part, by, whole in zip(region, factor, shown.region, strict=True)
-        ]
+        places = [at - whole.start for at, whole in zip(middles(factor, region), shown.region, strict=True)]
         known = [(at >= 0) & (at < size) for at, size in zip(places, values.shape, strict=True)]
         if not (known[0].any() and known[1].any()):
             return None
@@ -120,14 +118,15 @@ class Learning:
         with self._lock:
             shown = self._shown.get(image)
         out = np.zeros([part.stop - part.start for part in region], np.int32)
-        if shown is None:
+        both = None if shown is None else overlap(region, shown.region)
+        if shown is None or both is None:
             return region, out
-        here, there = _common(region, shown.region)
+        there = within(both, shown.region)
         inner = shown.labels[there]
         outside = shown.labels.copy()
         outside[there] = 0
         cut = np.unique(outside[outside > 0])
-        out[here] = np.where(np.isin(inner, cut), 0, inner)
+        out[within(both, region)] = np.where(np.isin(inner, cut), 0, inner)
         return region, out
 
     def command(self, do: str, *, minutes: float = 10.0, model: str = "") -> None:
@@ -220,11 +219,8 @@ class Learning:
         if isinstance(message, Shown):
             with self._lock:
                 self._shown[message.image] = message
-            y, x = message.region
-            return self._tell(
-                "predicted",
-                {"image": message.image, "region": [y.start, y.stop, x.start, x.stop], "steps": message.steps},
-            )
+            told = {"image": message.image, "region": box(message.region), "steps": message.steps}
+            return self._tell("predicted", told)
         with self._lock:
             if message.kind == "learning":
                 self._status = message.values
@@ -292,16 +288,6 @@ def _add_row(path: Path, row: dict[str, Any]) -> None:
             file.write(json.dumps(row) + "\n")
     except OSError as error:
         logger.warning("%s: %s", path, error)
-
-
-def _common(one: Region, other: Region) -> tuple[Region, Region]:
-    """The part that two regions share, counted from the corner of the first, and from that of the second."""
-    spans = [
-        (max(a.start, b.start), max(a.start, b.start, min(a.stop, b.stop))) for a, b in zip(one, other, strict=True)
-    ]
-    here = tuple(slice(low - part.start, high - part.start) for (low, high), part in zip(spans, one, strict=True))
-    there = tuple(slice(low - part.start, high - part.start) for (low, high), part in zip(spans, other, strict=True))
-    return here, there  # type: ignore[return-value]
 
 
 def _cut_out(shown: Shown, mask: NDArray[np.bool_]) -> Predicted:

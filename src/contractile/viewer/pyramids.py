@@ -28,6 +28,7 @@ from contractile.images.pyramid import mean, shrink
 from contractile.storage import sweep
 from contractile.viewer.facts import axes_of, state_of
 from contractile.viewer.lower import HALF
+from contractile.work.local_workers import THREADS
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,6 @@ PROGRAM = (
     "import json, sys; told = json.loads(sys.stdin.buffer.readline()); sys.path[:] = told['path']; "
     "from contractile.viewer.pyramids import serve; serve(told)"
 )
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 BLOCK = 2048  # pixels along Y and X that are made at once
 SPARE = 1.5  # times the uncompressed size that must be free on the disk
 

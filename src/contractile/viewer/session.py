@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from contractile.errors import ContractileError
 from contractile.storage import sole
 from contractile.viewer.acts import Action
-from contractile.viewer.canvas import Labels, Region
+from contractile.viewer.canvas import Labels, Region, middles
 from contractile.viewer.doing import Doing, Task, check_region
 from contractile.viewer.held import Order
 from contractile.viewer.journal import GIVEN, Entry, Journal
@@ -311,8 +311,5 @@ class _View:
 
 def _places(shape: tuple[int, int], factor: Factor, region: Region) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """The rows and columns of the full resolution in the middle of the pixels of a lower one."""
-    rows, columns = (
-        np.floor((np.arange(part.start, part.stop) + 0.5) * step).astype(np.intp).clip(0, n - 1)
-        for part, step, n in zip(region, factor, shape, strict=True)
-    )
-    return rows, columns
+    rows, columns = middles(factor, region)
+    return rows.clip(0, shape[0] - 1), columns.clip(0, shape[1] - 1)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from contractile.errors import ContractileError, NotFound
 from contractile.images import Source, read_labels
 from contractile.viewer import actions
+from contractile.viewer.canvas import Region, box, middles
 
 if TYPE_CHECKING:
     from contractile.viewer.jobs import Jobs
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from contractile.viewer.pictures import Pictures
     from contractile.viewer.session import Change, Session
 
-Region = tuple[slice, slice]
 LARGEST_REGION = 2048**2  # pixels of a layer that one request gives
 COUNTED = 2**24  # pixels of the box of an object whose pixels are counted
 TRUTHS = 4  # images whose true labels are kept in memory
@@ -120,7 +120,7 @@ class Shown:
         if name in PREDICTED:
             return None if self.learning is None else self.learning.layer(image, name, factor, region)
         if name == "truth":
-            return _sampled(self.truths[image], factor, region) if image in self.truths else None
+            return self.truths[image][np.ix_(*middles(factor, region))] if image in self.truths else None
         if name == "held":
             return self.session.held(image, region, factor=factor)
         return self.session.annotation(image, factor, region)
@@ -204,12 +204,6 @@ class Shown:
         return {"area_px": area, "area_um2": _times(area, pixel_um2), **sure}
 
 
-def box(region: Region) -> tuple[int, int, int, int]:
-    """A region as (y0, y1, x0, x1)."""
-    y, x = region
-    return int(y.start), int(y.stop), int(x.start), int(x.stop)
-
-
 def _times(area: int | None, pixel_um2: float | None) -> float | None:
     return None if area is None or pixel_um2 is None else area * pixel_um2
 
@@ -229,12 +223,3 @@ def _factor(levels: Sequence[Sequence[int]], level: int) -> tuple[float, float]:
     """How many pixels of the full resolution one pixel of a level has along Y and X."""
     (height, width), (rows, columns) = levels[0], levels[level]
     return height / rows, width / columns
-
-
-def _sampled(labels: NDArray[np.int32], factor: tuple[float, float], region: Region) -> NDArray[np.int32]:
-    """Labels (*region) of a level: those in the middle of each of its pixels."""
-    y, x = (
-        np.floor((np.arange(part.start, part.stop) + 0.5) * by).astype(int)
-        for part, by in zip(region, factor, strict=True)
-    )
-    return labels[np.ix_(y, x)]

@@ -15,6 +15,7 @@ from contractile.images import Image
 from contractile.intensity import Intensity, Normalization
 from contractile.model import Model, ModelCard
 from contractile.prediction.field import NetworkField
+from contractile.viewer.canvas import overlap
 from contractile.viewer.learner.messages import Region, Shown
 
 WHOLE = 2**20  # pixels: an image of at most so many is predicted as a whole, so that no object is cut
@@ -90,15 +91,11 @@ def _as_bytes(values: Floats) -> NDArray[np.uint8]:
 
 def _keep_numbers(labels: NDArray[np.int32], region: Region, before: Shown) -> NDArray[np.int32]:
     """Labels (*region) in which an object has the number of the earlier object that covers most of it."""
-    old = np.zeros(labels.shape, np.int32)
-    spans = [(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(region, before.region, strict=True)]
-    if any(low >= high for low, high in spans):
+    common = overlap(region, before.region)
+    if common is None:
         return labels
-    here = tuple(slice(low - part.start, high - part.start) for (low, high), part in zip(spans, region, strict=True))
-    there = tuple(
-        slice(low - part.start, high - part.start) for (low, high), part in zip(spans, before.region, strict=True)
-    )
-    old[here] = before.labels[there]
+    old = np.zeros(labels.shape, np.int32)
+    old[within(common, region)] = before.labels[within(common, before.region)]
     both = (labels > 0) & (old > 0)
     names = np.zeros(int(labels.max(initial=0)) + 1, np.int32)
     pairs, counts = np.unique(np.stack([labels[both], old[both]]), axis=1, return_counts=True)

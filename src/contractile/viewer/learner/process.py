@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 
 from contractile.errors import ContractileError
 from contractile.model import load
+from contractile.viewer.canvas import box
 from contractile.viewer.learner.doubting import Doubt, Doubter
 from contractile.viewer.learner.growing import Growing
 from contractile.viewer.learner.looking import Looker
@@ -246,9 +247,7 @@ class Learning:
 
 
 def _as_json(doubt: Doubt) -> dict[str, Any]:
-    y, x = doubt.region
-    region = [y.start, y.stop, x.start, x.stop]
-    return {"image": doubt.image, "region": region, "value": round(doubt.value, 4), "why": doubt.why}
+    return {"image": doubt.image, "region": box(doubt.region), "value": round(doubt.value, 4), "why": doubt.why}
 
 
 def _covers(outer: Region, inner: Region) -> bool:
