@@ -14,6 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from contractile.decode import Decoding
+from contractile.errors import ContractileError
 from contractile.images import find
 from contractile.intensity import Intensity, Normalization
 from contractile.model import Model, ModelCard, load, save
@@ -354,6 +355,47 @@ def test_the_loop_shows_publishes_and_obeys(scene: Scene) -> None:
     assert learning._status()["minutes_left"] > 2
     learning.take(Do("restart"))
     assert learning._status()["steps"] == 0
+    learning.close()
+
+
+def test_an_earlier_model_is_shown_before_anything_is_annotated(scene: Scene) -> None:
+    begin, images, truth = scene
+    annotated, first = Annotated(images.open), Growing(begin, images.curve)
+    annotated.take(painted(truth))
+    first.learn_from(annotated.examples())
+    first.step()
+    save(first.model(), begin.folder / "0001.safetensors")
+    first.close()
+    learning = Learning(begin, images, io.BytesIO())
+    learning.take(Do("go_back", model="0001"))
+    learning.take(Look(0, box(0, 64, 0, 64)))
+    assert learning.work()
+    assert learning._shown[0].labels.shape == (192, 256)
+    learning.close()
+
+
+def test_an_image_that_cannot_be_read_does_not_end_the_learning(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin, images, truth = scene
+    learning = Learning(begin, images, io.BytesIO())
+    learning.take(painted(truth))
+    monkeypatch.setattr("contractile.viewer.learner.process.GATHERED_S", 0)
+    monkeypatch.setattr("contractile.viewer.learner.process.FIRST_STEPS", 1)
+    learning.work()
+    learning.take(Look(0, box(0, 64, 0, 64)))
+
+    def fail(*_: object, **__: object) -> None:
+        raise ContractileError("the file is cut off", "copy it again", where="cells.tif")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Looker, "show", fail)
+        while not learning._show.trouble:
+            learning.work()
+    status = learning._status()
+    assert status["state"] == "learning"
+    assert status["message"] == "cells.tif: the file is cut off; copy it again"
+    learning._show.now()
+    learning.work()
+    assert learning._status()["message"] is None
     learning.close()
 
 

@@ -190,7 +190,9 @@ class Growing:
 
     def go_back(self, model: Model) -> None:
         """Go on from the weights of an earlier model. Raises ContractileError where they do not fit the network."""
-        assert self._state is not None
+        if self._state is None:  # nothing is annotated yet
+            self._earlier = model
+            return
         weights = {name: torch.from_numpy(np.array(value)) for name, value in model.stored.weights.items()}
         try:
             self._state.network.load_state_dict(weights)

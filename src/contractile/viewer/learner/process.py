@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, BinaryIO
 
 from contractile.errors import ContractileError
@@ -27,10 +29,14 @@ STALE = 8  # publications without a better score: no longer improving
 
 
 class Clock:
-    """When something of a kind is due: after so many seconds, and so that it takes at most a share of the time."""
+    """When something of a kind is due: after so many seconds, and so that it takes at most a share of the time.
+
+    `trouble` says what went wrong the last time; "" where nothing did.
+    """
 
     def __init__(self, every: float, share: float = SHARE) -> None:
         self._every, self._share, self._next = every, share, 0.0
+        self.trouble = ""
 
     @property
     def due(self) -> bool:
@@ -114,14 +120,11 @@ class Learning:
         if self._painted_at is not None and started - self._painted_at > GATHERED_S:
             self._learn_anew()
         if self._growing.knows and self._view is not None and self._show.due and self._is_new(self._view):
-            self._show_view(self._view)
-            self._show.took(time.monotonic() - started)
+            self._try(partial(self._show_view, self._view), self._show)
         elif self._learns and self._growing.steps >= FIRST_STEPS and self._publish.due:
-            self._publish_model()
-            self._publish.took(time.monotonic() - started)
+            self._try(self._publish_model, self._publish)
         elif self._growing.knows and self._around.due:
-            self._look_around()
-            self._around.took(time.monotonic() - started)
+            self._try(self._look_around, self._around)
         elif self._learns:
             self._step()
         else:
@@ -133,6 +136,16 @@ class Learning:
     @property
     def _learns(self) -> bool:
         return self._growing.ready and not self._paused and not self._failure and self._left > 0
+
+    def _try(self, look: Callable[[], None], clock: Clock) -> None:
+        """Look at images. What cannot be read or written is told; the network goes on learning."""
+        started = time.monotonic()
+        try:
+            look()
+            clock.trouble = ""
+        except ContractileError as error:
+            clock.trouble = str(error)
+        clock.took(time.monotonic() - started)
 
     def _learn_anew(self) -> None:
         self._painted_at, self._failure = None, ""
@@ -207,7 +220,7 @@ class Learning:
             state = "failed"
         elif growing.ready and not self._paused and self._left <= 0:
             state = "done"
-        message = self._failure or None
+        message = self._failure or self._show.trouble or self._publish.trouble or self._around.trouble or None
         if message is None and self._since_best >= STALE:
             message = "no longer improving: annotate more, where the key N leads"
         since = None if self._updated is None else round(time.monotonic() - self._updated, 1)
