@@ -232,6 +232,29 @@ def test_labels_in_colour(dataset: Path) -> None:
     assert finding.problem == "labels must have one channel, got a picture in 2 colour(s): #000000, #ff8000"
 
 
+ONE_HOT = "labels must be one number for each pixel, got 3 planes that sum to 1 at every pixel, so they look one-hot"
+
+
+def test_one_hot_channels_are_named_and_numbered(dataset: Path) -> None:
+    classes = [labels_of(dataset, number) % 3 for number in range(3)]
+    for number, one in enumerate(classes):
+        path = dataset / "labels" / f"cell{number}.tif"
+        tifffile.imwrite(path, np.stack([one == 0, one == 1, one == 2], 2).astype(np.uint8), photometric="rgb")
+    [finding] = examine(dataset)
+    assert (finding.level, finding.problem) == ("error", ONE_HOT)
+    assert "check --fix DIR" in finding.cure
+    fix_dataset(dataset / "images", dataset / "labels", dataset / "fixed")
+    np.testing.assert_array_equal(read_labels(dataset / "fixed" / "cell1.tif"), classes[1])
+
+
+def test_one_hot_pages_are_named_where_the_image_has_as_many(dataset: Path) -> None:
+    planes = np.stack([labels_of(dataset) % 3 == plane for plane in range(3)]).astype(np.uint8)
+    for folder, pages in (("images", planes * 200), ("labels", planes)):
+        tifffile.imwrite(dataset / folder / "cell0.tif", pages, photometric="minisblack")
+    [finding] = [one for one in examine(dataset) if one.kind == "planes"]
+    assert (finding.level, Path(finding.where).name, finding.problem) == ("error", "cell0.tif", ONE_HOT)
+
+
 def test_places_where_nothing_is(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     assert [(one.level, Path(one.where).name, one.problem, one.cure) for one in examine(tmp_path)] == [

@@ -683,6 +683,29 @@ def test_a_map_for_each_class_is_no_label_image(tmp_path):
         pair_up(tmp_path / "images", tmp_path / "labels")
 
 
+@pytest.mark.parametrize("axis", [0, 2], ids=["KYX", "YXK"])
+@pytest.mark.parametrize(("value", "name"), [(1, "a.tif"), (1, "a.npy"), (255, "a.npy"), (1.0, "a.tif")])
+def test_one_hot_labels_are_named(tmp_path, axis, value, name):
+    planes = np.stack([np.arange(24 * 32).reshape(24, 32) % 3 == plane for plane in range(3)], axis) * value
+    (tmp_path / "i").mkdir()
+    write(tmp_path / "i", ["a.tif"], np.zeros((24, 32), np.uint8))
+    (tmp_path / "l").mkdir()
+    planes = planes.astype(np.float32 if isinstance(value, float) else np.uint8)
+    np.save(tmp_path / "l" / "a.npy", planes) if name == "a.npy" else write(tmp_path / "l", [name], planes)
+    said = rf"{name}: .*, got 3 planes that sum to {value:.0f} at every pixel, so they look one-hot; .*\(argmax along"
+    with pytest.raises(ContractileError, match=said):
+        load_examples(pair_up(tmp_path / "i", tmp_path / "l"))
+
+
+def test_axes_of_one_are_no_evidence(tmp_path, caplog):
+    for kind in ("i", "l"):
+        (tmp_path / kind).mkdir()
+        np.save(tmp_path / kind / "a.npy", np.arange(32 * 24, dtype=np.uint16).reshape(1, 1, 32, 24, 1))
+    [example] = load_examples(pair_up(tmp_path / "i", tmp_path / "l"))
+    assert (example.pixels.shape, example.labels.shape) == ((1, 32, 24), (32, 24))
+    assert caplog.messages == []
+
+
 def test_pages_of_several_stacks_pair_with_label_files_of_their_names(tmp_path):
     for name in ("first", "second"):
         tifffile.imwrite(tmp_path / f"{name}.tif", np.zeros((3, 8, 8), np.uint8), photometric="minisblack")

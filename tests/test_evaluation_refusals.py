@@ -169,3 +169,14 @@ def test_configurations_without_meaning_are_refused(fields, line):
     with pytest.raises(ContractileError) as caught:
         EvaluateConfig(**fields)
     assert str(caught.value) == line
+
+
+@pytest.mark.parametrize(("axis", "one_hot"), [(0, "true"), (2, "true"), (0, "predicted"), (2, "predicted")])
+def test_one_hot_labels_are_refused(tmp_path, axis, one_hot):
+    labels = np.arange(24 * 32, dtype=np.uint8).reshape(24, 32) % 3
+    planes = np.stack([labels == plane for plane in range(3)], axis).astype(np.uint8)
+    paths = [tmp_path / f"{name}.npy" for name in ("predicted", "true")]
+    for path in paths:
+        np.save(path, planes if path.stem == one_hot else labels)
+    with pytest.raises(ContractileError, match=rf"{one_hot}.npy: labels .* they look one-hot; give .*planes\)$"):
+        evaluate(*paths)

@@ -13,6 +13,7 @@ from contractile.check.fractions import can_mend
 from contractile.check.greys import count_greys, name_greys, ramps
 from contractile.errors import ContractileError
 from contractile.images import Source, describe, read, read_labels
+from contractile.images.planes import name_channels
 from contractile.images.reading import LARGEST
 
 
@@ -34,6 +35,8 @@ def read_annotation(source: Source, *, dims: int = 2) -> NDArray[np.int32] | Spo
 def _name_values(pixels: NDArray[Any], where: str) -> Spot | None:
     """Why pixels (C, *S) are no labels."""
     if len(pixels) > 1:
+        if planes := name_channels(pixels):
+            return Spot("one-hot", where, planes)
         codes = find_colours(pixels)
         if codes is None:
             return Spot("picture", where, f"{len(np.unique(pixels))}") if len(pixels) <= 3 else None

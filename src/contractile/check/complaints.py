@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from contractile.images.planes import ARGMAX
+
 Level = Literal["error", "warning", "note"]
 LEVELS: tuple[Level, ...] = ("error", "warning", "note")
 
@@ -66,6 +68,12 @@ COMPLAINTS: dict[str, Complaint] = {
         "labels must have one channel, got a picture in {}",
         "check --fix DIR gives each colour a number and says which",
     ),
+    "one-hot": Complaint(
+        "error",
+        "labels must be one number for each pixel, got {}",
+        "check --fix DIR gives each pixel the number of its largest plane (argmax)",
+    ),
+    "planes": Complaint("error", "labels must be one number for each pixel, got {}", ARGMAX),
     "large numbers": Complaint("error", "labels must fit into 32 bits, got {}", "check --fix DIR numbers them anew"),
     "one value": Complaint(
         "error", "labels hold the single value {} in every file", "check that these are the annotations"

@@ -25,6 +25,7 @@ from contractile.errors import ContractileError
 from contractile.images import Source, describe, find, list_files, open_image, say_rest
 from contractile.images.failures import find_readable
 from contractile.images.layouts import holds_both, list_items
+from contractile.images.planes import name_planes
 
 Place = str | Path | Sequence[str | Path]
 PRINTS = 1000  # pairs, evenly spaced, whose images and labels are compared; each print takes 0.1 MB
@@ -43,13 +44,17 @@ class Annotated:
 
 @dataclass
 class Notes:
-    """What was written down: findings, complaints, images by source, labels that can be used, prints of some pairs."""
+    """What was written down: findings, complaints, images by source, labels that can be used, prints of some pairs.
+
+    `pages` are those labels by their file.
+    """
 
     findings: list[Finding] = field(default_factory=list)
     spots: list[Spot] = field(default_factory=list)
     seen: dict[Hashable, Seen] = field(default_factory=dict)
     labels: list[Annotated] = field(default_factory=list)
     prints: list[tuple[Seen, Print]] = field(default_factory=list)
+    pages: dict[Path, list[NDArray[np.int32]]] = field(default_factory=dict)
 
     @contextmanager
     def catch(self, where: object = "") -> Iterator[None]:
@@ -83,9 +88,9 @@ def check_dataset(
         with notes.catch():
             pairs = pair_up(images, labels, dims=dims, axes=axes)
         if not pairs:
-            _find_each(labels, dims, axes, notes)
+            _find_each(labels, notes, dims=dims, axes=axes, labels=True, quiet=True)
     partner = {pair.image: pair.labels for pair in pairs}
-    single = _unpaired(images, labels, pairs, dims, axes) if pairs else _find_each(images, dims, axes, notes)
+    single = _unpaired(images, labels, pairs, dims, axes) if pairs else _find_each(images, notes, dims=dims, axes=axes)
     every = 1 + len(pairs) // PRINTS
     for number, source in enumerate([*partner, *single]):
         pixels = None
@@ -94,7 +99,7 @@ def check_dataset(
         if source in partner:
             with notes.catch(describe(partner[source])):
                 found = read_annotation(partner[source], dims=dims)
-                good = _look_at_labels(found, describe(partner[source]), pixels, notes.seen.get(source), notes)
+                good = _look_at_labels(found, partner[source], pixels, notes.seen.get(source), notes)
                 if good and pixels is not None:
                     notes.spots += faults_of_blank(notes.labels[-1].labels, pixels, notes.labels[-1].where)
                     notes.prints += _take_prints(pixels, notes.labels[-1]) if number % every == 0 else []
@@ -126,7 +131,7 @@ def find_errors(
             labels = np.where(labels == ignore_label, -1, labels).astype(np.int32)
         notes.seen[pair] = see(example.pixels, describe(pair.image), example.pixel_size_um)
         notes.spots += faults_of_pixels(example.pixels, describe(pair.image))
-        if _look_at_labels(labels, describe(pair.labels), example.pixels, notes.seen[pair], notes):
+        if _look_at_labels(labels, pair.labels, example.pixels, notes.seen[pair], notes):
             good.append((example, notes.labels[-1]))
     if _faults_of_set(notes.labels, notes):
         some = good[:: 1 + len(good) // COMPARED]
@@ -136,11 +141,11 @@ def find_errors(
     return notes.results()
 
 
-def _find_each(place: Place, dims: int, axes: str | None, notes: Notes) -> list[Source]:
-    """The sources at a place. A file that cannot be opened becomes a finding."""
+def _find_each(place: Place, notes: Notes, **how: Any) -> list[Source]:
+    """The sources at a place, as `find` gives them. A file that cannot be opened becomes a finding."""
     with notes.catch(place if isinstance(place, str | Path) else ""):
         files = [[file] for file in list_files(place)]
-        return find_readable(files, partial(find, dims=dims, axes=axes), notes.add)
+        return find_readable(files, partial(find, **how), notes.add)
     return []
 
 
@@ -163,9 +168,10 @@ def _look_at_image(source: Source, dims: int, notes: Notes) -> NDArray[Any]:
 
 
 def _look_at_labels(
-    found: NDArray[np.int32] | Spot, where: str, pixels: NDArray[Any] | None, image: Seen | None, notes: Notes
+    found: NDArray[np.int32] | Spot, source: Source, pixels: NDArray[Any] | None, image: Seen | None, notes: Notes
 ) -> bool:
     """Note what is wrong with the values of one label image, or keep it and return true."""
+    where = describe(source)
     if isinstance(found, Spot):
         notes.spots.append(swapped(found, pixels))
         return False
@@ -177,6 +183,7 @@ def _look_at_labels(
         notes.spots.append(fault)
         return False
     notes.labels.append(Annotated(where, found, image))
+    notes.pages.setdefault(source.path, []).append(found)
     return True
 
 
@@ -188,6 +195,8 @@ def _take_prints(pixels: NDArray[Any], one: Annotated) -> list[tuple[Seen, Print
 
 def _faults_of_set(annotated: Sequence[Annotated], notes: Notes) -> bool:
     """Note what is wrong with label images of good values, taken together; whether objects are worth a look."""
+    planes = {path: name_planes(pages) for path, pages in notes.pages.items() if len(pages) > 1}
+    notes.spots += [Spot("planes", str(path), found) for path, found in planes.items() if found]
     instead = find_instead([one.labels for one in annotated])
     if instead is not None:
         shares = zip(annotated, instead.shares, strict=True)

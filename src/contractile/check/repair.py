@@ -21,6 +21,7 @@ from contractile.dataset import Pair, pair_up
 from contractile.errors import ContractileError
 from contractile.images import Source, describe, open_image, read, read_labels, say_rest, write_labels
 from contractile.images.folders import files_in
+from contractile.images.planes import name_channels
 from contractile.storage import claimed
 
 Place = str | Path | Sequence[str | Path]
@@ -119,6 +120,8 @@ def _read(source: Source, dims: int) -> Mended:
         values: NDArray[Any] = read_labels(source, dims=dims)
     except ContractileError as error:
         pixels = read(source, dims=dims).pixels  # raises again what concerns the file
+        if name_channels(pixels):
+            return Mended(pixels.argmax(axis=0).astype(np.int32), ("each pixel given the number of its largest plane",))
         codes = find_colours(pixels) if len(pixels) > 1 else None
         if codes is not None:
             return Mended(np.zeros(codes.shape, np.int32), codes=codes, channels=len(pixels))

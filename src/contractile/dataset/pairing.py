@@ -19,6 +19,8 @@ from contractile.images.folders import Place
 from contractile.images.joined import join_channels, open_item, page_name, sources_of
 from contractile.images.layouts import Item, list_items
 from contractile.images.names import Match, bare, pair_names, some
+from contractile.images.planes import refuse_planes
+from contractile.images.reading import name_pages
 
 logger = logging.getLogger(__name__)
 
@@ -155,13 +157,15 @@ def _pair_each(
         found = None if guess is None else settle_axes(images[0], labels[0], dims=dims)
         if guess is not None and found is None:
             unsettled += images
-        elif guess is not None and (found != guess.axes or len(images) != len(labels)):
+        elif guess is not None and found is not None and not (guess.agrees(found) and len(images) == len(labels)):
             images = open_item(picture, dims=dims, axes=found)
             labels = open_item(truth, dims=dims, axes=found, labels=True)
-            settled.setdefault(found or "", []).append(picture.files[0].name)
+            settled.setdefault(found, []).append(picture.files[0].name)
         elif guess is not None and guess.is_open:  # the guess was right, and is one no longer
             images = [replace(one, axes=found) for one in images]
         if len(images) != len(labels):
+            if planes := name_pages(labels, dims=dims):
+                raise refuse_planes(planes, truth.files[0])
             problem = f"has {len(images)} page(s), and its labels {truth.files[0]} have {len(labels)}"
             cure = "give labels for each page, or name the axes if the pages are channels (--axes CYX)"
             if len(images) == 1:

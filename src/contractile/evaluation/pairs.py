@@ -21,6 +21,8 @@ from contractile.images.arrays import as_array
 from contractile.images.joined import open_item
 from contractile.images.layouts import Item, list_truth
 from contractile.images.names import Match, pair_names, some
+from contractile.images.planes import refuse_planes
+from contractile.images.reading import name_pages
 from contractile.images.sides import without_by_products, without_images
 
 logger = logging.getLogger(__name__)
@@ -167,6 +169,9 @@ def _pair_pages(name: str, files: Sequence[Path], truth: Item, reader: Reader, a
         if len(sources) != len(truths) and (found := settle_axes(sources[0], truths[0], dims=reader.dims)):
             sources = find(file, dims=reader.dims, axes=found, quiet=True)
         if len(sources) != len(truths):
+            for path, side in ((truth.files[0], truths), (file, sources)):
+                if planes := name_pages(side, dims=reader.dims):
+                    raise refuse_planes(planes, path)
             problem = f"has {len(sources)} page(s), and the truth {truth.files[0]} has {len(truths)}"
             raise ContractileError(problem, "predict the images that the truth was drawn on", where=file)
         for page, source in zip(pages, sources, strict=True):

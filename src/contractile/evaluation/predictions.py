@@ -22,10 +22,12 @@ from contractile.images import (
     describe,
     is_ours,
     open_image,
+    read,
     read_labels,
     read_probabilities,
 )
 from contractile.images.names import label_words
+from contractile.images.planes import name_channels
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +122,7 @@ class Reader:
         try:
             labels = read_labels(source, dims=self.dims)
         except ContractileError as error:
-            if channels == 1:
+            if channels == 1 or name_channels(read(source, dims=self.dims).pixels):
                 raise
             cure = f"{error.cure}; or say that these are probabilities (--probabilities)"
             raise ContractileError(error.problem, cure, where=error.where) from None

@@ -116,6 +116,10 @@ def guess_axes(
     extra = len(lengths) - dims
     if extra == 0:
         return "YXZ" if dims == 3 and _is_behind(lengths) else space
+    if extra > 1 and lengths[-2] == 1 and lengths[-1] <= FEW_BEHIND:  # no side of an image
+        rest = (*lengths[:-2], lengths[-1])
+        known = guess_axes(rest, dims=dims, file=file, pages_first=pages_first, labels=labels)
+        return f"{known[:-1]}Q{known[-1]}"
     if extra > 2 and lengths[0] == 1:
         return "Q" + guess_axes(lengths[1:], dims=dims, file=file, pages_first=pages_first, labels=labels)
     if extra < 0 or (extra > 2 and not (pages_first or labels)):

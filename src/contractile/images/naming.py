@@ -34,6 +34,11 @@ class Guess:
             return named[0][1] <= OPEN_PAGES
         return bool(named) and self.axes != "ZYX"
 
+    def agrees(self, axes: str) -> bool:
+        """Whether these letters read the same images: axes of one without a side of the image do not count."""
+        sides = zip(self.axes, axes, self.lengths, strict=True)
+        return all(one == other or (n == 1 and not {one, other} & set("ZYX")) for one, other, n in sides)
+
     def __str__(self) -> str:
         """`shape (96, 96, 5) is read as Y, X and 5 channels; --axes YXQ reads it as 5 pages of Y, X`."""
         read, other = _in_words(self.axes, self.lengths), _in_words(self.other, self.lengths)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,11 +22,12 @@ from contractile.images.image import Image, Size
 from contractile.images.naming import Guess, check_axes
 from contractile.images.notes import say
 from contractile.images.opened import take
+from contractile.images.planes import FIX, name_planes, refuse_channels
 from contractile.images.raster import Raster, chunks_of, one_clear_line
 from contractile.images.sources import Source, stem
 
 LARGEST = 2**31 - 1  # labels are int32
-FIX = "`contractile check IMAGES LABELS --fix DIR`"
+MOST_PLANES = 256  # of classes in one file
 ROUNDING = 1e-4  # by which probabilities may miss [0, 1]
 
 
@@ -185,11 +186,12 @@ def read_labels(source: Source | str | Path, *, dims: int = 2, axes: str | None 
         return _number_objects(source, dims)
     where = describe(source)
     with _open(source, dims, indices=True) as image:
-        pixels = image.pixels if image.shape[0] == 1 else grey_of(image.pixels)
-        if pixels is None:
-            raise _refuse_channels(source, image.shape[0])
-        if len(pixels) < image.shape[0]:
-            say("three equal channels are read as one", [source.path])
+        stored = image.pixels
+    pixels = stored if len(stored) == 1 else grey_of(stored)
+    if pixels is None:
+        raise refuse_channels(stored, where, source.guess.other if source.guess else None)
+    if len(pixels) < len(stored):
+        say("three equal channels are read as one", [source.path])
     values: NDArray[Any] = pixels[0]
     refuse_not_finite(values, source)
     if values.dtype.kind == "f" and not np.array_equal(values, np.rint(values)):
@@ -203,15 +205,6 @@ def read_labels(source: Source | str | Path, *, dims: int = 2, axes: str | None 
     return values.astype(np.int32)
 
 
-def _refuse_channels(source: Source, channels: int) -> ContractileError:
-    """The error for labels of several channels."""
-    problem = f"labels must have one channel, got {channels} (a colour picture?)"
-    cure = f"where each colour is a class or an object, {FIX} gives it a number; else save the numbers as grey TIFF"
-    if source.guess is not None:
-        cure = f"name the axes if these are pages (--axes {source.guess.other}); {cure}"
-    return ContractileError(problem, cure, where=describe(source))
-
-
 def _number_objects(source: Source, dims: int) -> NDArray[np.int32]:
     """Labels (*S) from a mask of each object, which is where it is brighter than half.
 
@@ -223,6 +216,14 @@ def _number_objects(source: Source, dims: int) -> NDArray[np.int32]:
     for number, mask in enumerate(masks, start=1):
         labels[(labels == 0) & (mask > mask.max(initial=0) / 2)] = number
     return labels
+
+
+def name_pages(pages: Sequence[Source], *, dims: int = 2) -> str:
+    """What the pages of one file look like where they are planes of one label image (`name_planes`); else empty."""
+    if 1 < len(pages) <= MOST_PLANES:
+        with suppress(ContractileError):  # of a page that cannot be read
+            return name_planes(read(page, dims=dims).pixels[0] for page in pages)
+    return ""
 
 
 def read_probabilities(source: Source | str | Path, *, dims: int = 2, axes: str | None = None) -> NDArray[np.float32]:
