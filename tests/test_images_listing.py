@@ -9,7 +9,7 @@ import pytest
 import tifffile
 
 from contractile.errors import ContractileError
-from contractile.images import find, leave_out_labels, list_image_files
+from contractile.images import find, leave_out_labels, list_image_files, named_files
 
 BESIDE = "left out, since they are named like labels of images beside them"
 BY_PRODUCT = "left out, since such files hold neither images nor labels"
@@ -29,7 +29,7 @@ def write(folder: Path, *names: str) -> None:
 
 
 def images_at(*places: Path | str) -> list[str]:
-    return [file.name for file in leave_out_labels(list_image_files(list(places)))]
+    return [file.name for file in leave_out_labels(list_image_files(list(places)), named=named_files(list(places)))]
 
 
 @pytest.mark.parametrize(
@@ -100,10 +100,21 @@ def test_folders_of_images_and_of_labels(tmp_path: Path, tree: str, caplog: pyte
     assert [line.split(": ", 1)[1] for line in caplog.messages] == [TAKEN]
     caplog.clear()
     assert sorted(images_at(f"{tmp_path}/**/*.*")) == names
-    assert [line.split(": ", 1)[1] for line in caplog.messages] == ([IN_FOLDERS] if labels else [])
+    said = [line.split(": ", 1)[1] for line in caplog.messages]
+    assert [line.partition(" (")[0] for line in said] == ([IN_FOLDERS] if labels else [])
+    assert all(str(tmp_path / Path(labels[0]).parent) in line for line in said)
     assert len(images_at(tmp_path / Path(images[0]).parent)) == len(
         [name for name in images if Path(name).parent == Path(images[0]).parent]
     )
+
+
+def test_files_that_are_named_one_by_one_stay_where_one_letter_is_against_them(tmp_path: Path) -> None:
+    names = ["x/a.tif", "x/b.tif", "y/a.tif", "y/b.tif"]
+    write(tmp_path, *names)
+    assert images_at(*(tmp_path / name for name in names)) == ["a.tif", "b.tif", "a.tif", "b.tif"]
+    assert images_at(tmp_path / "x", tmp_path / "y") == ["a.tif", "b.tif"]
+    write(tmp_path, "masks/c.tif")
+    assert images_at(tmp_path / names[0], tmp_path / "masks" / "c.tif") == ["a.tif"]
 
 
 def test_other_folders_are_not_searched(tmp_path: Path) -> None:

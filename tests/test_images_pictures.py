@@ -400,10 +400,11 @@ def test_a_png_with_damage(tmp_path: Path, mode: str, width: int) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (400, 300), dtype=np.uint8)
     picture = Pillow.fromarray(noise) if mode == "L" else palette_picture(noise, np.repeat(COLOURS, 64, axis=0))
     data = bytearray(saved(picture, "png"))
+    damage = rf"damaged: the checksum of block \d \(IDAT, bytes \d+ to \d+ of {len(data)}\) does not fit\);"
     middle = len(data) // 2
     data[middle : middle + width] = bytes(255 - byte for byte in data[middle : middle + width])
     for labels in (False, True):
-        with pytest.raises(ContractileError, match=r"checksum of the block between \d+% and \d+% of the file does not"):
+        with pytest.raises(ContractileError, match=damage):
             opened(tmp_path / "a.png", bytes(data), labels=labels)
 
 

@@ -20,6 +20,7 @@ from contractile.images import (
     find,
     leave_out_labels,
     list_image_files,
+    named_files,
     open_image,
     say_channels,
     say_rest,
@@ -76,7 +77,7 @@ def _list(places: Sequence[str], failures: Failures) -> list[Path]:
             there.append(place)
         except ContractileError as error:
             failures.add(place, error)
-    files = leave_out_labels(list_image_files(there)) if there else []
+    files = leave_out_labels(list_image_files(there), named=named_files(there)) if there else []
     say_channels(files)
     return files
 

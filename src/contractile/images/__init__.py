@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from contractile.images.channels import grey_of as grey_of
 from contractile.images.folders import list_image_files as list_image_files
+from contractile.images.folders import named_files as named_files
 from contractile.images.gate import limited as limited
 from contractile.images.image import Channel as Channel
 from contractile.images.image import Image as Image

@@ -32,6 +32,12 @@ def list_image_files(place: Place) -> list[Path]:
     return list_files(files)
 
 
+def named_files(place: Place) -> set[Path]:
+    """The files at a place that are given by their own names, and not by a folder or a pattern."""
+    given = [place] if isinstance(place, str | Path) else place
+    return {path for path in (Path(os.path.expanduser(one)) for one in given) if path.is_file() or is_zarr(path)}
+
+
 def _in_image_folders(place: Place) -> list[Path]:
     folder = folder_of(place)
     if folder is None or has_files(folder):

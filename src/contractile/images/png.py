@@ -131,11 +131,11 @@ def _as_grey(png: Png) -> bytes:
 def _describe_damage(png: Png, error: str) -> str:
     """What is wrong: the file ends too early, or a block of it was overwritten; with the share that is left."""
     last = png.chunks[-1]
-    for name, start, stop in png.chunks:
+    for number, (name, start, stop) in enumerate(png.chunks, start=1):
         checksum = png.data[stop : stop + 4]
         if len(checksum) == 4 and zlib.crc32(name + png.data[start:stop]) != int.from_bytes(checksum):
-            where = f"{start / len(png.data):.0%} and {stop / len(png.data):.0%}"
-            return f"damaged: the checksum of the block between {where} of the file does not fit ({error})"
+            block = f"block {number} ({name.decode()}, bytes {start} to {stop} of {len(png.data)})"
+            return f"damaged: the checksum of {block} does not fit"
     try:
         missing = max(0.0, 1 - _unpacked_size(png) / png.expected)
     except zlib.error:

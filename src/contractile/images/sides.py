@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from contractile.errors import ContractileError
@@ -44,14 +44,19 @@ def only_images(files: Sequence[Path]) -> list[Path]:
     return _without(rest, _beside_images(rest))
 
 
-def leave_out_labels(files: Sequence[Path]) -> list[Path]:
-    """As `only_images`, and without folders of labels beside those of images. What is left out is said."""
+def leave_out_labels(files: Sequence[Path], *, named: Collection[Path] = ()) -> list[Path]:
+    """As `only_images`, and without folders of labels beside those of images. What is left out is said.
+
+    Files that somebody `named` one by one stay where only the one letter of a folder, such as y, says that they are
+    labels.
+    """
     rest = without_by_products(files)
     beside = _beside_images(rest)
     say("left out, since they are named like labels of images beside them", beside)
     rest = _without(rest, beside)
-    in_folders = _in_label_folders(rest)
-    say("left out, since they lie in folders of labels", in_folders)
+    in_folders = _in_label_folders(rest, named)
+    folders = list(dict.fromkeys(str(file.parent) for file in in_folders))
+    say(f"left out, since they lie in folders of labels ({some(folders)})", in_folders)
     return _without(rest, in_folders)
 
 
@@ -67,15 +72,17 @@ def _case(file: Path) -> str:
     return match[1] if match else stem(file)
 
 
-def _in_label_folders(files: Sequence[Path]) -> list[Path]:
-    """Files in folders such as masks, where others are in folders such as images."""
+def _in_label_folders(files: Sequence[Path], named: Collection[Path]) -> list[Path]:
+    """Files in folders such as masks, where others are in folders such as images; of y only those not `named`."""
     shared = os.path.commonpath([file.parent.absolute() for file in files]) if files else ""
     folders = {file: file.parent.absolute().relative_to(shared).parts for file in files}
     if not any(map(holds_images, set(folders.values()))):
         return []
-    found = [file for file in files if any(holds_labels(part) for part in folders[file])]
-    words = {part for file in found for part in folders[file] if holds_labels(part)}
-    return [] if len(found) == 1 and all(len(word) == 1 for word in words) else found  # one file in y says little
+    return [
+        file
+        for file in files
+        if any(holds_labels(part) and (len(part) > 1 or file not in named) for part in folders[file])
+    ]
 
 
 def only_labels(files: Sequence[Path]) -> list[Path]:

@@ -21,6 +21,7 @@ from contractile.images import (
     leave_out_labels,
     list_image_files,
     list_joined,
+    named_files,
     say_rest,
 )
 from contractile.images.failures import Failures, find_readable
@@ -88,7 +89,7 @@ def predict_files(
     check_folder(out)
     out = Path(out)
     network, failures = predictor.card.network, Failures("predicted")
-    paths = leave_out_labels(leave_out_results(list_image_files(images), out))
+    paths = leave_out_labels(leave_out_results(list_image_files(images), out), named=named_files(images))
     look: dict[str, Any] = {"channels": network.channels, "dims": network.dims, "axes": axes or predictor.card.axes}
     groups = [item.files for item in list_joined(paths, **look)]
     wish = replace(choose_place(out, form, paths, products), table=table)
@@ -229,5 +230,6 @@ def _check_names(files: Iterable[Outputs]) -> None:
         other = seen.setdefault(file, path)
         if other != path:
             raise ContractileError(
-                f"images must have different names, got {other} and {path}", "predict them into two folders"
+                f"images must have different names, got {other} and {path}",
+                "predict them into two folders, or leave one out",
             )
