@@ -47,6 +47,7 @@ MARKS = (1.0, 2.0, 5.0, 10.0)  # minutes
 POOL = 40  # images of the training part that the person has before it
 SCORED = 60  # images of the test part
 MOST_TOUCHED = 60  # objects
+MOST_ACTS = 8  # in one visit
 VIEW = 1000  # pixels along a side of what is on the screen
 
 
@@ -130,7 +131,7 @@ class Session:
                 self.page.post("/api/strokes", act.fields)
                 self.touched += act.touches
                 self.acts += 1
-            if act is None or self.acts >= 6:
+            if act is None or self.acts >= MOST_ACTS:
                 image = self._go_on(image)
 
     def _rest(self, seconds: float) -> None:
@@ -147,18 +148,23 @@ class Session:
         assert painted is not None
         return self.person.decide(image, self.truths[image], painted, shown)
 
-    def _look(self, image: int) -> None:
+    def _look(self, image: int, place: tuple[slice, slice] | None = None) -> None:
         self.acts = 0
-        self.person.begin()
+        self.person.begin(place)
         height, width = self.truths[image].shape
         self.page.post("/api/view", {"image": image, "region": [0, height, 0, width]})
 
     def _go_on(self, image: int) -> int:
         """Where the page suggests; elsewhere by chance while it suggests nothing."""
         found = self.page.get("/api/suggestions?most=10")["suggestions"]
-        others = [one["image"] for one in found if one["image"] != image]
-        image = others[0] if others else int(self.person.rng.integers(len(self.truths)))
-        self._look(image)
+        others = [one for one in found if one["image"] != image]
+        if others:
+            y0, y1, x0, x1 = others[0]["region"]
+            image = others[0]["image"]
+            self._look(image, (slice(y0, y1), slice(x0, x1)))
+        else:
+            image = int(self.person.rng.integers(len(self.truths)))
+            self._look(image)
         self._rest(3.0)  # to go there, and until its prediction is there
         return image
 

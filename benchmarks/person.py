@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 CLICK, STROKE, OUTLINE = 1.5, 3.0, 8.0
-GOOD, BAD = 0.85, 0.7  # IoU: above the first an object is accepted, below the second it is outlined
-MUCH = 0.2  # of the area of a typical object: so much false prediction is worth a stroke of background
-ACCEPTED = 2  # objects that are accepted in one visit
+GOOD = 0.85  # IoU: above it an object is accepted as it is shown, below it is outlined
+TOGETHER = 3  # neighbours that are annotated in one visit: the borders between them are what is hardest to learn
+AROUND = 0.6  # of the size of typical objects: how far around them a lasso of background goes
+STROKES, MUCH = 2, 0.5  # strokes in one visit over false predictions, each over so much of a typical object
+BEYOND = 4.0  # pixels that a cut goes beyond the border between two objects
 TRIED = 60  # strokes that come to mind, of which the one over most errors is drawn
 
 Labels = NDArray[np.int32]
@@ -25,65 +27,124 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Act:
-    """Something to do: the fields of a stroke for the page, its seconds, and whether it touches an object."""
+    """Something to do: the fields of a stroke for the page, its seconds, and how many more objects it touches."""
 
     fields: dict[str, Any]
     seconds: float
-    touches: bool = False
+    touches: int = 0
 
 
 @dataclass
 class Person:
-    """Annotates objects (labels 1..N) or two classes (0 and 1). `size` is the width of typical structures."""
+    """Annotates objects (labels 1..N) or two classes (0 and 1). `size` is the width of typical structures.
+
+    Of objects, a person annotates a few neighbours at a time: those that are shown rightly by a click, the others with
+    their outline. Then it draws a lasso of background around them, and goes elsewhere.
+    """
 
     task: str
     size: float
     rng: np.random.Generator
     done: dict[int, set[int]] = field(default_factory=dict)  # objects of each image that were annotated
-    accepted: int = 0
-    outlined: bool = False  # the last act was an outline: strokes of background and outlines take turns
+    together: list[int] | None = None  # the objects of this visit
+    cut: list[list[float]] | None = None  # the line along which an object that was just accepted is two
+    surrounded: bool = False
+    strokes: int = 0  # over false predictions, in this visit
+    begun: bool = False  # there is background
+    place: tuple[slice, slice] | None = None  # what the page suggested to look at
 
-    def begin(self) -> None:
-        """Look at another image."""
-        self.accepted, self.outlined = 0, False
+    def begin(self, place: tuple[slice, slice] | None = None) -> None:
+        """Look at another image, or at another place."""
+        self.together, self.cut, self.surrounded, self.strokes, self.place = None, None, False, 0, place
 
     def decide(self, image: int, truth: Labels, painted: Labels, shown: Labels | None) -> Act | None:
         """The next act on an image; None where the person sees nothing that is worth its time."""
         if self.task == "classes":
             return self._paint_class(image, truth, painted, shown)
+        if self.cut is not None:
+            return self._split(image, painted)
         done = self.done.setdefault(image, set())
-        if shown is None:
-            self.outlined = not self.outlined
-            if self.outlined:
-                return self._outline(image, truth, [n for n in range(1, truth.max() + 1) if n not in done])
-            near = ndimage.distance_transform_edt(truth == 0) < self.size
-            return self._stroke(image, (truth == 0) & (painted < 0), near, 0)
-        fits, partner = fits_of(truth, shown)
         free = [n for n in range(1, truth.max() + 1) if n not in done and (painted[truth == n] < 0).mean() > 0.5]
-        bad = sorted((n for n in free if fits[n] < BAD), key=lambda n: fits[n] + 0.3 * self.rng.random())
-        false = (shown > 0) & (truth == 0) & (painted < 0)
-        if false.sum() > MUCH * np.pi * self.size**2 / 4 and (self.outlined or not bad):
-            self.outlined = False
+        fits, partner = fits_of(truth, np.zeros_like(truth) if shown is None else shown)
+        if self.together is None:
+            self.together = self._choose(truth, free, fits)
+        free = [n for n in self.together if n in free]
+        if not self.begun and len(free) < len(self.together):
+            self.begun = True
+            return self._stroke(image, (truth == 0) & (painted < 0), self._near(truth, self.together), 0)
+        if free and fits[free[0]] > GOOD:
+            done.add(free[0])
+            y, x = np.argwhere((truth == free[0]) & (shown == partner[free[0]]))[0].tolist()
+            return Act({"kind": "accept", "image": image, "point": [y, x]}, CLICK, touches=1)
+        if free and shown is not None and (act := self._accept_two(image, truth, shown, free)):
+            return act
+        if free:
+            return self._outline(image, truth, free[0])
+        if not self.surrounded and self.together:
+            self.surrounded = True
+            return self._surround(image, truth, painted)
+        false = (truth == 0) & (painted < 0) & (False if shown is None else shown > 0)
+        if self.strokes < STROKES and false.sum() > MUCH * np.pi * self.size**2 / 4:
+            self.strokes += 1
             return self._stroke(image, (truth == 0) & (painted < 0), false, 0)
-        if bad:
-            self.outlined = True
-            return self._outline(image, truth, bad[:1])
-        good = [n for n in free if fits[n] > GOOD]
-        if good and self.accepted < ACCEPTED:
-            self.accepted += 1
-            number = int(self.rng.choice(good))
-            done.add(number)
-            y, x = np.argwhere((truth == number) & (shown == partner[number]))[0].tolist()
-            return Act({"kind": "accept", "image": image, "point": [y, x]}, CLICK, touches=True)
         return None
 
-    def _outline(self, image: int, truth: Labels, numbers: list[int]) -> Act | None:
-        if not numbers:
+    def _choose(self, truth: Labels, free: list[int], fits: NDArray[np.float64]) -> list[int]:
+        """An object that is shown wrongly, where the page suggested to look, and its nearest neighbours."""
+        wrong = [n for n in free if fits[n] <= GOOD]
+        here = [n for n in wrong if self.place is not None and (truth[self.place] == n).any()]
+        if not wrong:
+            return []
+        first = min(here or wrong, key=lambda n: fits[n] + 0.3 * self.rng.random())
+        far = ndimage.distance_transform_edt(truth != first)
+        return sorted(free, key=lambda n: float(far[truth == n].min()))[:TOGETHER]
+
+    def _near(self, truth: Labels, objects: list[int]) -> Mask:
+        near: Mask = ndimage.distance_transform_edt(~np.isin(truth, objects)) <= AROUND * self.size
+        return near
+
+    def _surround(self, image: int, truth: Labels, painted: Labels) -> Act | None:
+        """A lasso of background around the objects of this visit, which leaves out all others; else a stroke beside."""
+        assert self.together is not None
+        others = (truth > 0) & ~np.isin(truth, self.together)
+        room = self._near(truth, self.together) & ~ndimage.binary_dilation(others)
+        pieces, _ = ndimage.label(room)
+        largest = pieces == 1 + int(np.bincount(pieces[pieces > 0]).argmax()) if pieces.any() else room
+        if not largest.any() or (ndimage.binary_fill_holes(largest) & others).any():
+            return self._stroke(image, (truth == 0) & (painted < 0), self._near(truth, self.together), 0)
+        fields = {"kind": "fill", "image": image, "points": contour(largest), "value": 0, "over": False}
+        return Act(fields, OUTLINE)
+
+    def _accept_two(self, image: int, truth: Labels, shown: Labels, free: list[int]) -> Act | None:
+        """Accept two neighbours that are shown as one object, rightly but for the border between them; cut it next."""
+        inside = np.isin(truth, free) & (shown > 0)
+        pairs, counts = np.unique(np.stack([shown[inside], truth[inside]]), axis=1, return_counts=True)
+        sizes, shown_sizes = np.bincount(truth.ravel()), np.bincount(shown.ravel())
+        mostly = counts > 0.5 * sizes[pairs[1]]
+        for number in self.rng.permutation(np.unique(pairs[0, mostly])).tolist():
+            both = pairs[1, mostly & (pairs[0] == number)].tolist()
+            if len(both) != 2:
+                continue
+            common = int((np.isin(truth, both) & (shown == number)).sum())
+            if common > GOOD * (shown_sizes[number] + sum(sizes[n] for n in both) - common):
+                self.done[image].update(both)
+                self.cut = border(truth, *both)
+                y, x = np.argwhere((truth == both[0]) & (shown == number))[0].tolist()
+                return Act({"kind": "accept", "image": image, "point": [y, x]}, CLICK, touches=1)
+        return None
+
+    def _split(self, image: int, painted: Labels) -> Act | None:
+        line, self.cut = self.cut, None
+        assert line is not None
+        y, x = np.rint(np.mean(line, axis=0)).astype(int).tolist()
+        if painted[y, x] <= 0:
             return None
-        number = int(numbers[0] if len(numbers) == 1 else self.rng.choice(numbers))
+        return Act({"kind": "split", "image": image, "number": int(painted[y, x]), "points": line}, STROKE, touches=1)
+
+    def _outline(self, image: int, truth: Labels, number: int) -> Act:
         self.done[image].add(number)
         fields = {"kind": "fill", "image": image, "points": contour(truth == number), "value": "new", "over": False}
-        return Act(fields, OUTLINE, touches=True)
+        return Act(fields, OUTLINE, touches=1)
 
     def _paint_class(self, image: int, truth: Labels, painted: Labels, shown: Labels | None) -> Act | None:
         """A stroke of the class that is shown wrongly most; of both in turn while nothing is shown."""
@@ -140,6 +201,18 @@ def fits_of(truth: Labels, shown: Labels) -> tuple[NDArray[np.float64], NDArray[
     union = both.sum(axis=1, keepdims=True) + both.sum(axis=0) - both
     fits = np.where(names > 0, both / np.maximum(1, union), 0.0)
     return fits.max(axis=1), names[fits.argmax(axis=1)]
+
+
+def border(truth: Labels, one: int, other: int) -> list[list[float]]:
+    """The line (two points y, x) between two neighbours, a little longer than their border."""
+    here = ndimage.distance_transform_edt(truth != one), ndimage.distance_transform_edt(truth != other)
+    near = np.maximum(*here)
+    places = np.argwhere(near <= near.min() + 1).astype(float)
+    middle = places.mean(axis=0)
+    _, _, directions = np.linalg.svd(places - middle, full_matrices=True)
+    along = (places - middle) @ directions[0]
+    ends = [middle + directions[0] * (along.min() - BEYOND), middle + directions[0] * (along.max() + BEYOND)]
+    return [np.clip(end, 0, np.array(truth.shape) - 1).tolist() for end in ends]
 
 
 def contour(mask: Mask) -> list[list[float]]:

@@ -25,6 +25,7 @@ from contractile.check.pieces import (
     remove_specks,
     separate_split,
 )
+from contractile.check.tops import find_mixed, find_void
 from contractile.images import read_labels, write_image, write_labels
 from contractile.synthetic import SceneConfig, draw_scene
 
@@ -253,6 +254,37 @@ def test_one_hot_pages_are_named_where_the_image_has_as_many(dataset: Path) -> N
         tifffile.imwrite(dataset / folder / "cell0.tif", pages, photometric="minisblack")
     [finding] = [one for one in examine(dataset) if one.kind == "planes"]
     assert (finding.level, Path(finding.where).name, finding.problem) == ("error", "cell0.tif", ONE_HOT)
+
+
+def test_masks_of_1_beside_masks_of_255(dataset: Path) -> None:
+    for number, white in enumerate([1, 255, 1]):
+        _write(dataset, (labels_of(dataset, number) > 0) * white, number)
+    [finding] = [one for one in examine(dataset) if one.level != "note"]
+    assert (finding.level, Path(finding.where).name) == ("error", "cell1.tif")
+    assert finding.problem == "masks are 0 and 255 here, 0 and 1 in other files: two classes by their values"
+    fix_dataset(dataset / "images", dataset / "labels", dataset / "fixed")
+    assert np.unique(read_labels(dataset / "fixed" / "cell1.tif")).tolist() == [0, 1]
+    assert np.unique(read_labels(dataset / "fixed" / "cell0.tif")).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("numbers", ["objects", "classes", "mask"])
+def test_a_part_of_255_that_nobody_annotated(dataset: Path, numbers: str) -> None:
+    for number in range(3):
+        labels = labels_of(dataset, number)
+        labels = {"objects": labels, "classes": labels % 3, "mask": labels > 0}[numbers].astype(np.int32)
+        labels[40:] = 255
+        _write(dataset, labels, number)
+    assert ("warning", "value 255 covers 58%, far above all other numbers") in [
+        (one.level, one.problem) for one in examine(dataset)
+    ]
+
+
+@pytest.mark.parametrize(
+    "values", [[[0, 1, 2], [0, 255]], [[0, 255], [0, 255]], [[0, 127, 255], [0, 255]], [[0, 100, 254, 255]], [[0], [0]]]
+)
+def test_255_among_others_like_it(values: list[list[int]]) -> None:
+    assert find_mixed([np.array(one) for one in values]) is None
+    assert find_void([np.array(one) for one in values]) is None
 
 
 def test_places_where_nothing_is(tmp_path: Path) -> None:

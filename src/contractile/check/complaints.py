@@ -78,6 +78,16 @@ COMPLAINTS: dict[str, Complaint] = {
     "one value": Complaint(
         "error", "labels hold the single value {} in every file", "check that these are the annotations"
     ),
+    "mixed masks": Complaint(
+        "error",
+        "masks are 0 and {} here, 0 and 1 in other files: two classes by their values",
+        "check --fix DIR makes both 1",
+    ),
+    "void": Complaint(
+        "warning",
+        "value {}, far above all other numbers",
+        "if it means not annotated, set targets.ignore_label in the recipe; else number it like the others",
+    ),
     "duplicate labels": Complaint(
         "warning", "the same labels as {}, but another image", "check that each image has its own annotation"
     ),

@@ -20,6 +20,7 @@ from contractile.check.misplaced import find_misplaced
 from contractile.check.objects import faults_of_blank, faults_of_objects
 from contractile.check.pixels import Seen, compare, digest, faults_of_pixels, see
 from contractile.check.prints import Print, take_print
+from contractile.check.tops import find_mixed, find_void
 from contractile.dataset import Example, Pair, pair_up
 from contractile.errors import ContractileError
 from contractile.images import Source, describe, find, list_files, open_image, say_rest
@@ -210,6 +211,13 @@ def _faults_of_set(annotated: Sequence[Annotated], notes: Notes) -> bool:
         found = str(*values) if values else "-1 (ignored)"
         notes.spots += [Spot("one value", one.where, found) for one in annotated[:1]]
         return False
+    if (white := find_mixed(owns)) is not None:
+        pairs = zip(annotated, owns, strict=True)
+        notes.spots += [Spot("mixed masks", one.where, str(white)) for one, own in pairs if white in own]
+        return False
+    if (void := find_void(owns)) is not None:
+        there = [one for one, own in zip(annotated, owns, strict=True) if void in own]
+        notes.spots += [Spot("void", one.where, f"{void} covers {np.mean(one.labels == void):.0%}") for one in there]
     for one, own in zip(annotated, owns, strict=True):
         if len(own) == 1 and own[0] >= 0:
             notes.spots.append(Spot("empty", one.where, str(own[0])))

@@ -17,6 +17,7 @@ from contractile.check.fractions import can_mend, find_whole
 from contractile.check.greys import count_greys, drop_stray, find_stray, mend_greys, name_greys
 from contractile.check.objects import find_task, holds_pieces
 from contractile.check.pieces import fill_outlines, remove_specks, separate_split
+from contractile.check.tops import find_mixed
 from contractile.dataset import Pair, pair_up
 from contractile.errors import ContractileError
 from contractile.images import Source, describe, open_image, read, read_labels, say_rest, write_labels
@@ -67,7 +68,7 @@ def fix_dataset(
         say_rest(sources)
         mended, lines = _number_colours(mended)
         mended = _mend_background(mended)
-        mended = _mend_classes(mended)
+        mended = _mend_classes(_mend_masks(mended))
         task, repaired = find_task(one.labels for one in mended), 0
         for pair, file, one in zip(pairs, files, mended, strict=True):
             values, done = _mend_objects(one, task)
@@ -186,6 +187,16 @@ def _mend_background(mended: Sequence[Mended]) -> list[Mended]:
             one = replace(one, labels=labels, done=(*one.done, f"background {instead.value} made 0"))
         result.append(one)
     return result
+
+
+def _mend_masks(mended: Sequence[Mended]) -> list[Mended]:
+    """Make the white of all masks 1, where it is 1 in some of them."""
+    white = find_mixed([np.unique(one.labels) for one in mended])
+    if white is None:
+        return list(mended)
+    ones = [np.where(one.labels == white, 1, one.labels).astype(np.int32) for one in mended]
+    done = [(f"{white} made 1",) if (one.labels == white).any() else () for one in mended]
+    return [replace(m, labels=one, done=m.done + d) for m, one, d in zip(mended, ones, done, strict=True)]
 
 
 def _mend_classes(mended: Sequence[Mended]) -> list[Mended]:

@@ -20,7 +20,10 @@ from contractile.viewer.learner.painted import Annotated
 from contractile.viewer.learner.published import Published
 from contractile.viewer.learner.scoring import score
 
-FIRST_STEPS = 20  # before the first prediction is shown
+FIRST_STEPS, FIRST_S = (
+    20,
+    6.0,
+)  # the first prediction is shown after so many steps, on slow machines after so many seconds
 SHOWN_S, PUBLISHED_S, TOLD_S, AROUND_S = 2.0, 15.0, 1.0, 6.0  # seconds between two of a kind
 SHARE = 0.25  # of the time that looking may take, at most
 GATHERED_S = 0.3  # strokes that come this quickly are learned together
@@ -90,6 +93,10 @@ class Learning:
         self._seconds, self._left = begin.seconds, 60 * begin.minutes
         self._models = Published(begin.folder)
         self._best, self._since_best = 0.0, 0
+        self._ripe, self._trained = (
+            False,
+            0.0,
+        )  # whether the network is worth a look; seconds since it began from nothing
         self._updated: float | None = None
 
     def close(self) -> None:
@@ -121,7 +128,7 @@ class Learning:
             self._learn_anew()
         if self._growing.knows and self._view is not None and self._show.due and self._is_new(self._view):
             self._try(partial(self._show_view, self._view), self._show)
-        elif self._learns and self._growing.steps >= FIRST_STEPS and self._publish.due:
+        elif self._learns and self._ripe and self._publish.due:
             self._try(self._publish_model, self._publish)
         elif self._growing.knows and self._around.due:
             self._try(self._look_around, self._around)
@@ -165,8 +172,9 @@ class Learning:
         except ContractileError as error:
             self._failure = str(error)
         took = time.monotonic() - started
-        self._seconds, self._left = self._seconds + took, self._left - took
-        if self._growing.steps == FIRST_STEPS:
+        self._seconds, self._left, self._trained = self._seconds + took, self._left - took, self._trained + took
+        if not self._ripe and (self._growing.steps >= FIRST_STEPS or self._trained >= FIRST_S):
+            self._ripe = True
             self._show.now()
             self._publish.took(0)
 
@@ -180,7 +188,7 @@ class Learning:
         """Whether what is on the screen was not predicted by this network yet."""
         shown = self._shown.get(view.image)
         if shown is None:
-            return self._growing.steps >= FIRST_STEPS or not self._learns
+            return self._ripe or not self._learns
         return shown.steps != self._growing.steps or not _covers(shown.region, view.region)
 
     def _show_view(self, view: Look) -> None:
@@ -242,6 +250,7 @@ class Learning:
         elif wish.what == "restart":
             self._growing.restart()
             self._shown, self._best, self._since_best = {}, 0.0, 0
+            self._ripe, self._trained = False, 0.0
         elif wish.what == "longer":
             self._left, self._paused = self._left + 60 * wish.minutes, False
         elif wish.what == "go_back":
