@@ -16,7 +16,7 @@ from scipy import ndimage
 CLICK, STROKE, OUTLINE = 1.5, 3.0, 8.0
 GOOD = 0.85  # IoU: above it an object is accepted as it is shown, below it is outlined
 TOGETHER = 3  # neighbours that are annotated in one visit: the borders between them are what is hardest to learn
-AROUND = 0.6  # of the size of typical objects: how far around them a lasso of background goes
+AROUND = 0.6  # of the width of objects: how far around them a lasso of background goes
 STROKES, MUCH = 2, 0.5  # strokes in one visit over false predictions, each over so much of a typical object
 BEYOND = 4.0  # pixels that a cut goes beyond the border between two objects
 TRIED = 60  # strokes that come to mind, of which the one over most errors is drawn
@@ -97,23 +97,27 @@ class Person:
             return []
         first = min(here or wrong, key=lambda n: fits[n] + 0.3 * self.rng.random())
         far = ndimage.distance_transform_edt(truth != first)
-        return sorted(free, key=lambda n: float(far[truth == n].min()))[:TOGETHER]
+        reach = {n: float(far[truth == n].min()) for n in free}
+        return [n for n in sorted(free, key=reach.__getitem__) if reach[n] <= width_of(truth == first)][:TOGETHER]
 
-    def _near(self, truth: Labels, objects: list[int]) -> Mask:
-        near: Mask = ndimage.distance_transform_edt(~np.isin(truth, objects)) <= AROUND * self.size
+    def _near(self, truth: Labels, objects: list[int], share: float = AROUND) -> Mask:
+        """What lies around these objects, as far as a share of their width."""
+        own = np.isin(truth, objects)
+        near: Mask = ndimage.distance_transform_edt(~own) <= share * width_of(own) / len(objects) ** 0.5
         return near
 
-    def _surround(self, image: int, truth: Labels, painted: Labels) -> Act | None:
+    def _surround(self, image: int, truth: Labels, painted: Labels) -> Act:
         """A lasso of background around the objects of this visit, which leaves out all others; else a stroke beside."""
-        assert self.together is not None
+        assert self.together
         others = (truth > 0) & ~np.isin(truth, self.together)
-        room = self._near(truth, self.together) & ~ndimage.binary_dilation(others)
-        pieces, _ = ndimage.label(room)
-        largest = pieces == 1 + int(np.bincount(pieces[pieces > 0]).argmax()) if pieces.any() else room
-        if not largest.any() or (ndimage.binary_fill_holes(largest) & others).any():
-            return self._stroke(image, (truth == 0) & (painted < 0), self._near(truth, self.together), 0)
-        fields = {"kind": "fill", "image": image, "points": contour(largest), "value": 0, "over": False}
-        return Act(fields, OUTLINE)
+        for share in (AROUND, AROUND / 2):
+            room = self._near(truth, self.together, share) & ~ndimage.binary_dilation(others)
+            pieces, count = ndimage.label(room)
+            largest = pieces == 1 + int(np.bincount(pieces[pieces > 0], minlength=count + 1)[1:].argmax())
+            if not (ndimage.binary_fill_holes(largest) & others).any():
+                fields = {"kind": "fill", "image": image, "points": contour(largest), "value": 0, "over": False}
+                return Act(fields, OUTLINE)
+        return self._stroke(image, (truth == 0) & (painted < 0), self._near(truth, self.together), 0)
 
     def _accept_two(self, image: int, truth: Labels, shown: Labels, free: list[int]) -> Act | None:
         """Accept two neighbours that are shown as one object, rightly but for the border between them; cut it next."""
@@ -201,6 +205,11 @@ def fits_of(truth: Labels, shown: Labels) -> tuple[NDArray[np.float64], NDArray[
     union = both.sum(axis=1, keepdims=True) + both.sum(axis=0) - both
     fits = np.where(names > 0, both / np.maximum(1, union), 0.0)
     return fits.max(axis=1), names[fits.argmax(axis=1)]
+
+
+def width_of(mask: Mask) -> float:
+    """The diameter in pixels of a disc as large as a mask."""
+    return float(np.sqrt(4 * mask.sum() / np.pi))
 
 
 def border(truth: Labels, one: int, other: int) -> list[list[float]]:

@@ -22,7 +22,8 @@ from contractile.recipe import Recipe
 from contractile.synthetic import SceneConfig, draw_scene
 from contractile.unet import UNet, UNetConfig
 from contractile.viewer.learner.doubting import Doubter
-from contractile.viewer.learner.growing import SETTLED, Growing
+from contractile.viewer.learner.growing import SETTLED, SURE, Growing
+from contractile.viewer.learner.judging import Judge
 from contractile.viewer.learner.looking import Looker, Seen, _keep_numbers, enough
 from contractile.viewer.learner.messages import Begin, Cleared, Do, Inbox, Look, Painted, Shown, Told, write
 from contractile.viewer.learner.opened import Images
@@ -55,6 +56,12 @@ def painted(
     region = box(corner[0], corner[0] + labels.shape[0], corner[1], corner[1] + labels.shape[1])
     mask = np.zeros(labels.shape, bool) if held is None else np.asarray(held)
     return Painted(image, region, labels, mask)
+
+
+def small_model() -> Model:
+    """A network for objects that has learned nothing."""
+    config = UNetConfig(depth=1, width=2, classes=3)
+    return Model(UNet(config), ModelCard(network=config, task="objects"))
 
 
 class Blank:
@@ -162,6 +169,7 @@ def test_steps_change_what_is_shown_and_the_model_says_where_it_comes_from(
     assert card.task == "objects"
     assert card.provenance["step"] == 30
     assert card.decoding.min_size > 0
+    assert 0 < card.decoding.sure <= SURE
     looker = Looker(growing.model(), images.open, images.curve)
     shown = looker.show(0, box(0, 50, 0, 50), steps=growing.steps)
     assert shown.region == box(0, 192, 0, 256)
@@ -374,6 +382,46 @@ def test_an_earlier_model_is_shown_before_anything_is_annotated(scene: Scene) ->
     learning.close()
 
 
+def test_images_with_a_truth_are_suggested_the_worst_first(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _begin, images, truth = scene
+    half = np.where(truth > truth.max() // 2, truth, 0)
+    for name, labels in (("whole", truth), ("half", half), ("none", np.zeros_like(truth))):
+        tifffile.imwrite(tmp_path / f"{name}.tif", labels.astype(np.uint16))
+    judge = Judge([(0, find(tmp_path / f"{name}.tif")[0]) for name in ("half", "none", "whole")], lambda _: truth.shape)
+    looker = Looker(small_model(), images.open, images.curve)
+    monkeypatch.setattr(Looker, "look", lambda self, number, region: Seen(region, np.zeros((3, 1, 1)), truth[region]))
+    while not judge.is_done:
+        judge.look(looker)
+    assert [one.why for one in judge.worst(2)] == [
+        "AP at 0.5 is 0.00 beside the truth",
+        f"AP at 0.5 is {len(np.unique(half[half > 0])) / truth.max():.2f} beside the truth",
+    ]
+    assert judge.worst(3)[-1].value == 0
+
+
+def test_a_run_is_compared_until_something_is_annotated(scene: Scene, tmp_path: Path) -> None:
+    begin, images, truth = scene
+    tifffile.imwrite(tmp_path / "truth.tif", truth.astype(np.uint16))
+    save(small_model(), tmp_path / "start.safetensors")
+    answers = io.BytesIO()
+    truths = ((0, find(tmp_path / "truth.tif")[0]),)
+    learning = Learning(replace(begin, start=tmp_path / "start.safetensors", truths=truths), images, answers)
+    while not learning._judge.is_done:
+        learning.work()
+    assert learning._doubter is None
+    learning.take(painted(truth))
+    while learning._doubter is None:
+        learning.work()
+    learning.close()
+    answers.seek(0)
+    told = [one for one in Inbox(answers).take(wait=None) if isinstance(one, Told)]
+    found = [one.values["found"] for one in told if one.kind == "suggestions"]
+    assert found[0][0]["why"].endswith("beside the truth")
+    assert all("beside" not in one["why"] for one in found[-1])
+
+
 def test_an_image_that_cannot_be_read_does_not_end_the_learning(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     begin, images, truth = scene
     learning = Learning(begin, images, io.BytesIO())
@@ -417,8 +465,7 @@ def test_a_curve_is_found_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_last_models_and_the_best_are_kept(tmp_path: Path) -> None:
-    config = UNetConfig(depth=1, width=2, classes=3)
-    model = Model(UNet(config), ModelCard(network=config, task="objects"))
+    model = small_model()
     published = Published(tmp_path)
     for number in range(1, 25):
         found = Score(0.9 if number == 7 else 0.5 if number == 1 else 0.1, 0.0, 1.0, 5, 3)

@@ -83,6 +83,7 @@ def opened(opening: Opening, *, minutes: float = 10.0, device: str = "auto") -> 
             start=opening.model,
             minutes=minutes,
             device=device,
+            truths=() if opening.begins else tuple(opening.truths.items()),
         )
         learning = Learning(session, begin)
         stack.callback(learning.close)

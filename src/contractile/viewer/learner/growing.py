@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
@@ -33,6 +34,7 @@ DEPTH = 4  # of a network, at least: annotation grows, and a network that grew w
 SETTLED = 60  # steps from which the average of a new network is shown instead of the earlier one
 CLASSES = 3  # of a network for objects: outside, core, contact
 SPECK = 0.1  # of the typical annotated object: smaller predicted ones are not shown
+SURE = 0.8  # mean probability inside of an object, at most: less sure ones are not shown
 
 
 class Growing:
@@ -163,7 +165,11 @@ class Growing:
         network.load_state_dict(self._average)
         settings = state.recipe.model_dump(mode="json", exclude_none=True)
         provenance = {**self._card.provenance, "step": self.steps, "seed": state.recipe.seed, "settings": settings}
-        return Model(fold(network).eval(), self._card.model_copy(update={"provenance": provenance}))
+        # exp(-loss) is the usual probability of the right class: as sure as that, an object is shown early on, too.
+        sure = min(SURE, math.exp(-self.loss)) if self._told.task == "objects" else 0.0
+        decoding = self._card.decoding.model_copy(update={"sure": round(sure, 3)})
+        told = {"provenance": provenance, "decoding": decoding}
+        return Model(fold(network).eval(), self._card.model_copy(update=told))
 
     def _describe(self, recipe: Recipe) -> ModelCard:
         card = describe(recipe, self._examples, self._examples, trace(recipe, self._examples, []))

@@ -22,7 +22,8 @@ class Begin:
     """The first message: the images by their numbers, and how to learn. `start` is a model that learning starts from.
 
     `minutes` is how long to learn after the last change of the annotation. Models are written into `folder`. `seconds`
-    is how long was learned before, in this session.
+    is how long was learned before, in this session. `truths` are images by number with their labels, which nobody
+    learns from: they show where the model is worst.
     """
 
     sources: tuple[Source, ...]
@@ -34,6 +35,7 @@ class Begin:
     device: str = "auto"
     seed: int = 0
     seconds: float = 0.0
+    truths: tuple[tuple[int, Source], ...] = ()
 
 
 @dataclass(frozen=True)

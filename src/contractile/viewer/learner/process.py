@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, BinaryIO
@@ -13,6 +13,7 @@ from contractile.model import load
 from contractile.viewer.canvas import box
 from contractile.viewer.learner.doubting import Doubt, Doubter
 from contractile.viewer.learner.growing import Growing
+from contractile.viewer.learner.judging import Judge
 from contractile.viewer.learner.looking import Looker
 from contractile.viewer.learner.messages import Begin, Cleared, Do, Inbox, Look, Painted, Region, Shown, Told, write
 from contractile.viewer.learner.opened import Images
@@ -80,14 +81,14 @@ class Learning:
         self._annotated = Annotated(self._images.open)
         self._growing = Growing(begin, self._images.curve)
         self._doubter: Doubter | None = None
+        self._judge = Judge(begin.truths, lambda number: images.open(number).shape[1:])
         self._looker: Looker | None = None
         self._looked = -1  # steps of the network in `_looker`
         self._view: Look | None = None
         self._shown: dict[int, Shown] = {}
         self._painted_at: float | None = None
-        self._show, self._publish, self._tell, self._around = (
-            Clock(SHOWN_S), Clock(PUBLISHED_S, 0.1), Clock(TOLD_S), Clock(AROUND_S, 0.1)
-        )  # fmt: skip
+        self._show, self._publish, self._tell = Clock(SHOWN_S), Clock(PUBLISHED_S, 0.1), Clock(TOLD_S)
+        self._around, self._compare = Clock(AROUND_S, 0.1), Clock(0.0, 0.5)
         self._paused, self._failure = False, ""
         self._hint: str | None = None  # what would help most, though the network learns
         self._seconds, self._left = begin.seconds, 60 * begin.minutes
@@ -130,7 +131,9 @@ class Learning:
             self._try(partial(self._show_view, self._view), self._show)
         elif self._learns and self._ripe and self._publish.due:
             self._try(self._publish_model, self._publish)
-        elif self._growing.knows and self._around.due:
+        elif self._growing.knows and self._compares and self._compare.due:
+            self._try(self._compare_next, self._compare)
+        elif self._growing.knows and not self._compares and self._around.due:
             self._try(self._look_around, self._around)
         elif self._learns:
             self._step()
@@ -199,13 +202,25 @@ class Learning:
         self._updated = time.monotonic()
         write(self._answers, shown)
 
+    @property
+    def _compares(self) -> bool:
+        """Whether the worst images are sought among those with a truth, until something is annotated."""
+        return bool(self._begin.truths) and not self._annotated.images()
+
+    def _compare_next(self) -> None:
+        if not self._judge.is_done:
+            self._judge.look(self._network())
+            self._suggest(self._judge.worst(SUGGESTED))
+
     def _look_around(self) -> None:
         if self._doubter is None:
             shapes = [self._images.open(number).shape[1:] for number in range(len(self._begin.sources))]
             self._doubter = Doubter(shapes, self._images.open, seed=self._begin.seed)
         self._doubter.look(self._network(), self._annotated)
-        found = [_as_json(one) for one in self._doubter.best(SUGGESTED)]
-        write(self._answers, Told("suggestions", {"found": found}))
+        self._suggest(self._doubter.best(SUGGESTED))
+
+    def _suggest(self, doubts: Sequence[Doubt]) -> None:
+        write(self._answers, Told("suggestions", {"found": [_as_json(one) for one in doubts]}))
 
     def _publish_model(self) -> None:
         """Write the network as a model file, and score it on what is held out."""
@@ -228,7 +243,8 @@ class Learning:
             state = "failed"
         elif growing.ready and not self._paused and self._left <= 0:
             state = "done"
-        message = self._failure or self._show.trouble or self._publish.trouble or self._around.trouble or None
+        troubles = (clock.trouble for clock in (self._show, self._publish, self._around, self._compare))
+        message = self._failure or next(filter(None, troubles), None)
         if message is None and self._since_best >= STALE:
             message = "no longer improving: annotate more, where the key N leads"
         since = None if self._updated is None else round(time.monotonic() - self._updated, 1)
