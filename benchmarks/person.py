@@ -147,7 +147,7 @@ class Person:
 
     def _outline(self, image: int, truth: Labels, number: int) -> Act:
         self.done[image].add(number)
-        fields = {"kind": "fill", "image": image, "points": contour(truth == number), "value": "new", "over": False}
+        fields = {"kind": "fill", "image": image, "points": contour(truth == number), "value": "new", "over": True}
         return Act(fields, OUTLINE, touches=1)
 
     def _paint_class(self, image: int, truth: Labels, painted: Labels, shown: Labels | None) -> Act | None:

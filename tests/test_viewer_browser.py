@@ -221,3 +221,23 @@ def test_the_keyboard_alone_paints(browser: Any, scene: tuple[Path, NDArray[np.i
         playwright.expect(visit.page.locator("#undo")).to_be_disabled(timeout=PATIENCE_MS)
         assert visit.complaints == []
         visit.page.close()
+
+
+def test_a_lasso_of_background_leaves_objects(
+    browser: Any, scene: tuple[Path, NDArray[np.int32]], tmp_path: Path
+) -> None:
+    images, _ = scene
+    with Served(images, tmp_path / "session") as served:
+        visit = served.visit(browser)
+        for keys, low, high in ((("o", "l"), 40.0, 60.0), (("b", "l"), 30.0, 70.0)):
+            for key in keys:
+                visit.page.keyboard.press(key)
+            corners = [(low, low), (low, high), (high, high), (high, low)]
+            visit.drag([*corners, corners[0]])
+        visit.see_image(r"first.*\s1 object")
+        assert visit.complaints == []
+        visit.page.close()
+    found = read_labels(tmp_path / "session" / "labels" / "first.tif")
+    assert (found[42:58, 42:58] > 0).all()
+    assert (found[32:38, 32:68] == 0).all()
+    assert (found[75:] == -1).all()

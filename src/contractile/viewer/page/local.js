@@ -30,7 +30,7 @@ export class Local {
   }
 
   begin(image, kind, value, radius) {
-    const stroke = { image, kind, value, radius, points: [], until: Infinity };
+    const stroke = { image, kind, value, radius, over: true, points: [], until: Infinity };
     this.strokes.push(stroke);
     return stroke;
   }
@@ -81,7 +81,7 @@ export class Local {
       const shape = [tile.read[1] - tile.read[0], tile.read[3] - tile.read[2]];
       this.tiles.put(tile, new Int32Array(shape[0] * shape[1]).fill(-1), shape);
     }
-    if (stroke.kind === "fill") fill(tile, points, stroke.value);
+    if (stroke.kind === "fill") fill(tile, points, stroke);
     else brush(tile, points, stroke.radius, stroke.value);
     tile.version += 1;
   }
@@ -145,8 +145,9 @@ function piece(tile, [ay, ax], [by, bx], radius, value) {
   mark(tile, y0, y1, x0, x1);
 }
 
-/** All pixels whose middle lies within an outline, by the even-odd rule: row by row, between pairs of crossings. */
-function fill(tile, outline, value) {
+/** All pixels whose middle lies within an outline, by the even-odd rule: row by row, between pairs of crossings.
+    Without `over` only those that are unknown. */
+function fill(tile, outline, { value, over }) {
   const [fy, fx] = tile.factor;
   const [height, width] = tile.shape;
   const [low, high] = bounds(outline);
@@ -157,7 +158,9 @@ function fill(tile, outline, value) {
     for (let at = 0; at + 1 < cuts.length; at += 2) {
       const x0 = Math.max(0, Math.ceil(cuts[at] / fx) - tile.read[2]);
       const x1 = Math.min(width - 1, Math.floor(cuts[at + 1] / fx) - tile.read[2]);
-      if (x0 <= x1) tile.data.fill(value, row * width + x0, row * width + x1 + 1);
+      for (let place = row * width + x0; place <= row * width + x1; place++) {
+        if (over || tile.data[place] === -1) tile.data[place] = value;
+      }
     }
   }
   mark(tile, y0, y1, 0, width);

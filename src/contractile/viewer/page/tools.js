@@ -103,8 +103,10 @@ export class Tools {
   outline({ image, points }) {
     if (points.length < 3) return;
     const stroke = this.local.begin(image, "fill", this.value(points[0]), 0);
+    stroke.over = !(isObjects() && stroke.value === 0); // background around objects leaves them as they are
     this.local.extend(stroke, points);
-    this.paint(stroke, () => ({ kind: "fill", image, points, value: this.wire(stroke.value, true), over: true }));
+    const { over } = stroke;
+    this.paint(stroke, () => ({ kind: "fill", image, points, value: this.wire(stroke.value, true), over }));
   }
 
   paint(stroke, make) {
@@ -203,11 +205,13 @@ export class Tools {
     this.order(() => ({ kind: "split", image, number: this.local.real(met[0][0]), points }));
   }
 
-  async turn(way) {
+  /** Undo or redo, and show what changed, unless the user has gone to another image since. */
+  turn(way) {
+    const here = state.image;
     send(`api/${way}`, () => ({}), (answer) => {
       if (!answer) return;
       this.answered(answer);
-      if (answer.changed) emit("look", answer);
+      if (answer.changed && state.image === here) emit("look", answer);
     });
   }
 }
