@@ -97,15 +97,13 @@ class Page:
 
 
 class Session:
-    """A person at work, with a clock. `seconds` of answers and `updates` of predictions are noted."""
+    """A person at work, with a clock. `ready_at` is when there were strokes of both kinds for the first time."""
 
     def __init__(self, page: Page, truths: list[NDArray[np.int32]], person: Person, folder: Path) -> None:
         self.page, self.truths, self.person, self.folder = page, truths, person, folder
         self.began, self.touched, self.marked = time.monotonic(), 0, list[dict[str, Any]]()
-        self.seconds: list[float] = []
-        self.updates: list[float] = []
-        self.first: float | None = None  # seconds from the first strokes of both kinds to a prediction
         self.ready_at: float | None = None
+        self._kinds: set[bool] = set()  # of strokes so far: background or not
 
     @property
     def now(self) -> float:
@@ -131,19 +129,21 @@ class Session:
                 self.page.post("/api/strokes", act.fields)
                 self.touched += act.touches
                 self.acts += 1
+                self._note(act.fields)
             if act is None or self.acts >= MOST_ACTS:
                 image = self._go_on(image)
+
+    def _note(self, fields: dict[str, Any]) -> None:
+        self._kinds.add(fields.get("value") == 0)
+        if self.ready_at is None and len(self._kinds) > 1:
+            self.ready_at = time.monotonic()
 
     def _rest(self, seconds: float) -> None:
         time.sleep(max(0.0, seconds))
 
     def _decide(self, image: int) -> Any:
         shape = self.truths[image].shape
-        begun = time.monotonic()
         shown = self.page.layer(image, "prediction", shape)
-        self.seconds.append(time.monotonic() - begun)
-        if shown is not None and self.first is None:
-            self.first = self.now
         painted = self.page.layer(image, "annotation", shape)
         assert painted is not None
         return self.person.decide(image, self.truths[image], painted, shown)
@@ -223,7 +223,7 @@ def measure(given: argparse.Namespace, data: Data) -> dict[str, Any]:
     page.close()
     gaps = np.diff(news)
     found: dict[str, Any] = {
-        "first prediction after": round(session.first or 0.0, 1),
+        "seconds from the first strokes to a prediction": round(news[0] - (session.ready_at or 0.0), 1),
         "seconds between updates, median": round(float(np.median(gaps)), 1) if len(gaps) else None,
         "region, median ms": round(1000 * statistics.median(answers)),
         "region, 95 % ms": round(1000 * float(np.quantile(answers, 0.95))),

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from skimage.morphology import skeletonize
 
 CLICK, STROKE, OUTLINE = 1.5, 3.0, 8.0
 GOOD = 0.85  # IoU: above it an object is accepted as it is shown, below it is outlined
@@ -154,33 +155,56 @@ class Person:
         """A stroke of the class that is shown wrongly most; of both in turn while nothing is shown."""
         wrong = np.ones(truth.shape, bool) if shown is None else shown != truth
         counts = [int((wrong & (truth == value) & (painted < 0)).sum()) for value in (0, 1)]
-        value = int(np.argmax(counts)) if shown is not None else int((painted == 0).any() and not (painted == 1).any())
+        value = int(np.argmax(counts) if shown is not None else (painted == 0).sum() > (painted == 1).sum())
         allowed = truth == value if value == 0 else ndimage.binary_erosion(truth == 1, iterations=2)
         return self._stroke(image, allowed, wrong & (painted < 0), value)
 
     def _stroke(self, image: int, allowed: Mask, wanted: Mask, value: int) -> Act | None:
-        """A straight stroke within `allowed` over as much of `wanted` as comes to mind."""
+        """A stroke within `allowed` over as much of `wanted` as comes to mind: straight, or along thin structures."""
         places = np.argwhere(allowed)
         if len(places) == 0:
             return None
-        radius = self._radius(value)
-        chance = 0.001 + wanted[tuple(places.T)]
-        best, found = -1.0, None
-        for index in self.rng.choice(len(places), size=TRIED, p=chance / chance.sum()):
-            line = straight(allowed, places[index], 4 * self.size, self.rng.uniform(0, np.pi))
+        thin = self.task == "classes" and value == 0
+        best, found, room = -1.0, places[:1], ndimage.distance_transform_edt(allowed)
+        ridge = np.argwhere(skeletonize(allowed)) if thin else places
+        chance = 0.001 + wanted[tuple(ridge.T)]
+        for index in self.rng.choice(len(ridge), size=TRIED, p=chance / chance.sum()):
+            if thin:
+                line = along(ridge, int(index), allowed.shape, int(4 * self.size))
+            else:
+                line = straight(allowed, places[index], 4 * self.size, self.rng.uniform(0, np.pi))
             worth = float(wanted[tuple(line.T)].sum()) + 0.02 * len(line)
             if worth > best:
                 best, found = worth, line
-        assert found is not None
-        room = ndimage.distance_transform_edt(allowed)[tuple(found.T)].min()  # a person keeps away from the edge
-        radius = min(radius, max(0.5, float(room) - 1))
-        points = [[int(y), int(x)] for y, x in found[[0, -1]]]
+        widest = max(0.5, float(room[tuple(found.T)].min()) - 1)  # a person keeps away from the edge
+        radius = min(self._radius(value), widest)
+        points = (found[:: max(1, len(found) // 40)] if thin else found[[0, -1]]).tolist()
         return Act({"kind": "paint", "image": image, "points": points, "radius": radius, "value": value}, STROKE)
 
     def _radius(self, value: int) -> float:
         if self.task == "classes":
             return 2.0 if value == 0 else 4.0
         return max(2.0, self.size / 8)
+
+
+def along(ridge: NDArray[np.int64], first: int, shape: tuple[int, ...], length: int) -> NDArray[np.int64]:
+    """Pixels (N, 2) of a path along a ridge, the pixels (M, 2) of a skeleton, through one of them, to both sides."""
+    free = np.zeros((shape[0] + 2, shape[1] + 2), bool)  # with a border, so that each pixel has neighbours
+    free[tuple(ridge.T + 1)] = True
+    sides: list[list[tuple[int, int]]] = []
+    start = int(ridge[first][0]), int(ridge[first][1])
+    free[start[0] + 1, start[1] + 1] = False
+    for _ in range(2):
+        (y, x), side = start, []
+        while len(side) < length // 2:
+            near = np.argwhere(free[y : y + 3, x : x + 3])
+            if len(near) == 0:
+                break
+            y, x = (int(n) for n in (y, x) + near[0] - 1)
+            free[y + 1, x + 1] = False
+            side.append((y, x))
+        sides.append(side)
+    return np.array([*sides[0][::-1], start, *sides[1]])
 
 
 def straight(allowed: Mask, middle: NDArray[np.int64], length: float, angle: float) -> NDArray[np.int64]:

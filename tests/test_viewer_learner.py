@@ -13,11 +13,14 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
+from contractile.dataset import Example
 from contractile.decode import Decoding
+from contractile.engine import EngineConfig
 from contractile.errors import ContractileError
 from contractile.images import find
 from contractile.intensity import Intensity, Normalization
 from contractile.model import Model, ModelCard, load, save
+from contractile.prediction import Predictor
 from contractile.recipe import Recipe
 from contractile.synthetic import SceneConfig, draw_scene
 from contractile.unet import UNet, UNetConfig
@@ -31,6 +34,7 @@ from contractile.viewer.learner.painted import CONTEXT, Annotated, image_of
 from contractile.viewer.learner.process import Learning
 from contractile.viewer.learner.published import Published
 from contractile.viewer.learner.scoring import Score, fit_of, score
+from contractile.viewer.learner.shrinking import find_shrink, shrink
 
 Scene = tuple[Begin, Images, NDArray[np.int32]]
 
@@ -380,6 +384,45 @@ def test_an_earlier_model_is_shown_before_anything_is_annotated(scene: Scene) ->
     assert learning.work()
     assert learning._shown[0].labels.shape == (192, 256)
     learning.close()
+
+
+def test_large_objects_are_learned_from_shrunk_images(tmp_path: Path) -> None:
+    y, x = np.mgrid[:300, :300]
+    truth = np.zeros((300, 300), np.int32)
+    for number, (cy, cx) in enumerate(((80, 80), (90, 220), (220, 150)), start=1):
+        truth[(y - cy) ** 2 + (x - cx) ** 2 < 52**2] = number
+    tifffile.imwrite(tmp_path / "cells.tif", (50 + 100 * (truth > 0)).astype(np.uint8))
+    begin = Begin(tuple(find(tmp_path / "cells.tif")), "objects", (), tmp_path / "models")
+    images = Images(begin)
+    annotated, growing = Annotated(images.open), Growing(begin, images.curve)
+    annotated.take(painted(truth))
+    [example] = annotated.examples()
+    assert find_shrink([example]) == 4
+    small = shrink(example, 4)
+    assert small.pixels.shape == (1, 75, 75)
+    assert abs(small.pixels.mean() - example.pixels.mean()) < 1
+    assert (small.labels == truth[2::4, 2::4]).all()
+    growing.learn_from(annotated.examples())
+    growing.step()
+    model = growing.model()
+    save(model, tmp_path / "model.safetensors")
+    assert model.card.shrunk == load(tmp_path / "model.safetensors").card.shrunk == 4
+    seen = Looker(model, images.open, images.curve).look(0, box(40, 240, 8, 296))
+    whole = np.asarray(Predictor(model, engine=EngineConfig(backend="torch")).probabilities(images.open(0)[...]))
+    np.testing.assert_allclose(seen.maps, whole[:, 40:240, 8:296], atol=1e-5)
+    growing.go_back(model.with_card(shrunk=2.0))
+    assert growing.model().card.shrunk == 2
+    growing.close()
+    images.close()
+
+
+@pytest.mark.parametrize(("width", "factor"), [(0, 1), (3, 1), (40, 1), (60, 2), (100, 4), (700, 8)])
+def test_how_much_images_are_shrunk_follows_the_width_of_objects(width: int, factor: int) -> None:
+    labels = np.full((width + 9, width + 9), -1, np.int32)
+    labels[:width, :width] = 3
+    example = Example("0:0,0", np.zeros((1, *labels.shape), np.uint8), labels)
+    assert find_shrink([example]) == factor
+    assert shrink(example, 1) is example
 
 
 def test_images_with_a_truth_are_suggested_the_worst_first(

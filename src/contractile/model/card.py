@@ -41,8 +41,11 @@ class ModelCard(BaseModel):
     class_values: tuple[ClassValue, ...] = Field(
         default=(), description="task `classes`: the value of each class in label files, in the order of the classes"
     )
+    shrunk: float = Field(
+        default=1.0, ge=1, le=16, description="images are shrunk by this factor before the network sees them"
+    )
     diameter: Pixels | None = Field(
-        default=None, description="task `objects`: the typical diameter of the training objects, in pixels"
+        default=None, description="task `objects`: the typical diameter of the training objects, in pixels as shrunk"
     )
     diameters: tuple[Pixels, Pixels] | None = Field(
         default=None, description="diameters of small and large training objects: within them images are not resampled"

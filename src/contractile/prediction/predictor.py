@@ -21,7 +21,7 @@ from contractile.model import load as load_model
 from contractile.prediction.arrays import as_image, as_probabilities, is_dask
 from contractile.prediction.blocks import segment
 from contractile.prediction.field import Field, Held, Mean, NetworkField, Progress
-from contractile.prediction.scaling import LARGEST_SCALE, SAME_SIZE, Resampled, estimate_diameter, scaled_shape
+from contractile.prediction.scaling import LARGEST_SCALE, SAME_SIZE, estimate_diameter, restored, scaled
 from contractile.prediction.views import UNCHANGED, views
 
 if TYPE_CHECKING:
@@ -99,9 +99,8 @@ class Predictor:
             lazy.refuse(scale, tta)
             self.placed = self.placed or self.place(image, intensity)
             return cast(Field, lazy.lazily(self, image, intensity, mark=self.fingerprint))
-        seen = image if scale == 1 else Resampled(image, scaled_shape(image.shape[1:], scale))
-        field = self._field(seen, intensity, tta=tta, progress=progress)
-        return field if scale == 1 else Resampled(field, image.shape[1:], scale=scale)
+        field = self._field(scaled(image, scale), intensity, tta=tta, progress=progress)
+        return restored(field, image.shape[1:], scale)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -142,18 +141,21 @@ class Predictor:
     def _scale(self, image: Any, intensity: Intensity) -> float:
         """By how much an image (C, *S) is enlarged for the network: the model's diameter / that of its objects.
 
-        1 without a diameter, and for one that the network has seen, or so near to it that it makes no difference.
+        Without a diameter, and for one that the network has seen, or so near to it that it makes no difference, it is
+        shrunk as the training images were.
         """
-        own, diameter = self.card.diameter, self.diameter
+        own, diameter, usual = self.card.diameter, self.diameter, 1 / self.card.shrunk
         if own is None or diameter is None:
-            return 1.0
+            return usual
         small, large = self.card.diameters or (own, own)
         if diameter == "estimate":
             diameter = estimate_diameter(
-                image, (small, own, large), partial(self._find_objects, intensity=intensity), intensity
+                scaled(image, usual), (small, own, large), partial(self._find_objects, intensity=intensity), intensity
             )
             diameter = own * 2 ** (round(4 * math.log2(diameter / own)) / 4)  # so that images share shapes
-        return 1.0 if small / SAME_SIZE < diameter < large * SAME_SIZE else own / diameter
+        else:
+            diameter *= usual
+        return usual if small / SAME_SIZE < diameter < large * SAME_SIZE else usual * own / diameter
 
     def _find_objects(self, image: Any, *, intensity: Intensity) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """An image (C, Y, X) at the model's own scale -> labels and probability of being inside, (Y, X) each."""
@@ -181,7 +183,8 @@ def _check_diameter(diameter: Diameter, card: ModelCard) -> Diameter:
         raise ContractileError(
             f"diameter must be a positive number of pixels or 'estimate', got {shown(diameter)}", "use e.g. 30"
         )
-    low, high = card.diameter / LARGEST_SCALE, card.diameter * LARGEST_SCALE
+    own = card.diameter * card.shrunk
+    low, high = own / LARGEST_SCALE, own * LARGEST_SCALE
     if diameter != "estimate" and not low <= diameter <= high:
         raise ContractileError(
             f"diameter must be at most {LARGEST_SCALE:g} times smaller or larger than the model's own, {low:.3g} to "

@@ -67,6 +67,16 @@ def scaled_shape(shape: Sequence[int], factor: float) -> tuple[int, ...]:
     return tuple(max(1, round(size * factor)) for size in shape)
 
 
+def scaled(image: Any, factor: float) -> Any:
+    """An image (C, *S) resampled by `factor`."""
+    return image if factor == 1 else Resampled(image, scaled_shape(image.shape[1:], factor))
+
+
+def restored(field: Field, shape: Sequence[int], factor: float) -> Field:
+    """What a network says about an image that was resampled by `factor`, brought back to the image's own shape (*S)."""
+    return field if factor == 1 else Resampled(field, shape, scale=factor)
+
+
 def estimate_diameter(
     pixels: Any,
     seen: tuple[float, float, float],

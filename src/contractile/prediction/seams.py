@@ -23,7 +23,7 @@ from contractile.prediction.field import Progress
 from contractile.prediction.margins import Margins, border_windows, measure_margins
 from contractile.prediction.peers import habits, join, lay
 from contractile.prediction.predictor import Predictor
-from contractile.prediction.scaling import Resampled, scaled_shape
+from contractile.prediction.scaling import scaled
 from contractile.prediction.tilings import (
     Floats,
     Part,
@@ -115,7 +115,7 @@ def measure_seams(
     field = predictor.probabilities(image)  # looks at the image and places the network; nothing is predicted yet
     image, scale = as_image(image, config.channels, config.dims), field.scale
     intensity = predictor.card.normalization.fit(image)
-    seen = image if scale == 1 else Resampled(image, scaled_shape(image.shape[1:], scale))
+    seen = scaled(image, scale)
     _check_shape(config, seen.shape[1:])
     assert predictor.placed is not None
     most, least = predictor.placed.largest_tile(), 2 * max(config.margin) + 2 * max(config.stride)

@@ -25,6 +25,7 @@ from contractile.training.state import State, begin, launch, take_step
 from contractile.unet import fold
 from contractile.viewer.learner.messages import Begin
 from contractile.viewer.learner.painted import image_of
+from contractile.viewer.learner.shrinking import find_shrink, shrink
 
 TILE, BATCH = 128, 8  # small tiles: little of an image is annotated
 GROWN = 2.0  # the recipe is derived again when so many times as much is annotated
@@ -49,7 +50,10 @@ class Growing:
         self._earlier = _load_start(told)
         self._state: State | None = None
         self._batches: Generator[Batch, None, None] | None = None  # made by a thread, ahead of time
-        self._examples: list[Example] = []
+        self._given: list[Example] = []
+        self._examples: list[Example] = []  # the same, shrunk
+        self._shrunk = 1.0
+        self._seen: dict[int, tuple[Example, Example]] = {}  # examples as given (so that no other gets its id), shrunk
         self._targets: dict[int, tuple[Example, TargetConfig, Target]] = {}
         self._area = 0
         self._average: dict[str, Tensor] = {}
@@ -71,10 +75,11 @@ class Growing:
     def learn_from(self, examples: Sequence[Example]) -> None:
         """Take an annotation that has changed. The recipe follows it when it has grown twofold."""
         self.close()
-        self.needs = _missing(examples, self._told)
+        self.needs, self._given = _missing(examples, self._told), list(examples)
         if self.needs is not None:
             return
         area = sum(int((example.labels >= 0).sum()) for example in examples)
+        examples = self._shrink(examples)
         if self._state is None or area > GROWN * self._area:
             self._derive(examples)
             self._area = area
@@ -85,6 +90,18 @@ class Growing:
         samples = Samples(examples, recipe.targets, recipe.samples, seed=recipe.seed, curves=curves, made=made)
         self._batches = samples.batches(self.steps)
         self._card = None
+
+    def _shrink(self, examples: Sequence[Example]) -> list[Example]:
+        """The examples as the network sees them. Those of an image that did not change are there already."""
+        if self._state is None:
+            start, is_objects = self._start(examples), self._told.task == "objects"
+            self._shrunk = start.card.shrunk if start else find_shrink(examples) if is_objects else 1.0
+            self._seen.clear()
+        before, self._seen = self._seen, {}
+        for one in examples:
+            known = before.get(id(one))
+            self._seen[id(one)] = one, known[1] if known else shrink(one, self._shrunk)
+        return [seen for _, seen in self._seen.values()]
 
     def _make_targets(self, examples: Sequence[Example], config: TargetConfig) -> list[Target]:
         """The targets of examples. Those of an image that did not change are there already."""
@@ -180,7 +197,8 @@ class Growing:
         }
         sizes = object_sizes([np.where(one.labels < 0, 0, one.labels) for one in self._examples])
         speck = round(SPECK * float(np.median(sizes))) if recipe.targets.task == "objects" and len(sizes) else 0
-        return card.model_copy(update={"provenance": provenance, "decoding": Decoding(min_size=speck)})
+        told = {"provenance": provenance, "decoding": Decoding(min_size=speck), "shrunk": self._shrunk}
+        return card.model_copy(update=told)
 
     def close(self) -> None:
         """End the thread that makes batches; nothing is learned until `learn_from` is called again."""
@@ -192,7 +210,7 @@ class Growing:
         """Forget everything but the annotation."""
         self._state, self._earlier, self._average, self._averaged, self.steps = None, None, {}, 0, 0
         if self.ready:
-            self.learn_from(self._examples)
+            self.learn_from(self._given)
 
     def go_back(self, model: Model) -> None:
         """Go on from the weights of an earlier model. Raises ContractileError where they do not fit the network."""
@@ -206,6 +224,10 @@ class Growing:
             raise ContractileError("the model has another network than the one that learns", "restart") from error
         self._average, self._averaged = {name: value.clone() for name, value in weights.items()}, SETTLED
         self._earlier, self._card = None, None
+        if model.card.shrunk != self._shrunk:
+            self._shrunk = model.card.shrunk
+            self._seen.clear()
+            self.learn_from(self._given)
 
 
 def _load_start(told: Begin) -> Model | None:

@@ -15,6 +15,7 @@ from contractile.images import Image
 from contractile.intensity import Intensity, Normalization
 from contractile.model import Model, ModelCard
 from contractile.prediction.field import NetworkField
+from contractile.prediction.scaling import restored, scaled
 from contractile.viewer.canvas import overlap
 from contractile.viewer.learner.messages import Region, Shown
 
@@ -46,8 +47,9 @@ class Looker:
     def look(self, number: int, region: Region) -> Seen:
         """Probabilities and labels of a region. Numbers of objects mean nothing beyond it."""
         image, card = self._open(number), self.model.card
-        field = NetworkField(image, self._placed, self._curve(number, card.normalization))
-        around = widened(region, AROUND, field.shape[1:])
+        curve, scale = self._curve(number, card.normalization), 1 / card.shrunk
+        field = restored(NetworkField(scaled(image, scale), self._placed, curve), image.shape[1:], scale)
+        around = widened(region, AROUND, image.shape[1:])
         maps = field.compute(around)
         labels = decode(maps, card)
         inner = within(region, around)
@@ -80,7 +82,7 @@ def enough(region: Region, shape: Sequence[int]) -> Region:
 def decode(maps: Floats, card: ModelCard) -> NDArray[np.int32]:
     """Probabilities (K, *S) -> objects, or the values of classes (*S)."""
     if card.task == "objects":
-        return decode_objects(maps, card.decoding)
+        return decode_objects(maps, card.decoding.scaled(card.shrunk, dims=2))
     values: NDArray[np.int32] = np.asarray(card.class_values, np.int32)[maps.argmax(axis=0)]
     return values
 
