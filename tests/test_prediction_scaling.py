@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from test_prediction import EXACT, make_model
 
 from contractile.decode import Decoding
+from contractile.errors import ContractileError
 from contractile.intensity import Intensity, Normalization
 from contractile.labels import connected, diameters, typical_diameter
 from contractile.prediction import Predictor
@@ -112,6 +113,34 @@ def test_an_image_of_objects_that_the_model_has_seen_stays_as_it_is():
     assert [Predictor(model, engine=EXACT, diameter=d).probabilities(image).scale for d in (9, 30, 60)] == [1, 1, 1]
     assert Predictor(model, engine=EXACT, diameter=5).probabilities(image).scale == 4
     assert Predictor(model, engine=EXACT, diameter=80).probabilities(image).scale == 0.25
+
+
+def test_a_model_of_shrunk_images_sees_them_shrunk():
+    image = np.random.default_rng(1).random((1, 64, 96), np.float32)
+    told = {**OBJECTS, "normalization": Normalization(kind="none")}
+    shrunk, plain = make_model(CONFIG, **told, shrunk=2.0), make_model(CONFIG, **told)
+    seen = Predictor(plain, engine=EXACT).probabilities(Resampled(image, (32, 48)))
+    field = Predictor(shrunk, engine=EXACT).probabilities(image)
+    assert field.scale == 0.5
+    np.testing.assert_array_equal(field, Resampled(seen, (64, 96)))
+    for diameter, scale in ((40, 0.5), (80, 0.25), (20, 1)):  # its own objects are 2 x 20 pixels wide in the image
+        assert Predictor(shrunk, engine=EXACT, diameter=diameter).probabilities(image).scale == scale
+    with pytest.raises(ContractileError, match=r"the model's own, 5 to 320 pixels, got 4"):
+        Predictor(shrunk, engine=EXACT, diameter=4)
+
+
+def test_a_model_of_shrunk_images_of_any_size_estimates_in_its_own_pixels(monkeypatch):
+    image = np.random.default_rng(1).random((1, 64, 96), np.float32)
+    model = make_model(CONFIG, **OBJECTS, any_size=True, shrunk=4.0)
+    looked_at = []
+
+    def estimate(seen, *_):
+        looked_at.append(seen.shape)
+        return 40.0
+
+    monkeypatch.setattr("contractile.prediction.predictor.estimate_diameter", estimate)
+    assert Predictor(model, engine=EXACT).probabilities(image).scale == 0.25 * 20 / 40
+    assert looked_at == [(1, 16, 24)]
 
 
 @settings(max_examples=10)

@@ -320,7 +320,17 @@ def test_a_suggestion_is_where_the_network_is_not_sure_and_nothing_is_painted() 
     assert all(not (one.region[0].start <= 320 < one.region[0].stop) for one in doubter.best(5))
     annotated.take(painted(np.zeros((512, 512), np.int32)))
     doubter.look(looker, annotated)
-    assert doubter.best(5) == [] == doubter.best(5, image=3)
+    assert doubter.best(5) == []
+
+
+def test_suggestions_are_spread_over_many_images_and_over_one_large_one() -> None:
+    for shapes, most_of_one in (([(512, 512)] * 4, 2), ([(2048, 2048)], 8)):
+        doubter = Doubter(shapes, lambda number, shape=shapes[0]: Blank(*shape))  # type: ignore[arg-type, misc]
+        for _ in range(16):
+            doubter.look(Doubts(np.full(shapes[0], 5, np.int32)), annotate(shapes[0]))  # type: ignore[arg-type]
+        found = [one.image for one in doubter.best(8)]
+        assert len(found) == 8
+        assert max(found.count(image) for image in range(len(shapes))) == most_of_one
 
 
 def test_messages_come_out_as_they_went_in_and_the_end_is_noticed() -> None:
@@ -453,6 +463,7 @@ def test_a_run_is_compared_until_something_is_annotated(scene: Scene, tmp_path: 
     learning = Learning(replace(begin, start=tmp_path / "start.safetensors", truths=truths), images, answers)
     while not learning._judge.is_done:
         learning.work()
+    assert not learning.work()  # there is nothing to do but wait
     assert learning._doubter is None
     learning.take(painted(truth))
     while learning._doubter is None:

@@ -9,16 +9,16 @@ import pytest
 import tifffile
 
 from contractile.errors import ContractileError
+from contractile.images import open_image
 from contractile.model import Model, ModelCard, save
 from contractile.unet import UNet, UNetConfig
 from contractile.viewer.opening import (
     check_minutes,
     open_places,
     pair_labels,
-    recall,
-    remember,
     split_names,
 )
+from contractile.viewer.remembered import recall, remember
 
 
 @pytest.fixture(autouse=True)
@@ -137,6 +137,18 @@ def test_a_session_goes_on():
         open_places("s", out="t")
 
 
+def test_axes_that_are_given_are_kept(caplog):
+    np.save("last.npy", np.zeros((30, 40, 5), np.uint8))
+    opening = open_places("last.npy", axes="YXC")
+    assert [(source.axes, open_image(source).shape) for source in opening.sources] == [("YXC", (5, 30, 40))]
+    begin(opening)
+    for again in (open_places("last.npy"), open_places("last_session")):
+        assert [source.axes for source in again.sources] == ["YXC"]
+    model("run/model.safetensors", axes="YXC")
+    assert [source.axes for source in open_places("run", "last.npy", out="t").sources] == ["YXC"]
+    assert caplog.records == []
+
+
 def test_a_session_of_classes_goes_on():
     begin(open_places("images", out="s", classes="sky,sea"), "classes", [(0, "sky"), (1, "sea")])
     for opening in (open_places("s"), open_places("images", out="s")):
@@ -146,7 +158,7 @@ def test_a_session_of_classes_goes_on():
 def test_a_session_that_was_moved_with_its_images(places):
     begin(open_places("images", out="images/s"))
     shutil.move("images", "elsewhere")
-    assert recall(Path("elsewhere/s")) == [places / "elsewhere" / f"{number}.tif" for number in range(3)]
+    assert recall(Path("elsewhere/s")).files == [places / "elsewhere" / f"{number}.tif" for number in range(3)]
     shutil.move("elsewhere/s", "s")
     with pytest.raises(FileNotFoundError, match=r"s: 3 of 3 images of the session are not there any more, such as"):
         open_places("s")

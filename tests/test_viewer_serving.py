@@ -327,11 +327,11 @@ def test_a_training(monkeypatch, capsys):
 
     def train(images, labels, *, out, recipe, progress):
         progress(training.Status(3, 9, 0.25, None))
-        assert (images, labels, out, recipe) == (["images/0.tif"], "labels", "run", {"minutes": 2})
+        assert (images, labels, out, recipe) == (["images/0.tif"], "labels", "run", {"minutes": 2, "axes": "YXC"})
 
     monkeypatch.setattr(training, "train", train)
     monkeypatch.setattr(report, "write_report", lambda run, data: Path("run/report.html"))
-    job = {"kind": "train", "images": ["images/0.tif"], "labels": "labels", "out": "run", "minutes": 2}
+    job = {"kind": "train", "images": ["images/0.tif"], "labels": "labels", "out": "run", "minutes": 2, "axes": "YXC"}
     status, said = do(monkeypatch, capsys, job)
     report_line = {"message": f"report: {Path('run/report.html')}"}
     assert (status, said) == (0, [{"message": "loss 0.250", "done": 3, "total": 9}, report_line])

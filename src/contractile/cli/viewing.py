@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from contractile.cli.display import visible
-from contractile.cli.verbs import AllowMissing, Device, MaxPixels
+from contractile.cli.verbs import AllowMissing, Axes, Device, MaxPixels
 from contractile.cli.words import expand, tidy
 from contractile.errors import ContractileError
 
@@ -42,6 +42,7 @@ def view(
     classes: Annotated[
         str | None, typer.Option(help="names of classes, the first for background, e.g. background,cell,nucleus")
     ] = None,
+    axes: Axes = None,
     minutes: Annotated[float, typer.Option(help="how long to learn after the last change")] = 10.0,
     host: Annotated[
         str, typer.Option(help="address to listen at; others than this machine's own need consent")
@@ -67,7 +68,7 @@ def view(
 
     check_minutes(minutes)
     check_place(host, port, consent)
-    opening = open_places(what, labels, out=out, start=start, task=task, classes=classes)
+    opening = open_places(what, labels, out=out, start=start, task=task, classes=classes, axes=axes)
     with opened(opening, minutes=minutes, device=device) as shown:
         serving = Serving(shown, host=host, port=port, consent=consent)
         if not no_browser:

@@ -10,6 +10,7 @@ from contractile.errors import ContractileError
 from contractile.viewer import actions
 from contractile.viewer.canvas import box
 from contractile.viewer.jobs import check_choice
+from contractile.viewer.remembered import common_axes
 from contractile.viewer.shown import Shown
 
 LONGEST_TRAINING = 7 * 24 * 60  # minutes
@@ -99,9 +100,8 @@ class Asked:
             if pausing and learning is not None:
                 learning.command("resume")
 
-        job = shown.jobs.train(
-            images=images, labels=labels, out=_next(shown.session.folder), minutes=minutes, after=after
-        )
+        out, axes = _next(shown.session.folder), common_axes(shown.sources)
+        job = shown.jobs.train(images=images, labels=labels, out=out, minutes=minutes, axes=axes, after=after)
         if pausing and learning is not None:
             learning.command("pause")
         return {"job": job}

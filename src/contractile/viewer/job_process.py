@@ -59,7 +59,7 @@ def export(model: str, images: list[str], out: str, save: list[str]) -> None:
         say(message=written.source.name, done=finished, total=len(images))
 
 
-def train(images: Any, labels: str, out: str, minutes: float) -> None:
+def train(images: Any, labels: str, out: str, minutes: float, axes: str | None = None) -> None:
     """Train a run into the folder `out`, with its report, as `contractile train` does."""
     from contractile.report import write_report
     from contractile.training import train as train_run
@@ -67,7 +67,8 @@ def train(images: Any, labels: str, out: str, minutes: float) -> None:
     def tell(status: Status) -> None:
         say(message=f"loss {status.loss:.3f}", done=status.step, total=status.steps)
 
-    run = train_run(images, labels, out=out, recipe={"minutes": minutes}, progress=tell)
+    recipe = {"minutes": minutes, **({} if axes is None else {"axes": axes})}
+    run = train_run(images, labels, out=out, recipe=recipe, progress=tell)
     report = write_report(run, data=(str(Path(images[0]).parent), labels))
     say(message=f"report: {report}")
 

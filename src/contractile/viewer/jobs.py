@@ -59,10 +59,11 @@ class Jobs:
         labels: Path,
         out: Path,
         minutes: float,
+        axes: str | None = None,
         after: Callable[[], None] = lambda: None,
     ) -> int:
         """Begin to train a run. The number of the job; `after` is called when it ends. Raises InUse as `export`."""
-        fields = {"images": [str(one) for one in images], "labels": str(labels), "minutes": minutes}
+        fields = {"images": [str(one) for one in images], "labels": str(labels), "minutes": minutes, "axes": axes}
         return self._begin("train", out, fields, after)
 
     def list(self) -> list[dict[str, Any]]:

@@ -60,6 +60,7 @@ def view(
     start: str | Path | None = None,
     task: str | None = None,
     classes: str | Sequence[str] | None = None,
+    axes: str | None = None,
     minutes: float = 10.0,
     port: int = 0,
     browser: bool = True,
@@ -69,7 +70,8 @@ def view(
     `images` are a folder, glob, file or list of those, the folder of a session, a run or a model; or arrays (Y, X),
     (C, Y, X), or a list of such arrays. `labels` are annotations to begin with, given in the same way (-1 is unknown).
     `out` is the folder of the session; in it, `labels/` are annotations that `train` takes. `start` is a model to learn
-    on from, `minutes` how long to learn after each change. `port` is a free one unless it is given.
+    on from, `minutes` how long to learn after each change. `axes` are the letters of the axes of image files, such as
+    YXC, where the files do not say it right. `port` is a free one unless it is given.
 
     Inside Jupyter the page is shown in a frame and returned; elsewhere it is served until Ctrl-C. Raises
     ContractileError for arguments that cannot be used, InUse where the session is open elsewhere.
@@ -80,7 +82,7 @@ def view(
         images = _write_all(images, folder / GIVEN / "images")
         labels = _write_all(labels, folder / GIVEN / "labels", labels=True)
         out = folder
-    opening = open_places(images, labels, out=out, start=start, task=task, classes=classes)
+    opening = open_places(images, labels, out=out, start=start, task=task, classes=classes, axes=axes)
     if _in_notebook():
         return Viewing(opening, minutes=minutes, port=port, framed=True)
     with opened(opening, minutes=minutes) as shown:

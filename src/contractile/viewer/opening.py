@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import glob
-import json
 import logging
 import os
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -20,18 +21,15 @@ from contractile.images.failures import Failures, find_readable
 from contractile.images.layouts import holds_both, list_items
 from contractile.images.names import pair_names, some
 from contractile.model import ModelCard, is_model, read_card
-from contractile.storage import replacing
+from contractile.viewer.remembered import AGAIN, Task, is_session, read_session, recall
 
-Task = Literal["objects", "classes"]
 Place = str | Path | Sequence[str | Path]
 
-SESSION_FILE, IMAGES_FILE = "session.json", "images.json"
 SESSION = "session"  # the folder of a session, unless it has a name
 MOST_CLASSES = 32
 LONGEST = 7 * 24 * 60  # minutes
 LOOKED_AT = 3  # label files whose values show the classes
 HELD_OUT = 0.1  # of a run's images, where none were given to validate on
-AGAIN = "name the images: contractile view images"
 
 logger = logging.getLogger(__name__)
 
@@ -61,12 +59,14 @@ def open_places(
     start: str | Path | None = None,
     task: str | None = None,
     classes: str | Sequence[str] | None = None,
+    axes: str | None = None,
 ) -> Opening:
     """Find what a session is about.
 
     `what` is a folder, glob, file or list of images; the folder of a session, to go on with it; or a run or a model,
     and then `labels` are its images (without them those that a run was validated on). `labels` are annotations to begin
-    with, in a file for each image. `out` is the folder of the session, `start` a model to learn on from.
+    with, in a file for each image. `out` is the folder of the session, `start` a model to learn on from. `axes` are
+    the letters of the axes of the image files; a session keeps them.
 
     Raises ContractileError for words that do not fit together, NotFound where nothing is there, and as `find`.
     """
@@ -77,14 +77,14 @@ def open_places(
     if what is None:
         raise ContractileError("images are missing", AGAIN)
     if isinstance(what, str | Path) and is_session(what):
-        return _go_on(Path(what), labels, out, start)
+        return _go_on(Path(what), labels, out, start, axes)
     if isinstance(what, str | Path) and is_model(what):
-        return _open_model(Path(what), labels, out, start, asked)
+        return _open_model(Path(what), labels, out, start, asked, axes)
     if labels is None and holds_both(what if isinstance(what, str | Path) else [Path(one) for one in what]):
         what, labels = ([file for item in items for file in item.files] for items in list_items(_place(what)))
-    sources = find_images(what)
-    truths = pair_labels(sources, labels) if labels is not None else {}
     folder, model = _folder(what, out), None if start is None else model_file(start)
+    sources = find_images(what, axes or _kept_axes(folder))
+    truths = pair_labels(sources, labels) if labels is not None else {}
     card = None if model is None else read_card(model)
     if asked is None and is_session(folder):
         settled, names = read_session(folder)
@@ -94,17 +94,19 @@ def open_places(
     return Opening(folder, tuple(sources), settled, names, model, truths)
 
 
-def _open_model(model: Path, images: Place | None, out: Any, start: Any, task: Task | None) -> Opening:
+def _open_model(
+    model: Path, images: Place | None, out: Any, start: Any, task: Task | None, axes: str | None
+) -> Opening:
     """What a model says about images; of a run about those that it was validated on, where none are named."""
     if start is not None:
         raise ContractileError(f"--start and the model {model} exclude each other", "name one model")
     file, card = model_file(model), read_card(model)
     labels = None
     if images is None:
-        images, labels = find_validation(model, card)
+        images, labels = find_validation(model, card, axes or card.axes)
     if task is not None and task != card.task:
         raise ContractileError(f"task must be that of the model, {card.task}, got {task}", "leave it out")
-    sources = find_images(images)
+    sources = find_images(images, axes or card.axes)
     truths = pair_labels(sources, labels) if labels is not None else {}
     if labels is not None and len(truths) < len(sources):
         sources = [sources[number] for number in truths]
@@ -113,73 +115,34 @@ def _open_model(model: Path, images: Place | None, out: Any, start: Any, task: T
     return Opening(_folder(images, out), tuple(sources), card.task, names, file, truths, begins=False)
 
 
-def _go_on(folder: Path, labels: Place | None, out: Any, start: Any) -> Opening:
+def _go_on(folder: Path, labels: Place | None, out: Any, start: Any, axes: str | None) -> Opening:
     """A session that is there already, with the images that it was made of."""
     if labels is not None or out is not None:
         given = "LABELS" if labels is not None else "--out"
         raise ContractileError(f"{given} and the session {folder} exclude each other", f"write: view {folder}")
     task, names = read_session(folder)
-    files = recall(folder)
+    files, kept = recall(folder)
     missing = [file for file in files if not os.path.exists(file)]
     if missing:
         problem = f"{len(missing)} of {len(files)} images of the session are not there any more, such as {missing[0]}"
         raise NotFound(problem, f"name their place: contractile view IMAGES --out {folder}", where=folder)
-    sources = find(files, quiet=True)
+    sources = find(files, axes=axes or kept, quiet=True)
     model = None if start is None else model_file(start)
     return Opening(folder, tuple(sources), task, names, model, {})
 
 
-def is_session(place: str | Path) -> bool:
-    """Whether a folder is that of a session."""
-    return os.path.isfile(os.path.join(os.path.expanduser(place), SESSION_FILE))
+def _kept_axes(folder: Path) -> str | None:
+    """The axes that were given when a session began; None where there is none, or it does not say."""
+    with suppress(ContractileError):
+        return recall(folder).axes
+    return None
 
 
-def read_session(folder: Path) -> tuple[Task, dict[int, str]]:
-    """The task of a session, and the names of its classes. Raises ContractileError where its file is damaged."""
-    try:
-        kept = json.loads((folder / SESSION_FILE).read_text(encoding="utf-8"))
-        names = {int(one["value"]): str(one["name"]) for one in kept["classes"]}
-        task = kept["task"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        problem = f"this is no session that can be read ({type(error).__name__})"
-        raise ContractileError(problem, AGAIN, where=folder / SESSION_FILE) from None
-    return task, names
-
-
-def remember(folder: Path, sources: Sequence[Source]) -> None:
-    """Note in the folder of a session where its images are: beside it, so that both can be moved together."""
-    files = dict.fromkeys(file.absolute() for source in sources for file in source.files)
-    places = [_beside(file, folder.absolute()) for file in files]
-    text = json.dumps({"files": places}, indent=1) + "\n"
-    path = folder / IMAGES_FILE
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        with replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-
-
-def recall(folder: Path) -> list[Path]:
-    """The files that `remember` noted. Raises ContractileError where the note is missing or damaged."""
-    path = folder / IMAGES_FILE
-    try:
-        places = json.loads(path.read_text(encoding="utf-8"))["files"]
-        return [Path(os.path.normpath(folder.absolute() / place)) for place in places]
-    except (OSError, ValueError, KeyError, TypeError):
-        problem = "does not say where the images of this session are"
-        raise ContractileError(problem, f"name them: contractile view IMAGES --out {folder}", where=path) from None
-
-
-def _beside(file: Path, folder: Path) -> str:
-    try:
-        return os.path.relpath(file, folder)
-    except ValueError:  # another drive
-        return str(file)
-
-
-def find_images(what: Place) -> list[Source]:
+def find_images(what: Place, axes: str | None = None) -> list[Source]:
     """The images at a place, 2-D, each page one; files that cannot be opened are logged and left out."""
     failures = Failures("opened")
     files = leave_out_labels(list_image_files(_place(what)))
-    sources = find_readable([[file] for file in files], find, failures.add)
+    sources = find_readable([[file] for file in files], partial(find, axes=axes), failures.add)
     if not sources:
         failures.finish()
     failures.count_result()  # logs the others
@@ -204,7 +167,7 @@ def pair_labels(sources: Sequence[Source], labels: Place) -> dict[int, Source]:
     return {n: by_name[partners[one.name]] for n, one in enumerate(sources) if one.name in partners}
 
 
-def find_validation(run: Path, card: ModelCard) -> tuple[Place, Place]:
+def find_validation(run: Path, card: ModelCard, axes: str | None = None) -> tuple[Place, Place]:
     """(images, labels) that a run was validated on, as its command named them.
 
     Raises ContractileError where the model does not say, or they are not there any more.
@@ -216,14 +179,14 @@ def find_validation(run: Path, card: ModelCard) -> tuple[Place, Place]:
     if images and labels and os.path.exists(images) and os.path.exists(labels):
         return images, labels
     if not given and len(places) == 2 and all(map(os.path.exists, places)):
-        return _last_of(places[0], places[1])
+        return _last_of(places[0], places[1], axes)
     problem = f"the model {run} does not say which images it was validated on, or they are not in this folder"
     raise ContractileError(problem, f"name images: contractile view {run} images")
 
 
-def _last_of(images: str, labels: str) -> tuple[list[Path], list[Path]]:
+def _last_of(images: str, labels: str, axes: str | None) -> tuple[list[Path], list[Path]]:
     """The last images that have labels, a tenth of them: those that a run holds out."""
-    sources = find_images(images)
+    sources = find_images(images, axes)
     pairs = list(pair_labels(sources, labels).items())
     chosen = pairs[-max(1, round(HELD_OUT * len(pairs))) :]
     sides = [[sources[number].path for number, _ in chosen], [one.path for _, one in chosen]]

@@ -18,7 +18,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from contractile.errors import ContractileError
-from contractile.viewer.opening import Opening, remember
+from contractile.viewer.opening import Opening
+from contractile.viewer.remembered import remember
 
 try:
     import uvicorn

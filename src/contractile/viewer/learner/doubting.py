@@ -19,7 +19,7 @@ from contractile.viewer.learner.painted import Annotated
 WINDOW = 128  # pixels along each side of a region that is suggested
 LOOKED_AT = 512  # pixels along each side of a part of an image that is looked at in one go
 PARTS = 64  # of all images: they are looked at in turn, again and again
-PER_IMAGE = 2  # suggestions at most
+PER_IMAGE = 2  # suggestions of one part of an image, and of one of many images
 MOSTLY_KNOWN = 0.5  # a window with so much annotation is not suggested
 NEW = 1.0  # an image of another kind than those with annotation counts so much more
 OTHER = 1.5  # standard deviations between parts from which two are of another kind
@@ -40,7 +40,7 @@ class Doubter:
 
     def __init__(self, shapes: Sequence[Sequence[int]], open_image: Callable[[int], Image], *, seed: int = 0) -> None:
         self._parts = _spread(shapes, np.random.default_rng(seed))
-        self._open, self._next = open_image, 0
+        self._open, self._next, self._images = open_image, 0, len(shapes)
         self._found: dict[int, list[Doubt]] = {}
         self._before: dict[int, NDArray[np.float32]] = {}
         self._kinds: dict[int, NDArray[np.float64]] = {}
@@ -63,12 +63,12 @@ class Doubter:
             self._painted.add(turn)
         self._found[turn] = list(self._windows(turn, doubt + changed, known))
 
-    def best(self, most: int, image: int | None = None) -> list[Doubt]:
-        """The regions with most doubt, at most two of each image; of one image only, if it is given."""
+    def best(self, most: int) -> list[Doubt]:
+        """The regions with most doubt, spread over the images: of many images, at most two each."""
+        share = max(PER_IMAGE, -(-most // max(1, self._images)))
         found: list[Doubt] = []
         for doubt in sorted((one for each in self._found.values() for one in each), key=lambda one: -one.value):
-            same = [one for one in found if one.image == doubt.image]
-            if (image is None or doubt.image == image) and (image is not None or len(same) < PER_IMAGE):
+            if sum(one.image == doubt.image for one in found) < share:
                 found.append(doubt)
             if len(found) == most:
                 break

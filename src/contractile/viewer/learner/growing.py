@@ -26,6 +26,7 @@ from contractile.unet import fold
 from contractile.viewer.learner.messages import Begin
 from contractile.viewer.learner.painted import image_of
 from contractile.viewer.learner.shrinking import find_shrink, shrink
+from contractile.viewer.remembered import common_axes
 
 TILE, BATCH = 128, 8  # small tiles: little of an image is annotated
 GROWN = 2.0  # the recipe is derived again when so many times as much is annotated
@@ -118,8 +119,10 @@ class Growing:
         told, before, start = self._told, self._state, self._start(examples)
         network = {"symmetry": "none", "head_kernel": 1} if start is None else start.card.network.model_dump()
         seen = before.recipe.samples.normalization if before else start.card.normalization if start else None
+        axes = common_axes(told.sources)
         changes: dict[str, Any] = {
             "steps": STEPS,
+            **({} if axes is None else {"axes": axes}),
             "seed": told.seed,
             "device": told.device,
             "precision": native_precision(find_device(told.device)),

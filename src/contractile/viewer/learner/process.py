@@ -94,10 +94,8 @@ class Learning:
         self._seconds, self._left = begin.seconds, 60 * begin.minutes
         self._models = Published(begin.folder)
         self._best, self._since_best = 0.0, 0
-        self._ripe, self._trained = (
-            False,
-            0.0,
-        )  # whether the network is worth a look; seconds since it began from nothing
+        self._ripe = False  # whether the network is worth a look
+        self._trained = 0.0  # seconds, since it began from nothing
         self._updated: float | None = None
 
     def close(self) -> None:
@@ -131,7 +129,7 @@ class Learning:
             self._try(partial(self._show_view, self._view), self._show)
         elif self._learns and self._ripe and self._publish.due:
             self._try(self._publish_model, self._publish)
-        elif self._growing.knows and self._compares and self._compare.due:
+        elif self._growing.knows and self._compares and not self._judge.is_done and self._compare.due:
             self._try(self._compare_next, self._compare)
         elif self._growing.knows and not self._compares and self._around.due:
             self._try(self._look_around, self._around)
@@ -208,9 +206,8 @@ class Learning:
         return bool(self._begin.truths) and not self._annotated.images()
 
     def _compare_next(self) -> None:
-        if not self._judge.is_done:
-            self._judge.look(self._network())
-            self._suggest(self._judge.worst(SUGGESTED))
+        self._judge.look(self._network())
+        self._suggest(self._judge.worst(SUGGESTED))
 
     def _look_around(self) -> None:
         if self._doubter is None:

@@ -29,7 +29,6 @@ export function learned(status) {
   heard = performance.now();
   show();
   if (status?.model !== model) refresh();
-  if (status?.model !== model) emit("model");
   model = status?.model;
   emit("learned");
 }
@@ -60,7 +59,7 @@ function show() {
   find("pause").textContent = status?.state === "paused" ? "Resume" : "Pause";
   find("pause").disabled = !write || !["learning", "paused", "starting"].includes(status?.state);
   find("longer").disabled = find("restart").disabled = !write || !started;
-  find("suggest").disabled = !started;
+  find("suggest").disabled = !status;
 }
 
 function inWords(status) {

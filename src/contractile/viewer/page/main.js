@@ -145,6 +145,7 @@ function news(kind, what) {
   else if (kind === "refused") say(what.message);
   else if (kind === "learning") learned(what);
   else if (kind === "scores") scored(what);
+  else if (kind === "suggestions") emit("places");
   else if (kind === "job") jobChanged(what);
 }
 

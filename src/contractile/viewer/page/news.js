@@ -1,7 +1,7 @@
 // News from the server: what was painted in another window, what the model predicts, how learning goes.
 // The browser connects again by itself; where it gave up, we do.
 
-const KINDS = ["changed", "predicted", "learning", "scores", "job", "better", "refused"];
+const KINDS = ["changed", "predicted", "learning", "scores", "suggestions", "job", "better", "refused"];
 const SILENCE = 25000; // ms: the server speaks every ten seconds
 const AGAIN = 2000;
 

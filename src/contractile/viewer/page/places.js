@@ -16,17 +16,16 @@ const name = (place) => `${place.image}: ${place.region}`;
 export function buildPlaces() {
   const box = find("places-box");
   const refresh = later(async () => {
-    if (box.open && state.status?.steps) await ask().catch(() => {}); // the page says by itself when the server is away
+    if (box.open) await ask().catch(() => {}); // the page says by itself when the server is away
   }, 300);
   box.addEventListener("toggle", refresh);
-  on("model", refresh);
-  on("image", () => {
+  on("places", () => {
     askedAt = -Infinity;
     refresh();
   });
 }
 
-/** Each press goes to a place where the user was not sent yet. */
+/** Each press goes to the best place, on any image, where the user was not sent yet. */
 export async function suggest() {
   try {
     if (performance.now() - askedAt > FRESH_MS) await ask();
@@ -45,8 +44,7 @@ function go(place) {
 }
 
 async function ask() {
-  const here = (await get(`api/suggestions?image=${state.image.id}&most=${MOST}`)).suggestions;
-  places = here.length ? here : (await get(`api/suggestions?most=${MOST}`)).suggestions;
+  places = (await get(`api/suggestions?most=${MOST}`)).suggestions;
   if (places.length) askedAt = performance.now();
   show();
 }
