@@ -179,7 +179,7 @@ def test_a_whole_session(browser: Any, scene: tuple[Path, NDArray[np.int32]], tm
         visit.see(r"learning: \d+ steps.*updated", "#learn-words")
         visit.keep("3-first-prediction")
         visit.page.locator("#places-box summary").click()
-        visit.see("least certain here", "#places")
+        visit.see("least certain here|unlike what is annotated", "#places")
         keyboard = visit.page.keyboard
         for key in ("Control+z", "Control+z", "Control+y", "Shift+a"):
             keyboard.press(key)
