@@ -152,12 +152,20 @@ class Person:
         return Act(fields, OUTLINE, touches=1)
 
     def _paint_class(self, image: int, truth: Labels, painted: Labels, shown: Labels | None) -> Act | None:
-        """A stroke of the class that is shown wrongly most; of both in turn while nothing is shown."""
-        wrong = np.ones(truth.shape, bool) if shown is None else shown != truth
-        counts = [int((wrong & (truth == value) & (painted < 0)).sum()) for value in (0, 1)]
-        value = int(np.argmax(counts) if shown is not None else (painted == 0).sum() > (painted == 1).sum())
-        allowed = truth == value if value == 0 else ndimage.binary_erosion(truth == 1, iterations=2)
-        return self._stroke(image, allowed, wrong & (painted < 0), value)
+        """A stroke of the class that is missed most; of both in turn while nothing is shown.
+
+        What a person notices are gaps in thin structures, and spots within wide ones; not how thick a line is.
+        """
+        lines, rooms = skeletonize(truth == 0), ndimage.binary_erosion(truth == 1, iterations=3)
+        missed = [part & (painted < 0) & (True if shown is None else shown != truth) for part in (lines, rooms)]
+        if shown is None:
+            value = int((painted == 0).sum() > (painted == 1).sum())
+        else:
+            lengths = [int(missed[0].sum()), int(missed[1].sum()) / (2 * self._radius(1))]
+            value = int(np.argmax(lengths))
+            if lengths[value] < self.size:
+                return None
+        return self._stroke(image, truth == 0 if value == 0 else rooms, missed[value], value)
 
     def _stroke(self, image: int, allowed: Mask, wanted: Mask, value: int) -> Act | None:
         """A stroke within `allowed` over as much of `wanted` as comes to mind: straight, or along thin structures."""
