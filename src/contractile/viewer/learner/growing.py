@@ -36,6 +36,7 @@ DEPTH = 4  # of a network, at least: annotation grows, and a network that grew w
 SETTLED = 60  # steps from which the average of a new network is shown instead of the earlier one
 CLASSES = 3  # of a network for objects: outside, core, contact
 SPECK = 0.1  # of the typical annotated object: smaller predicted ones are not shown
+CORE = 0.8  # probability of the core of an object: with less, neighbours run together after few steps (docs/log.md)
 SURE = 0.8  # mean probability inside of an object, at most: less sure ones are not shown
 
 
@@ -200,7 +201,7 @@ class Growing:
         }
         sizes = object_sizes([np.where(one.labels < 0, 0, one.labels) for one in self._examples])
         speck = round(SPECK * float(np.median(sizes))) if recipe.targets.task == "objects" and len(sizes) else 0
-        told = {"provenance": provenance, "decoding": Decoding(min_size=speck), "shrunk": self._shrunk}
+        told = {"provenance": provenance, "decoding": Decoding(core=CORE, min_size=speck), "shrunk": self._shrunk}
         return card.model_copy(update=told)
 
     def close(self) -> None:
