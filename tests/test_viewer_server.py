@@ -693,6 +693,7 @@ def test_train_properly_now(working, learning, tmp_path):
         "images": [str(tmp_path / "images" / "a.tif")],
         "labels": str(tmp_path / "session" / "labels"),
         "minutes": 2.0,
+        "axes": None,
         "out": str(tmp_path / "session" / "run"),
     }
     assert (tmp_path / "session" / "labels" / "a.tif").is_file()
