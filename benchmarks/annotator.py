@@ -36,7 +36,7 @@ import numpy as np
 import rivals
 import tifffile
 from numpy.typing import NDArray
-from person import Person
+from person import Act, Person
 
 from contractile.dataset import Example, load_examples, pair_up
 from contractile.labels import diameters, renumber
@@ -49,6 +49,10 @@ SCORED = 60  # images of the test part
 MOST_TOUCHED = 60  # objects
 MOST_ACTS = 8  # in one visit
 VIEW = 1000  # pixels along a side of what is on the screen
+
+
+class Refused(RuntimeError):
+    """The page said no."""
 
 
 class Page:
@@ -73,7 +77,7 @@ class Page:
         content = answer.read()
         connection.close()
         if answer.status >= 400:
-            raise RuntimeError(f"{method} {path}: {answer.status} {content.decode(errors='replace')[:300]}")
+            raise Refused(f"{method} {path}: {answer.status} {content.decode(errors='replace')[:300]}")
         return answer, content
 
     def get(self, path: str) -> Any:
@@ -126,12 +130,20 @@ class Session:
                 break
             self._rest(pause)
             if act is not None:
-                self.page.post("/api/strokes", act.fields)
-                self.touched += act.touches
-                self.acts += 1
-                self._note(act.fields)
+                self._do(image, act)
             if act is None or self.acts >= MOST_ACTS:
                 image = self._go_on(image)
+
+    def _do(self, image: int, act: Act) -> None:
+        self.acts += 1
+        try:
+            self.page.post("/api/strokes", act.fields)
+        except Refused:  # what was to be accepted is not shown any more
+            if act.fields["kind"] != "accept":
+                raise
+            return self.person.give_up(image)
+        self.touched += act.touches
+        self._note(act.fields)
 
     def _note(self, fields: dict[str, Any]) -> None:
         self._kinds.add(fields.get("value") == 0)

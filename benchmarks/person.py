@@ -47,6 +47,7 @@ class Person:
     size: float
     rng: np.random.Generator
     done: dict[int, set[int]] = field(default_factory=dict)  # objects of each image that were annotated
+    latest: set[int] = field(default_factory=set)  # the objects of the last act
     together: list[int] | None = None  # the objects of this visit
     cut: list[list[float]] | None = None  # the line along which an object that was just accepted is two
     surrounded: bool = False
@@ -74,7 +75,7 @@ class Person:
             self.begun = True
             return self._stroke(image, (truth == 0) & (painted < 0), self._near(truth, self.together), 0)
         if free and fits[free[0]] > GOOD:
-            done.add(free[0])
+            self._mark(image, free[0])
             y, x = np.argwhere((truth == free[0]) & (shown == partner[free[0]]))[0].tolist()
             return Act({"kind": "accept", "image": image, "point": [y, x]}, CLICK, touches=1)
         if free and shown is not None and (act := self._accept_two(image, truth, shown, free)):
@@ -89,6 +90,15 @@ class Person:
             self.strokes += 1
             return self._stroke(image, (truth == 0) & (painted < 0), false, 0)
         return None
+
+    def give_up(self, image: int) -> None:
+        """The page refused the last act, since what it shows has changed meanwhile."""
+        self.done[image] -= self.latest
+        self.cut = None
+
+    def _mark(self, image: int, *numbers: int) -> None:
+        self.latest = set(numbers)
+        self.done[image] |= self.latest
 
     def _choose(self, truth: Labels, free: list[int], fits: NDArray[np.float64]) -> list[int]:
         """An object that is shown wrongly, where the page suggested to look, and its nearest neighbours."""
@@ -132,7 +142,7 @@ class Person:
                 continue
             common = int((np.isin(truth, both) & (shown == number)).sum())
             if common > GOOD * (shown_sizes[number] + sum(sizes[n] for n in both) - common):
-                self.done[image].update(both)
+                self._mark(image, *both)
                 self.cut = border(truth, *both)
                 y, x = np.argwhere((truth == both[0]) & (shown == number))[0].tolist()
                 return Act({"kind": "accept", "image": image, "point": [y, x]}, CLICK, touches=1)
@@ -147,7 +157,7 @@ class Person:
         return Act({"kind": "split", "image": image, "number": int(painted[y, x]), "points": line}, STROKE, touches=1)
 
     def _outline(self, image: int, truth: Labels, number: int) -> Act:
-        self.done[image].add(number)
+        self._mark(image, number)
         fields = {"kind": "fill", "image": image, "points": contour(truth == number), "value": "new", "over": True}
         return Act(fields, OUTLINE, touches=1)
 

@@ -72,6 +72,15 @@ def test_two_that_are_shown_as_one_are_accepted_and_cut():
     assert person.done[0] == {1, 2}
 
 
+def test_what_the_page_refuses_was_not_done():
+    person = a_person()
+    person.begun = True
+    person.decide(0, TRUTH, UNKNOWN, np.where(TRUTH == 2, 1, TRUTH))
+    person.give_up(0)
+    assert person.done[0] == set()
+    assert person.cut is None
+
+
 def test_nothing_is_done_where_all_is_right():
     assert a_person().decide(0, TRUTH, UNKNOWN, TRUTH) is None
 
