@@ -175,20 +175,23 @@ class Person:
             value = int(np.argmax(lengths))
             if lengths[value] < self.size:
                 return None
-        return self._stroke(image, truth == 0 if value == 0 else rooms, missed[value], value)
+        if value == 0:
+            return self._stroke(image, truth == 0, missed[0], 0, ridge=np.argwhere(lines))
+        return self._stroke(image, rooms, missed[1], 1)
 
-    def _stroke(self, image: int, allowed: Mask, wanted: Mask, value: int) -> Act | None:
-        """A stroke within `allowed` over as much of `wanted` as comes to mind: straight, or along thin structures."""
+    def _stroke(
+        self, image: int, allowed: Mask, wanted: Mask, value: int, *, ridge: NDArray[np.int64] | None = None
+    ) -> Act | None:
+        """A stroke within `allowed` over as much of `wanted` as comes to mind: straight, or along a ridge (N, 2)."""
         places = np.argwhere(allowed)
         if len(places) == 0:
             return None
-        thin = self.task == "classes" and value == 0
         best, found, room = -1.0, places[:1], ndimage.distance_transform_edt(allowed)
-        ridge = np.argwhere(skeletonize(allowed)) if thin else places
-        chance = 0.001 + wanted[tuple(ridge.T)]
-        for index in self.rng.choice(len(ridge), size=TRIED, p=chance / chance.sum()):
-            if thin:
-                line = along(ridge, int(index), allowed.shape, int(4 * self.size))
+        starts = places if ridge is None else ridge
+        chance = 0.001 + wanted[tuple(starts.T)]
+        for index in self.rng.choice(len(starts), size=TRIED, p=chance / chance.sum()):
+            if ridge is not None:
+                line = along(starts, int(index), allowed.shape, int(4 * self.size))
             else:
                 line = straight(allowed, places[index], 4 * self.size, self.rng.uniform(0, np.pi))
             worth = float(wanted[tuple(line.T)].sum()) + 0.02 * len(line)
@@ -196,7 +199,7 @@ class Person:
                 best, found = worth, line
         widest = max(0.5, float(room[tuple(found.T)].min()) - 1)  # a person keeps away from the edge
         radius = min(self._radius(value), widest)
-        points = (found[:: max(1, len(found) // 40)] if thin else found[[0, -1]]).tolist()
+        points = (found[:: max(1, len(found) // 40)] if ridge is not None else found[[0, -1]]).tolist()
         return Act({"kind": "paint", "image": image, "points": points, "radius": radius, "value": value}, STROKE)
 
     def _radius(self, value: int) -> float:
@@ -261,8 +264,8 @@ def border(truth: Labels, one: int, other: int) -> list[list[float]]:
     places = np.argwhere(near <= near.min() + 1).astype(float)
     middle = places.mean(axis=0)
     _, _, directions = np.linalg.svd(places - middle, full_matrices=True)
-    along = (places - middle) @ directions[0]
-    ends = [middle + directions[0] * (along.min() - BEYOND), middle + directions[0] * (along.max() + BEYOND)]
+    reach = (places - middle) @ directions[0]
+    ends = [middle + directions[0] * (reach.min() - BEYOND), middle + directions[0] * (reach.max() + BEYOND)]
     return [np.clip(end, 0, np.array(truth.shape) - 1).tolist() for end in ends]
 
 

@@ -141,5 +141,5 @@ def test_what_a_dask_array_cannot_have(lazy_place):
     predictor, pixels = lazy_place
     with pytest.raises(ContractileError, match="tta must be False for a Dask array, got True; give an array"):
         predictor.probabilities(da.from_array(pixels), tta=True)
-    with pytest.raises(ContractileError, match=r"which would resample this one by 0\.5; resample it first"):
+    with pytest.raises(ContractileError, match=r"this model must see this one resampled by 0\.5; resample it first"):
         lazy.refuse(0.5, False)

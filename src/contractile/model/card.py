@@ -45,7 +45,8 @@ class ModelCard(BaseModel):
         default=1.0, ge=1, le=16, description="images are shrunk by this factor before the network sees them"
     )
     diameter: Pixels | None = Field(
-        default=None, description="task `objects`: the typical diameter of the training objects, in pixels as shrunk"
+        default=None,
+        description="task `objects`: the typical diameter of the training objects, in pixels of the shrunk images",
     )
     diameters: tuple[Pixels, Pixels] | None = Field(
         default=None, description="diameters of small and large training objects: within them images are not resampled"

@@ -111,5 +111,5 @@ def refuse(scale: float, tta: bool) -> None:
     if tta:
         raise ContractileError("tta must be False for a Dask array, got True", "give an array or a file")
     if scale != 1:
-        problem = f"a Dask array must be shown to the model as it is, which would resample this one by {scale:.3g}"
+        problem = f"a Dask array is taken as it is, but this model must see this one resampled by {scale:.3g}"
         raise ContractileError(problem, "resample it first, or give an array or a file")

@@ -11,6 +11,7 @@ import numpy as np
 from contractile.dataset import Example
 from contractile.labels import typical_diameter
 from contractile.prediction.scaling import scaled, scaled_shape
+from contractile.viewer.canvas import middles
 
 WIDTH = 32  # pixels: objects are brought near to this width, by a power of two
 MOST = 8  # times that an image is shrunk
@@ -27,9 +28,8 @@ def shrink(example: Example, factor: float) -> Example:
     if factor == 1:
         return example
     shape = scaled_shape(example.labels.shape, 1 / factor)
-    places = [
-        ((np.arange(n) + 0.5) * have / n).astype(int) for n, have in zip(shape, example.labels.shape, strict=True)
-    ]
+    height, width = (have / n for have, n in zip(example.labels.shape, shape, strict=True))
+    places = middles((height, width), (slice(0, shape[0]), slice(0, shape[1])))
     size = example.pixel_size_um
     return replace(
         example,
