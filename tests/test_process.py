@@ -163,3 +163,16 @@ print(matplotlib.get_configdir())
     assert done.stdout.strip() == str(own_folder(tmp_path) / "matplotlib")
     assert next(path.name for path in (own_folder(tmp_path) / "numba").iterdir()).startswith("metrics_")
     assert [path.name for path in tmp_path.iterdir()] == ["tmp"]  # and no folder called ~
+
+
+def test_a_process_ends_with_the_one_that_started_it(tmp_path):
+    program = (
+        "import sys, time; from pathlib import Path; from contractile.process import end_with_parent; "
+        "end_with_parent(7, before=Path(sys.argv[1]).touch); print('ready', flush=True); time.sleep(60)"
+    )
+    words = [sys.executable, "-c", program, str(tmp_path / "before")]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"ready\n"
+        process.stdin.close()  # as when the parent is killed
+        assert process.wait(30) == 7
+    assert (tmp_path / "before").exists()

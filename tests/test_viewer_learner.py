@@ -396,6 +396,19 @@ def test_an_earlier_model_is_shown_before_anything_is_annotated(scene: Scene) ->
     learning.close()
 
 
+def test_a_session_that_goes_on_shows_its_last_network_before_it_has_learned_more(scene: Scene) -> None:
+    begin, images, truth = scene
+    save(small_model(), begin.folder / "start.safetensors")
+    learning = Learning(replace(begin, start=begin.folder / "start.safetensors"), images, io.BytesIO())
+    learning.take(Look(0, box(0, 64, 0, 64)))
+    learning.take(painted(truth))
+    learning._painted_at = 0.0
+    assert learning.work()
+    assert learning._shown[0].steps == 0
+    assert learning._models.last is None  # what is known already is not published once more
+    learning.close()
+
+
 def test_large_objects_are_learned_from_shrunk_images(tmp_path: Path) -> None:
     y, x = np.mgrid[:300, :300]
     truth = np.zeros((300, 300), np.int32)

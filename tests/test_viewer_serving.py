@@ -291,7 +291,7 @@ def begun_when_there(begun):
 
 def do(monkeypatch, capsys, job):
     """(status, the lines that it says) of a job that is done in this process."""
-    monkeypatch.setattr(job_process, "_end_with_parent", lambda: None)
+    monkeypatch.setattr("contractile.process.end_with_parent", lambda status: None)
     monkeypatch.setattr(os, "nice", lambda by: by, raising=False)
     monkeypatch.setattr("contractile.process.prepare_process", lambda: None)
     monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(job) + "\n"))

@@ -71,7 +71,7 @@ class FakeLearning:
     def scores(self):
         return self.rows
 
-    def suggestions(self, image, most):
+    def suggestions(self, most):
         return [{"image": 0, "region": [0, 10, 0, 10], "why": "least certain here"}][:most]
 
     def model(self):

@@ -7,6 +7,8 @@ import os
 import stat
 import sys
 import tempfile
+import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -80,6 +82,21 @@ def _temporary_folder() -> Path | None:
         owned = not hasattr(os, "getuid") or (found.st_uid == os.getuid() and not found.st_mode & 0o022)
         return folder if stat.S_ISDIR(found.st_mode) and owned and _can_write(folder) else None
     return None
+
+
+def end_with_parent(status: int, before: Callable[[], None] = lambda: None) -> None:
+    """End this process at once when the one that started it closes our standard input, or is killed.
+
+    A thread waits for that. It calls `before` and ends the process with `status`.
+    """
+
+    def wait() -> None:
+        while os.read(0, 1):  # not of `sys.stdin`, whose lock an orderly end of this process would wait for
+            pass
+        before()
+        os._exit(status)
+
+    threading.Thread(target=wait, name="waits for the parent to end", daemon=True).start()
 
 
 def keep_freed_memory(keep: bool = True) -> bool:

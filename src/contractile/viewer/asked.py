@@ -40,11 +40,9 @@ class Asked:
         task = self._shown.session.task
         return {"scores": [with_score(row) for row in rows], "name": SCORE[task], "meaning": MEANING[task]}
 
-    def suggestions(self, image: int | None, most: int) -> dict[str, Any]:
-        if image is not None:
-            self._shown.check_image(image)
+    def suggestions(self, most: int) -> dict[str, Any]:
         learning = self._shown.learning
-        return {"suggestions": [] if learning is None else learning.suggestions(image, most)}
+        return {"suggestions": [] if learning is None else learning.suggestions(most)}
 
     def look(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """What is on the screen now is predicted first."""

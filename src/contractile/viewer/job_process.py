@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -26,10 +25,10 @@ NICER = 5  # the page and what it learns go first
 
 def main() -> int:
     """Do the job that the standard input names; the status that the process ends with."""
-    from contractile.process import prepare_process
+    from contractile.process import end_with_parent, prepare_process
 
     job = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent(REFUSED)
     if hasattr(os, "nice"):
         os.nice(NICER)
     prepare_process()
@@ -79,11 +78,6 @@ DOING: dict[str, Callable[..., None]] = {"export": export, "train": train}
 def say(**fields: Any) -> None:
     """One line of JSON for whoever started the process."""
     print(json.dumps(fields), flush=True)
-
-
-def _end_with_parent() -> None:
-    sys.stdin.read()
-    os._exit(REFUSED)
 
 
 if __name__ == "__main__":

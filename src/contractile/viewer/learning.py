@@ -159,11 +159,10 @@ class Learning:
         with self._lock:
             return list(self._models)
 
-    def suggestions(self, image: int | None = None, most: int = 10) -> list[dict[str, Any]]:
+    def suggestions(self, most: int = 10) -> list[dict[str, Any]]:
         """Where an annotation would help most, the best first."""
         with self._lock:
-            found = [one for one in self._suggestions if image is None or one["image"] == image]
-        return found[:most]
+            return self._suggestions[:most]
 
     def model(self) -> Path | None:
         """The file of the newest model."""

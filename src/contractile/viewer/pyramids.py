@@ -25,6 +25,7 @@ from contractile.errors import ContractileError
 from contractile.images import Source, ZarrSink, limited, open_image
 from contractile.images.gate import limits
 from contractile.images.pyramid import mean, shrink
+from contractile.process import end_with_parent
 from contractile.storage import sweep
 from contractile.viewer.facts import axes_of, state_of
 from contractile.viewer.lower import HALF
@@ -152,7 +153,7 @@ def _start(job: Job) -> subprocess.Popen[bytes]:
 def serve(told: dict[str, Any]) -> None:
     """The work of the process: what `_start` tells it. It ends when the process that started it does."""
     logging.disable(logging.WARNING)  # the other process has said what there is to say about the file
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent(1)
     if hasattr(os, "nice"):
         os.nice(19)
     parts = tuple(map(Path, told["files"]))
@@ -162,12 +163,6 @@ def serve(told: dict[str, Any]) -> None:
             make(Job(source, told["level"], Path(told["to"])))
     except ContractileError as error:
         sys.exit(str(error))
-
-
-def _end_with_parent() -> None:
-    while os.read(0, 1):  # not of `sys.stdin`, whose lock the end of this process would wait for
-        pass
-    os._exit(1)
 
 
 def make(job: Job) -> None:

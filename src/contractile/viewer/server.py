@@ -121,9 +121,8 @@ def _object(shown: Shown, request: Request, _: dict[str, Any]) -> Response:
 
 def _suggestions(shown: Shown, request: Request, _: dict[str, Any]) -> Response:
     query = _whole_numbers(request)
-    image = actions.whole(query, "image") if "image" in query else None
     most = actions.whole(query, "most", least=1, most=100) if "most" in query else 10
-    return answer(Asked(shown).suggestions(image, most))
+    return answer(Asked(shown).suggestions(most))
 
 
 def _whole_numbers(request: Request) -> dict[str, Any]:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import sys
-import threading
 from typing import Any
 
 from contractile.memory import limit_memory
-from contractile.process import prepare_process
+from contractile.process import end_with_parent, prepare_process
 
 
 def serve(told: dict[str, Any]) -> None:
     """Do tasks until the process that started this one closes its end of our standard input, or ends."""
-    threading.Thread(target=_end_with_parent, args=(told["folder"],), daemon=True).start()
+    shared = os.path.dirname(told["folder"])  # of all workers: when the parent ends, nobody else is left
+    end_with_parent(0, before=lambda: shutil.rmtree(shared, ignore_errors=True))
     prepare_process()
     limit_memory(told.get("memory"))
     asyncio.run(_serve(told))
@@ -39,10 +38,3 @@ async def _serve(told: dict[str, Any]) -> None:
         )
         async with worker:
             await worker.finished()
-
-
-def _end_with_parent(folder: str) -> None:
-    """At once: a block in mid-computation would keep an orderly end waiting."""
-    sys.stdin.buffer.read()
-    shutil.rmtree(os.path.dirname(folder), ignore_errors=True)  # the folder of all workers: nobody else is left
-    os._exit(0)

@@ -94,7 +94,8 @@ class Learning:
         self._seconds, self._left = begin.seconds, 60 * begin.minutes
         self._models = Published(begin.folder)
         self._best, self._since_best = 0.0, 0
-        self._ripe = False  # whether the network is worth a look
+        self._ripe = self._growing.knows  # whether the network is worth a look
+        self._publish.took(0)
         self._trained = 0.0  # seconds, since it began from nothing
         self._updated: float | None = None
 
