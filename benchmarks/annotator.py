@@ -1,15 +1,16 @@
 """How good a network is after so many minutes of a person at the local page, and a forest that gets the same strokes.
 
     python benchmarks/annotator.py dsb2018 DATA --out DIR [--minutes 10] [--seed 0]
-    python benchmarks/annotator.py dsb2018 DATA --out DIR --rivals
+    python benchmarks/annotator.py dsb2018 DATA --out DIR --rivals everything|outlines
 
 DATA is the folder that `splits.py` made for this dataset. A simulated person (`person.py`) works for ten minutes of
 real time, through the same requests as the page, on images of the training part; its eyes are their truth. After 1, 2,
 5 and 10 minutes the annotation and the newest network are put aside. When the person has finished they are scored
 on the test part, which nobody saw: the network, and a random forest on multiscale features that learned from the same.
-`--rivals` trains, with the annotation of a finished session in DIR, what it is compared with: the same network on as
-many objects that are outlined in whole images, without suggestions, and on all of the training part, for as many
-minutes. Nothing else should run meanwhile. Results are printed, and written to DIR/results.json.
+`--rivals` trains what a finished session in DIR is compared with, for as many steps: the same network on all images
+that the person had (everything), or on images that are drawn by chance, with half as many objects again as the person
+touched, all of them outlined (outlines; of classes, one whole image). Nothing else should run during a session.
+Results are printed, and written to DIR/results.json.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ SCORED = 60  # images of the test part
 MOST_TOUCHED = 60  # objects
 MOST_ACTS = 8  # in one visit
 VIEW = 1000  # pixels along a side of what is on the screen
+MORE = 1.5  # times as many objects as the person touched are outlined for a network that is compared with its own
+LATE = 5.0  # minutes: the marks from which on outlines are compared
 
 
 class Refused(RuntimeError):
@@ -248,18 +251,26 @@ def measure(given: argparse.Namespace, data: Data) -> dict[str, Any]:
 
 
 def compare(given: argparse.Namespace, data: Data) -> dict[str, Any]:
-    """The same network on whole images: as many objects as the person touched, and all of them."""
-    told = json.loads((given.out / "results.json").read_text())
-    marks = [mark for mark in told["marks"] if mark["minutes"] <= given.minutes]
-    every = dict(enumerate(data.truths))
-    for mark, model in zip(marks, data.train(every, [one["minutes"] for one in marks], given.seed), strict=True):
-        mark["on everything"] = data.score_model(model)
-        print(mark, flush=True)
-    for mark in marks:
-        [model] = data.train(data.some(mark["touched"], given.seed), [mark["minutes"]], given.seed)
-        mark["without suggestions"] = data.score_model(model)
-        print(mark, flush=True)
-    told["marks"] = marks
+    """The same network on whole images, for as many steps as in the session. Another run may add to the results."""
+    place = given.out / "results.json"
+    marks = [mark for mark in json.loads(place.read_text())["marks"] if mark["minutes"] <= given.minutes]
+    found: list[dict[str, float]] = [{} for _ in marks]
+    if given.rivals == "everything":
+        models = data.train(dict(enumerate(data.truths)), [mark["steps"] for mark in marks], given.seed)
+        for one, model in zip(found, models, strict=True):
+            one |= data.score_model(model)
+            print(given.rivals, one, flush=True)
+    else:
+        for one, mark in zip(found, marks, strict=True):
+            if mark["minutes"] >= LATE:
+                labels = data.some(round(MORE * mark["touched"]), given.seed)
+                [model] = data.train(labels, [mark["steps"]], given.seed)
+                one |= {"objects": sum(len(np.unique(each[each > 0])) for each in labels.values())}
+                one |= data.score_model(model)
+                print(given.rivals, one, flush=True)
+    told = json.loads(place.read_text())
+    for mark, one in zip(told["marks"], found, strict=False):
+        mark[given.rivals] = one or None
     return dict(told)
 
 
@@ -291,8 +302,8 @@ class Data:
                 break
         return found
 
-    def train(self, labels: dict[int, NDArray[np.int32]], minutes: list[float], seed: int) -> Any:
-        return rivals.train(self.folder, labels, self.task, minutes, seed)
+    def train(self, labels: dict[int, NDArray[np.int32]], steps: list[int], seed: int) -> Any:
+        return rivals.train(self.folder, labels, self.task, steps, seed)
 
     def score_model(self, model: Any) -> dict[str, float]:
         predictor = Predictor(model)
@@ -324,7 +335,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--rivals", action="store_true")
+    parser.add_argument("--rivals", choices=("everything", "outlines"))
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     data = Data(given.dataset, given.data, given.out, given.seed)

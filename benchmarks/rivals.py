@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -89,8 +88,8 @@ def score(predict: Callable[..., Maps], images: Sequence[NDArray[Any]], truths: 
     return {name: round(float(found.summary[name].value or 0.0), 4) for name in names}
 
 
-def train(images: Path, labels: dict[int, Labels], task: str, minutes: Sequence[float], seed: int) -> Iterator[Model]:
-    """The network of the page, trained on labels of some images of a folder: as it is after each of `minutes`."""
+def train(images: Path, labels: dict[int, Labels], task: str, steps: Sequence[int], seed: int) -> Iterator[Model]:
+    """The network of the page, trained on labels of some images of a folder: as it is after each of `steps`."""
     from contractile.viewer.learner.growing import Growing
     from contractile.viewer.learner.messages import Begin, Painted
     from contractile.viewer.learner.opened import Images
@@ -103,10 +102,9 @@ def train(images: Path, labels: dict[int, Labels], task: str, minutes: Sequence[
     for image, one in labels.items():
         region = (slice(0, one.shape[0]), slice(0, one.shape[1]))
         annotated.take(Painted(image, region, one, np.zeros(one.shape, bool)))
-    began = time.monotonic()
     growing.learn_from(annotated.examples())
-    for end in minutes:
-        while time.monotonic() - began < 60 * end:
+    for end in steps:
+        while growing.steps < end:
             growing.step()
         yield growing.model()
     growing.close()
