@@ -51,7 +51,7 @@ MOST_TOUCHED = 60  # objects
 MOST_ACTS = 8  # in one visit
 VIEW = 1000  # pixels along a side of what is on the screen
 MORE = 1.5  # times as many objects as the person touched are outlined for a network that is compared with its own
-LATE = 5.0  # minutes: the marks from which on outlines are compared
+LATE = 10.0  # minutes: the marks from which on outlines are compared
 
 
 class Refused(RuntimeError):

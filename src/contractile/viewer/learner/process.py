@@ -21,10 +21,7 @@ from contractile.viewer.learner.painted import Annotated
 from contractile.viewer.learner.published import Published
 from contractile.viewer.learner.scoring import score
 
-FIRST_STEPS, FIRST_S = (
-    20,
-    6.0,
-)  # the first prediction is shown after so many steps, on slow machines after so many seconds
+FIRST_STEPS, FIRST_S = 20, 4.5  # the first prediction is shown after so many steps, on slow machines after seconds
 SHOWN_S, PUBLISHED_S, TOLD_S, AROUND_S = 2.0, 15.0, 1.0, 6.0  # seconds between two of a kind
 SHARE = 0.25  # of the time that looking may take, at most
 GATHERED_S = 0.3  # strokes that come this quickly are learned together
