@@ -69,10 +69,10 @@ class Page:
         found = next(filter(None, (re.search(r"http://([\d.]+):(\d+)/(\S+)", line) for line in self.process.stdout)))
         self.host, self.port = found[1], int(found[2])
         self.cookie = ""
-        answer, _ = self._ask("GET", f"/{found[3]}")
+        answer, _ = self.ask("GET", f"/{found[3]}")
         self.cookie = answer.headers["Set-Cookie"].split(";")[0]
 
-    def _ask(self, method: str, path: str, body: Any = None) -> tuple[http.client.HTTPResponse, bytes]:
+    def ask(self, method: str, path: str, body: Any = None) -> tuple[http.client.HTTPResponse, bytes]:
         connection = http.client.HTTPConnection(self.host, self.port, timeout=120)
         headers = {"Cookie": self.cookie, "X-Contractile": "1", "Content-Type": "application/json"}
         connection.request(method, path, None if body is None else json.dumps(body), headers)
@@ -84,15 +84,15 @@ class Page:
         return answer, content
 
     def get(self, path: str) -> Any:
-        return json.loads(self._ask("GET", path)[1])
+        return json.loads(self.ask("GET", path)[1])
 
     def post(self, path: str, body: Any) -> Any:
-        return json.loads(self._ask("POST", path, body)[1])
+        return json.loads(self.ask("POST", path, body)[1])
 
     def layer(self, image: int, name: str, shape: tuple[int, ...]) -> NDArray[Any] | None:
         """A layer of an image at full resolution; None where there is nothing yet."""
         where = f"level=0&y=0&x=0&h={shape[0]}&w={shape[1]}"
-        answer, content = self._ask("GET", f"/api/images/{image}/{name}?{where}")
+        answer, content = self.ask("GET", f"/api/images/{image}/{name}?{where}")
         if answer.status == 204:
             return None
         size = [int(n) for n in answer.headers["X-Shape"].split(",")]
