@@ -61,9 +61,9 @@ class Refused(RuntimeError):
 class Page:
     """The requests of the page to `contractile view`, which runs in a process of its own."""
 
-    def __init__(self, images: Path, out: Path, task: str) -> None:
+    def __init__(self, images: Path, out: Path, task: str, *more: str) -> None:
         words = [sys.executable, "-m", "contractile.cli", "view", str(images), "--out", str(out), "--no-browser"]
-        words += ["--task", task, *(["--classes", "membrane,inside"] if task == "classes" else [])]
+        words += ["--task", task, *more, *(["--classes", "membrane,inside"] if task == "classes" else [])]
         self.process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         found = next(filter(None, (re.search(r"http://([\d.]+):(\d+)/(\S+)", line) for line in self.process.stdout)))

@@ -73,7 +73,7 @@ def cells(side: int) -> NDArray[np.uint8]:
 def measure(images: Path, folder: Path, corners: list[tuple[int, int]]) -> dict[str, float]:
     """Seconds until the page answers, of regions and of strokes, and the memory of its process in MB."""
     begun = time.perf_counter()
-    page = Page(images, folder, "objects")
+    page = Page(images, folder, "objects", "--allow-missing")
     [image] = page.get("/api/session")["images"]
     opened = time.perf_counter() - begun
     rng, levels = random.Random(1), image["levels"]

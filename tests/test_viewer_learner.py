@@ -17,13 +17,15 @@ from contractile.dataset import Example
 from contractile.decode import Decoding
 from contractile.engine import EngineConfig
 from contractile.errors import ContractileError
-from contractile.images import find
+from contractile.images import find, limited
+from contractile.images.gate import Limits, limits
 from contractile.intensity import Intensity, Normalization
 from contractile.model import Model, ModelCard, load, save
 from contractile.prediction import Predictor
 from contractile.recipe import Recipe
 from contractile.synthetic import SceneConfig, draw_scene
 from contractile.unet import UNet, UNetConfig
+from contractile.viewer.learner import process
 from contractile.viewer.learner.doubting import Doubter
 from contractile.viewer.learner.growing import SETTLED, SURE, Growing
 from contractile.viewer.learner.judging import Judge
@@ -407,6 +409,20 @@ def test_a_session_that_goes_on_shows_its_last_network_before_it_has_learned_mor
     assert learning._shown[0].steps == 0
     assert learning._models.last is None  # what is known already is not published once more
     learning.close()
+
+
+def test_the_learner_reads_as_much_as_the_page(scene: Scene) -> None:
+    begin, _, _ = scene
+    with limited(pixels=10, missing=True):
+        told = replace(begin, bounds=limits())
+    sent, seen = io.BytesIO(), list[Limits]()
+    write(sent, told)
+    sent.seek(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(process, "Images", lambda told: seen.append(limits()) or Images(told))
+        process.run(sent, io.BytesIO())
+    assert (seen[0].pixels, seen[0].missing) == (10, True)
+    assert limits().pixels != 10
 
 
 def test_large_objects_are_learned_from_shrunk_images(tmp_path: Path) -> None:

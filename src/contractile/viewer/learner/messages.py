@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contractile.images import Source
+from contractile.images.gate import Limits, limits
 
 Region = tuple[slice, slice]  # Y and X of the full resolution, with start and stop
 
@@ -23,7 +24,7 @@ class Begin:
 
     `minutes` is how long to learn after the last change of the annotation. Models are written into `folder`. `seconds`
     is how long was learned before, in this session. `truths` are images by number with their labels, which nobody
-    learns from: they show where the model is worst.
+    learns from: they show where the model is worst. `bounds` say what is read of images at most: those of this process.
     """
 
     sources: tuple[Source, ...]
@@ -36,6 +37,7 @@ class Begin:
     seed: int = 0
     seconds: float = 0.0
     truths: tuple[tuple[int, Source], ...] = ()
+    bounds: Limits = field(default_factory=limits)
 
 
 @dataclass(frozen=True)

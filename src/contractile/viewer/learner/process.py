@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, BinaryIO
 
 from contractile.errors import ContractileError
+from contractile.images import limited
 from contractile.model import load
 from contractile.viewer.canvas import box
 from contractile.viewer.learner.doubting import Doubt, Doubter
@@ -57,17 +58,19 @@ def run(told: BinaryIO, answers: BinaryIO) -> None:
     first = inbox.take(wait=None)
     if not first:
         return
-    images = Images(first[0])
-    learner = Learning(first[0], images, answers)
-    waiting: list[Any] = first[1:]
-    with suppress(BrokenPipeError):  # the other process was killed
-        while not inbox.ended:
-            for message in waiting:
-                learner.take(message)
-            idle = not learner.work()
-            waiting = inbox.take(wait=0.5 if idle else 0.0)
-    learner.close()
-    images.close()
+    bounds = first[0].bounds
+    with limited(pixels=bounds.pixels, missing=bounds.missing):
+        images = Images(first[0])
+        learner = Learning(first[0], images, answers)
+        waiting: list[Any] = first[1:]
+        with suppress(BrokenPipeError):  # the other process was killed
+            while not inbox.ended:
+                for message in waiting:
+                    learner.take(message)
+                idle = not learner.work()
+                waiting = inbox.take(wait=0.5 if idle else 0.0)
+        learner.close()
+        images.close()
 
 
 class Learning:
