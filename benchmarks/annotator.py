@@ -8,8 +8,8 @@ real time, through the same requests as the page, on images of the training part
 5 and 10 minutes the annotation and the newest network are put aside. When the person has finished they are scored
 on the test part, which nobody saw: the network, and a random forest on multiscale features that learned from the same.
 `--rivals` trains what a finished session in DIR is compared with, for as many steps: the same network on all images
-that the person had (everything), or on images that are drawn by chance, with half as many objects again as the person
-touched, all of them outlined (outlines; of classes, one whole image). Nothing else should run during a session.
+that the person had (everything), or on images that are drawn by chance, with at least 1.5 times as many objects as the
+person touched, all of them outlined (outlines; of classes, one whole image). Nothing else should run during a session.
 Results are printed, and written to DIR/results.json.
 """
 

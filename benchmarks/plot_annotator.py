@@ -19,7 +19,11 @@ CURVES = (
     ("network", "the page's network", {"color": "#d55e00", "marker": "o", "linewidth": 2.5}),
     ("forest", "a random forest, same strokes", {"color": "#0072b2", "marker": "s"}),
     ("everything", "the network, all images outlined", {"color": "#777777", "marker": "^", "linestyle": "--"}),
-    ("outlines", "the network, 1.5 times as many objects, no suggestions", {"color": "#009e73", "marker": "D"}),
+    (
+        "outlines",
+        "the network, at least 1.5 times as many objects, no suggestions",
+        {"color": "#009e73", "marker": "D"},
+    ),
 )
 NAMES = {"ap": "AP at IoU 0.5", "v_rand": "V_Rand"}
 

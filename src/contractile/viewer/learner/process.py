@@ -22,7 +22,7 @@ from contractile.viewer.learner.painted import Annotated
 from contractile.viewer.learner.published import Published
 from contractile.viewer.learner.scoring import score
 
-FIRST_STEPS, FIRST_S = 20, 4.5  # the first prediction is shown after so many steps, on slow machines after seconds
+FIRST_STEPS, FIRST_S = 20, 4.5  # the first prediction is shown after so many steps, or so many seconds of training
 SHOWN_S, PUBLISHED_S, TOLD_S, AROUND_S = 2.0, 15.0, 1.0, 6.0  # seconds between two of a kind
 SHARE = 0.25  # of the time that looking may take, at most
 GATHERED_S = 0.3  # strokes that come this quickly are learned together
@@ -95,7 +95,7 @@ class Learning:
         self._models = Published(begin.folder)
         self._best, self._since_best = 0.0, 0
         self._ripe = self._growing.knows  # whether the network is worth a look
-        self._publish.took(0)
+        self._publish.took(0)  # a network that was known before is published already
         self._trained = 0.0  # seconds, since it began from nothing
         self._updated: float | None = None
 
