@@ -21,7 +21,7 @@ CURVES = (
     ("everything", "the network, all images outlined", {"color": "#777777", "marker": "^", "linestyle": "--"}),
     (
         "outlines",
-        "the network, at least 1.5 times as many objects, no suggestions",
+        "the network, 1.5 times as many objects or more, alone",
         {"color": "#009e73", "marker": "D"},
     ),
 )
