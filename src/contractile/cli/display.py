@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from contractile.evaluation import Comparison, Evaluation
+    from contractile.prediction import Written
     from contractile.training import Status
 
 # characters that steer a terminal, or that no terminal can show: control, direction of writing, half a pair
@@ -97,6 +98,19 @@ class Bar:
     def __exit__(self, *_: object) -> None:
         if self._task is not None:
             self._progress.stop()
+
+
+def describe_prediction(written: Written) -> list[str]:
+    """The files that were made of one input, what is expected of its objects, and whether it is an odd image."""
+    name, files, expected = written.source.name, ", ".join(str(file) for file in written.files), written.expected
+    found = [] if written.count is None else [f"{written.count} object(s)"]
+    if expected is not None:
+        found += [f"expected AP at IoU 0.5: {expected.ap:.2f} ({expected.ap_low:.2f} to {expected.ap_high:.2f})"]
+        found += [f"true objects: {expected.count_low:.0f} to {expected.count_high:.0f}"]
+    lines = [f"{name}: {files}", *([f"{name}: {', '.join(found)}"] if found else [])]
+    if written.unlike is not None and written.unlike.score > 1:
+        lines.append(f"{name}: unlike the training images ({written.unlike.reason}): expect worse")
+    return lines
 
 
 def print_scores(evaluation: Evaluation, title: str) -> None:

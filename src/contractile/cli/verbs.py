@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from contractile.cli.display import Bar, print_comparison, print_scores, visible
+from contractile.cli.display import Bar, describe_prediction, print_comparison, print_scores, visible
 from contractile.cli.results import json_file as open_json
 from contractile.cli.signals import keeping_notes
 from contractile.cli.words import (
@@ -197,7 +197,8 @@ def predict(
     with connected(scheduler) as work, Bar("tiles") as bar:
         more |= {"progress": bar.show, "work": work}
         for written in predict_files(predictor, images, out=out, products=products, tta=tta, **more):
-            bar.announce(f"{written.source.name}: {', '.join(str(file) for file in written.files)}")
+            for line in describe_prediction(written):
+                bar.announce(line)
 
 
 @app.command(context_settings=MORE_WORDS)

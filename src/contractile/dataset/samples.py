@@ -163,8 +163,9 @@ class Samples:
         """
         self.config = config
         self.seed = seed
-        intensity = _fit_each(examples, config.normalization) if curves is None else list(curves)
-        self._intensity = intensity * (1 + config.pasted)
+        self.examples = list(examples)
+        self.curves = _fit_each(examples, config.normalization) if curves is None else list(curves)
+        self._intensity = self.curves * (1 + config.pasted)
         examples = [*examples, *pasted_copies(examples, targets, config, seed=seed)]
         self._pixels = [example.pixels for example in examples]
         dimmed = targets.task == "objects" and config.augment.dimmed > 1

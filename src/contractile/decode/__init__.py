@@ -9,9 +9,11 @@ What decoding needs is kept of each block (`keep`), objects are found in each bl
 from __future__ import annotations
 
 from contractile.decode.kept import CERTAIN as CERTAIN
+from contractile.decode.kept import LEVELS as LEVELS
 from contractile.decode.kept import inside_probability as inside_probability
 from contractile.decode.kept import keep as keep
 from contractile.decode.kept import reach as reach
+from contractile.decode.kept import unpack as unpack
 from contractile.decode.objects import Each as Each
 from contractile.decode.objects import Objects as Objects
 from contractile.decode.objects import decode_objects as decode_objects

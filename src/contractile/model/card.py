@@ -13,6 +13,7 @@ from contractile.decode import Decoding
 from contractile.errors import ContractileError, describe_invalid, in_one_line
 from contractile.intensity import Normalization
 from contractile.model.header import shown
+from contractile.quality import Confidence, Likeness
 from contractile.unet import UNetConfig
 
 FORMAT_VERSION = 2  # of what `write_card` writes; files of version 1 do not name it, and have no checksum
@@ -60,6 +61,10 @@ class ModelCard(BaseModel):
     )
     normalization: Normalization = Normalization()
     decoding: Decoding = Decoding()
+    confidence: Confidence | None = Field(
+        default=None, description="task `objects`: how likely an object is right, from what it shows"
+    )
+    likeness: Likeness | None = Field(default=None, description="what the training images are known by")
     scores: dict[str, float] = Field(default_factory=dict, description="on the validation images")
     provenance: dict[str, Any] = Field(default_factory=dict, description="versions, seed, data, steps, date")
 

@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contractile.decode import Decoding, Each, Objects, keep, reach
+from contractile.decode import Decoding, Each, Objects, keep, reach, unpack
 from contractile.grid import Mosaic, widened, within
 from contractile.model import ModelCard
+from contractile.prediction.features import BEYOND, Seen, describe_objects
 from contractile.prediction.field import Field
 from contractile.prediction.objects import Block
 from contractile.prediction.scratch import Scratch
+from contractile.quality import Shown
 from contractile.work import here
 
 THREADS = 2  # blocks that are decoded at a time
@@ -49,7 +51,8 @@ class Segmented:
         self.card = card
         self.shape, self.dtype = tuple(field.shape[1:]), np.dtype(np.int32)
         self.mosaic = Mosaic.of(self.shape)
-        self.decoding: Decoding = card.decoding.scaled(1 / field.scale, len(self.shape))
+        self.scale = field.scale
+        self.decoding: Decoding = card.decoding.scaled(1 / self.scale, len(self.shape))
         self._objects = card.task == "objects"
         self._folder = folder
         self.maps = self._store("maps", np.float32, (field.shape[0],)) if with_maps else None
@@ -137,6 +140,22 @@ class Segmented:
         numbers = range(len(self.mosaic))
         with closing(here(threads=min(THREADS, len(numbers))).each(self._block, numbers, name="blocks")) as read:
             yield from (block for _, block in read)
+
+    def shown(self, typical: float) -> Shown:
+        """What the objects show of themselves; `typical` is the area of a typical one, in pixels of the image."""
+        numbers = range(len(self.mosaic))
+        with closing(here(threads=min(THREADS, len(numbers))).each(self._see, numbers, name="blocks")) as seen:
+            return describe_objects((block for _, block in seen), self.count, typical=typical)
+
+    def _see(self, number: int) -> Seen:
+        assert self._kept is not None
+        region = self.mosaic.region(number)
+        around = widened(region, 1, self.shape)
+        labels = np.full([part.stop - part.start + 2 for part in region], BEYOND, np.int32)
+        inner = (slice(a.start - r.start + 1, a.stop - r.start + 1) for a, r in zip(around, region, strict=True))
+        labels[tuple(inner)] = self[around]
+        kept = unpack(np.asarray(self._kept[(slice(None), *region)]))
+        return Seen(labels, kept.inside, kept.level)
 
     def _block(self, number: int) -> Block:
         assert self._sewn is not None

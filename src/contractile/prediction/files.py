@@ -32,8 +32,11 @@ from contractile.prediction.inputs import Reader, check_channels, leave_out_resu
 from contractile.prediction.outputs import PRODUCTS, Outputs, Written, choose_place
 from contractile.prediction.predictor import Predictor
 from contractile.prediction.progress import FileProgress, Ticker
+from contractile.prediction.scaling import scaled
 from contractile.prediction.tables import check_table
 from contractile.prediction.unfinished import Course
+from contractile.prediction.unlike import find_unlike
+from contractile.quality import Unlike
 from contractile.storage import Claim, claimed
 from contractile.work import Work, here
 
@@ -181,10 +184,10 @@ def _fill(
         ticker = Ticker(progress, outputs.series, page)
         try:
             with image:
-                field = _begin(predictor, image, source, tta=course.tta, progress=ticker.tile)
+                field, unlike = _begin(predictor, image, source, tta=course.tta, progress=ticker.tile)
                 found = course.begin(outputs.series, page, field)
                 course.carry_out(found, source, ticker)
-                outputs.add(image, found)
+                outputs.add(image, found, unlike)
         except NotWritten:
             raise
         except ContractileError as error:
@@ -194,10 +197,18 @@ def _fill(
     return None
 
 
-def _begin(predictor: Predictor, image: Image, source: Source, *, tta: bool, progress: Progress) -> Field:
-    """The field of an image. An error names the image, unless it is about the device of a network not placed yet."""
+def _begin(
+    predictor: Predictor, image: Image, source: Source, *, tta: bool, progress: Progress
+) -> tuple[Field, Unlike | None]:
+    """The field of an image, and how far it is from the training images.
+
+    An error names the image, unless it is about the device of a network not placed yet.
+    """
+    pixels, card = image.sliceable, predictor.card
     try:
-        return predictor.probabilities(image.sliceable, tta=tta, progress=progress)
+        curve = card.normalization.fit(pixels)
+        field = predictor.probabilities(pixels, tta=tta, progress=progress, curve=curve)
+        return field, find_unlike(card, scaled(pixels, field.scale), curve)
     except ContractileError as error:
         if not error.where and not (predictor.placed is None and _has_grey_values(predictor, image)):
             raise error.at(describe(source)) from error

@@ -29,6 +29,7 @@ from contractile.prediction.blocks import IN_MEMORY, Segmented
 from contractile.prediction.objects import tabulate_objects
 from contractile.prediction.pages import Pages, Planes, PlanesFirst
 from contractile.prediction.tables import TABLES, write_objects
+from contractile.quality import Expected, Shown, Unlike, expect_together
 from contractile.storage import Claim
 
 Form = Literal["tiff", "ome-zarr", "ome-zarr-0.4"]
@@ -39,11 +40,18 @@ OWN_NAME = "contractile"  # of labels inside of the image that they are of
 
 @dataclass(frozen=True)
 class Written:
-    """The files made from one series of pages of an input file, and the number of its pages."""
+    """The files made from one series of pages of an input file, the number of its pages, and what was found there.
+
+    `count` is the number of objects; None for classes. `expected` is what the model expects of them, and `unlike` how
+    far the page that is least like the training images is from them; None where the model cannot tell.
+    """
 
     source: Path
     pages: int
     files: tuple[Path, ...]
+    count: int | None = None
+    expected: Expected | None = None
+    unlike: Unlike | None = None
 
 
 @dataclass(frozen=True)
@@ -96,16 +104,25 @@ class Outputs:
         self._found: list[Segmented] = []
         self._pictures: list[NDArray[np.uint8]] = []
         self._tables: list[dict[str, NDArray[Any]]] = []
+        self._shown: list[Shown] = []
+        self._unlike: list[Unlike] = []
 
-    def add(self, image: Image, found: Segmented) -> None:
+    def add(self, image: Image, found: Segmented, unlike: Unlike | None = None) -> None:
         """Take the results of the next page."""
+        confidence = found.card.confidence
+        chances = None
+        if confidence is not None:
+            self._shown.append(found.shown(confidence.typical / found.scale ** len(found.shape)))
+            chances = confidence.of(self._shown[-1].features)
+        self._unlike += [] if unlike is None else [unlike]
         self._sizes.append(image.pixel_size_um)
         self._origin = image.origin_um if len(self.series.pages) == 1 else None
         if "overlay" in self.products:
             self._pictures.append(overlay(image, found))
         if "objects" in self.products:
             size = image.pixel_size_um
-            self._tables.append(tabulate_objects(found.blocks(), image, found.count, pixel_size_um=size))
+            table = tabulate_objects(found.blocks(), image, found.count, pixel_size_um=size)
+            self._tables.append(table if chances is None else {**table, "confidence": chances})
         found.settle()
         self._found.append(found)
 
@@ -113,8 +130,17 @@ class Outputs:
         """Write the files, which appear together. Raises as `Claim.together` and the writers."""
         with claim.together():
             self._write()
+        written = Written(self.series.path, len(self.series.pages), self.files, *self._judged())
         self.release()
-        return Written(self.series.path, len(self.series.pages), self.files)
+        return written
+
+    def _judged(self) -> tuple[int | None, Expected | None, Unlike | None]:
+        """The number of objects, what is expected of them, and how unlike the training images the oddest page is."""
+        cards = [found.card for found in self._found]
+        confidence = cards[0].confidence
+        count = sum(found.count for found in self._found) if cards[0].task == "objects" else None
+        expected = expect_together(confidence, self._shown) if confidence is not None else None
+        return count, expected, max(self._unlike, key=lambda one: one.score, default=None)
 
     def _write(self) -> None:
         for product in ("labels", "probabilities"):
@@ -171,6 +197,8 @@ class Outputs:
         self._found.clear()
         self._pictures.clear()
         self._tables.clear()
+        self._shown.clear()
+        self._unlike.clear()
 
 
 def _joined(pages: Sequence[Any], stack: object, *, planes: bool) -> Any:

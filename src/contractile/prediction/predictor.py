@@ -77,7 +77,9 @@ class Predictor:
         """
         return self.decode(self.probabilities(image, tta=tta, progress=progress))
 
-    def probabilities(self, image: Any, *, tta: bool = False, progress: Progress | None = None) -> Field:
+    def probabilities(
+        self, image: Any, *, tta: bool = False, progress: Progress | None = None, curve: Intensity | None = None
+    ) -> Field:
         """The field of class probabilities (K, *S) of an image (C, *S) or, with one channel, (*S), of any size.
 
         Nothing is computed until the field is sliced: `field[:, 0:512, 0:512]`, or `np.asarray(field)` for all of it.
@@ -85,13 +87,13 @@ class Predictor:
         PyTorch tensor. Of a Dask array it is a Dask array, which is as lazy; its objects must have the model's size.
         `tta` averages over mirrored and turned copies, eight in 2-D; networks whose kernels are tied under these
         symmetries would give eight times the same, so for them over copies turned by 0, 30 and 60 degrees.
-        `progress(done, total)` is called after each tile.
+        `progress(done, total)` is called after each tile. `curve` is that of the image, where it is known already.
         Raises ContractileError when channels or axes do not fit the model, or pixels are not finite, and WrongType for
         an image that holds no real numbers.
         """
         check_progress(progress, "(done, total)")
         image = as_image(image, self.card.network.channels, self.card.network.dims)
-        intensity = self.card.normalization.fit(image)
+        intensity = curve or self.card.normalization.fit(image)
         scale = self._scale(image, intensity)
         if is_dask(image):
             from contractile.prediction import lazy

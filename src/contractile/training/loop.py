@@ -23,6 +23,7 @@ from contractile.dataset import Example, Pair, Samples, check_places, load_examp
 from contractile.errors import ContractileError, check_progress
 from contractile.evaluation import Evaluation
 from contractile.model import Model, ModelCard
+from contractile.quality import Likeness
 from contractile.recipe import Recipe, check_same, derive, read_recipe
 from contractile.training.budget import count_steps
 from contractile.training.curves import Curves
@@ -30,6 +31,7 @@ from contractile.training.folder import RunFolder
 from contractile.training.norms import count_batches, measure_statistics
 from contractile.training.optimizer import learning_rate
 from contractile.training.origin import check_origin, describe, trace
+from contractile.training.quality import learn_likeness
 from contractile.training.saved import Found
 from contractile.training.state import State, begin, launch, take_step
 from contractile.training.stopping import Stopping, stoppable
@@ -203,6 +205,12 @@ class _Course:
     folder: RunFolder
     clock: float
 
+    def likeness(self) -> Likeness | None:
+        """What the training and validation images are known by."""
+        normalization, others = self.card.normalization, self.scoring.examples
+        curves = [*self.samples.curves, *(normalization.fit(one.pixels) for one in others)]
+        return learn_likeness([*self.samples.examples, *others], curves)
+
 
 def _carry_out(
     training: Sequence[Example], validation: Sequence[Example], recipe: Recipe, call: _Call, found: Found | None
@@ -291,7 +299,7 @@ def _finish(state: State, course: _Course) -> tuple[Model, Evaluation]:
     with state.fabric.autocast():
         measure_statistics(network.to(device), images, shared=state.recipe.network.symmetry == "square")
     network.cpu()
-    model, evaluation = course.scoring.conclude(kept)
+    model, evaluation = course.scoring.conclude(kept.with_card(likeness=course.likeness()))
     with state.stopping.whole():
         course.folder.write_model(model)
     return model, evaluation

@@ -18,6 +18,7 @@ from contractile.prediction import Predictor
 from contractile.recipe import Recipe
 from contractile.targets import TargetConfig, unannotated
 from contractile.training.decoding import TRIED, choose_decoding
+from contractile.training.quality import learn_confidence
 
 VALIDATED_IMAGES = 12  # images, evenly spaced, that are scored during the run; after the last step all are
 DECODED_IMAGES = 48  # images, evenly spaced, that choose the decoding
@@ -48,10 +49,12 @@ class Validation:
         return defined_scores(self._score(model, self._some, self._predict(model, self._some)))
 
     def conclude(self, model: Model) -> tuple[Model, Evaluation]:
-        """The model with the decoding that suits it best and its scores on its card; and its scores on all images."""
+        """The model with the decoding that suits it best, its confidence and scores; and its scores on all images."""
         maps = self._predict(model, self.examples)
         decoding = self._choose_decoding(model, maps)
         model = model.with_card(decoding=decoding)
+        truths = [_scored_labels(example.labels, self.recipe.targets) for example in self.examples]
+        model = model.with_card(confidence=learn_confidence(model.card, maps, truths))
         found = self._score(model, self.examples, maps, resamples=EvaluateConfig().resamples)
         return model.with_card(scores=defined_scores(found)), found
 

@@ -1,0 +1,141 @@
+"""Whether an image is like those that a network learned from.
+
+An image is known by a few numbers for each channel: its range and noise of grey values, how light is spread, and how
+much there is of structures of each size. An image whose numbers are far from those of all training images is unlike
+them: nobody knows how good the network is there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from contractile.errors import in_one_line
+
+Floats = NDArray[np.float64]
+Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e9, le=1e9)]
+Row = tuple[Number, ...]
+
+SIZES = (1, 2, 4, 8, 16, 32)  # pixels: structures of these sizes are looked for
+NAMES = ("range", "noise", "light", "skew", *(f"size {size}" for size in SIZES))  # of a channel
+LEAST = 1e-4  # of the range: less is nothing
+MOST = 64  # training images that are kept, those that differ most from one another
+NEAREST = 0.99  # share of the training images that count as like the others
+WIDEN = 1.5  # times their distance: an image farther off is unlike them
+BLUNT = 0.05  # logarithm to 10: what differs by less does not differ
+DIGITS = 4
+
+
+class Unlike(NamedTuple):
+    """How far an image is from the training images: 1 is the limit. `reason` says in what, in words."""
+
+    score: float
+    reason: str
+
+
+def statistics(values: NDArray[Any], span: Floats, noise: Floats) -> Floats:
+    """The numbers (C * N,) that an image is known by.
+
+    `values` (C, *S) are those that the network sees; `span` (C,) is the range of grey values that became 1, and `noise`
+    (C,) the standard deviation of their noise, both in grey values.
+    """
+    found = []
+    for channel, wide, loud in zip(values.astype(np.float32), span, noise, strict=True):
+        mean, spread = float(channel.mean()), float(channel.std())
+        skew = float((((channel - mean) / max(spread, LEAST)) ** 3).mean())
+        found += [_log(wide), _log(loud), mean, float(np.clip(skew, -5, 5)) / 5, *_sizes(channel)]
+    return np.array(found)
+
+
+def _sizes(channel: NDArray[np.float32]) -> list[float]:
+    """The logarithm of how much light varies between neighbours of each size (Haar wavelets along Y and X)."""
+    found: list[float] = []
+    for _ in SIZES:
+        if min(channel.shape[-2:]) < 2:  # as the largest structures that there are
+            found.append(found[-1] if found else math.log10(LEAST))
+            continue
+        height, width = (n // 2 for n in channel.shape[-2:])
+        cut = channel[..., : 2 * height, : 2 * width]
+        channel = cut.reshape(*cut.shape[:-2], height, 2, width, 2).mean(axis=(-3, -1))
+        varied = _mean_square(cut) - _mean_square(channel)
+        found.append(0.5 * math.log10(max(varied, LEAST**2)))
+    return found
+
+
+def _mean_square(values: NDArray[np.float32]) -> float:
+    return float(np.mean(np.square(values), dtype=np.float64))
+
+
+def _log(value: float) -> float:
+    return math.log10(max(float(value), 1e-30))
+
+
+@in_one_line
+class Likeness(BaseModel):
+    """What training images are known by: some of them, and how to measure the distance from them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    scales: Row = Field(description="of each number, the difference that counts as 1")
+    images: tuple[Row, ...] = Field(min_length=1, max_length=MOST, description="the numbers of some training images")
+    limit: float = Field(gt=0, le=1e9, description="an image that is farther from all of them is unlike them")
+
+    def judge(self, found: Floats) -> Unlike | None:
+        """How far the numbers (C * N,) of an image are from those of the training images; None for other channels."""
+        known = np.array(self.images)
+        if known.shape[1] != len(found):
+            return None
+        apart = (found - known) / np.array(self.scales)
+        distance = _length(apart)
+        nearest = int(distance.argmin())
+        score = float(distance[nearest]) / self.limit
+        return Unlike(score, _explain(apart[nearest], found - known[nearest]))
+
+
+def _length(apart: Floats) -> Floats:
+    """Differences (..., N) -> their root mean square (...,)."""
+    result: Floats = np.sqrt(np.mean(apart**2, axis=-1))
+    return result
+
+
+def _explain(apart: Floats, differences: Floats) -> str:
+    """In what an image differs most from the nearest training image."""
+    worst = int(np.abs(apart).argmax())
+    which, by = worst % len(NAMES), float(differences[worst])
+    times = f"{10 ** abs(by):.2g} times {'higher' if by > 0 else 'lower'}"
+    if NAMES[which] in ("range", "noise"):
+        return f"{'contrast' if NAMES[which] == 'range' else 'noise'} {times}"
+    if NAMES[which] in ("light", "skew"):
+        return f"more of it is {'bright' if by > 0 else 'dark'}" if NAMES[which] == "light" else "other grey values"
+    size = SIZES[which - len(NAMES) + len(SIZES)]
+    return f"structures of {size} to {2 * size} pixels {times} in contrast"
+
+
+def fit_likeness(rows: Sequence[Floats]) -> Likeness | None:
+    """What training images are known by: one row of numbers (N,) each, as `statistics` gives them. None without any."""
+    if not len(rows):
+        return None
+    known = np.array(rows)
+    scales = np.maximum(known.std(axis=0), BLUNT)
+    kept = _spread_out(known / scales)
+    apart = _length((known[:, None] - known[kept][None]) / scales)
+    apart[kept, np.arange(len(kept))] = np.inf
+    near = apart.min(axis=1) if len(known) > 1 else np.ones(1)
+    limit = WIDEN * max(float(np.quantile(near, NEAREST)), 0.5)
+    images = tuple(tuple(round(float(n), DIGITS) for n in row) for row in known[kept])
+    return Likeness(scales=tuple(round(float(n), DIGITS) for n in scales), images=images, limit=round(limit, DIGITS))
+
+
+def _spread_out(known: Floats) -> list[int]:
+    """Indices of at most MOST rows, each as far from the ones before as can be; the first one is the middle one."""
+    chosen = [int(_length(known - np.median(known, axis=0)).argmin())]
+    far = _length(known - known[chosen[0]])
+    while len(chosen) < min(MOST, len(known)) and far.max() > 0:
+        chosen.append(int(far.argmax()))
+        far = np.minimum(far, _length(known - known[chosen[-1]]))
+    return chosen

@@ -1,0 +1,159 @@
+"""Quality without a truth: how likely an object is right, what is expected of an image, whether it is an odd one."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contractile.errors import ContractileError
+from contractile.quality import (
+    FEATURES,
+    Confidence,
+    Known,
+    Likeness,
+    Shown,
+    expect_together,
+    fit_confidence,
+    fit_likeness,
+    statistics,
+)
+
+N = len(FEATURES)
+
+
+def images(seed, number=40, objects=30):
+    """Images whose objects are right by a chance that follows from their first feature; one in ten hides another."""
+    rng, made = np.random.default_rng(seed), []
+    for _ in range(number):
+        features = rng.normal(size=(objects, N))
+        right = rng.random(objects) < 1 / (1 + np.exp(-(1 + 2 * features[:, 0])))
+        missed = ((~right) & (rng.random(objects) < 0.5)).astype(float)
+        alone = int(rng.poisson(0.05 * objects))
+        ap = right.sum() / (objects + missed.sum() + alone)
+        made.append(Known(Shown(features, 0.0), right, missed, alone, float(ap)))
+    return made
+
+
+def test_chances_are_those_that_objects_have():
+    confidence = fit_confidence(images(0), typical=100.0)
+    for one in images(1, number=3, objects=2000):
+        chances = confidence.of(one.shown.features)
+        true = 1 / (1 + np.exp(-(1 + 2 * np.clip(one.shown.features[:, 0], -3, 3))))
+        assert np.abs(chances - true).mean() < 0.03
+        assert abs(chances.mean() - one.right.mean()) < 0.03
+
+
+def test_what_is_expected_of_images_is_what_they_have():
+    confidence, others = fit_confidence(images(0), typical=100.0), images(1)
+    expected = [confidence.expect(one.shown) for one in others]
+    assert abs(np.mean([one.ap for one in expected]) - np.mean([one.ap for one in others])) < 0.02
+    held = [a.ap_low <= one.ap <= a.ap_high for a, one in zip(expected, others, strict=True)]
+    assert 0.85 <= np.mean(held) <= 1
+    total = [one.right.sum() + one.missed.sum() + one.alone for one in others]
+    held = [a.count_low <= n <= a.count_high for a, n in zip(expected, total, strict=True)]
+    assert 0.85 <= np.mean(held) <= 1
+    together = expect_together(confidence, [one.shown for one in others])
+    assert together.ap_high - together.ap_low < expected[0].ap_high - expected[0].ap_low
+    assert together.count == pytest.approx(sum(one.count for one in expected))
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0, 20), st.integers(0, 50))
+def test_what_is_expected_is_within_its_bounds(seed, rest, objects):
+    confidence = fit_confidence(images(0, number=5), typical=100.0)
+    found = confidence.expect(Shown(np.random.default_rng(seed).normal(size=(objects, N)) * 5, rest))
+    if found is not None:
+        assert 0 <= found.ap_low <= found.ap <= found.ap_high <= 1
+        assert 0 <= found.count_low <= found.count <= found.count_high
+
+
+def test_nothing_is_expected_where_there_is_nothing():
+    confidence = fit_confidence(images(0, number=5), typical=100.0)
+    assert confidence.expect(Shown(np.zeros((0, N)), 0.0)) is None
+
+
+def test_with_few_objects_nothing_can_be_said():
+    assert fit_confidence(images(0, number=1, objects=9), typical=100.0) is None
+    assert fit_confidence([], typical=100.0) is None
+
+
+def test_no_object_is_certain_even_where_all_were_right():
+    features = np.random.default_rng(0).normal(size=(20, N))
+    known = Known(Shown(features, 0.0), np.ones(20, bool), np.zeros(20), 0, 1.0)
+    chances = fit_confidence([known], typical=100.0).of(features)
+    assert (chances > 0.8).all()
+    assert (chances < 1).all()
+
+
+def test_confidence_is_stored_as_plain_numbers():
+    confidence = fit_confidence(images(0, number=5), typical=100.0)
+    assert Confidence.model_validate_json(confidence.model_dump_json()) == confidence
+    with pytest.raises(ContractileError, match="right"):
+        Confidence.model_validate({**confidence.model_dump(), "right": (1.0,)})
+
+
+# likeness
+
+
+def scene(rng, blobs=20, bright=1.0, noise=0.02, side=128):
+    y, x = np.mgrid[:side, :side]
+    image = np.zeros((side, side))
+    for cy, cx in rng.uniform(0, side, size=(blobs, 2)):
+        image += bright * np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / 50)
+    return (image + rng.normal(0, noise, image.shape))[None]
+
+
+def row(image, span=200.0, noise=4.0):
+    return statistics(image, np.array([span]), np.array([noise]))
+
+
+@pytest.fixture(scope="module")
+def likeness():
+    rng = np.random.default_rng(0)
+    return fit_likeness([row(scene(rng)) for _ in range(30)])
+
+
+def test_an_image_like_the_others_is_not_named(likeness):
+    rng = np.random.default_rng(1)
+    assert all(likeness.judge(row(scene(rng))).score < 1 for _ in range(20))
+
+
+@pytest.mark.parametrize(
+    ("image", "told", "reason"),
+    [
+        ({}, {"span": 200.0 / 6}, "contrast 6 times lower"),
+        ({}, {"noise": 40.0}, "noise 10 times higher"),
+        ({"noise": 0.3}, {}, "structures of 1 to 2 pixels .* times higher in contrast"),
+    ],
+)
+def test_what_is_odd_about_an_image_is_said(likeness, image, told, reason):
+    found = likeness.judge(row(scene(np.random.default_rng(1), **image), **told))
+    assert found.score > 1
+    with pytest.raises(AssertionError, match=reason):
+        raise AssertionError(found.reason)
+
+
+def test_an_inverted_image_and_a_magnified_one_are_odd(likeness):
+    image = scene(np.random.default_rng(1))
+    assert likeness.judge(row(1 - image)).score > 1
+    assert likeness.judge(row(image.repeat(4, axis=1).repeat(4, axis=2))).score > 1
+
+
+def test_images_of_other_channels_are_not_judged(likeness):
+    assert likeness.judge(np.zeros(2 * 10)) is None
+
+
+def test_likeness_of_few_of_many_and_of_no_images():
+    rng = np.random.default_rng(0)
+    assert fit_likeness([]) is None
+    one = fit_likeness([row(scene(rng))])
+    assert one.judge(row(scene(np.random.default_rng(0)))).score == pytest.approx(0, abs=1e-3)
+    many = fit_likeness([row(scene(rng, side=32)) for _ in range(100)])
+    assert len(many.images) == 64
+    assert Likeness.model_validate_json(many.model_dump_json()) == many
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (2, 3), (5, 64, 33)])
+def test_images_of_any_size_have_statistics(shape):
+    found = row(np.random.default_rng(0).normal(size=(1, *shape)))
+    assert found.shape == (10,)
+    assert np.isfinite(found).all()
