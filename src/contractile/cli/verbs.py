@@ -30,6 +30,7 @@ from contractile.cli.words import (
     option_of,
     refuse_image,
     refuse_more,
+    split_models,
     tidy,
     two_or_three,
 )
@@ -146,7 +147,10 @@ def train(
 def predict(
     model: Annotated[
         Path,
-        typer.Argument(metavar="MODEL", help="model.safetensors, a run folder, or a pretrained model by name: nuclei"),
+        typer.Argument(
+            metavar="MODEL...",
+            help="model.safetensors, a run folder, or a pretrained model by name: nuclei; of several models, the mean",
+        ),
     ],
     images: Annotated[
         list[str], typer.Argument(metavar="IMAGES", help="folders, globs, files or stacks", callback=tidy)
@@ -182,7 +186,7 @@ def predict(
     With --format ome-zarr, --out may be the image itself, an OME-Zarr: its labels go inside.
     """
     from contractile.engine import EngineConfig
-    from contractile.model import load
+    from contractile.model import combine, load
     from contractile.prediction import Predictor, predict_files
     from contractile.prediction.outputs import FORMS, PRODUCTS
     from contractile.prediction.tables import TABLES
@@ -190,7 +194,8 @@ def predict(
     refuse_image(model, "predict")
     products = choose(save, PRODUCTS, "--save")
     chosen = configure(EngineConfig, device=device, backend=engine, precision=precision)
-    predictor = Predictor(load(model), engine=chosen, tile=tile, diameter=diameter_of(diameter))
+    models, images = split_models(model, images)
+    predictor = Predictor(combine(list(map(load, models))), engine=chosen, tile=tile, diameter=diameter_of(diameter))
     images = leave_out_others(images)
     more: dict[str, Any] = given(axes=axes, overwrite=overwrite, resume=resume)  # without axes the card decides
     more |= {"form": choose_one(form, FORMS, "--format"), "table": choose_one(table, TABLES, "--table")}

@@ -83,6 +83,17 @@ def connected(scheduler: str | None) -> Iterator[Any]:
         yield work
 
 
+def split_models(first: Path, words: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """(models, images) of the words of predict: the words after the first model that name models, then the rest."""
+    from contractile.model import is_model
+
+    number = next((n for n, word in enumerate(words) if not is_model(word)), len(words))
+    if number == len(words):
+        names = ", ".join(map(str, (first, *words)))
+        raise ContractileError(f"predict takes models and then images, got models alone ({names})", "add the images")
+    return [first, *map(Path, words[:number])], list(words[number:])
+
+
 def expand(path: Path | None) -> Path | None:
     """A path whose ~ is a home folder: shells leave it as it is in --out=~/run."""
     return None if path is None else Path(os.path.expanduser(path))

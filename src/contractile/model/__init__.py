@@ -10,6 +10,7 @@ from contractile.model.card import ModelCard as ModelCard
 from contractile.model.files import PRETRAINED as PRETRAINED
 from contractile.model.files import PRETRAINED_FOLDER as PRETRAINED_FOLDER
 from contractile.model.files import Model as Model
+from contractile.model.files import combine as combine
 from contractile.model.files import is_model as is_model
 from contractile.model.files import load as load
 from contractile.model.files import read_card as read_card

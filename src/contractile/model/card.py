@@ -34,6 +34,9 @@ class ModelCard(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     network: UNetConfig
+    others: tuple[UNetConfig, ...] = Field(
+        default=(), max_length=63, description="further networks: the model says the mean of what all say"
+    )
     symmetry: Literal["none", "square"] = Field(
         default="none", description="square: the output turns and mirrors with the image, because kernels were tied"
     )
@@ -80,12 +83,20 @@ class ModelCard(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> ModelCard:
+        self._check_others()
         self._check_classes()
         self._check_sizes()
         if self.decoding.min_size >= INT32:
             problem = f"decoding.min_size must be less than 2^31 pixels, got {self.decoding.min_size}"
             raise ContractileError(problem, "use 0 to keep all objects")
         return self
+
+    def _check_others(self) -> None:
+        for one in self.others:
+            for field in ("dims", "channels", "classes"):
+                if (told := getattr(one, field)) != (own := getattr(self.network, field)):
+                    problem = f"others must have the {field} of the first network, {own}, got {told}"
+                    raise ContractileError(problem, "combine networks of one kind")
 
     def _check_classes(self) -> None:
         wanted = max(2, self.network.classes)  # one sigmoid channel tells two classes apart

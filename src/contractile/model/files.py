@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,8 @@ from safetensors.numpy import save as serialise
 from contractile.errors import ContractileError, NotFound, OutOfMemory
 from contractile.memory import free_memory
 from contractile.model.card import ModelCard, parse_card, write_card
-from contractile.model.fit import check_fit
-from contractile.model.header import CURE, METADATA_KEY, Header, read_header
+from contractile.model.fit import check_fit, divide
+from contractile.model.header import CURE, METADATA_KEY, Header, read_header, shown
 from contractile.model.seal import EMPTY, is_whole, seal
 from contractile.storage import replacing
 from contractile.unet import StoredUNet
@@ -28,16 +29,22 @@ PRETRAINED = {path.stem: path for path in sorted(PRETRAINED_FOLDER.glob("*.safet
 WEIGHT = 4  # bytes of a weight in the network
 NUMBERS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8"}  # of a file, as NumPy names them
 AGAIN = "copy it again"
+SHARED = ("task", "class_values", "normalization", "shrunk", "any_size")  # fields of models that are averaged
 
 
 class Model:
     """A network and its card. A model that was read from a file builds its `network` when that is first asked for.
 
-    `stored` is the network as configuration and weights, which need no PyTorch.
+    `stored` is the network as configuration and weights, which need no PyTorch. `others` are further networks of the
+    model: what it says is the mean of what all of them say.
     """
 
-    def __init__(self, network: UNet | StoredUNet, card: ModelCard) -> None:
-        self._stored, self._card = StoredUNet.of(network), card
+    def __init__(
+        self, network: UNet | StoredUNet, card: ModelCard, *, others: Sequence[UNet | StoredUNet] = ()
+    ) -> None:
+        """The networks of `others` may be of any size; the card is told of them."""
+        self._stored, self.others = StoredUNet.of(network), tuple(map(StoredUNet.of, others))
+        self._card = card.model_copy(update={"others": tuple(one.config for one in self.others)})
 
     @property
     def network(self) -> UNet:
@@ -48,12 +55,20 @@ class Model:
         return self._stored
 
     @property
+    def weights(self) -> dict[str, NDArray[Any]]:
+        """The weights of all networks by name; those of the others begin with their number, from 1."""
+        found = dict(self._stored.weights)
+        for number, one in enumerate(self.others, start=1):
+            found |= {f"{number}/{name}": values for name, values in one.weights.items()}
+        return found
+
+    @property
     def card(self) -> ModelCard:
         return self._card
 
     def with_card(self, **changes: Any) -> Model:
         """The same network with a card of which some fields are others."""
-        return Model(self._stored, self._card.model_copy(update=changes))
+        return Model(self._stored, self._card.model_copy(update=changes), others=self.others)
 
 
 def save(model: Model, path: str | Path) -> None:
@@ -62,7 +77,7 @@ def save(model: Model, path: str | Path) -> None:
     The same weights and card give the same bytes.
     """
     content = serialise(
-        dict(model.stored.weights), metadata={METADATA_KEY: write_card(model.card, EMPTY)}
+        model.weights, metadata={METADATA_KEY: write_card(model.card, EMPTY)}
     )  # one entry: it keeps no order
     with replacing(Path(path)) as partial:
         partial.write_bytes(seal(content))
@@ -97,19 +112,49 @@ def load(path: str | Path) -> Model:
         raise ContractileError(f"cannot be read ({error.strerror or error})", cure, where=path) from error
     if checksum is not None and not is_whole(header.raw, body, checksum):
         raise ContractileError("is damaged: its checksum does not fit", AGAIN, where=path)
-    return Model(StoredUNet(card.network, _read_weights(header.raw + body, path)), card)
+    weights = _read_weights(header.raw + body, path)
+    first, *others = [
+        StoredUNet(config, {name: weights[f"{start}{name}"] for name in part})
+        for start, config, part in divide(card, weights)
+    ]
+    return Model(first, card, others=others)
+
+
+def combine(models: Sequence[Model]) -> Model:
+    """One model that says the mean of what `models` say. The card is that of the first one.
+
+    Raises ContractileError for none, and for models that do not see images or name classes in the same way.
+    """
+    if not models:
+        raise ContractileError("models must be at least one, got none", "name a model file")
+    first = models[0].card
+    for model in models[1:]:
+        for field in SHARED:
+            one, other = (getattr(card, field) for card in (first, model.card))
+            if one != other:
+                problem = f"models must have the same {field} to be averaged, got {shown(one)} and {shown(other)}"
+                raise ContractileError(problem, "predict with each of them alone")
+        if (first.network.dims, first.network.channels) != (model.card.network.dims, model.card.network.channels):
+            told = " and ".join(f"{c.network.channels} channel(s) in {c.network.dims}-D" for c in (first, model.card))
+            raise ContractileError(f"models must be of the same kind of image, got {told}", "use models of one kind")
+    if len(models) == 1:
+        return models[0]
+    networks = [network for model in models for network in (model.stored, *model.others)]
+    return Model(networks[0], first, others=networks[1:])
 
 
 def _check(header: Header, path: Path) -> tuple[ModelCard, str | None]:
     """The card and the checksum of a header that fits itself. Raises as `load`."""
     try:
         written = parse_card(header.card)
-        check_fit(written.card.network, header.tensors)
+        for _, config, tensors in divide(written.card, header.tensors):
+            check_fit(config, tensors)
     except ContractileError as error:
         raise error.at(path) from error
     if written.version > 1 and written.checksum is None:
         raise ContractileError("is damaged: it has no checksum", AGAIN, where=path)
-    needed = 2 * header.body + WEIGHT * written.card.network.parameters
+    parameters = sum(config.parameters for config in (written.card.network, *written.card.others))
+    needed = 2 * header.body + WEIGHT * parameters
     if needed > (free := free_memory()):
         problem = f"takes {needed / 1e9:.1f} GB of memory to read, and {free / 1e9:.1f} GB are free"
         raise OutOfMemory(problem, "close other programs, or use a smaller model", where=path)

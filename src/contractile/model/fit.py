@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from typing import TypeVar
 
 from contractile.errors import ContractileError
+from contractile.model.card import ModelCard
 from contractile.model.header import COUNTER, Tensor, shown
 from contractile.unet import UNetConfig
 
@@ -15,6 +17,7 @@ UP = re.compile(r"up\.\d+\.0\.weight")
 NAMED = 3  # tensors in an error
 
 Shape = tuple[int, ...]
+One = TypeVar("One")
 
 
 def check_fit(config: UNetConfig, tensors: Mapping[str, Tensor]) -> None:
@@ -32,6 +35,21 @@ def check_fit(config: UNetConfig, tensors: Mapping[str, Tensor]) -> None:
     for name, shape in expected.items():
         if tensors[name].shape != shape:
             raise _misfit(f"tensor {name} must have shape {shown(shape)}, got {shown(tensors[name].shape)}")
+
+
+def divide(card: ModelCard, tensors: Mapping[str, One]) -> Iterator[tuple[str, UNetConfig, dict[str, One]]]:
+    """The networks of a model: how the names of their tensors begin, the configuration, and the tensors by name.
+
+    Tensors that belong to none of them count as those of the first.
+    """
+    rest = dict(tensors)
+    parts: list[tuple[str, UNetConfig, dict[str, One]]] = []
+    for number, config in enumerate(card.others, start=1):
+        start = f"{number}/"
+        own = {name.removeprefix(start): rest.pop(name) for name in list(rest) if name.startswith(start)}
+        parts.append((start, config, own))
+    yield "", card.network, rest
+    yield from parts
 
 
 def list_shapes(config: UNetConfig) -> Iterator[tuple[str, Shape]]:

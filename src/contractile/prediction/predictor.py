@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from functools import cached_property, partial
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -63,6 +64,7 @@ class Predictor:
         self.tile = tile
         self.diameter = _check_diameter(diameter, model.card) or ("estimate" if model.card.any_size else None)
         self.placed: Placed | None = None
+        self._others: list[Placed] = []  # further networks, whose outputs are averaged with that of the first
 
     @property
     def network(self) -> UNet:
@@ -108,7 +110,7 @@ class Predictor:
     def fingerprint(self) -> str:
         """The SHA-256 of the weights and the card."""
         found = hashlib.sha256(self.card.model_dump_json().encode())
-        for name, values in sorted(self.model.stored.weights.items()):
+        for name, values in sorted(self.model.weights.items()):
             found.update(name.encode() + values.tobytes())
         return found.hexdigest()
 
@@ -125,13 +127,16 @@ class Predictor:
     def _field(self, image: Any, intensity: Intensity, *, tta: bool = False, progress: Progress | None = None) -> Field:
         """What the network says about an image (C, *S) as it is, or the mean over its views."""
         placed = self.placed = self.placed or self.place(image, intensity)
+        if not self._others:
+            self._others = [place(one, self._chosen(placed)) for one in self.model.others]
         seen = views(image.shape[1:], self.card.symmetry) if tta else [UNCHANGED]
+        looks = list(product(seen, (placed, *self._others)))
         fields = []
-        for number, view in enumerate(seen):
-            shared = _share(progress, number, len(seen))
-            field = NetworkField(view.see(image), placed, intensity, tile=self.tile, progress=shared)
+        for number, (view, network) in enumerate(looks):
+            shared = _share(progress, number, len(looks))
+            field = NetworkField(view.see(image), network, intensity, tile=self.tile, progress=shared)
             fields.append(view.restore(field))
-        return Mean(fields) if tta else fields[0]
+        return Mean(fields) if len(fields) > 1 else fields[0]
 
     def place(self, image: Any, intensity: Intensity) -> Placed:
         """The network on its device. The middle of this image is the example that a fast engine is checked on."""
@@ -139,6 +144,10 @@ class Predictor:
         read = tuple(((size - side) // 2, (size - side) // 2 + side) for size, side in sides)
         example = intensity.apply(cut(image, Block(read=read, write=read)))[None]
         return place(self.model.stored, self.engine, example=example)
+
+    def _chosen(self, placed: Placed) -> EngineConfig:
+        """The engine as it was chosen for the first network."""
+        return self.engine.model_copy(update={"backend": placed.backend, "precision": placed.precision})
 
     def _scale(self, image: Any, intensity: Intensity) -> float:
         """By how much an image (C, *S) is enlarged for the network: the model's diameter / that of its objects.
