@@ -334,7 +334,7 @@ def test_warnings_about_the_data_are_few(folder, caplog):
     for kind in ("images", "labels"):
         (folder / kind / "twin.tif").write_bytes((folder / kind / "0.tif").read_bytes())
     run(folder, steps=1, validations=1)
-    lines = [record.getMessage() for record in caplog.records if record.name == "contractile.training.loop"]
+    lines = [record.getMessage() for record in caplog.records if record.name == "contractile.training.calls"]
     assert len(lines) == 6
     assert "nothing is annotated" in lines[0]
     assert "every pixel of channel 0 has one value" in lines[1]

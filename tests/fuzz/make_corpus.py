@@ -24,8 +24,8 @@ from contractile.dataset import Example
 from contractile.model import Model, ModelCard, save
 from contractile.recipe import derive
 from contractile.storage import MANIFEST, replacing
+from contractile.training import fit
 from contractile.training.folder import RECIPE_FILE, STATE_FILE
-from contractile.training.loop import fit
 from contractile.unet import UNet, UNetConfig
 
 CORPUS = Path(__file__).with_name("corpus")

@@ -99,6 +99,10 @@ def train(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="begin anew: replace the run, or other files, in --out")
     ] = False,
+    folds: Annotated[
+        int | None,
+        typer.Option(help="networks that share the time, each scored on the images that it leaves out [1]"),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="random seed [0]")] = None,
     device: Device = "auto",
 ) -> None:
@@ -119,7 +123,7 @@ def train(
     changes = read_recipe(recipe if recipe is not None or resume else "default")
     if minutes is not None:
         changes.pop("steps", None)  # the recipe of a run names both, and steps would win
-    options = given(minutes=minutes, steps=steps, val_fraction=val_fraction, seed=seed, axes=axes)
+    options = given(minutes=minutes, steps=steps, val_fraction=val_fraction, folds=folds, seed=seed, axes=axes)
     check_fields(options, called=option_of)
     changes |= options | ({} if device == "auto" else {"device": device})
     labels = labels or find_labels(images, "train")
@@ -136,7 +140,8 @@ def train(
             command=shlex.join(["contractile", *sys.argv[1:]]),
             **given(anyway=anyway, overwrite=overwrite),
         )
-    print_scores(run.evaluation, f"the model on {len(run.validation)} validation image(s)")
+    scored = "each image by a network that has not seen it" if run.unseen else "the model on the validation images"
+    print_scores(run.evaluation, f"{scored}, {len(run.validation)} image(s)")
     typer.echo(visible(f"model   {out / 'model.safetensors'}"))
     page: dict[str, Any] = given(overwrite=resume or overwrite)  # what is there was looked at before the training
     report = write_report(run, data=(images, labels, *(validation or ())), **page)

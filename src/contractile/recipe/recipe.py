@@ -75,6 +75,13 @@ class Recipe(BaseModel):
         description="fraction of the annotated images held out when no validation images are given; where that is less "
         "than one image, a part of the last one",
     )
+    folds: int = Field(
+        default=1,
+        ge=1,
+        le=20,
+        examples=[3],
+        description="networks that share the time; each leaves out another part of the images, and their mean is used",
+    )
     axes: str | None = Field(
         default=None,
         examples=["YXC"],

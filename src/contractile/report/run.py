@@ -72,9 +72,7 @@ def write_report(
 
 def _draw_validation(run: Run, steering: str | None) -> tuple[Picture, ...]:
     """The worst validation images, with predicted and true contours."""
-    predictor = Predictor(
-        run.model, engine=EngineConfig(device=run.recipe.device, backend="torch", precision="float32")
-    )
+    engine = EngineConfig(device=run.recipe.device, backend="torch", precision="float32")
     examples = {example.name: example for example in run.validation}
     ranked = [image for image in rank(run.evaluation.images, steering) if image.name in examples]
     pictures = []
@@ -82,7 +80,7 @@ def _draw_validation(run: Run, steering: str | None) -> tuple[Picture, ...]:
         example = examples[image.name]
         truth = np.where(unannotated(example.labels, run.recipe.targets), -1, example.labels)
         caption = describe_image(image.scores, steering)
-        labels = predictor.segment(example.pixels)
+        labels = Predictor(run.unseen.get(image.name, run.model), engine=engine).segment(example.pixels)
         pictures.append(draw(example.name, example.pixels, labels, truth=truth, caption=caption))
     return tuple(pictures)
 

@@ -46,11 +46,14 @@ class Validation:
 
     def look(self, model: Model) -> dict[str, float]:
         """Scores of a model on some of the images; only those that are defined."""
-        return defined_scores(self._score(model, self._some, self._predict(model, self._some)))
+        return defined_scores(self._score(model, self._some, self.predict(model, self._some)))
 
-    def conclude(self, model: Model) -> tuple[Model, Evaluation]:
-        """The model with the decoding that suits it best, its confidence and scores; and its scores on all images."""
-        maps = self._predict(model, self.examples)
+    def conclude(self, model: Model, maps: Maps | None = None) -> tuple[Model, Evaluation]:
+        """The model with the decoding that suits it best, its confidence and scores; and its scores on all images.
+
+        `maps` (K, *S) are the probabilities of each image, where they are known already.
+        """
+        maps = self.predict(model, self.examples) if maps is None else maps
         decoding = self._choose_decoding(model, maps)
         model = model.with_card(decoding=decoding)
         truths = [_scored_labels(example.labels, self.recipe.targets) for example in self.examples]
@@ -79,7 +82,7 @@ class Validation:
     def _predictor(self, model: Model) -> Predictor:
         return Predictor(model, engine=EngineConfig(device=self.recipe.device, backend="torch", precision="float32"))
 
-    def _predict(self, model: Model, examples: Sequence[Example]) -> Maps:
+    def predict(self, model: Model, examples: Sequence[Example]) -> Maps:
         """Probabilities (K, *S) of each image."""
         predictor = self._predictor(model)
         return [np.asarray(predictor.probabilities(example.pixels)) for example in examples]
@@ -111,7 +114,7 @@ class Validation:
         if recipe.targets.task != "objects":
             return Decoding()
         crowded = pasted_copies(examples, recipe.targets, recipe.samples, seed=recipe.seed)
-        maps = [*maps[self._decoded], *self._predict(model, crowded)]
+        maps = [*maps[self._decoded], *self.predict(model, crowded)]
         truths = [_scored_labels(example.labels, recipe.targets) for example in (*examples, *crowded)]
         return choose_decoding(maps, truths, score=recipe.score, dims=recipe.network.dims)
 

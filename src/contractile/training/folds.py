@@ -1,0 +1,122 @@
+"""Several networks, each of which has not learned from one part of the annotated images; the model is their mean.
+
+Each annotated image is predicted by the one network that has not seen it, so scores, decoding and confidence rest on
+all annotated images. OUT/fold-1, OUT/fold-2 ... are run folders of their own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from contractile.dataset import Example
+from contractile.errors import AlreadyThere, ContractileError, NotFound
+from contractile.model import combine
+from contractile.recipe import Recipe, read_recipe
+from contractile.storage import check_replaceable
+from contractile.targets import unannotated
+from contractile.training.folder import MODEL_FILE, RECIPE_FILE, RESULTS, RunFolder
+from contractile.training.loop import Call, Progress, Run, carry_out
+from contractile.training.saved import ANEW
+from contractile.training.validation import Validation
+
+FOLD = "fold-{}"
+
+
+class FoldedFolder(RunFolder):
+    """The folder of a run of several folds: the recipe, the model, the report, and a run folder for each fold."""
+
+    def _check(self) -> None:
+        recipe, results = self.path / RECIPE_FILE, [self.path / name for name in RESULTS]
+        if self.resume:
+            if not recipe.is_file():
+                raise NotFound(f"out {self.path} holds no {RECIPE_FILE} of a run to resume", "leave out --resume")
+            return check_replaceable(results, overwrite=self.overwrite)
+        if not self.overwrite and (recipe.exists() or (self.path / MODEL_FILE).exists()):
+            raise AlreadyThere(f"out {self.path} already holds a run", f"resume it with --resume, or {ANEW}")
+        return check_replaceable([*results, recipe], overwrite=self.overwrite)
+
+    def read_recipe(self) -> Recipe:
+        """The recipe that the run began with. Raises ContractileError for one that was changed and is wrong."""
+        return Recipe.model_validate(read_recipe(self.path / RECIPE_FILE))
+
+    def describe_rest(self, command: str) -> str:
+        """What a stopped run leaves, and how to go on, in one line."""
+        done = len(list(self.path.glob(f"{FOLD.format('*')}/{MODEL_FILE}")))
+        again = f"`{command} --resume`" if command and "--resume" not in command else "the same with resume"
+        return f"stopped; {self.path} holds {done} fold(s) with a model so far; {again} continues"
+
+    def fold(self, number: int) -> RunFolder:
+        """The run folder of one fold, from 1. With `resume` a fold goes on where it has begun."""
+        place = self.path / FOLD.format(number)
+        begun = self.resume and (place / "state.ckpt").is_file()
+        return RunFolder(place, resume=begun, overwrite=self.overwrite or self.resume)
+
+
+def is_folded(folder: Path) -> bool:
+    """Whether a folder holds a run of several folds."""
+    return (folder / FOLD.format(1)).is_dir()
+
+
+def split_folds(examples: Sequence[Example], recipe: Recipe) -> Iterator[tuple[list[Example], list[Example]]]:
+    """(training, held out) of each fold. Neighbouring images, which look alike, are held out together.
+
+    Raises ContractileError where there are fewer annotated images than folds.
+    """
+    annotated = [n for n, one in enumerate(examples) if not unannotated(one.labels, recipe.targets).all()]
+    if len(annotated) < recipe.folds:
+        problem = f"folds must be at most the number of annotated images, {len(annotated)}, got {recipe.folds}"
+        raise ContractileError(problem, "annotate more images, or use fewer folds")
+    for held in np.array_split(annotated, recipe.folds):
+        out = set(held.tolist())
+        yield [one for n, one in enumerate(examples) if n not in out], [examples[n] for n in sorted(out)]
+
+
+def train_folds(examples: Sequence[Example], recipe: Recipe, folder: FoldedFolder, call: Call) -> Run:
+    """Train a network for each fold, in its share of the time or steps, and combine them.
+
+    The scores are of each image by the network that has not learned from it. So are decoding and confidence.
+    Raises what `carry_out` raises, and ContractileError where there are too few images.
+    """
+    parts, runs = list(split_folds(examples, recipe)), list[Run]()
+    folder.write_recipe(recipe)
+    for number, (training, held_out) in enumerate(parts, start=1):
+        own = folder.fold(number)
+        share = _share(recipe, number)
+        with own.held():
+            found = own.read_state() if own.resume else None
+            started = call.started if number == 1 else time.monotonic()
+            part = Call(own, call.stopping, started, _shared(call.progress, number, recipe.folds), call.command)
+            runs.append(carry_out(training, held_out, share if found is None else found.saved.recipe, part, found))
+    scoring = Validation(recipe, [one for _, held_out in parts for one in held_out])
+    maps = [one for run in runs for one in scoring.predict(run.model, run.validation)]
+    first = combine([run.model for run in runs])
+    provenance = {**first.card.provenance, "images": len(examples), "folds": recipe.folds}
+    model, evaluation = scoring.conclude(first.with_card(provenance=provenance), maps)
+    with call.stopping.whole():
+        folder.write_model(model)
+        folder.write_history(runs[0].history)
+    card = {"decoding": model.card.decoding}
+    unseen = {one.name: run.model.with_card(**card) for run in runs for one in run.validation}
+    return Run(folder.path, recipe, model, evaluation, runs[0].history, scoring.examples, unseen)
+
+
+def _share(recipe: Recipe, number: int) -> Recipe:
+    """The recipe of one fold: its share of the time or of the steps, and a seed of its own."""
+    told: dict[str, object] = {"folds": 1, "seed": recipe.seed + number - 1}
+    if recipe.steps is not None:
+        told["steps"] = max(1, recipe.steps // recipe.folds)
+    elif recipe.minutes is not None:
+        told["minutes"] = recipe.minutes / recipe.folds
+    return recipe.model_copy(update=told)
+
+
+def _shared(progress: Progress | None, number: int, folds: int) -> Progress | None:
+    """The progress of one fold, as part of the whole."""
+    if progress is None:
+        return None
+    return lambda one: progress(replace(one, step=one.step + (number - 1) * one.steps, steps=folds * one.steps))
