@@ -78,8 +78,7 @@ def test_signals_that_end_a_process_end_a_run(folder, caplog, name, status):
 
 
 def test_before_the_first_step_nothing_is_left(folder, monkeypatch):
-    stopped = lambda *_, **__: os.kill(os.getpid(), signal.SIGINT)  # noqa: E731
-    monkeypatch.setattr("contractile.training.calls.load_examples", stopped)
+    monkeypatch.setattr(
         "contractile.training.calls.load_examples", lambda *_, **__: os.kill(os.getpid(), signal.SIGINT)
     )
     assert interrupted(folder) == "stopped before the first step; the same call starts again"
