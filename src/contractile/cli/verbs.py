@@ -99,6 +99,9 @@ def train(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="begin anew: replace the run, or other files, in --out")
     ] = False,
+    start: Annotated[
+        str | None, typer.Option(help="a model to start from: a file, a run folder, or a pretrained one by name")
+    ] = None,
     folds: Annotated[
         int | None,
         typer.Option(help="networks that share the time, each scored on the images that it leaves out [1]"),
@@ -138,6 +141,7 @@ def train(
             resume=resume,
             progress=bar.show_training,
             command=shlex.join(["contractile", *sys.argv[1:]]),
+            start=start,
             **given(anyway=anyway, overwrite=overwrite),
         )
     scored = "each image by a network that has not seen it" if run.unseen else "the model on the validation images"

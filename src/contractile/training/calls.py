@@ -12,10 +12,12 @@ from typing import Any
 from contractile.check import find_errors
 from contractile.dataset import Example, Pair, check_places, load_examples, pair_up, split
 from contractile.errors import ContractileError, check_progress
-from contractile.recipe import Recipe, check_same, derive, read_recipe
+from contractile.model import Model, load
+from contractile.recipe import Recipe, check_same, derive, merge, read_recipe
 from contractile.training.folder import RunFolder
 from contractile.training.folds import FoldedFolder, is_folded, train_folds
 from contractile.training.loop import Call, Progress, Run, carry_out
+from contractile.training.starting import changes_for
 from contractile.training.stopping import Stopping, stoppable
 
 logger = logging.getLogger(__name__)
@@ -34,6 +36,7 @@ def train(
     overwrite: bool = False,
     anyway: bool = False,
     progress: Progress | None = None,
+    start: str | Path | Model | None = None,
     command: str = "",
 ) -> Run:
     """Train on annotated images and write a run folder, which no other process may write meanwhile.
@@ -46,6 +49,8 @@ def train(
     that it began with. `recipe` may repeat fields. `overwrite` replaces files in `out`, of a run or of others.
     With `folds` in the recipe, so many networks share the time; each leaves out another part of the images, on which it
     is scored, and the model is their mean. `out` holds a run folder of each.
+    `start` is a model, a model file or the name of a pretrained model, whose weights the network begins with; a
+    twentieth of the steps is also taken from nothing, and what is better on the validation images goes on.
     `progress` is called with a `Status` after each step. `command` are words of a command line, for the model's card.
     The data are examined first (`check.find_errors`), and with an error in them no run begins, unless `anyway` says so.
 
@@ -77,8 +82,10 @@ def train(
         if settled is None:
             ignored = asked.get("targets", {}).get("ignore_label")
             _examine([*pairs, *others], [*training, *held_out], ignore_label=ignored, anyway=anyway)
-        fitted = settled or derive(training, {**_settled_axes(pairs), **asked})
-        call = Call(folder, stopping, started, progress, command)
+        model = load(start) if isinstance(start, str | Path) else start
+        known = changes_for(model, training, asked) if model is not None and settled is None else {}
+        fitted = settled or derive(training, merge(known, {**_settled_axes(pairs), **asked}))
+        call = Call(folder, stopping, started, progress, command, model)
         if isinstance(folder, FoldedFolder):
             if held_out:
                 problem = "folds hold out each image once, so they take no validation images"

@@ -90,7 +90,8 @@ def train_folds(examples: Sequence[Example], recipe: Recipe, folder: FoldedFolde
         with own.held():
             found = own.read_state() if own.resume else None
             started = call.started if number == 1 else time.monotonic()
-            part = Call(own, call.stopping, started, _shared(call.progress, number, recipe.folds), call.command)
+            shared = _shared(call.progress, number, recipe.folds)
+            part = replace(call, folder=own, started=started, progress=shared)
             runs.append(carry_out(training, held_out, share if found is None else found.saved.recipe, part, found))
     scoring = Validation(recipe, [one for _, held_out in parts for one in held_out])
     maps = [one for run in runs for one in scoring.predict(run.model, run.validation)]

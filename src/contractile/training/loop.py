@@ -30,6 +30,7 @@ from contractile.training.optimizer import learning_rate
 from contractile.training.origin import check_origin, describe, trace
 from contractile.training.quality import learn_likeness
 from contractile.training.saved import Found
+from contractile.training.starting import choose_start, steps_tried
 from contractile.training.state import State, begin, launch, take_step
 from contractile.training.stopping import Stopping
 from contractile.training.validation import Validation, steering_score
@@ -76,6 +77,7 @@ class Call:
     started: float  # of `time.monotonic`, when the time budget began
     progress: Progress | None = None
     command: str = ""
+    start: Model | None = None
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,12 @@ def carry_out(
     if recipe.steps is None:
         deadline = call.started + 60 * (recipe.minutes or 0)
         steps = count_steps(recipe, fabric, samples, scoring, card, deadline=deadline)
+        steps -= 0 if call.start is None else steps_tried(steps)
         recipe = recipe.model_copy(update={"steps": steps})
-    state = begin(recipe, fabric)
+    if call.start is not None and found is None:
+        state = choose_start(call.start, recipe, fabric, samples, scoring, card)
+    else:
+        state = begin(recipe, fabric)
     state.origin, state.stopping, state.curves = origin, call.stopping, Curves(call.folder.path)
     with call.stopping.whole():
         call.folder.begin(state) if found is None else call.folder.go_on(state, found)

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from contractile.unet.kernels import Kernel as Kernel
     from contractile.unet.kernels import find_kernels as find_kernels
     from contractile.unet.network import UNet as UNet
+    from contractile.unet.network import adopt as adopt
     from contractile.unet.network import fold as fold
     from contractile.unet.symmetry import share_statistics as share_statistics
 
 _MODULES = {
     "Kernel": "kernels",
     "UNet": "network",
+    "adopt": "network",
     "find_kernels": "kernels",
     "fold": "network",
     "share_statistics": "symmetry",

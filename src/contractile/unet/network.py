@@ -11,10 +11,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from contractile.errors import ContractileError, WrongType, shown
 from contractile.unet.sizes import UNetConfig
-from contractile.unet.symmetry import CONVOLUTIONS, NORMS, TRANSPOSED, share_statistics, tie
+from contractile.unet.symmetry import CONVOLUTIONS, NORMS, TRANSPOSED, free_head, share_statistics, tie
 
 POOLINGS = (nn.MaxPool2d, nn.MaxPool3d)
 # PyTorch 2.6 cannot tell an export from other compilation.
@@ -100,6 +101,26 @@ def fold(network: UNet) -> UNet:
     if network.config.symmetry == "square":
         share_statistics(plain)
     return plain.eval()
+
+
+def adopt(network: UNet, plain: UNet, *, head: bool = True) -> None:
+    """Give a network the weights of an ordinary one of the same sizes, in place; without `head` its last layer stays.
+
+    The inverse of `fold`: where kernels are tied, those of `plain` must have this symmetry.
+    """
+    layers = dict(network.named_modules())
+    with torch.no_grad():
+        for key, value in plain.state_dict().items():
+            place, _, name = key.rpartition(".")
+            layer = layers[place]
+            if layer is network.head and not head:
+                continue
+            if layer is network.head and parametrize.is_parametrized(layer, name):
+                layer.parametrizations[name].original.copy_(free_head(value))
+            elif parametrize.is_parametrized(layer, name):
+                setattr(layer, name, value)
+            else:
+                getattr(layer, name).copy_(value)
 
 
 def _convolution(config: UNetConfig, channels: int, width: int, kernel: tuple[int, ...]) -> nn.Module:

@@ -146,6 +146,11 @@ class _Average(nn.Module):
         return weight.reshape(weight.shape[0], -1, ORBIT, *weight.shape[2:]).clone()
 
 
+def free_head(weight: Tensor) -> Tensor:
+    """The free kernel (K, I, 8, *k) of a head whose weight (K, 8 I, *k) no symmetry changes."""
+    return weight.reshape(weight.shape[0], -1, ORBIT, *weight.shape[2:]) / math.sqrt(ORBIT)
+
+
 def tie(network: nn.Module, *, first: nn.Module, head: nn.Module) -> None:
     """Tie every layer of a network in place. `first` is the layer that sees the image, `head` gives class scores."""
     for layer in list(network.modules()):
