@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from contractile.errors import ContractileError
-from contractile.model import PRETRAINED, Model, ModelCard, is_model, load, read_card, save
+from contractile.model import PRETRAINED, Model, ModelCard, combine, is_model, load, read_card, save
 from contractile.storage import MANIFEST
 from contractile.unet import UNet, UNetConfig
 
@@ -37,6 +37,54 @@ def test_a_model_comes_back_as_it_was(model, tmp_path):
     with torch.no_grad():
         assert torch.equal(again.network(x), model.network(x))
     assert {file.name for file in tmp_path.iterdir()} == {"model.safetensors", MANIFEST}
+
+
+def another(model, **changes):
+    """A model with a network of its own, on the same card but for some fields."""
+    config = model.card.network.model_copy(update=changes.pop("network", {}))
+    return Model(UNet(config).eval(), model.card.model_copy(update={"network": config, **changes}))
+
+
+def test_a_model_of_several_networks_comes_back_as_it_was(model, tmp_path):
+    both = combine([model, another(model, network={"depth": 1, "width": 4})])
+    save(both, tmp_path / "model.safetensors")
+    again = load(tmp_path / "model.safetensors")
+    assert again.card == both.card
+    assert [one.config for one in again.others] == [both.others[0].config]
+    assert set(again.weights) == set(both.weights)
+    assert all((again.weights[name] == value).all() for name, value in both.weights.items())
+    assert again.with_card(description="both").others == again.others
+    assert combine([model]) is model
+    three = combine([again, model])
+    assert [one.config.width for one in three.others] == [4, 2]
+
+
+def test_models_that_cannot_be_averaged(model):
+    with pytest.raises(ContractileError, match="models must be at least one, got none"):
+        combine([])
+    with pytest.raises(
+        ContractileError, match=r"models must have the same class_values to be averaged, got \(0, 255\)"
+    ):
+        combine([model, another(model, class_values=(0, 1))])
+    with pytest.raises(
+        ContractileError, match=r"models must be of the same kind of image, got 1 channel\(s\) in 2-D and"
+    ):
+        combine([model, another(model, network={"channels": 2})])
+
+
+def test_a_network_that_a_file_lacks(model, tmp_path):
+    both = combine([model, another(model)])
+    both.others = ()
+    save(both, tmp_path / "model.safetensors")
+    with pytest.raises(ContractileError, match="tensors are missing"):
+        load(tmp_path / "model.safetensors")
+
+
+def test_networks_of_one_model_have_the_same_classes(model):
+    fields = model.card.model_dump()
+    fields["others"] = [{**fields["network"], "classes": 5}]
+    with pytest.raises(ContractileError, match="others must have the classes of the first network, 2, got 5"):
+        ModelCard.model_validate(fields)
 
 
 def test_the_weights_can_be_read_without_this_package(model, tmp_path):

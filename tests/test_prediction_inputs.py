@@ -57,7 +57,7 @@ class Model(Bright):
     def card(self):
         return ModelCard(network=UNetConfig(dims=self.dims, channels=self.channels), task="objects")
 
-    def probabilities(self, image, *, tta, progress):
+    def probabilities(self, image, *, tta, progress, curve=None):
         return Smoothed(image, self.threshold)
 
 

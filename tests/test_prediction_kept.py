@@ -44,7 +44,7 @@ class Bright:
     def fingerprint(self):
         return f"above {self.threshold}"
 
-    def probabilities(self, image, *, tta, progress):
+    def probabilities(self, image, *, tta, progress, curve=None):
         if self.during is not None:
             self.during(image)
         inside = (np.asarray(image)[0] > self.threshold).astype(np.float32)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contractile.unet import UNet, UNetConfig, fold
+from contractile.unet import UNet, UNetConfig, adopt, fold
 from contractile.unet.symmetry import ORBIT, TiedKernel, transform
 
 CONFIGS = {
@@ -72,6 +72,20 @@ def test_folding_leaves_the_network_as_it_was(pair):
     size = network.config.input_size(8)
     network.train()(torch.randn(1, network.config.channels, *[size] * network.config.dims)).sum().backward()
     assert all(p.grad is not None for p in network.parameters())
+
+
+def test_weights_of_a_folded_network_can_be_taken_up_again(pair):
+    network, plain = pair
+    torch.manual_seed(1)
+    other = UNet(network.config)
+    adopt(other, plain)
+    again = fold(other)
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[name], value, atol=1e-6, rtol=1e-5)
+    fresh = UNet(network.config)
+    head = fresh.head.weight.detach().clone()
+    adopt(fresh, plain, head=False)
+    assert torch.equal(fresh.head.weight, head)
 
 
 def test_without_statistics_training_and_folded_networks_agree():

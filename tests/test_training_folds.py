@@ -1,0 +1,107 @@
+"""Folds: each image is predicted by a network that has not seen it, and the model is the mean of all."""
+
+import numpy as np
+import pytest
+from discs import TINY, bright_discs, folder, run
+
+from contractile.engine import EngineConfig
+from contractile.errors import AlreadyThere, ContractileError, NotFound
+from contractile.model import load
+from contractile.prediction import Predictor
+from contractile.recipe import derive
+from contractile.report import write_report
+from contractile.training import train
+from contractile.training.folds import split_folds
+
+__all__ = ["folder"]  # a fixture
+
+FOLDED = {"folds": 2, "steps": 8, "validations": 1}
+CPU = EngineConfig(device="cpu", precision="float32", backend="torch")
+
+
+def test_each_image_is_scored_by_a_network_that_has_not_seen_it(folder):
+    result = run(folder, **FOLDED)
+    assert [one.name for one in result.validation] == ["0", "1", "2", "3"]
+    parts = [load(folder / "run" / f"fold-{number}") for number in (1, 2)]
+    assert [one.card.provenance["seed"] for one in parts] == [0, 1]
+    assert [one.card.provenance["steps"] for one in parts] == [4, 4]
+    model = load(folder / "run")
+    assert len(model.others) == 1
+    assert model.card.provenance["images"] == 4
+    assert model.card.provenance["folds"] == 2
+    for name, part in (("0", parts[0]), ("1", parts[0]), ("2", parts[1]), ("3", parts[1])):
+        assert all((result.unseen[name].weights[key] == value).all() for key, value in part.weights.items())
+    true = [one.labels > 0 for one in result.validation]
+    predicted = [Predictor(result.unseen[one.name], engine=CPU).segment(one.pixels) > 0 for one in result.validation]
+    overlap = sum(int((a & b).sum()) for a, b in zip(true, predicted, strict=True))
+    union = sum(int((a | b).sum()) for a, b in zip(true, predicted, strict=True))
+    assert result.evaluation.summary["iou"].value == pytest.approx(overlap / union)
+
+
+def test_the_model_says_the_mean_of_its_networks(folder):
+    run(folder, **FOLDED)
+    image = bright_discs("new", 9).pixels
+    maps = [np.asarray(Predictor(load(place), engine=CPU).probabilities(image)) for place in
+            (folder / "run", folder / "run" / "fold-1", folder / "run" / "fold-2")]  # fmt: skip
+    np.testing.assert_allclose(maps[0], (maps[1] + maps[2]) / 2, atol=1e-6)
+
+
+def test_neighbours_are_held_out_together():
+    examples = [bright_discs(str(number), number) for number in range(5)]
+    recipe = derive(examples, {**TINY, "folds": 2})
+    parts = [([one.name for one in a], [one.name for one in b]) for a, b in split_folds(examples, recipe)]
+    assert parts == [(["3", "4"], ["0", "1", "2"]), (["0", "1", "2"], ["3", "4"])]
+
+
+def test_a_run_in_folds_goes_on_where_it_was_killed(folder, monkeypatch):
+    whole = run(folder, out="whole", **FOLDED)
+
+    def stop(status):
+        if status.step == 6:  # in the second fold
+            raise RuntimeError("killed")
+
+    where = {"out": folder / "run", "recipe": {**TINY, **FOLDED}}
+    with pytest.raises(RuntimeError, match="killed"):
+        train(folder / "images", folder / "labels", progress=stop, **where)
+    assert not (folder / "run" / "model.safetensors").exists()
+    with pytest.raises(AlreadyThere, match="already holds a run; resume it with --resume"):
+        train(folder / "images", folder / "labels", **where)
+    again = train(folder / "images", folder / "labels", resume=True, **where)
+    for name, value in whole.model.weights.items():
+        np.testing.assert_array_equal(again.model.weights[name], value)
+
+
+def test_progress_counts_the_steps_of_all_folds(folder):
+    seen = []
+    where = {"out": folder / "run", "recipe": {**TINY, **FOLDED}, "progress": lambda one: seen.append(one)}
+    train(folder / "images", folder / "labels", **where)
+    assert [one.step for one in seen] == list(range(1, 9))
+    assert {one.steps for one in seen} == {8}
+
+
+def test_the_page_of_a_run_in_folds_shows_images_that_were_not_seen(folder):
+    result = run(folder, **FOLDED)
+    page = write_report(result).read_text()
+    assert "folds" in page
+
+
+def test_folds_that_cannot_be_made(folder):
+    with pytest.raises(ContractileError, match="folds must be at most the number of annotated images, 4, got 5"):
+        run(folder, folds=5)
+    validation = (folder / "images", folder / "labels")
+    other = folder / "others"
+    other.mkdir()
+    for place in validation:
+        (other / place.name).mkdir()
+        for file in place.iterdir():
+            (other / place.name / f"x{file.name}").write_bytes(file.read_bytes())
+    with pytest.raises(ContractileError, match="folds hold out each image once, so they take no validation images"):
+        train(
+            folder / "images",
+            folder / "labels",
+            out=folder / "run",
+            recipe={**TINY, "folds": 2},
+            validation=(other / "images", other / "labels"),
+        )
+    with pytest.raises(NotFound, match=r"holds no .* to resume"):
+        train(folder / "images", folder / "labels", out=folder / "none", recipe={**TINY, "folds": 2}, resume=True)

@@ -1,0 +1,94 @@
+"""Starting from a model: its weights are taken where they fit, and only where they help."""
+
+import numpy as np
+import pytest
+import torch
+from discs import TINY, bright_discs, folder, run
+
+from contractile.errors import ContractileError
+from contractile.model import load
+from contractile.recipe import derive
+from contractile.training import train
+from contractile.training.starting import begin_from, changes_for
+from contractile.training.state import launch
+
+__all__ = ["folder"]  # a fixture
+
+SEEN = {"steps": 120, "network": {"width": 8, "depth": 2}}
+
+
+@pytest.fixture
+def start(folder):
+    """A model that was trained on the same images for some time."""
+    return run(folder, out="first", **SEEN).model
+
+
+def test_a_run_that_starts_from_a_good_model_is_better_at_once(folder, start, caplog):
+    few = {key: value for key, value in TINY.items() if key != "network"} | {"steps": 4}
+    places = (folder / "images", folder / "labels")
+    from_nothing = train(*places, out=folder / "nothing", recipe={**few, "network": SEEN["network"]})
+    from_start = train(*places, out=folder / "run", recipe=few, start=folder / "first")
+    assert from_start.recipe.network.width == 8
+    assert from_start.evaluation.summary["iou"].value > from_nothing.evaluation.summary["iou"].value
+    assert "the run goes on from the model" in caplog.text
+
+
+def test_a_model_that_does_not_help_is_left_out(folder, start, caplog):
+    harmful = load(folder / "first")
+    for values in harmful.network.parameters():
+        values.data.zero_()
+    places = (folder / "images", folder / "labels")
+    recipe = {**TINY, "steps": 40, "network": {}}
+    result = train(*places, out=folder / "run", recipe=recipe, start=harmful)
+    assert "the run goes on without the model" in caplog.text
+    assert result.recipe.network.width == 8
+
+
+def test_a_run_from_a_model_goes_on_where_it_was_killed(folder, start):
+    def stop(status):
+        if status.step == 12:
+            raise RuntimeError("killed")
+
+    few = {key: value for key, value in TINY.items() if key != "network"} | {"steps": 16, "validations": 4}
+    call = {"recipe": few, "start": start}
+    places = (folder / "images", folder / "labels")
+    whole = train(*places, out=folder / "whole", **call)
+    with pytest.raises(RuntimeError, match="killed"):
+        train(*places, out=folder / "run", progress=stop, **call)
+    again = train(*places, out=folder / "run", resume=True, **call)
+    for name, value in whole.model.weights.items():
+        np.testing.assert_array_equal(again.model.weights[name], value)
+
+
+@pytest.mark.parametrize("symmetry", ["none", "square"])
+def test_the_weights_are_those_of_the_model(folder, symmetry):
+    first = run(folder, out="first", network={"width": 8, "depth": 2, "symmetry": symmetry})
+    examples = [bright_discs(str(number), number) for number in range(2)]
+    changes = changes_for(first.model, examples, {})
+    assert changes["network"]["symmetry"] == symmetry
+    recipe = derive(examples, {**TINY, **changes, "samples": {**TINY["samples"], **changes["samples"]}})
+    state = begin_from(first.model, recipe, launch(recipe))
+    x = torch.randn(1, 1, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(state.network.eval()(x), first.model.network.eval()(x), atol=1e-4, rtol=1e-4)
+
+
+def test_a_model_with_other_classes_gives_all_but_its_last_layer(folder, start):
+    examples = [bright_discs(str(number), number) for number in range(2)]
+    told = changes_for(start, examples, {})
+    recipe = derive(examples, {**TINY, "network": told["network"], "targets": {"task": "objects"}})
+    state = begin_from(start, recipe, launch(recipe))
+    assert state.network.head.weight.shape[0] == 3
+    first = state.network.contract[0][0].weight
+    torch.testing.assert_close(first, start.network.contract[0][0].weight)
+
+
+def test_models_that_cannot_be_started_from(start):
+    examples = [bright_discs("0", 0)]
+    two = [type(examples[0])("0", np.repeat(examples[0].pixels, 2, 0), examples[0].labels)]
+    with pytest.raises(ContractileError, match=r"start is a model of images with 1 channel\(s\) in 2-D, got 2 in 2-D"):
+        changes_for(start, two, {})
+    with pytest.raises(ContractileError, match="start is a model of images that were shrunk 4 times"):
+        changes_for(start.with_card(shrunk=4.0), examples, {})
+    with pytest.raises(ContractileError, match=r"network\.width must be that of the model to start from, 8, got 16"):
+        changes_for(start, examples, {"network": {"width": 16}})
