@@ -63,11 +63,11 @@ def test_models_that_cannot_be_averaged(model):
     with pytest.raises(ContractileError, match="models must be at least one, got none"):
         combine([])
     with pytest.raises(
-        ContractileError, match=r"models must have the same class_values to be averaged, got \(0, 255\)"
+        ContractileError, match="models must have the same class_values to be averaged"
     ):
         combine([model, another(model, class_values=(0, 1))])
     with pytest.raises(
-        ContractileError, match=r"models must be of the same kind of image, got 1 channel\(s\) in 2-D and"
+        ContractileError, match="models must be of the same kind of image, got 1 channel"
     ):
         combine([model, another(model, network={"channels": 2})])
 
