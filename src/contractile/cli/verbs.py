@@ -170,6 +170,9 @@ def predict(
         str, typer.Option("--format", help="of labels and probabilities: tiff, ome-zarr or ome-zarr-0.4")
     ] = "tiff",
     table: Annotated[str, typer.Option(help="of objects: csv, or parquet")] = "csv",
+    report: Annotated[
+        bool, typer.Option("--report", help="write report.html, too: the images of which least is certain first")
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="go on where the same prediction was interrupted, skip what is finished")
     ] = False,
@@ -202,17 +205,28 @@ def predict(
 
     refuse_image(model, "predict")
     products = choose(save, PRODUCTS, "--save")
+    products = [*products, *(["overlay"] if report and "overlay" not in products else [])]
     chosen = configure(EngineConfig, device=device, backend=engine, precision=precision)
     models, images = split_models(model, images)
     predictor = Predictor(combine(list(map(load, models))), engine=chosen, tile=tile, diameter=diameter_of(diameter))
     images = leave_out_others(images)
     more: dict[str, Any] = given(axes=axes, overwrite=overwrite, resume=resume)  # without axes the card decides
     more |= {"form": choose_one(form, FORMS, "--format"), "table": choose_one(table, TABLES, "--table")}
+    found = []
     with connected(scheduler) as work, Bar("tiles") as bar:
         more |= {"progress": bar.show, "work": work}
         for written in predict_files(predictor, images, out=out, products=products, tta=tta, **more):
+            found.append(written)
             for line in describe_prediction(written):
                 bar.announce(line)
+    if report and found:
+        from contractile.report import write_predictions
+
+        folder = out.parent if out.suffix == ".zarr" else out
+        page = write_predictions(
+            found, folder / "report.html", model=", ".join(map(str, models)), **given(overwrite=overwrite)
+        )
+        typer.echo(visible(f"report  {page}"))
 
 
 @app.command(context_settings=MORE_WORDS)

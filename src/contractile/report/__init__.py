@@ -5,4 +5,5 @@ The page loads nothing from elsewhere: pictures, curves and style are inside, an
 
 from __future__ import annotations
 
+from contractile.report.predictions import write_predictions as write_predictions
 from contractile.report.run import write_report as write_report

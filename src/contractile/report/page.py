@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from contractile.report.curves import Curve
 from contractile.report.pictures import LEGEND, Picture
@@ -47,7 +48,15 @@ class Page:
 
 
 def write_page(page: Page, path: Path) -> Path:
-    """Write the page as HTML, every string escaped; an existing file is replaced once the new one is complete."""
+    """Write the page as HTML; an existing file is replaced once the new one is complete."""
+    html = render("page.html.j2", page=page, legend=LEGEND)
+    with replacing(path) as partial:
+        partial.write_text(html, encoding="utf-8", errors="backslashreplace")  # names of files need not be text
+    return path
+
+
+def render(template: str, **values: Any) -> str:
+    """A template of this folder as HTML, every string escaped."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -57,7 +66,4 @@ def write_page(page: Page, path: Path) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    html = environment.get_template("page.html.j2").render(page=page, legend=LEGEND)
-    with replacing(path) as partial:
-        partial.write_text(html, encoding="utf-8", errors="backslashreplace")  # names of files need not be text
-    return path
+    return environment.get_template(template).render(**values)

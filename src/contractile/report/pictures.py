@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import imagecodecs
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contractile.errors import ContractileError
-from contractile.images import overlay
+from contractile.images import overlay, read
 from contractile.images.overlay import PREDICTED, TRUE, as_picture
 from contractile.report.scores import format_shape
 
@@ -32,6 +33,17 @@ class Picture:
     width: int
     height: int
     caption: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture that is there already, as a data URI; `note` says how it is shown."""
+
+    name: str
+    drawn: str
+    width: int
+    height: int
     note: str = ""
 
 
@@ -68,6 +80,16 @@ def draw(name: str, pixels: NDArray[Any], labels: NDArray[Any], *, truth: NDArra
     raw = _resize_picture(as_picture(pixels), shape)
     drawn = overlay(np.moveaxis(raw, -1, 0), _resize_labels(labels, shape), truth=_resize_labels(truth, shape))
     return Picture(name, _encode(raw), _encode(drawn), shape[1], shape[0], caption, ", ".join(notes))
+
+
+def show(name: str, file: Path) -> Shown:
+    """The picture in a PNG file, small enough for a page. Raises ContractileError where it cannot be read."""
+    rgb = np.ascontiguousarray(np.moveaxis(read(file).pixels, 0, -1))  # (3, Y, X) -> (Y, X, 3)
+    shape = _shown_shape(rgb.shape[:2])
+    notes = [f"{format_shape(rgb.shape[:2])} pixels"]
+    if shape[0] < rgb.shape[0]:
+        notes.append(f"shown at {format_shape(shape)}")
+    return Shown(name, _encode(_resize_picture(rgb, shape)), shape[1], shape[0], ", ".join(notes))
 
 
 def _shown_shape(shape: tuple[int, ...]) -> tuple[int, int]:

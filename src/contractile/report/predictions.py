@@ -1,0 +1,110 @@
+"""The results of a prediction as one page, the image of which least is certain first: `write_predictions`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from contractile.prediction import Written
+from contractile.report.page import render
+from contractile.report.pictures import MOST_PICTURES, Shown, show
+from contractile.report.scores import UNKNOWN, count
+from contractile.storage import check_replaceable, replacing
+
+OVERLAY = "_overlay.png"
+NORMAL = 1.96
+
+
+@dataclass(frozen=True)
+class Row:
+    """An image in words: its name, the number of its objects, what is expected of them, and what is odd about it."""
+
+    name: str
+    objects: str
+    expected: str
+    true: str
+    odd: str
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Everything on the page. All strings are plain text."""
+
+    title: str
+    subtitle: str
+    cards: tuple[tuple[str, str, str], ...]  # name, value, note
+    rows: tuple[Row, ...]
+    pictures: tuple[Shown, ...]
+    pictures_note: str
+    footer: str
+
+
+def write_predictions(found: Sequence[Written], path: Path, *, model: str, overwrite: bool = False) -> Path:
+    """Write the page of the files that were predicted; `model` says by what. Pictures are those of the overlays.
+
+    Raises AlreadyThere for a file that must not be replaced; NotWritten or NotWritable when it cannot be written.
+    """
+    check_replaceable([path], overwrite=overwrite)
+    ranked = sorted(found, key=_certainty)
+    pictures = [show(one.source.name, overlays[0]) for one in ranked if (overlays := _overlays(one))][:MOST_PICTURES]
+    page = Predictions(
+        title=path.parent.resolve().name,
+        subtitle=f"{count(len(found), 'file')} predicted by {model}",
+        cards=_cards(found),
+        rows=tuple(map(_row, ranked)),
+        pictures=tuple(pictures),
+        pictures_note=f"The {len(pictures)} of which least is certain, the least certain first."
+        if len(pictures) < len(found)
+        else "All images, the least certain first.",
+        footer="What is expected follows from what the model shows of each object, and from how often it was right on "
+        "images that it had not learned from. It holds for images like those.",
+    )
+    html = render("predictions.html.j2", page=page)
+    with replacing(path) as partial:
+        partial.write_text(html, encoding="utf-8", errors="backslashreplace")
+    return path
+
+
+def _certainty(one: Written) -> tuple[float, float]:
+    odd = 0.0 if one.unlike is None else one.unlike.score
+    return (math.inf if one.expected is None else one.expected.ap, -odd)
+
+
+def _overlays(one: Written) -> list[Path]:
+    return [file for file in one.files if file.name.endswith(OVERLAY)]
+
+
+def _cards(found: Sequence[Written]) -> tuple[tuple[str, str, str], ...]:
+    cards = [("files", f"{len(found):,}", "")]
+    counts = [one.count for one in found if one.count is not None]
+    if counts:
+        cards.append(("objects", f"{sum(counts):,}", ""))
+    expected = [one.expected for one in found if one.expected is not None]
+    if expected:
+        mean = float(np.mean([one.ap for one in expected]))
+        error = math.sqrt(sum(((one.ap_high - one.ap_low) / 2) ** 2 for one in expected)) / len(expected)
+        interval = f"95 % interval {max(0.0, mean - error):.2f} to {min(1.0, mean + error):.2f}"
+        cards.append(("expected AP at IoU 0.5", f"{mean:.2f}", f"mean of the images, {interval}"))
+        low, high = (sum(getattr(one, name) for one in expected) for name in ("count_low", "count_high"))
+        cards.append(("true objects", f"{sum(one.count for one in expected):,.0f}", f"{low:,.0f} to {high:,.0f}"))
+    odd = sum(one.unlike is not None and one.unlike.score > 1 for one in found)
+    if odd:
+        cards.append(("unlike the training images", f"{odd}", "expect worse there"))
+    return tuple(cards)
+
+
+def _row(one: Written) -> Row:
+    expected, odd = one.expected, one.unlike
+    return Row(
+        name=one.source.name,
+        objects=UNKNOWN if one.count is None else f"{one.count:,}",
+        expected=UNKNOWN
+        if expected is None
+        else f"{expected.ap:.2f} ({expected.ap_low:.2f} to {expected.ap_high:.2f})",
+        true=UNKNOWN if expected is None else f"{expected.count_low:,.0f} to {expected.count_high:,.0f}",
+        odd=odd.reason if odd is not None and odd.score > 1 else "",
+    )
