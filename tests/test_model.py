@@ -62,13 +62,9 @@ def test_a_model_of_several_networks_comes_back_as_it_was(model, tmp_path):
 def test_models_that_cannot_be_averaged(model):
     with pytest.raises(ContractileError, match="models must be at least one, got none"):
         combine([])
-    with pytest.raises(
-        ContractileError, match="models must have the same class_values to be averaged"
-    ):
+    with pytest.raises(ContractileError, match="models must have the same class_values to be averaged"):
         combine([model, another(model, class_values=(0, 1))])
-    with pytest.raises(
-        ContractileError, match="models must be of the same kind of image, got 1 channel"
-    ):
+    with pytest.raises(ContractileError, match="models must be of the same kind of image, got 1 channel"):
         combine([model, another(model, network={"channels": 2})])
 
 

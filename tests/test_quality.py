@@ -157,3 +157,48 @@ def test_images_of_any_size_have_statistics(shape):
     found = row(np.random.default_rng(0).normal(size=(1, *shape)))
     assert found.shape == (10,)
     assert np.isfinite(found).all()
+
+
+# classes
+
+
+def blurred(seed, sharpness=1.0, side=200):
+    """Maps (3, *S) of an image, to a power, and classes drawn by their own chances."""
+    rng = np.random.default_rng(seed)
+    maps = rng.dirichlet((0.5, 0.5, 0.5), size=(side, side)).transpose(2, 0, 1)
+    drawn = (rng.random((side, side)) > maps.cumsum(axis=0)).sum(axis=0)
+    powers = maps**sharpness
+    return (powers / powers.sum(axis=0)).astype(np.float32), np.minimum(drawn, 2)
+
+
+@pytest.mark.parametrize("sharpness", [0.5, 1.0, 2.0])
+def test_classes_are_as_frequent_as_calibrated_probabilities_say(sharpness):
+    maps, classes = zip(*(blurred(seed, sharpness) for seed in range(4)), strict=True)
+    calibration = fit_calibration(maps, classes)
+    assert calibration.sharpness == pytest.approx(1 / sharpness, rel=0.1)
+    other, true = blurred(9, sharpness)
+    expected = calibration.expect(calibration.tally(other))
+    for number, found in enumerate(expected):
+        chosen = other.argmax(axis=0) == number
+        dice = 2 * (chosen & (true == number)).sum() / (chosen.sum() + (true == number).sum())
+        assert found.value == pytest.approx(dice, abs=0.02)
+        assert found.low <= found.value <= found.high
+
+
+def test_tallies_of_parts_add_up():
+    maps, classes = blurred(0)
+    calibration = fit_calibration([maps], [classes])
+    parts = sum(calibration.tally(part) for part in np.array_split(maps, 3, axis=1))
+    np.testing.assert_allclose(parts, calibration.tally(maps), rtol=1e-5)
+
+
+def test_what_is_not_annotated_does_not_count():
+    maps, classes = blurred(0)
+    assert fit_calibration([maps], [np.full_like(classes, -1)]) is None
+    known = np.where(np.arange(200) < 100, classes, -1)
+    assert fit_calibration([maps], [known]).sharpness == pytest.approx(1, rel=0.1)
+
+
+def test_a_class_that_is_nowhere_is_right():
+    calibration = Calibration(sharpness=1.0, spread=(0.1, 0.1), images=1)
+    assert calibration.expect(np.zeros((2, 3)))[0].value == 1

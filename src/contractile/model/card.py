@@ -13,7 +13,7 @@ from contractile.decode import Decoding
 from contractile.errors import ContractileError, describe_invalid, in_one_line
 from contractile.intensity import Normalization
 from contractile.model.header import shown
-from contractile.quality import Confidence, Likeness
+from contractile.quality import Calibration, Confidence, Likeness
 from contractile.unet import UNetConfig
 
 FORMAT_VERSION = 2  # of what `write_card` writes; files of version 1 do not name it, and have no checksum
@@ -66,6 +66,9 @@ class ModelCard(BaseModel):
     decoding: Decoding = Decoding()
     confidence: Confidence | None = Field(
         default=None, description="task `objects`: how likely an object is right, from what it shows"
+    )
+    calibration: Calibration | None = Field(
+        default=None, description="task `classes`: how often a pixel has a class that it is given with a probability"
     )
     likeness: Likeness | None = Field(default=None, description="what the training images are known by")
     scores: dict[str, float] = Field(default_factory=dict, description="on the validation images")

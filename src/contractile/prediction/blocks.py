@@ -57,6 +57,7 @@ class Segmented:
         self._folder = folder
         self.maps = self._store("maps", np.float32, (field.shape[0],)) if with_maps else None
         self._kept = self._store("kept", np.uint16, (2,)) if self._objects else None
+        self._tallies = None if card.calibration is None else self._store_tallies(field.shape[0])
         self._labels: Any = self._store("labels", np.int32, durable=not self._objects)
         self._sewn: Objects | None = None
         self.count = 0
@@ -106,6 +107,9 @@ class Segmented:
         if self._kept is not None:
             self._kept[(slice(None), *region)] = keep(probabilities, self.decoding, inner)
         else:
+            if self._tallies is not None and self.card.calibration is not None:
+                tally = self.card.calibration.tally(probabilities)
+                self._tallies[..., number : number + 1] = tally[..., None]
             values = np.asarray(self.card.class_values, np.int32)
             self._labels[region] = values[probabilities.argmax(axis=0)]
 
@@ -141,6 +145,11 @@ class Segmented:
         with closing(here(threads=min(THREADS, len(numbers))).each(self._block, numbers, name="blocks")) as read:
             yield from (block for _, block in read)
 
+    @property
+    def tally(self) -> NDArray[np.float64] | None:
+        """What counts for the Dice scores that are to be expected (K, 3); None where the model does not know."""
+        return None if self._tallies is None else np.asarray(self._tallies[...]).sum(axis=-1)
+
     def shown(self, typical: float) -> Shown:
         """What the objects show of themselves; `typical` is the area of a typical one, in pixels of the image."""
         numbers = range(len(self.mosaic))
@@ -162,6 +171,13 @@ class Segmented:
         assert self._kept is not None
         region = self.mosaic.region(number)
         return Block(region, *self._sewn.local(number), self._kept[(0, *region)])
+
+    def _store_tallies(self, classes: int) -> Any:
+        """(K, 3, blocks), where the labels are."""
+        blocks, large = Mosaic((len(self.mosaic),), (1,)), math.prod(self.shape) * 4 > self._in_memory
+        if self._folder is None or not large:
+            return np.zeros((classes, 3, len(self.mosaic)))
+        return Scratch(self._folder / "tallies", blocks, np.float64, (classes, 3))
 
     def _store(self, name: str, dtype: Any, front: tuple[int, ...] = (), *, durable: bool = True) -> Any:
         shape = (*front, *self.shape)

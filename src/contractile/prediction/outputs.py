@@ -29,7 +29,7 @@ from contractile.prediction.blocks import IN_MEMORY, Segmented
 from contractile.prediction.objects import tabulate_objects
 from contractile.prediction.pages import Pages, Planes, PlanesFirst
 from contractile.prediction.tables import TABLES, write_objects
-from contractile.quality import Expected, Shown, Unlike, expect_together
+from contractile.quality import Expected, ExpectedDice, Shown, Unlike, expect_together
 from contractile.storage import Claim
 
 Form = Literal["tiff", "ome-zarr", "ome-zarr-0.4"]
@@ -42,8 +42,9 @@ OWN_NAME = "contractile"  # of labels inside of the image that they are of
 class Written:
     """The files made from one series of pages of an input file, the number of its pages, and what was found there.
 
-    `count` is the number of objects; None for classes. `expected` is what the model expects of them, and `unlike` how
-    far the page that is least like the training images is from them; None where the model cannot tell.
+    `count` is the number of objects; None for classes. `expected` is what the model expects of them, `unlike` how far
+    the page that is least like the training images is from them; None where the model cannot tell. `dice` are the Dice
+    scores that are expected of classes, in the order of the card.
     """
 
     source: Path
@@ -52,6 +53,7 @@ class Written:
     count: int | None = None
     expected: Expected | None = None
     unlike: Unlike | None = None
+    dice: tuple[ExpectedDice, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,7 @@ class Outputs:
         self._pictures: list[NDArray[np.uint8]] = []
         self._tables: list[dict[str, NDArray[Any]]] = []
         self._shown: list[Shown] = []
+        self._tallies: list[NDArray[np.float64]] = []
         self._unlike: list[Unlike] = []
 
     def add(self, image: Image, found: Segmented, unlike: Unlike | None = None) -> None:
@@ -114,6 +117,7 @@ class Outputs:
         if confidence is not None:
             self._shown.append(found.shown(confidence.typical / found.scale ** len(found.shape)))
             chances = confidence.of(self._shown[-1].features)
+        self._tallies += [] if found.tally is None else [found.tally]
         self._unlike += [] if unlike is None else [unlike]
         self._sizes.append(image.pixel_size_um)
         self._origin = image.origin_um if len(self.series.pages) == 1 else None
@@ -130,17 +134,22 @@ class Outputs:
         """Write the files, which appear together. Raises as `Claim.together` and the writers."""
         with claim.together():
             self._write()
-        written = Written(self.series.path, len(self.series.pages), self.files, *self._judged())
+        written = Written(self.series.path, len(self.series.pages), self.files, **self._judged())
         self.release()
         return written
 
-    def _judged(self) -> tuple[int | None, Expected | None, Unlike | None]:
-        """The number of objects, what is expected of them, and how unlike the training images the oddest page is."""
-        cards = [found.card for found in self._found]
-        confidence = cards[0].confidence
-        count = sum(found.count for found in self._found) if cards[0].task == "objects" else None
-        expected = expect_together(confidence, self._shown) if confidence is not None else None
-        return count, expected, max(self._unlike, key=lambda one: one.score, default=None)
+    def _judged(self) -> dict[str, Any]:
+        """What is known of the quality of the results, as `Written` names it."""
+        card = self._found[0].card
+        dice: tuple[ExpectedDice, ...] = ()
+        if card.calibration is not None:
+            dice = card.calibration.expect(np.sum(self._tallies, axis=0), images=len(self._tallies))
+        return {
+            "count": sum(found.count for found in self._found) if card.task == "objects" else None,
+            "expected": None if card.confidence is None else expect_together(card.confidence, self._shown),
+            "unlike": max(self._unlike, key=lambda one: one.score, default=None),
+            "dice": dice,
+        }
 
     def _write(self) -> None:
         for product in ("labels", "probabilities"):
@@ -198,6 +207,7 @@ class Outputs:
         self._pictures.clear()
         self._tables.clear()
         self._shown.clear()
+        self._tallies.clear()
         self._unlike.clear()
 
 

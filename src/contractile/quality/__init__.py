@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contractile.quality.classes import Calibration as Calibration
+from contractile.quality.classes import ExpectedDice as ExpectedDice
+from contractile.quality.classes import fit_calibration as fit_calibration
 from contractile.quality.confidence import FEATURES as FEATURES
 from contractile.quality.confidence import Confidence as Confidence
 from contractile.quality.confidence import Expected as Expected

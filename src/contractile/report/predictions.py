@@ -21,7 +21,10 @@ NORMAL = 1.96
 
 @dataclass(frozen=True)
 class Row:
-    """An image in words: its name, the number of its objects, what is expected of them, and what is odd about it."""
+    """An image in words: its name, the number of its objects, what is expected of them, and what is odd about it.
+
+    Of classes, the Dice score of each is expected.
+    """
 
     name: str
     objects: str
@@ -37,6 +40,7 @@ class Predictions:
     title: str
     subtitle: str
     cards: tuple[tuple[str, str, str], ...]  # name, value, note
+    score: str
     rows: tuple[Row, ...]
     pictures: tuple[Shown, ...]
     pictures_note: str
@@ -55,6 +59,7 @@ def write_predictions(found: Sequence[Written], path: Path, *, model: str, overw
         title=path.parent.resolve().name,
         subtitle=f"{count(len(found), 'file')} predicted by {model}",
         cards=_cards(found),
+        score="expected Dice of each class" if any(one.dice for one in found) else "expected AP at IoU 0.5",
         rows=tuple(map(_row, ranked)),
         pictures=tuple(pictures),
         pictures_note=f"The {len(pictures)} of which least is certain, the least certain first."
@@ -71,7 +76,8 @@ def write_predictions(found: Sequence[Written], path: Path, *, model: str, overw
 
 def _certainty(one: Written) -> tuple[float, float]:
     odd = 0.0 if one.unlike is None else one.unlike.score
-    return (math.inf if one.expected is None else one.expected.ap, -odd)
+    dice = min((found.value for found in one.dice), default=math.inf)
+    return (dice if one.expected is None else one.expected.ap, -odd)
 
 
 def _overlays(one: Written) -> list[Path]:
@@ -99,12 +105,12 @@ def _cards(found: Sequence[Written]) -> tuple[tuple[str, str, str], ...]:
 
 def _row(one: Written) -> Row:
     expected, odd = one.expected, one.unlike
+    scores = [(found.value, found.low, found.high) for found in one.dice]
+    scores += [] if expected is None else [(expected.ap, expected.ap_low, expected.ap_high)]
     return Row(
         name=one.source.name,
         objects=UNKNOWN if one.count is None else f"{one.count:,}",
-        expected=UNKNOWN
-        if expected is None
-        else f"{expected.ap:.2f} ({expected.ap_low:.2f} to {expected.ap_high:.2f})",
+        expected="; ".join(f"{value:.2f} ({low:.2f} to {high:.2f})" for value, low, high in scores) or UNKNOWN,
         true=UNKNOWN if expected is None else f"{expected.count_low:,.0f} to {expected.count_high:,.0f}",
         odd=odd.reason if odd is not None and odd.score > 1 else "",
     )

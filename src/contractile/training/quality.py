@@ -17,7 +17,7 @@ from contractile.model import ModelCard
 from contractile.prediction.blocks import Segmented, segment
 from contractile.prediction.field import Held
 from contractile.prediction.unlike import known_by
-from contractile.quality import Confidence, Known, Likeness, fit_confidence, fit_likeness
+from contractile.quality import Calibration, Confidence, Known, Likeness, fit_calibration, fit_confidence, fit_likeness
 
 IOU = 0.5  # from which an object is right
 MOSTLY = 0.5  # of an object: the share that must be annotated, or lie in another one
@@ -37,6 +37,27 @@ def learn_confidence(
     typical = area_of(card.diameter, card.network.dims)
     known = [compare(segment(Held(one), card), truth, typical) for one, truth in zip(maps, truths, strict=True)]
     return fit_confidence(known, typical=typical)
+
+
+def learn_calibration(
+    card: ModelCard, maps: Sequence[NDArray[np.float32]], truths: Sequence[NDArray[np.int32]]
+) -> Calibration | None:
+    """How often pixels have the class that they are given, from maps (K, *S) of images with a truth, as scored (*S).
+
+    None for a model of objects.
+    """
+    if card.task != "classes":
+        return None
+    values = (0, 1) if len(card.class_values) == 2 else card.class_values  # two classes are scored as 0 and 1
+    return fit_calibration(maps, [_numbered(truth, values) for truth in truths])
+
+
+def _numbered(truth: NDArray[np.int32], values: Sequence[int]) -> NDArray[np.int32]:
+    """Values of classes (*S) -> their numbers (*S); -1 for any other value."""
+    numbers = np.full(truth.shape, -1, np.int32)
+    for number, value in enumerate(values):
+        numbers[truth == value] = number
+    return numbers
 
 
 def area_of(diameter: float, dims: int) -> float:

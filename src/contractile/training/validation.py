@@ -18,7 +18,7 @@ from contractile.prediction import Predictor
 from contractile.recipe import Recipe
 from contractile.targets import TargetConfig, unannotated
 from contractile.training.decoding import TRIED, choose_decoding
-from contractile.training.quality import learn_confidence
+from contractile.training.quality import learn_calibration, learn_confidence
 
 VALIDATED_IMAGES = 12  # images, evenly spaced, that are scored during the run; after the last step all are
 DECODED_IMAGES = 48  # images, evenly spaced, that choose the decoding
@@ -57,7 +57,8 @@ class Validation:
         decoding = self._choose_decoding(model, maps)
         model = model.with_card(decoding=decoding)
         truths = [_scored_labels(example.labels, self.recipe.targets) for example in self.examples]
-        model = model.with_card(confidence=learn_confidence(model.card, maps, truths))
+        learned = learn_confidence(model.card, maps, truths), learn_calibration(model.card, maps, truths)
+        model = model.with_card(confidence=learned[0], calibration=learned[1])
         found = self._score(model, self.examples, maps, resamples=EvaluateConfig().resamples)
         return model.with_card(scores=defined_scores(found)), found
 
