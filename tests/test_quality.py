@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 from contractile.errors import ContractileError
 from contractile.quality import (
     FEATURES,
+    Calibration,
     Confidence,
     Known,
     Likeness,
     Shown,
     expect_together,
+    fit_calibration,
     fit_confidence,
     fit_likeness,
     statistics,

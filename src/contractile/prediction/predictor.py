@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import product
 from pathlib import Path
@@ -23,12 +24,30 @@ from contractile.prediction.arrays import as_image, as_probabilities, is_dask
 from contractile.prediction.blocks import segment
 from contractile.prediction.field import Field, Held, Mean, NetworkField, Progress
 from contractile.prediction.scaling import LARGEST_SCALE, SAME_SIZE, estimate_diameter, restored, scaled
+from contractile.prediction.unlike import find_unlike
 from contractile.prediction.views import UNCHANGED, views
+from contractile.quality import Expected, ExpectedDice, Unlike
 
 if TYPE_CHECKING:
     from contractile.unet import UNet
 
 Diameter = float | Literal["estimate"] | None
+
+
+@dataclass(frozen=True)
+class Assessed:
+    """Labels (*S), and how good they are to be expected; None and () where the model cannot tell.
+
+    `confidence` (n,) is the chance of each object 1 ... n that it matches a true one at an IoU of 0.5; `expected` is
+    what that means for the image. `unlike` says how far the image is from the training images: more than 1 is unlike
+    them. `dice` are the Dice scores that are expected of classes, in the order of the card.
+    """
+
+    labels: NDArray[np.int32]
+    confidence: NDArray[np.float64] | None = None
+    expected: Expected | None = None
+    unlike: Unlike | None = None
+    dice: tuple[ExpectedDice, ...] = ()
 
 
 class Predictor:
@@ -105,6 +124,19 @@ class Predictor:
             return cast(Field, lazy.lazily(self, image, intensity, mark=self.fingerprint))
         field = self._field(scaled(image, scale), intensity, tta=tta, progress=progress)
         return restored(field, image.shape[1:], scale)
+
+    def assess(self, image: Any, *, tta: bool = False, progress: Progress | None = None) -> Assessed:
+        """Labels of an image, as `segment` gives them, and how good they are to be expected; arguments and errors too."""
+        pixels = as_image(image, self.card.network.channels, self.card.network.dims)
+        curve = self.card.normalization.fit(pixels)
+        field = self.probabilities(pixels, tta=tta, progress=progress, curve=curve)
+        unlike = find_unlike(self.card, scaled(pixels, field.scale), curve)
+        found, confidence, calibration = segment(field, self.card), self.card.confidence, self.card.calibration
+        shown = None if confidence is None else found.shown(confidence.typical / field.scale ** (field.ndim - 1))
+        dice = () if calibration is None or found.tally is None else calibration.expect(found.tally)
+        if confidence is None or shown is None:
+            return Assessed(np.asarray(found), unlike=unlike, dice=dice)
+        return Assessed(np.asarray(found), confidence.of(shown.features), confidence.expect(shown), unlike)
 
     @cached_property
     def fingerprint(self) -> str:
