@@ -126,7 +126,7 @@ class Predictor:
         return restored(field, image.shape[1:], scale)
 
     def assess(self, image: Any, *, tta: bool = False, progress: Progress | None = None) -> Assessed:
-        """Labels of an image, as `segment` gives them, and how good they are to be expected; arguments and errors too."""
+        """Labels of an image, and how good they are to be expected; arguments and errors as of `probabilities`."""
         pixels = as_image(image, self.card.network.channels, self.card.network.dims)
         curve = self.card.normalization.fit(pixels)
         field = self.probabilities(pixels, tta=tta, progress=progress, curve=curve)
