@@ -89,6 +89,10 @@ def train(
         float | None,
         typer.Option(help="fraction of the images held out when no validation images are given [0.1]"),
     ] = None,
+    dims: Annotated[
+        int | None,
+        typer.Option(help="axes of an image: 3 for volumes [2, or what the recipe says]", callback=two_or_three),
+    ] = None,
     axes: Axes = None,
     max_pixels: MaxPixels = None,
     allow_missing: AllowMissing = False,
@@ -112,7 +116,7 @@ def train(
     """Train on annotated images. Writes model.safetensors and report.html into the folder --out."""
     refuse_more(call, (images, labels), (val_images, val_labels))
     from contractile.images.writing import check_folder
-    from contractile.recipe import check_fields, read_recipe
+    from contractile.recipe import check_fields, merge, read_recipe
     from contractile.report import write_report
     from contractile.training import train as train_run
 
@@ -129,6 +133,8 @@ def train(
     options = given(minutes=minutes, steps=steps, val_fraction=val_fraction, folds=folds, seed=seed, axes=axes)
     check_fields(options, called=option_of)
     changes |= options | ({} if device == "auto" else {"device": device})
+    if dims is not None:
+        changes = merge(changes, {"network": {"dims": dims}})
     labels = labels or find_labels(images, "train")
     validation = (val_images, val_labels) if val_images and val_labels else None
     with Bar("training") as bar, keeping_notes():

@@ -230,9 +230,9 @@ def choose_one(text: str, known: Collection[str], option: str) -> str:
     return text
 
 
-def two_or_three(dims: int) -> int:
-    """The number of axes of an image. Raises ContractileError for others."""
-    if dims not in (2, 3):
+def two_or_three(dims: int | None) -> int | None:
+    """The number of axes of an image, where it was given. Raises ContractileError for others."""
+    if dims not in (None, 2, 3):
         raise ContractileError(f"--dims must be 2, or 3 for volumes, got {dims}", "use 2")
     return dims
 
