@@ -9,7 +9,6 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.optimize import minimize_scalar
 
 from contractile.errors import in_one_line
 
@@ -79,6 +78,8 @@ def fit_calibration(
     `maps` (K, *S) are its probabilities, `classes` (*S) the number of the true class of each pixel, -1 where not known.
     The sharpness is the one with the highest likelihood.
     """
+    from scipy.optimize import minimize_scalar  # slow to load, and only training needs it
+
     known = [one >= 0 for one in classes]
     number = sum(int(one.sum()) for one in known)
     if number == 0:

@@ -14,7 +14,6 @@ from typing import Annotated, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.optimize import minimize
 
 from contractile.errors import in_one_line
 
@@ -205,5 +204,7 @@ def _penalised(value: float, slope: Floats, weights: Floats) -> tuple[float, Flo
 
 
 def _minimise(cost: object, size: int) -> Floats:
+    from scipy.optimize import minimize  # slow to load, and only training needs it
+
     found: Floats = minimize(cost, np.zeros(size), jac=True, method="L-BFGS-B").x
     return found

@@ -36,9 +36,10 @@ Tell = Callable[[str, dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class Predicted:
-    """An object that the network shows: its region, mask (*region), mean probability and mean certainty.
+    """An object that the network shows: its region, mask (*region) and mean probability.
 
-    `value` is its number on the screen; of classes, the value of the class.
+    `confidence` is the chance that it is right, where the model can tell, else its mean certainty. `value` is its
+    number on the screen; of classes, the value of the class.
     """
 
     region: Region
@@ -218,7 +219,8 @@ class Learning:
         if isinstance(message, Shown):
             with self._lock:
                 self._shown[message.image] = message
-            told = {"image": message.image, "region": box(message.region), "steps": message.steps}
+            told: dict[str, Any] = {"image": message.image, "region": box(message.region), "steps": message.steps}
+            told["expected"] = None if message.expected is None else message.expected._asdict()
             return self._tell("predicted", told)
         with self._lock:
             if message.kind == "learning":
@@ -296,4 +298,5 @@ def _cut_out(shown: Shown, mask: NDArray[np.bool_]) -> Predicted:
     top, left = shown.region[0].start, shown.region[1].start
     region = slice(box[0].start + top, box[0].stop + top), slice(box[1].start + left, box[1].stop + left)
     inside, certainty = (float(values[box][part].mean()) / 255 for values in (shown.inside, shown.certainty))
-    return Predicted(region, part, inside, certainty, int(shown.labels[box][part][0]))
+    value = int(shown.labels[box][part][0])
+    return Predicted(region, part, inside, shown.chances.get(value, certainty), value)

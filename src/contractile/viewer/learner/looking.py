@@ -8,14 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from contractile.decode import decode_objects, inside_probability
+from contractile.decode import inside_probability
 from contractile.engine import EngineConfig, Placed, place
 from contractile.grid import widened, within
 from contractile.images import Image
 from contractile.intensity import Intensity, Normalization
-from contractile.model import Model, ModelCard
-from contractile.prediction.field import NetworkField
+from contractile.model import Model
+from contractile.prediction.blocks import segment
+from contractile.prediction.field import Held, NetworkField
 from contractile.prediction.scaling import restored, scaled
+from contractile.quality import Expected
 from contractile.viewer.canvas import overlap
 from contractile.viewer.learner.messages import Region, Shown
 
@@ -28,11 +30,16 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Seen:
-    """What a network says about a region: probabilities (K, *region) and labels (*region)."""
+    """What a network says about a region: probabilities (K, *region) and labels (*region).
+
+    `chances` (n + 1,) are those of its objects to be right; `expected` is what is expected of them.
+    """
 
     region: Region
     maps: Floats
     labels: NDArray[np.int32]
+    chances: NDArray[np.float64] | None = None
+    expected: Expected | None = None
 
 
 class Looker:
@@ -51,19 +58,28 @@ class Looker:
         field = restored(NetworkField(scaled(image, scale), self._placed, curve), image.shape[1:], scale)
         around = widened(region, AROUND, image.shape[1:])
         maps = field.compute(around)
-        labels = decode(maps, card)
-        inner = within(region, around)
-        return Seen(region, maps[(slice(None), *inner)], labels[inner])
+        found, inner = segment(Held(maps, scale=scale), card), within(region, around)
+        labels = np.asarray(found)[inner]
+        if card.confidence is None:
+            return Seen(region, maps[(slice(None), *inner)], labels)
+        shown = found.shown(card.confidence.typical / scale ** len(around))
+        chances = np.concatenate([[0.0], card.confidence.of(shown.features)])
+        return Seen(region, maps[(slice(None), *inner)], labels, chances, card.confidence.expect(shown))
 
     def show(self, number: int, region: Region, *, before: Shown | None = None, steps: int = 0) -> Shown:
         """The same as it is shown. Objects keep the numbers that they had `before` in the same place."""
         shape = self._open(number).shape[1:]
         seen = self.look(number, enough(region, shape))
-        labels = seen.labels
+        labels, chances = seen.labels, dict[int, float]()
         if self.model.card.task == "objects" and before is not None:
             labels = _keep_numbers(labels, seen.region, before)
+        if seen.chances is not None:
+            names, places = np.unique(labels, return_index=True)
+            own = seen.chances[seen.labels.ravel()[places]]
+            chances = {int(name): float(chance) for name, chance in zip(names, own, strict=True) if name > 0}
         inside, certainty = inside_probability(seen.maps), seen.maps.max(axis=0)
-        return Shown(number, seen.region, labels, _as_bytes(inside), _as_bytes(certainty), steps)
+        maps = _as_bytes(inside), _as_bytes(certainty)
+        return Shown(number, seen.region, labels, *maps, steps, chances, seen.expected)
 
 
 def enough(region: Region, shape: Sequence[int]) -> Region:
@@ -77,14 +93,6 @@ def enough(region: Region, shape: Sequence[int]) -> Region:
     starts = [part.start + max(0, (size - side) // 2) for part, size in zip(region, sides, strict=True)]
     y, x = (slice(start, min(part.stop, start + side)) for start, part in zip(starts, region, strict=True))
     return y, x
-
-
-def decode(maps: Floats, card: ModelCard) -> NDArray[np.int32]:
-    """Probabilities (K, *S) -> objects, or the values of classes (*S)."""
-    if card.task == "objects":
-        return decode_objects(maps, card.decoding.scaled(card.shrunk, dims=2))
-    values: NDArray[np.int32] = np.asarray(card.class_values, np.int32)[maps.argmax(axis=0)]
-    return values
 
 
 def _as_bytes(values: Floats) -> NDArray[np.uint8]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from contractile.images import Source
 from contractile.images.gate import Limits, limits
+from contractile.quality import Expected
 
 Region = tuple[slice, slice]  # Y and X of the full resolution, with start and stop
 
@@ -83,7 +84,8 @@ class Do:
 class Shown:
     """What the network says about a region: `labels` int32, `inside` and `certainty` uint8 (255 is 1), (*region) each.
 
-    `whole` says that the region is the whole image. `steps` is the age of the network.
+    `steps` is the age of the network. `chances` are those of objects to be right, by number, and `expected` what is
+    expected of all of them together; where the model can tell.
     """
 
     image: int
@@ -92,6 +94,8 @@ class Shown:
     inside: NDArray[np.uint8]
     certainty: NDArray[np.uint8]
     steps: int
+    chances: dict[int, float] = field(default_factory=dict)
+    expected: Expected | None = None
 
 
 @dataclass(frozen=True)

@@ -77,11 +77,18 @@ function inWords(status) {
 }
 
 function details({ state: how, loss, minutes_left: left }) {
-  if (how === "waiting") return "";
+  const hoped = expected(state.expected.get(state.image?.id));
+  if (how === "waiting") return hoped;
   return [
+    hoped,
     loss == null ? "" : `loss ${loss.toFixed(2)}`,
     left == null || how === "done" ? "" : `${Math.ceil(left)} min left`,
   ].filter(Boolean).join(" · ");
+}
+
+function expected(found) {
+  if (!found) return "";
+  return `expected AP ${found.ap.toFixed(2)}, ${Math.round(found.count_low)} to ${Math.round(found.count_high)} objects`;
 }
 
 function withKey(text) {

@@ -140,6 +140,7 @@ function news(kind, what) {
     if (!answered.delete(what.changes)) tiles.changed(what.image, what.region);
     refreshSession();
   } else if (kind === "predicted") {
+    state.expected.set(what.image, what.expected);
     tiles.predicted(what.image, what.region);
   } else if (kind === "better") tiles.spoil(what.image, null, ["pixels"]);
   else if (kind === "refused") say(what.message);

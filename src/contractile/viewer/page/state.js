@@ -12,6 +12,7 @@ export const state = {
   radius: 6, // of the brush, in pixels of the image
   overlays: true, // false: only the image is shown
   status: null, // of the learner
+  expected: new Map(), // image -> what the model expects of its objects, where it can tell
   online: true,
   layers: {
     annotation: { on: true, style: "both", opacity: 0.45 },
