@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from contractile.dataset import Example
 from contractile.intensity import Intensity
-from contractile.metrics import select_objects, tabulate
+from contractile.metrics.contingency import select_objects, tabulate
 from contractile.model import ModelCard
 from contractile.prediction.blocks import Segmented, segment
 from contractile.prediction.field import Held
