@@ -114,7 +114,7 @@ def judge_objects(predictor: Predictor, test: list[Any]) -> None:
         if expected is not None and known.ap is not None:
             total = int(known.right.sum() + known.missed.sum() + known.alone)
             inside = expected.ap_low <= known.ap <= expected.ap_high
-            rows.append((expected.ap, known.ap, inside, expected.count_low <= total <= expected.count_high))
+            rows.append((expected.ap, known.ap, inside, expected.objects_low <= total <= expected.objects_high))
     means, truths, holds, counts = np.array(rows, float).T
     error, rank = np.abs(means - truths).mean(), spearmanr(means, truths).statistic
     print(f"expected AP of {len(rows)} images: mean absolute error {error:.3f}, Spearman {rank:.3f}", end="; ")

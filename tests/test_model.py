@@ -80,7 +80,7 @@ def test_networks_of_one_model_have_the_same_classes(model):
     fields = model.card.model_dump()
     fields["others"] = [{**fields["network"], "classes": 5}]
     with pytest.raises(ContractileError, match="others must have the classes of the first network, 2, got 5"):
-        ModelCard.model_validate(fields)
+        ModelCard(**fields)
 
 
 def test_the_weights_can_be_read_without_this_package(model, tmp_path):

@@ -243,7 +243,7 @@ import time
 from contractile import cli, prediction
 from contractile.cli import verbs
 import contractile.model, contractile.prediction
-contractile.model.load = lambda path: None
+contractile.model.load = contractile.model.combine = lambda path: None
 def during(image):
     print("ready", flush=True)
     time.sleep(60)

@@ -46,17 +46,17 @@ def test_chances_are_those_that_objects_have():
 
 
 def test_what_is_expected_of_images_is_what_they_have():
-    confidence, others = fit_confidence(images(0), typical=100.0), images(1)
+    confidence, others = fit_confidence(images(0, number=150), typical=100.0), images(1, number=150)
     expected = [confidence.expect(one.shown) for one in others]
-    assert abs(np.mean([one.ap for one in expected]) - np.mean([one.ap for one in others])) < 0.02
+    assert abs(np.mean([one.ap for one in expected]) - np.mean([one.ap for one in others])) < 0.03
     held = [a.ap_low <= one.ap <= a.ap_high for a, one in zip(expected, others, strict=True)]
     assert 0.85 <= np.mean(held) <= 1
     total = [one.right.sum() + one.missed.sum() + one.alone for one in others]
-    held = [a.count_low <= n <= a.count_high for a, n in zip(expected, total, strict=True)]
+    held = [a.objects_low <= n <= a.objects_high for a, n in zip(expected, total, strict=True)]
     assert 0.85 <= np.mean(held) <= 1
     together = expect_together(confidence, [one.shown for one in others])
     assert together.ap_high - together.ap_low < expected[0].ap_high - expected[0].ap_low
-    assert together.count == pytest.approx(sum(one.count for one in expected))
+    assert together.objects == pytest.approx(sum(one.objects for one in expected))
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0, 20), st.integers(0, 50))
@@ -65,7 +65,7 @@ def test_what_is_expected_is_within_its_bounds(seed, rest, objects):
     found = confidence.expect(Shown(np.random.default_rng(seed).normal(size=(objects, N)) * 5, rest))
     if found is not None:
         assert 0 <= found.ap_low <= found.ap <= found.ap_high <= 1
-        assert 0 <= found.count_low <= found.count <= found.count_high
+        assert 0 <= found.objects_low <= found.objects <= found.objects_high
 
 
 def test_nothing_is_expected_where_there_is_nothing():
@@ -90,7 +90,7 @@ def test_confidence_is_stored_as_plain_numbers():
     confidence = fit_confidence(images(0, number=5), typical=100.0)
     assert Confidence.model_validate_json(confidence.model_dump_json()) == confidence
     with pytest.raises(ContractileError, match="right"):
-        Confidence.model_validate({**confidence.model_dump(), "right": (1.0,)})
+        Confidence(**{**confidence.model_dump(), "right": (1.0,)})
 
 
 # likeness

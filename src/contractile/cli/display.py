@@ -106,7 +106,7 @@ def describe_prediction(written: Written) -> list[str]:
     found = [] if written.count is None else [f"{written.count} object(s)"]
     if expected is not None:
         found += [f"expected AP at IoU 0.5: {expected.ap:.2f} ({expected.ap_low:.2f} to {expected.ap_high:.2f})"]
-        found += [f"true objects: {expected.count_low:.0f} to {expected.count_high:.0f}"]
+        found += [f"true objects: {expected.objects_low:.0f} to {expected.objects_high:.0f}"]
     if written.dice:
         dice = (f"{one.value:.2f} ({one.low:.2f} to {one.high:.2f})" for one in written.dice)
         found += [f"expected Dice of the classes: {', '.join(dice)}"]

@@ -206,9 +206,9 @@ def _begin(
     """
     pixels, card = image.sliceable, predictor.card
     try:
-        curve = card.normalization.fit(pixels)
+        curve = None if card.likeness is None else card.normalization.fit(pixels)
         field = predictor.probabilities(pixels, tta=tta, progress=progress, curve=curve)
-        return field, find_unlike(card, scaled(pixels, field.scale), curve)
+        return field, None if curve is None else find_unlike(card, scaled(pixels, field.scale), curve)
     except ContractileError as error:
         if not error.where and not (predictor.placed is None and _has_grey_values(predictor, image)):
             raise error.at(describe(source)) from error

@@ -59,9 +59,9 @@ class Expected(NamedTuple):
     ap: float
     ap_low: float
     ap_high: float
-    count: float
-    count_low: float
-    count_high: float
+    objects: float
+    objects_low: float
+    objects_high: float
 
 
 @in_one_line
@@ -151,7 +151,7 @@ def fit_confidence(images: Sequence[Known], *, typical: float) -> Confidence | N
         "objects": len(features),
         "images": len(images),
     }
-    first = Confidence(spread=0.0, **told)  # type: ignore[arg-type]
+    first = Confidence(spread=0.0, **told)
     return first.model_copy(update={"spread": round(_spread(first, images), DIGITS)})
 
 

@@ -124,9 +124,10 @@ def fit_likeness(rows: Sequence[Floats]) -> Likeness | None:
     scales = np.maximum(known.std(axis=0), BLUNT)
     kept = _spread_out(known / scales)
     apart = _length((known[:, None] - known[kept][None]) / scales)
-    apart[kept, np.arange(len(kept))] = np.inf
-    near = apart.min(axis=1) if len(known) > 1 else np.ones(1)
-    limit = WIDEN * max(float(np.quantile(near, NEAREST)), 0.5)
+    apart[kept, np.arange(len(kept))] = np.inf  # from itself
+    near = apart.min(axis=1)
+    near = near[np.isfinite(near)]  # one that is the only one kept has no other
+    limit = WIDEN * max(float(np.quantile(near, NEAREST)) if len(near) else 1.0, 0.5)
     images = tuple(tuple(round(float(n), DIGITS) for n in row) for row in known[kept])
     return Likeness(scales=tuple(round(float(n), DIGITS) for n in scales), images=images, limit=round(limit, DIGITS))
 

@@ -95,8 +95,8 @@ def _cards(found: Sequence[Written]) -> tuple[tuple[str, str, str], ...]:
         error = math.sqrt(sum(((one.ap_high - one.ap_low) / 2) ** 2 for one in expected)) / len(expected)
         interval = f"95 % interval {max(0.0, mean - error):.2f} to {min(1.0, mean + error):.2f}"
         cards.append(("expected AP at IoU 0.5", f"{mean:.2f}", f"mean of the images, {interval}"))
-        low, high = (sum(getattr(one, name) for one in expected) for name in ("count_low", "count_high"))
-        cards.append(("true objects", f"{sum(one.count for one in expected):,.0f}", f"{low:,.0f} to {high:,.0f}"))
+        low, high = (sum(getattr(one, name) for one in expected) for name in ("objects_low", "objects_high"))
+        cards.append(("true objects", f"{sum(one.objects for one in expected):,.0f}", f"{low:,.0f} to {high:,.0f}"))
     odd = sum(one.unlike is not None and one.unlike.score > 1 for one in found)
     if odd:
         cards.append(("unlike the training images", f"{odd}", "expect worse there"))
@@ -111,6 +111,6 @@ def _row(one: Written) -> Row:
         name=one.source.name,
         objects=UNKNOWN if one.count is None else f"{one.count:,}",
         expected="; ".join(f"{value:.2f} ({low:.2f} to {high:.2f})" for value, low, high in scores) or UNKNOWN,
-        true=UNKNOWN if expected is None else f"{expected.count_low:,.0f} to {expected.count_high:,.0f}",
+        true=UNKNOWN if expected is None else f"{expected.objects_low:,.0f} to {expected.objects_high:,.0f}",
         odd=odd.reason if odd is not None and odd.score > 1 else "",
     )

@@ -116,7 +116,8 @@ def adopt(network: UNet, plain: UNet, *, head: bool = True) -> None:
             if layer is network.head and not head:
                 continue
             if layer is network.head and parametrize.is_parametrized(layer, name):
-                layer.parametrizations[name].original.copy_(free_head(value))
+                parametrizations: Any = layer.parametrizations
+                parametrizations[name].original.copy_(free_head(value))
             elif parametrize.is_parametrized(layer, name):
                 setattr(layer, name, value)
             else:

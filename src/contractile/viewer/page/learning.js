@@ -88,7 +88,7 @@ function details({ state: how, loss, minutes_left: left }) {
 
 function expected(found) {
   if (!found) return "";
-  return `expected AP ${found.ap.toFixed(2)}, ${Math.round(found.count_low)} to ${Math.round(found.count_high)} objects`;
+  return `expected AP ${found.ap.toFixed(2)}, ${Math.round(found.objects_low)} to ${Math.round(found.objects_high)} objects`;
 }
 
 function withKey(text) {
