@@ -20,14 +20,14 @@ from contractile.recipe import derive
 ROOT = Path(__file__).parents[1]
 PAGES = {
     name: (ROOT / name).read_text(encoding="utf-8")
-    for name in ("README.md", "docs/annotate.md", "docs/log.md", "benchmarks/RESULTS.md")
+    for name in ("README.md", "docs/annotate.md", "docs/quality.md", "docs/log.md", "benchmarks/RESULTS.md")
 }
 README = PAGES["README.md"]
 COMMANDS = [
     line.split("#")[0].strip()
     for text in PAGES.values()
     for line in text.splitlines()
-    if re.match(r"    contractile \w", line)
+    if re.match(r" {4,}contractile \w", line)
 ]
 MARK_PLANES, NUMBER_PARTS, PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 VOLUME, RECIPE = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
@@ -55,7 +55,8 @@ def test_the_recipe_examples_are_recipes():
     examples = [Example("a", volume[None].astype(np.uint8), volume)]
     recipe = derive(examples, tomllib.loads(RECIPE))
     assert (recipe.targets.ignore_label, recipe.network.dims) == (255, 3)
-    assert derive(examples, tomllib.loads(VOLUME)).network.dims == 3
+    volumes = derive(examples, {"network": {"dims": 3}, **tomllib.loads(VOLUME)})
+    assert volumes.targets.spacing == (5, 1, 1)
 
 
 def test_planes_are_marked_by_the_readme(tmp_path, monkeypatch):
