@@ -4,6 +4,8 @@
     python benchmarks/accuracy.py isbi2012 DATA --minutes 6 --sections 3 --recipe paper
     python benchmarks/accuracy.py isbi2012 DATA --minutes 6 --recipe recipes/teaching.toml
     python benchmarks/accuracy.py isbi2012 DATA --steps 1000 --validate --set loss.dice=1
+    python benchmarks/accuracy.py dsb2018 DATA --minutes 10 --annotated 1 --choice 3 --start nuclei
+    python benchmarks/accuracy.py dsb2018 DATA --minutes 10 --set folds=3
 
 With `--validate` the test part is not read: the last fifth of the training part is scored instead. Use it to try ideas
 (`--set` changes one field of the recipe). The row is printed, but not added to RESULTS.md.
@@ -30,6 +32,8 @@ import contractile
 contractile.prepare_process()  # before PyTorch starts its threads
 
 # isort: split
+import numpy as np
+import tifffile
 from speed import describe_machine
 from splits import SPLITS, split_isbi2012
 
@@ -65,6 +69,9 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="such as loss.dice=1")
     parser.add_argument("--validate", action="store_true", help="score the last fifth of the training part instead")
     parser.add_argument("--sections", type=int, default=24, help="isbi2012: learn from this many sections only")
+    parser.add_argument("--annotated", type=int, help="learn from this many images of the training part only")
+    parser.add_argument("--choice", type=int, default=0, help="which ones: the seed of a random choice")
+    parser.add_argument("--start", help="a model to start from")
     parser.add_argument("--tta", action="store_true", help="average over mirrored or turned copies")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
@@ -79,7 +86,7 @@ def main() -> None:
 def measure(arguments: argparse.Namespace) -> str:
     """Train (or resume, or take the finished run), predict, score: one row of the table."""
     run, parts = prepare(arguments)
-    began = train_part(run, parts, recipe_changes(arguments))[1]
+    began = train_part(run, parts, recipe_changes(arguments), start=arguments.start)[1]
     predictor = Predictor(load(run / "run"))
     out = run / "predicted"
     products = ("labels", "probabilities")
@@ -96,19 +103,22 @@ def measure(arguments: argparse.Namespace) -> str:
 def try_out(arguments: argparse.Namespace) -> str:
     """Train on the first four fifths of the training part and score the last fifth: one row, without the test part."""
     run, parts = prepare(arguments)
-    done, began = train_part(run, parts, {"val_fraction": VALIDATED, **recipe_changes(arguments)})
+    changes = {"val_fraction": VALIDATED, **recipe_changes(arguments)}
+    done, began = train_part(run, parts, changes, start=arguments.start)
     names = tuple(dict.fromkeys([*done.evaluation.summary, *SCORES[arguments.dataset]]))
     return describe_row(arguments, done.model.card, done.evaluation, names, began)
 
 
-def train_part(run: Path, parts: dict[str, Path], changes: dict[str, Any]) -> tuple[Run, str]:
+def train_part(
+    run: Path, parts: dict[str, Path], changes: dict[str, Any], *, start: str | None = None
+) -> tuple[Run, str]:
     """Train, or resume; also the machine and commit that began the run, since others may finish and score it."""
     folder, began = run / "run", run / "began.txt"
     if not began.is_file():
         began.write_text(f"{describe_machine(find_device(changes['device']))} | {commit()}", encoding="utf-8")
-    resume = (folder / "state.ckpt").is_file()
+    resume = (folder / "recipe.toml").is_file()
     images, labels = parts["train_images"], parts["train_labels"]
-    done = train(images, labels, out=folder, recipe=changes, resume=resume, progress=show)
+    done = train(images, labels, out=folder, recipe=changes, resume=resume, progress=show, start=start)
     return done, began.read_text(encoding="utf-8")
 
 
@@ -126,8 +136,24 @@ def prepare(arguments: argparse.Namespace) -> tuple[Path, dict[str, Path]]:
         if arguments.dataset == "isbi2012":
             split = partial(split_isbi2012, sections=arguments.sections)
         split(arguments.data, partial_data)
+        if arguments.annotated is not None:
+            leave_some(partial_data, arguments.annotated, seed=arguments.choice)
         partial_data.rename(data)
     return run, {path.name.removesuffix(".tif"): path for path in data.iterdir()}
+
+
+def leave_some(data: Path, number: int, *, seed: int) -> None:
+    """Leave so many images of the training part, chosen at random, and their labels."""
+    for kind in ("images", "labels"):
+        rng, place = np.random.default_rng(seed), data / f"train_{kind}"
+        if place.is_dir():
+            files = sorted(place.iterdir())
+            for index in rng.permutation(len(files))[number:]:
+                files[index].unlink()
+        else:
+            stack = tifffile.imread(place.with_suffix(".tif"))
+            pages = np.sort(rng.permutation(len(stack))[:number])
+            tifffile.imwrite(place.with_suffix(".tif"), stack[pages], photometric="minisblack")
 
 
 def recipe_changes(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -140,11 +166,14 @@ def recipe_changes(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def data_name(arguments: argparse.Namespace) -> str:
+    if arguments.annotated is not None:
+        return f"{arguments.dataset}, {arguments.annotated} image(s), choice {arguments.choice}"
     return f"{arguments.dataset}-{arguments.sections}" if arguments.dataset == "isbi2012" else str(arguments.dataset)
 
 
 def recipe_name(arguments: argparse.Namespace) -> str:
-    return " ".join([Path(arguments.recipe).stem, *arguments.set])
+    start = [] if arguments.start is None else [f"from {Path(arguments.start).name}"]
+    return " ".join([Path(arguments.recipe).stem, *arguments.set, *start])
 
 
 def describe_row(
