@@ -34,6 +34,7 @@ def seen(labels, inside, level=0):
         np.pad(labels, 1, constant_values=BEYOND),
         np.full(labels.shape, round(inside * CERTAIN), np.uint16) * (labels >= 0).astype(np.uint16),
         np.full(labels.shape, level, np.int16),
+        (0,) * labels.ndim,
     )
 
 
@@ -71,6 +72,31 @@ def test_an_object_of_a_volume_counted_by_hand():
     assert first["touching"] == 1 / 24
     assert second["cut"] == 1
     assert first["size"] == 0
+
+
+def test_two_discs_in_one_have_a_waist_and_an_ellipse_has_none():
+    y, x = np.mgrid[:60, :100]
+    ellipse = ((y - 30) / 12) ** 2 + ((x - 50) / 24) ** 2 <= 1
+    discs = (y - 30) ** 2 + (abs(x - 50) - 12) ** 2 <= 12**2
+    [one], [two] = (by_name(describe_objects([seen(mask, 1.0)], 1, typical=400.0)) for mask in (ellipse, discs))
+    assert one["waist"] == pytest.approx(0, abs=0.01)
+    assert two["waist"] == pytest.approx(math.log(4 * math.pi * math.sqrt(5 / 4 / 4) / (2 * math.pi)), abs=0.02)
+    assert one["long"] == pytest.approx(math.log(2), abs=0.02)
+    assert two["long"] == pytest.approx(math.log(5) / 2, abs=0.03)
+
+
+def test_a_ball_is_not_long_and_has_no_waist():
+    z, y, x = np.mgrid[:21, :21, :21] - 10
+    [ball] = by_name(describe_objects([seen(z**2 + y**2 + x**2 <= 64, 1.0)], 1, typical=400.0))
+    assert (ball["long"], ball["waist"]) == pytest.approx((0, 0), abs=0.02)
+
+
+def test_a_dip_is_that_of_a_pixel_within_the_object():
+    block = seen([[0, 0, 0, 0, 0], [0, 1, 1, 1, 0], [0, 1, 1, 1, 0], [0, 1, 1, 1, 0], [0, 0, 0, 0, 0]], 1.0)
+    block.level[1, 1] = LEVELS
+    block.level[2, 2] = LEVELS // 2
+    [found] = by_name(describe_objects([block], 1, typical=9.0))
+    assert found["dip"] == pytest.approx(0)
 
 
 @settings(max_examples=20)

@@ -116,7 +116,7 @@ def likeness():
 
 def test_an_image_like_the_others_is_not_named(likeness):
     rng = np.random.default_rng(1)
-    assert all(likeness.judge(row(scene(rng))).score < 1 for _ in range(20))
+    assert sum(likeness.judge(row(scene(rng))).score > 1 for _ in range(60)) <= 2
 
 
 @pytest.mark.parametrize(
@@ -149,8 +149,8 @@ def test_likeness_of_few_of_many_and_of_no_images():
     assert fit_likeness([]) is None
     one = fit_likeness([row(scene(rng))])
     assert one.judge(row(scene(np.random.default_rng(0)))).score == pytest.approx(0, abs=1e-3)
-    many = fit_likeness([row(scene(rng, side=32)) for _ in range(100)])
-    assert len(many.images) == 64
+    many = fit_likeness([row(scene(rng, side=32)) for _ in range(300)])
+    assert len(many.images) == 256
     assert Likeness.model_validate_json(many.model_dump_json()) == many
 
 

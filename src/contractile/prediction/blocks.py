@@ -164,7 +164,7 @@ class Segmented:
         inner = (slice(a.start - r.start + 1, a.stop - r.start + 1) for a, r in zip(around, region, strict=True))
         labels[tuple(inner)] = self[around]
         kept = unpack(np.asarray(self._kept[(slice(None), *region)]))
-        return Seen(labels, kept.inside, kept.level)
+        return Seen(labels, kept.inside, kept.level, tuple(part.start for part in region))
 
     def _block(self, number: int) -> Block:
         assert self._sewn is not None

@@ -1,6 +1,6 @@
 """How likely it is that an object is right, and how good a segmentation is, without a truth.
 
-Two small models of ten numbers for each object (FEATURES), fitted on images that the network never learned
+Two small models of some numbers for each object (FEATURES), fitted on images that the network never learned
 from: the chance that an object matches a true one (logistic), and how many true objects are hidden in it besides, as
 where two are merged (Poisson). They are stored with the network as plain numbers.
 """
@@ -21,9 +21,13 @@ Floats = NDArray[np.float64]
 Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e9, le=1e9)]
 Weights = tuple[Number, ...]
 
-FEATURES = ("inside", "unsure", "outline", "core", "peak", "touching", "size", "odd_size", "uneven", "cut")
+FEATURES = (
+    *("inside", "unsure", "outline", "core", "peak", "touching", "size", "odd_size", "uneven", "cut"),
+    *("long", "waist", "dip"),
+)
 FARTHEST = 3.0  # standard deviations: features beyond count as so far
-PENALTY = 1.0  # on the square of each weight: as much as one object says about it
+PENALTY = 5.0  # on the square of each weight: as much as some objects say about it
+FLAT = 0.1  # on the square of the weight of `rest`, which few images tell
 LEAST_OBJECTS = 10  # to fit on; with fewer, nothing can be said
 NORMAL = 1.96  # standard deviations of a 95 % interval
 DIGITS = 5  # of the numbers that are stored
@@ -138,16 +142,13 @@ def fit_confidence(images: Sequence[Known], *, typical: float) -> Confidence | N
     mean[:, -1] = 1
     right = np.concatenate([*(one.right for one in images), [False, True]]).astype(np.float64)
     missed = np.concatenate([one.missed for one in images])
-    alone = sum(one.alone for one in images)
-    rest = sum(one.shown.rest for one in images)
     told = {
         "typical": typical,
         "means": _rounded(means),
         "scales": _rounded(scales),
         "right": _rounded(_fit_logistic(np.concatenate([rows, mean]), right)),
         "missed": _rounded(_fit_poisson(rows, missed)),
-        # as much by objects as by what was dropped: which of the two it is, few images cannot tell
-        "alone": _rounded(np.array([alone / 2 / len(features), alone / 2 / max(rest, 1.0)])),
+        "alone": _rounded(_fit_alone(images)),
         "objects": len(features),
         "images": len(images),
     }
@@ -164,6 +165,20 @@ def _spread(confidence: Confidence, images: Sequence[Known]) -> float:
             by_chance = (found.ap_high - found.ap_low) / 2 / NORMAL
             beyond.append((one.ap - found.ap) ** 2 - by_chance**2)
     return math.sqrt(max(0.0, float(np.mean(beyond)))) if beyond else 0.0
+
+
+def _fit_alone(images: Sequence[Known]) -> Floats:
+    """How many true objects lie in no object: (2,), for each object, and for each `rest`.
+
+    Least squares of the share of such objects, so that one image with hundreds of them counts as any other.
+    """
+    from scipy.optimize import nnls  # slow to load, and only training needs it
+
+    rows = np.array([(len(one.right), one.shown.rest, one.alone) for one in images], np.float64)
+    rows /= rows[:, :1] + 1
+    rows = np.concatenate([rows, [(0.0, math.sqrt(FLAT), 0.0)]])
+    found: Floats = nnls(rows[:, :2], rows[:, 2])[0]
+    return found
 
 
 def _with_one(rows: Floats) -> Floats:

@@ -24,9 +24,10 @@ Row = tuple[Number, ...]
 SIZES = (1, 2, 4, 8, 16, 32)  # pixels: structures of these sizes are looked for
 NAMES = ("range", "noise", "light", "skew", *(f"size {size}" for size in SIZES))  # of a channel
 LEAST = 1e-4  # of the range: less is nothing
-MOST = 64  # training images that are kept, those that differ most from one another
-NEAREST = 0.99  # share of the training images that count as like the others
-WIDEN = 1.5  # times their distance: an image farther off is unlike them
+MOST = 256  # training images that are kept, those that differ most from one another
+NEAREST = 0.98  # share of the training images that count as like the others
+WIDEN = 1.4  # times their distance: an image farther off is unlike them
+SHRINK = 0.3  # is added to the variances of what training images vary in together; more where they are few
 BLUNT = 0.05  # logarithm to 10: what differs by less does not differ
 DIGITS = 4
 
@@ -82,6 +83,9 @@ class Likeness(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     scales: Row = Field(description="of each number, the difference that counts as 1")
+    axes: tuple[Row, ...] = Field(
+        description="(N, N): differences of numbers / scales -> what is independent of others"
+    )
     images: tuple[Row, ...] = Field(min_length=1, max_length=MOST, description="the numbers of some training images")
     limit: float = Field(gt=0, le=1e9, description="an image that is farther from all of them is unlike them")
 
@@ -91,7 +95,7 @@ class Likeness(BaseModel):
         if known.shape[1] != len(found):
             return None
         apart = (found - known) / np.array(self.scales)
-        distance = _length(apart)
+        distance = _length(apart @ np.array(self.axes))
         nearest = int(distance.argmin())
         score = float(distance[nearest]) / self.limit
         return Unlike(score, _explain(apart[nearest], found - known[nearest]))
@@ -122,14 +126,31 @@ def fit_likeness(rows: Sequence[Floats]) -> Likeness | None:
         return None
     known = np.array(rows)
     scales = np.maximum(known.std(axis=0), BLUNT)
-    kept = _spread_out(known / scales)
-    apart = _length((known[:, None] - known[kept][None]) / scales)
+    axes = _independent((known - known.mean(axis=0)) / scales)
+    seen = known / scales @ axes
+    kept = _spread_out(seen)
+    apart = _length(seen[:, None] - seen[kept][None])
     apart[kept, np.arange(len(kept))] = np.inf  # from itself
     near = apart.min(axis=1)
     near = near[np.isfinite(near)]  # one that is the only one kept has no other
     limit = WIDEN * max(float(np.quantile(near, NEAREST)) if len(near) else 1.0, 0.5)
-    images = tuple(tuple(round(float(n), DIGITS) for n in row) for row in known[kept])
-    return Likeness(scales=tuple(round(float(n), DIGITS) for n in scales), images=images, limit=round(limit, DIGITS))
+    return Likeness(
+        scales=_rounded(scales),
+        axes=tuple(map(_rounded, axes)),
+        images=tuple(map(_rounded, known[kept])),
+        limit=round(limit, DIGITS),
+    )
+
+
+def _rounded(values: Floats) -> Row:
+    return tuple(round(float(value), DIGITS) for value in values)
+
+
+def _independent(apart: Floats) -> Floats:
+    """Axes (N, N) along which rows (n, N) of mean 0 vary independently, with a variance of about 1 along each."""
+    variances, axes = np.linalg.eigh(apart.T @ apart / max(1, len(apart) - 1))
+    result: Floats = axes / np.sqrt(np.maximum(variances, 0) + SHRINK + len(axes) / len(apart))
+    return result
 
 
 def _spread_out(known: Floats) -> list[int]:
