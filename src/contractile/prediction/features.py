@@ -68,9 +68,9 @@ def describe_objects(blocks: Iterable[Seen], count: int, *, typical: float) -> S
     pixels; the log odds of the mean probability along the outline, where it meets the background; those of the core, in
     the mean and where it is highest; the share of the outline that touches other objects; the logarithm of the area
     beside a typical one, and how far it is from 0; the logarithm of the length of the outline beside that of a disc (a
-    ball) of the same area; whether the object is cut by the border of the image; the logarithms of how long it is,
-    and of how much larger an ellipse with the same moments is, as where it has a waist; and the log odds of its weakest pixel
-    that only meets the object itself.
+    ball) of the same area; whether the object is cut by the border of the image; the logarithms of how long it is, and
+    of how much larger an ellipse with the same moments is, as where it has a waist; and the log odds of the weakest
+    pixel that only meets the object itself.
     """
     sums, dims = np.zeros((len(Sums._fields), count + 1), np.int64), 2
     sums[Sums._fields.index("lowest")] = LEVELS
