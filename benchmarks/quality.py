@@ -34,9 +34,11 @@ from contractile.prediction import Predictor
 from contractile.prediction.blocks import segment
 from contractile.prediction.scaling import scaled
 from contractile.prediction.unlike import find_unlike
+from contractile.quality import Confidence, Known, fit_confidence
 from contractile.training.quality import compare
 
 BINS = 10
+HALVES = 3  # random halves of the test images that are learned from, too: what more such images would give
 Pixels = NDArray[Any]
 
 
@@ -103,13 +105,23 @@ def main() -> None:
 def judge_objects(predictor: Predictor, test: list[Any]) -> None:
     confidence = predictor.card.confidence
     assert confidence is not None
-    chances, right, rows = [], [], []
+    found = []
     for one in test:
         field = predictor.probabilities(one.pixels)
         typical = confidence.typical / field.scale ** (field.ndim - 1)
-        known = compare(segment(field, predictor.card), renumber(one.labels), typical)
-        chances.append(confidence.of(known.shown.features))
-        right.append(known.right)
+        found.append(compare(segment(field, predictor.card), renumber(one.labels), typical))
+    describe(found, confidence, "the model")
+    for seed in range(HALVES):
+        order = np.random.default_rng(seed).permutation(len(found))
+        learned, rest = ([found[index] for index in half] for half in np.array_split(order, 2))
+        own = fit_confidence(learned, typical=confidence.typical)
+        if own is not None:
+            describe(rest, own, f"learned from half of the test images, choice {seed}")
+
+
+def describe(found: list[Known], confidence: Confidence, title: str) -> None:
+    rows = []
+    for known in found:
         expected = confidence.expect(known.shown)
         if expected is not None and known.ap is not None:
             total = int(known.right.sum() + known.missed.sum() + known.alone)
@@ -117,11 +129,14 @@ def judge_objects(predictor: Predictor, test: list[Any]) -> None:
             rows.append((expected.ap, known.ap, inside, expected.objects_low <= total <= expected.objects_high))
     means, truths, holds, counts = np.array(rows, float).T
     error, rank = np.abs(means - truths).mean(), spearmanr(means, truths).statistic
-    print(f"expected AP of {len(rows)} images: mean absolute error {error:.3f}, Spearman {rank:.3f}", end="; ")
+    usual = np.abs(truths - np.median(truths)).mean()
+    right = np.concatenate([known.right for known in found])
+    chances = np.concatenate([confidence.of(known.shown.features) for known in found])
+    print(f"{title}: {len(rows)} images, {len(right)} objects")
+    print(f"  expected AP: mean absolute error {error:.3f} (of the median {usual:.3f}), Spearman {rank:.3f}", end="; ")
     print(f"the set: expected {means.mean():.3f}, true {truths.mean():.3f}")
-    print(f"intervals hold the AP of {holds.mean():.2f} and the count of {counts.mean():.2f} of the images")
-    error = calibration_error(np.concatenate(chances), np.concatenate(right))
-    print(f"confidence of {sum(map(len, right))} objects: calibration error {error:.3f}")
+    print(f"  intervals hold the AP of {holds.mean():.2f} and the count of {counts.mean():.2f} of the images")
+    print(f"  confidence: calibration error {calibration_error(chances, right):.3f}")
 
 
 def time_it(predictor: Predictor, images: list[Pixels]) -> None:
