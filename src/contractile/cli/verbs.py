@@ -177,7 +177,7 @@ def predict(
     ] = "tiff",
     table: Annotated[str, typer.Option(help="of objects: csv, or parquet")] = "csv",
     report: Annotated[
-        bool, typer.Option("--report", help="write report.html, too: the images of which least is certain first")
+        bool, typer.Option("--report", help="write predictions.html, too: the images of which least is certain first")
     ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="go on where the same prediction was interrupted, skip what is finished")
@@ -208,6 +208,7 @@ def predict(
     from contractile.prediction import Predictor, predict_files
     from contractile.prediction.outputs import FORMS, PRODUCTS
     from contractile.prediction.tables import TABLES
+    from contractile.storage import check_replaceable
 
     refuse_image(model, "predict")
     products = choose(save, PRODUCTS, "--save")
@@ -218,6 +219,9 @@ def predict(
     images = leave_out_others(images)
     more: dict[str, Any] = given(axes=axes, overwrite=overwrite, resume=resume)  # without axes the card decides
     more |= {"form": choose_one(form, FORMS, "--format"), "table": choose_one(table, TABLES, "--table")}
+    page = (out.parent if out.suffix == ".zarr" else out) / "predictions.html"
+    if report:
+        check_replaceable([page], overwrite=overwrite)
     found = []
     with connected(scheduler) as work, Bar("tiles") as bar:
         more |= {"progress": bar.show, "work": work}
@@ -228,10 +232,7 @@ def predict(
     if report and found:
         from contractile.report import write_predictions
 
-        folder = out.parent if out.suffix == ".zarr" else out
-        page = write_predictions(
-            found, folder / "report.html", model=", ".join(map(str, models)), **given(overwrite=overwrite)
-        )
+        write_predictions(found, page, model=", ".join(map(str, models)), **given(overwrite=overwrite))
         typer.echo(visible(f"report  {page}"))
 
 

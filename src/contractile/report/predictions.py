@@ -16,7 +16,6 @@ from contractile.report.scores import UNKNOWN, count
 from contractile.storage import check_replaceable, replacing
 
 OVERLAY = "_overlay.png"
-NORMAL = 1.96
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,8 @@ def write_predictions(found: Sequence[Written], path: Path, *, model: str, overw
     """
     check_replaceable([path], overwrite=overwrite)
     ranked = sorted(found, key=_certainty)
-    pictures = [show(one.source.name, overlays[0]) for one in ranked if (overlays := _overlays(one))][:MOST_PICTURES]
+    seen = [(one.source.name, overlays[0]) for one in ranked if (overlays := _overlays(one))]
+    pictures = [show(name, overlay) for name, overlay in seen[:MOST_PICTURES]]
     page = Predictions(
         title=path.parent.resolve().name,
         subtitle=f"{count(len(found), 'file')} predicted by {model}",
@@ -92,15 +92,22 @@ def _cards(found: Sequence[Written]) -> tuple[tuple[str, str, str], ...]:
     expected = [one.expected for one in found if one.expected is not None]
     if expected:
         mean = float(np.mean([one.ap for one in expected]))
-        error = math.sqrt(sum(((one.ap_high - one.ap_low) / 2) ** 2 for one in expected)) / len(expected)
+        error = _together([(one.ap_low, one.ap_high) for one in expected]) / len(expected)
         interval = f"95 % interval {max(0.0, mean - error):.2f} to {min(1.0, mean + error):.2f}"
         cards.append(("expected AP at IoU 0.5", f"{mean:.2f}", f"mean of the images, {interval}"))
-        low, high = (sum(getattr(one, name) for one in expected) for name in ("objects_low", "objects_high"))
-        cards.append(("true objects", f"{sum(one.objects for one in expected):,.0f}", f"{low:,.0f} to {high:,.0f}"))
+        total = sum(one.objects for one in expected)
+        error = _together([(one.objects_low, one.objects_high) for one in expected])
+        interval = f"95 % interval {max(0.0, total - error):,.0f} to {total + error:,.0f}"
+        cards.append(("true objects", f"{total:,.0f}", interval))
     odd = sum(one.unlike is not None and one.unlike.score > 1 for one in found)
     if odd:
         cards.append(("unlike the training images", f"{odd}", "expect worse there"))
     return tuple(cards)
+
+
+def _together(intervals: Sequence[tuple[float, float]]) -> float:
+    """Half the width of the interval of a sum, from those of its parts, which are independent."""
+    return math.sqrt(sum(((high - low) / 2) ** 2 for low, high in intervals))
 
 
 def _row(one: Written) -> Row:
