@@ -49,14 +49,11 @@ class Page:
 
 def write_page(page: Page, path: Path) -> Path:
     """Write the page as HTML; an existing file is replaced once the new one is complete."""
-    html = render("page.html.j2", page=page, legend=LEGEND)
-    with replacing(path) as partial:
-        partial.write_text(html, encoding="utf-8", errors="backslashreplace")  # names of files need not be text
-    return path
+    return write_html(path, "page.html.j2", page=page, legend=LEGEND)
 
 
-def render(template: str, **values: Any) -> str:
-    """A template of this folder as HTML, every string escaped."""
+def write_html(path: Path, template: str, **values: Any) -> Path:
+    """Write a template of this folder as HTML, every string escaped. Raises NotWritten and NotWritable."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -66,4 +63,7 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(template).render(**values)
+    html = environment.get_template(template).render(**values)
+    with replacing(path) as partial:
+        partial.write_text(html, encoding="utf-8", errors="backslashreplace")  # names of files need not be text
+    return path

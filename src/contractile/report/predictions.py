@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from contractile.prediction import Written
-from contractile.report.page import render
+from contractile.report.page import write_html
 from contractile.report.pictures import MOST_PICTURES, Shown, show
 from contractile.report.scores import UNKNOWN, count
-from contractile.storage import check_replaceable, replacing
+from contractile.storage import check_replaceable
 
 OVERLAY = "_overlay.png"
 
@@ -68,10 +68,7 @@ def write_predictions(found: Sequence[Written], path: Path, *, model: str, overw
         footer="What is expected follows from what the model shows of each object, and from how often it was right on "
         "images that it had not learned from. It holds for images like those.",
     )
-    html = render("predictions.html.j2", page=page)
-    with replacing(path) as partial:
-        partial.write_text(html, encoding="utf-8", errors="backslashreplace")
-    return path
+    return write_html(path, "predictions.html.j2", page=page)
 
 
 def _certainty(one: Written) -> tuple[float, float]:
