@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contractile.errors import ContractileError, WrongType
-from contractile.labels import draw, outline
+from contractile.labels import connected, draw, outline, polygons
 
 
 def again(labels):
@@ -60,6 +60,20 @@ def test_the_area_within_rings_is_that_of_the_object(seed):
             assert ((steps != 0).sum(axis=1) == 1).all()  # along a row or a column, and each corner is one
             assert (np.diff(steps.astype(bool)[:, 0]) != 0).all()
         assert area == (labels == number).sum()
+
+
+@settings(max_examples=100)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 14))
+def test_each_piece_has_its_own_holes(seed, side):
+    labels = (np.random.default_rng(seed).random((side, side)) < 0.6).astype(np.int32)
+    for _, rings in outline(labels).objects():
+        pieces = polygons(rings)
+        assert sum(len(piece) for piece in pieces) == len(rings)
+        assert len(pieces) == connected(labels > 0).max()
+        numbers = draw(pieces, labels.shape)  # no piece lies over another: islands in holes are pieces of their own
+        np.testing.assert_array_equal(numbers > 0, labels > 0)
+        sizes = np.bincount(connected(labels > 0).ravel())[1:]
+        assert sorted(np.bincount(numbers.ravel())[1:]) == sorted(sizes)
 
 
 def test_pixels_belong_to_a_polygon_by_their_centres():

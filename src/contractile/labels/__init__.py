@@ -20,3 +20,4 @@ from contractile.labels.outlines import Outlines as Outlines
 from contractile.labels.outlines import Ring as Ring
 from contractile.labels.outlines import draw as draw
 from contractile.labels.outlines import outline as outline
+from contractile.labels.outlines import polygons as polygons

@@ -63,6 +63,41 @@ def outline(labels: NDArray[Any]) -> Outlines:
     return Outlines(found.numbers[:number], starts, found.points[: starts[-1]])
 
 
+def polygons(rings: Sequence[Ring]) -> list[list[Ring]]:
+    """The rings of one object, as `outline` gives them -> its pieces: the ring around each, and those of its holes."""
+    outer = [ring for ring in rings if signed_area(ring) > 0]
+    if len(outer) == 1:
+        return [[outer[0], *(ring for ring in rings if ring is not outer[0])]]
+    pieces = [[ring] for ring in sorted(outer, key=signed_area)]  # the smallest piece around a hole has it
+    for hole in rings:
+        if signed_area(hole) < 0:
+            point = _beside(hole)
+            next(piece for piece in pieces if _is_inside(piece[0], point)).append(hole)
+    return pieces
+
+
+def signed_area(ring: Ring) -> float:
+    """The area within a ring; above 0 where it goes clockwise on the screen."""
+    y, x = np.asarray(ring, np.float64).T
+    return float(np.sum(np.roll(y, -1) * x - np.roll(x, -1) * y) / 2)
+
+
+def _beside(hole: Ring) -> tuple[float, float]:
+    """The centre of a pixel of the object that lies along a hole of it."""
+    (y, x), (down, right) = hole[0], np.sign(hole[1].astype(np.int64) - hole[0])
+    # half a pixel along the way, and half a pixel to its right, where the object is
+    return float(y + (down + right) / 2), float(x + (right - down) / 2)
+
+
+def _is_inside(ring: Ring, point: tuple[float, float]) -> bool:
+    """Whether a point that is no corner lies within a ring."""
+    y, x = np.asarray(ring, np.float64).T
+    next_y, next_x = np.roll(y, -1), np.roll(x, -1)
+    crossed = (y <= point[0]) != (next_y <= point[0])
+    along = (point[0] - y[crossed]) / (next_y - y)[crossed]
+    return bool((x[crossed] + along * (next_x - x)[crossed] <= point[1]).sum() % 2)
+
+
 def draw(shapes: Sequence[Sequence[Ring]], shape: tuple[int, int]) -> NDArray[np.int32]:
     """Labels (Y, X) of this shape, in which the first of the shapes is object 1, the second object 2, ...
 
