@@ -1,0 +1,184 @@
+"""COCO's JSON of objects: written as run lengths, which are exact; read as run lengths or polygons.
+
+A mask is the lengths of its runs of 0 and 1 in turns, which begin with 0, column by column. Programs also pack them into
+text: five bits a character (from "0" on), whose sixth bit says that more follow; from the fourth run on it is the
+difference from the last but one (https://github.com/cocodataset/cocoapi, common/maskApi.c).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contractile.errors import ContractileError, NotFound
+from contractile.images.gate import check_regular, limits
+from contractile.images.raster import one_clear_line
+from contractile.labels import Box, Ring, boxes, draw
+from contractile.storage import replacing
+
+CATEGORY = 1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The objects of one image in a COCO file: its labels (Y, X), and the class of each object 1 ... n."""
+
+    name: str
+    labels: NDArray[np.int32]
+    kinds: tuple[str, ...] = ()
+
+
+def write_coco(path: Path, images: Sequence[Entry], *, kind: str = "object") -> None:
+    """Write the objects of images, whose labels are numbered 1 ... n; `kind` is the class of those without one.
+
+    Raises NotWritten and NotWritable.
+    """
+    names = sorted({kind, *(one for image in images for one in image.kinds if one)})
+    numbers = {name: number for number, name in enumerate(names, start=CATEGORY)}
+    with replacing(path) as partial, partial.open("w", encoding="utf-8") as out:
+        described = [
+            {"id": number, "file_name": image.name, "height": image.labels.shape[0], "width": image.labels.shape[1]}
+            for number, image in enumerate(images, start=1)
+        ]
+        categories = [{"id": number, "name": name} for name, number in numbers.items()]
+        out.write(f'{{"images": {json.dumps(described)},\n"categories": {json.dumps(categories)},\n"annotations": [')
+        written = 0
+        for number, image in enumerate(images, start=1):
+            for label, box in enumerate(boxes(image.labels), start=1):
+                own = image.kinds[label - 1] if label <= len(image.kinds) else ""
+                annotation = _annotate(image.labels, label, box)
+                annotation |= {"id": written + 1, "image_id": number, "category_id": numbers[own or kind]}
+                out.write(",\n" if written else "\n")
+                json.dump(annotation, out)
+                written += 1
+        out.write("\n]}\n")
+
+
+def _annotate(labels: NDArray[np.int32], label: int, box: Box) -> dict[str, Any]:
+    mask = labels[box] == label
+    (top, left), (height, width) = (part.start for part in box), mask.shape
+    return {
+        "segmentation": {"size": list(labels.shape), "counts": _runs(mask, top, left, labels.shape)},
+        "area": int(mask.sum()),
+        "bbox": [left, top, width, height],
+        "iscrowd": 0,
+    }
+
+
+def _runs(mask: NDArray[np.bool_], top: int, left: int, shape: tuple[int, ...]) -> list[int]:
+    """The lengths of the runs of an image of this shape that shows a mask at (top, left) and else 0."""
+    columns, rows = np.nonzero(mask.T)
+    places = (columns + left) * shape[0] + rows + top  # ascending
+    if not len(places):
+        return [shape[0] * shape[1]]
+    breaks = np.flatnonzero(np.diff(places) > 1)
+    starts, ends = places[[0, *(breaks + 1)]], places[[*breaks, -1]] + 1
+    edges = np.stack([starts, ends], axis=1).ravel()
+    found: list[int] = np.diff(edges, prepend=0).tolist()
+    rest = shape[0] * shape[1] - int(edges[-1])
+    return [*found, rest] if rest else found
+
+
+def read_coco(path: Path) -> list[Entry]:
+    """The objects of all images in a COCO file, in the order of the file; each image has labels of its own size.
+
+    Where objects overlap, pixels belong to the first of them. Raises NotFound, and ContractileError for a file that is
+    not COCO, too large, or holds masks that do not fit their image.
+    """
+    check_regular(path)
+    with one_clear_line(path):
+        size = path.stat().st_size
+        if size > limits().metadata:
+            problem = f"COCO's JSON must have at most {limits().metadata:,} bytes, got {size:,}"
+            raise ContractileError(problem, "split it into a file for each image", where=path)
+        text = path.read_text(encoding="utf-8-sig")
+    try:
+        found = json.loads(text)
+        kinds = {one["id"]: str(one.get("name", one["id"])) for one in found.get("categories", [])}
+        objects: dict[Any, list[dict[str, Any]]] = {}
+        for one in found["annotations"]:
+            objects.setdefault(one["image_id"], []).append(one)
+        return [_entry(one, objects.get(one["id"], []), kinds) for one in found["images"]]
+    except ContractileError as error:
+        raise error.at(path) from error
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError, OverflowError) as error:
+        problem = f"is not COCO's JSON of objects ({type(error).__name__}: {error})"
+        raise ContractileError(problem, "export it again as COCO with masks or polygons", where=path) from error
+
+
+def find_entry(entries: Sequence[Entry], image: str, *, where: Path) -> Entry:
+    """The entry of the image of this name: the same name, else the same without folder and suffix. Raises NotFound."""
+    for name_of in (str, lambda name: PurePosixPath(name.replace("\\", "/")).stem):
+        for entry in entries:
+            if name_of(entry.name) == name_of(image):
+                return entry
+    some = ", ".join(entry.name for entry in entries[:3]) or "no image"
+    problem = f"holds no image named {image}, but {some}{' ...' if len(entries) > 3 else ''}"
+    raise NotFound(problem, "rename the image, or export the file again", where=where)
+
+
+def _entry(image: Mapping[str, Any], objects: Sequence[Mapping[str, Any]], kinds: Mapping[Any, str]) -> Entry:
+    name, shape = str(image["file_name"]), (int(image["height"]), int(image["width"]))
+    pixels = shape[0] * shape[1]
+    if min(shape) < 1 or pixels > limits().pixels:
+        problem = f"image {name} must have 1 to {limits().pixels:,} pixels, got {shape[0]} x {shape[1]}"
+        raise ContractileError(problem, "correct its height and width; --max-pixels allows more")
+    labels = np.zeros(shape, np.int32)
+    columns = np.zeros(pixels, np.int32)  # the same, column by column
+    for number, one in enumerate(objects, start=1):
+        places = _places(one["segmentation"], shape, name)
+        columns[places[columns[places] == 0]] = number
+    labels[...] = columns.reshape(shape[::-1]).T
+    return Entry(name, labels, tuple(kinds.get(one.get("category_id"), "") for one in objects))
+
+
+def _places(segmentation: Any, shape: tuple[int, int], image: str) -> NDArray[np.int64]:
+    """Where the pixels of an object lie, counted column by column."""
+    if isinstance(segmentation, list):  # polygons: the pieces of one object, (x, y, x, y, ...)
+        pieces = [np.asarray(piece, np.float64).reshape(-1, 2)[:, ::-1] for piece in segmentation]
+        return np.concatenate([np.zeros(0, np.int64), *(_within(piece, shape) for piece in pieces if len(piece))])
+    counts = segmentation["counts"]
+    runs = np.array(list(_unpacked(counts)) if isinstance(counts, str) else counts, np.int64)
+    if tuple(segmentation["size"]) != shape or (runs < 0).any() or runs.sum() != shape[0] * shape[1]:
+        problem = f"a mask of image {image} must have {shape[0]} x {shape[1]} pixels, got {int(runs.sum())}"
+        raise ContractileError(problem, "export the file again")
+    starts = np.concatenate([[0], np.cumsum(runs)])[:-1][1::2]
+    lengths = runs[1::2]
+    steps = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    found: NDArray[np.int64] = np.repeat(starts, lengths) + steps
+    return found
+
+
+def _within(ring: Ring, shape: tuple[int, int]) -> NDArray[np.int64]:
+    if not np.isfinite(ring).all():
+        raise ValueError("a corner that is not a number")
+    low = np.clip(np.floor(ring.min(axis=0)), 0, shape).astype(np.int64)
+    high = np.clip(np.ceil(ring.max(axis=0)), 0, shape).astype(np.int64)
+    rows, columns = np.nonzero(draw([[ring - low]], (int(high[0] - low[0]), int(high[1] - low[1]))))
+    found: NDArray[np.int64] = (columns + low[1]) * shape[0] + rows + low[0]
+    return found
+
+
+def _unpacked(text: str) -> Iterator[int]:
+    """The runs that are packed into text."""
+    runs: list[int] = []
+    value, shift = 0, 0
+    for letter in text:
+        bits = ord(letter) - 48
+        value |= (bits & 0x1F) << shift
+        shift += 5
+        if bits & 0x20:
+            continue
+        if bits & 0x10:
+            value -= 1 << shift  # the highest bit is the sign
+        if len(runs) > 2:
+            value += runs[-2]
+        runs.append(value)
+        yield value
+        value, shift = 0, 0
