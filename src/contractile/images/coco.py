@@ -1,7 +1,7 @@
 """COCO's JSON of objects: written as run lengths, which are exact; read as run lengths or polygons.
 
-A mask is the lengths of its runs of 0 and 1 in turns, which begin with 0, column by column. Programs also pack them into
-text: five bits a character (from "0" on), whose sixth bit says that more follow; from the fourth run on it is the
+A mask is the lengths of its runs of 0 and 1 in turns, which begin with 0, column by column. Programs also pack them
+into text: five bits a character (from "0" on), whose sixth bit says that more follow; from the fourth run on it is the
 difference from the last but one (https://github.com/cocodataset/cocoapi, common/maskApi.c).
 """
 
@@ -55,7 +55,7 @@ def write_coco(path: Path, images: Sequence[Entry], *, kind: str = "object") -> 
                 annotation = _annotate(image.labels, label, box)
                 annotation |= {"id": written + 1, "image_id": number, "category_id": numbers[own or kind]}
                 out.write(",\n" if written else "\n")
-                json.dump(annotation, out)
+                out.write(json.dumps(annotation))
                 written += 1
         out.write("\n]}\n")
 

@@ -37,7 +37,7 @@ def write_geojson(path: Path, shapes: Iterable[Shape], *, kind: str = "object") 
         out.write('{"type": "FeatureCollection", "features": [')
         for number, shape in enumerate(shapes):
             out.write(",\n" if number else "\n")
-            json.dump(_feature(shape, number, kind), out, allow_nan=False)
+            out.write(json.dumps(_feature(shape, number, kind), allow_nan=False))
         out.write("\n]}\n")
 
 
