@@ -8,22 +8,29 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contractile.errors import ContractileError, NotFound
-from contractile.images.coco import Entry, find_entry, read_coco, write_coco
+from contractile.images.coco import Entry, Page, find_entry, read_coco, write_coco
 from contractile.images.gate import Limits
-from contractile.labels import renumber
+from contractile.images.shapes import Mask
+from contractile.labels import boxes, renumber
+
+
+def page(name, labels, kind=""):
+    masks = [
+        Mask(labels[box] == number, box[0].start, box[1].start, kind=kind)
+        for number, box in enumerate(boxes(labels), start=1)
+    ]
+    return Page(name, labels.shape, masks)
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 12))
 def test_labels_come_back_as_they_were(tmp_path, seed, height, width):
     rng = np.random.default_rng(seed)
-    images = [
-        Entry(f"{name}.tif", renumber(rng.integers(0, 4, (height, width + n)))) for n, name in enumerate(("a", "b"))
-    ]
-    write_coco(tmp_path / "a.json", images)
-    for one, image in zip(read_coco(tmp_path / "a.json"), images, strict=True):
-        assert one.name == image.name
-        np.testing.assert_array_equal(one.labels, image.labels)
+    images = {name: renumber(rng.integers(0, 4, (height, width + n))) for n, name in enumerate(("a.tif", "b.tif"))}
+    write_coco(tmp_path / "a.json", [page(name, labels) for name, labels in images.items()])
+    for one, (name, labels) in zip(read_coco(tmp_path / "a.json"), images.items(), strict=True):
+        assert one.name == name
+        np.testing.assert_array_equal(one.labels, labels)
 
 
 def scene():
@@ -58,7 +65,7 @@ def test_packed_masks_are_read(tmp_path):
 
 
 def test_what_is_written_is_as_other_programs_expect(tmp_path):
-    write_coco(tmp_path / "a.json", [Entry("cells.tif", scene(), ("nucleus",))], kind="cell")
+    write_coco(tmp_path / "a.json", [page("cells.tif", scene(), "nucleus")], kind="cell")
     found = json.loads((tmp_path / "a.json").read_text())
     assert found["images"] == [{"id": 1, "file_name": "cells.tif", "height": 6, "width": 9}]
     assert found["categories"] == [{"id": 1, "name": "cell"}, {"id": 2, "name": "nucleus"}]

@@ -8,7 +8,7 @@ difference from the last but one (https://github.com/cocodataset/cocoapi, common
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,10 +19,20 @@ from numpy.typing import NDArray
 from contractile.errors import ContractileError, NotFound
 from contractile.images.gate import check_regular, limits
 from contractile.images.raster import one_clear_line
-from contractile.labels import Box, Ring, boxes, draw
+from contractile.images.shapes import Mask
+from contractile.labels import Ring, draw
 from contractile.storage import replacing
 
 CATEGORY = 1
+
+
+@dataclass(frozen=True)
+class Page:
+    """An image to be written: its name, its shape (Y, X), and its objects."""
+
+    name: str
+    shape: tuple[int, ...]
+    masks: Iterable[Mask]
 
 
 @dataclass(frozen=True)
@@ -34,41 +44,39 @@ class Entry:
     kinds: tuple[str, ...] = ()
 
 
-def write_coco(path: Path, images: Sequence[Entry], *, kind: str = "object") -> None:
-    """Write the objects of images, whose labels are numbered 1 ... n; `kind` is the class of those without one.
+def write_coco(path: Path, pages: Sequence[Page], *, kind: str = "object") -> None:
+    """Write the objects of images; `kind` is the class of those without one.
 
     Raises NotWritten and NotWritable.
     """
-    names = sorted({kind, *(one for image in images for one in image.kinds if one)})
-    numbers = {name: number for number, name in enumerate(names, start=CATEGORY)}
+    numbers = {kind: CATEGORY}
     with replacing(path) as partial, partial.open("w", encoding="utf-8") as out:
-        described = [
-            {"id": number, "file_name": image.name, "height": image.labels.shape[0], "width": image.labels.shape[1]}
-            for number, image in enumerate(images, start=1)
+        images = [
+            {"id": number, "file_name": page.name, "height": page.shape[0], "width": page.shape[1]}
+            for number, page in enumerate(pages, start=1)
         ]
+        out.write(f'{{"images": {json.dumps(images)},\n"annotations": [')
+        masks = ((number, page.shape, mask) for number, page in enumerate(pages, start=1) for mask in page.masks)
+        for written, (number, shape, mask) in enumerate(masks):
+            category = numbers.setdefault(mask.kind or kind, CATEGORY + len(numbers))
+            annotation = {"id": written + 1, "image_id": number, "category_id": category, **_annotate(mask, shape)}
+            out.write(",\n" if written else "\n")
+            out.write(json.dumps(annotation))
         categories = [{"id": number, "name": name} for name, number in numbers.items()]
-        out.write(f'{{"images": {json.dumps(described)},\n"categories": {json.dumps(categories)},\n"annotations": [')
-        written = 0
-        for number, image in enumerate(images, start=1):
-            for label, box in enumerate(boxes(image.labels), start=1):
-                own = image.kinds[label - 1] if label <= len(image.kinds) else ""
-                annotation = _annotate(image.labels, label, box)
-                annotation |= {"id": written + 1, "image_id": number, "category_id": numbers[own or kind]}
-                out.write(",\n" if written else "\n")
-                out.write(json.dumps(annotation))
-                written += 1
-        out.write("\n]}\n")
+        out.write(f'\n],\n"categories": {json.dumps(categories)}}}\n')
 
 
-def _annotate(labels: NDArray[np.int32], label: int, box: Box) -> dict[str, Any]:
-    mask = labels[box] == label
-    (top, left), (height, width) = (part.start for part in box), mask.shape
-    return {
-        "segmentation": {"size": list(labels.shape), "counts": _runs(mask, top, left, labels.shape)},
-        "area": int(mask.sum()),
-        "bbox": [left, top, width, height],
+def _annotate(mask: Mask, shape: tuple[int, ...]) -> dict[str, Any]:
+    height, width = mask.pixels.shape
+    found: dict[str, Any] = {
+        "segmentation": {"size": list(shape), "counts": _runs(mask.pixels, mask.top, mask.left, shape)},
+        "area": int(mask.pixels.sum()),
+        "bbox": [mask.left, mask.top, width, height],
         "iscrowd": 0,
     }
+    if "confidence" in mask.measured:
+        found["score"] = round(mask.measured["confidence"], 4)
+    return found
 
 
 def _runs(mask: NDArray[np.bool_], top: int, left: int, shape: tuple[int, ...]) -> list[int]:

@@ -141,6 +141,11 @@ def _shape(roi: Any) -> Shape:
     return Shape(rings, kind=f"group {roi.group}" if roi.group else "", name=str(roi.name), plane=plane)
 
 
+def check_rois() -> None:
+    """Raise ContractileError where ROIs cannot be read or written."""
+    _load()
+
+
 def _load() -> Any:
     try:
         import roifile

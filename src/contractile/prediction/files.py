@@ -29,10 +29,11 @@ from contractile.images.series import split_series
 from contractile.images.writing import check_folder
 from contractile.prediction.field import Field, Progress
 from contractile.prediction.inputs import Reader, check_channels, leave_out_results
-from contractile.prediction.outputs import PRODUCTS, Outputs, Written, choose_place
+from contractile.prediction.outputs import OF_OBJECTS, PRODUCTS, Outputs, Written, choose_place
 from contractile.prediction.predictor import Predictor
 from contractile.prediction.progress import FileProgress, Ticker
 from contractile.prediction.scaling import scaled
+from contractile.prediction.shapes import check_shapes
 from contractile.prediction.tables import check_table
 from contractile.prediction.unfinished import Course
 from contractile.prediction.unlike import find_unlike
@@ -89,6 +90,7 @@ def predict_files(
     """
     _check_products(products, predictor.card.task)
     check_table(table, products)
+    check_shapes(products)
     check_folder(out)
     out = Path(out)
     network, failures = predictor.card.network, Failures("predicted")
@@ -228,9 +230,10 @@ def _check_products(products: Sequence[str], task: str) -> None:
         raise ContractileError(
             f"products must be among {', '.join(PRODUCTS)}, got {', '.join(products)!r}", "correct the name"
         )
-    if "objects" in products and task != "objects":
+    named = [product for product in OF_OBJECTS if product in products]
+    if named and task != "objects":
         raise ContractileError(
-            f"products must not hold objects for a model of task {task}, got {', '.join(products)}",
+            f"products must not hold {named[0]} for a model of task {task}, got {', '.join(products)}",
             "train on labels that number their objects",
         )
 

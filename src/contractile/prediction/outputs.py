@@ -28,13 +28,15 @@ from contractile.images.series import Series, describe_planes
 from contractile.prediction.blocks import IN_MEMORY, Segmented
 from contractile.prediction.objects import tabulate_objects
 from contractile.prediction.pages import Pages, Planes, PlanesFirst
+from contractile.prediction.shapes import SHAPES, write_shapes
 from contractile.prediction.tables import TABLES, write_objects
 from contractile.quality import Expected, ExpectedDice, Shown, Unlike, expect_together
 from contractile.storage import Claim
 
 Form = Literal["tiff", "ome-zarr", "ome-zarr-0.4"]
 FORMS: tuple[Form, ...] = ("tiff", "ome-zarr", "ome-zarr-0.4")
-PRODUCTS = {"labels": ".tif", "probabilities": ".tif", "overlay": ".png", "objects": TABLES["csv"]}
+PRODUCTS = {"labels": ".tif", "probabilities": ".tif", "overlay": ".png", "objects": TABLES["csv"], **SHAPES}
+OF_OBJECTS = ("objects", *SHAPES)  # products that a model of classes does not have
 OWN_NAME = "contractile"  # of labels inside of the image that they are of
 
 
@@ -78,7 +80,8 @@ class Wish:
         """The file of a product of the input `name`."""
         if product == "labels" and self.inside is not None:
             return place_inside(self.inside, OWN_NAME)
-        return self.out / f"{name}_{product}{self.suffix(product)}"
+        word = "objects" if product == "geojson" else product
+        return self.out / f"{name}_{word}{self.suffix(product)}"
 
     @property
     def version(self) -> str | None:
@@ -123,7 +126,7 @@ class Outputs:
         self._origin = image.origin_um if len(self.series.pages) == 1 else None
         if "overlay" in self.products:
             self._pictures.append(overlay(image, found))
-        if "objects" in self.products:
+        if set(OF_OBJECTS) & set(self.products):
             size = image.pixel_size_um
             table = tabulate_objects(found.blocks(), image, found.count, pixel_size_um=size)
             self._tables.append(table if chances is None else {**table, "confidence": chances})
@@ -157,6 +160,9 @@ class Outputs:
                 self._write_tiff(product) if self._wish.form == "tiff" else self._write_zarr(product)
         if "objects" in self.products:
             write_objects(self._named["objects"][0], self._tables, stack=self.series.stack)
+        for product in (product for product in SHAPES if product in self.products):
+            pages, image = list(zip(self._found, self._tables, strict=True)), self.series.path.name
+            write_shapes(self._named[product][0], product, pages, stack=self.series.stack, image=image)
         for file, picture in zip(self._named.get("overlay", ()), self._pictures, strict=True):
             write_picture(file, picture)
 
