@@ -93,11 +93,11 @@ def test_points_and_lines_are_left_out(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("{", "is not the GeoJSON of polygons"),
+        ("{", r"is not JSON \("),
         ('{"type": "Topology"}', "type 'Topology'"),
         ('{"type": "Polygon", "coordinates": [[1, 2, 3]]}', "a ring of shape"),
         ('{"type": "Polygon", "coordinates": [[["a", 2], [1, 2], [3, 4]]]}', "could not convert"),
-        ("[" * 100000, "is not the GeoJSON of polygons"),
+        ("[" * 100000, r"is not JSON \("),
         ("3", "is not the GeoJSON of polygons"),
     ],
 )
@@ -109,6 +109,6 @@ def test_what_is_no_geojson_is_refused(tmp_path, text, problem):
 
 def test_a_file_that_is_too_large_is_refused(tmp_path, monkeypatch):
     (tmp_path / "a.geojson").write_text("[]" + " " * 100)
-    monkeypatch.setattr("contractile.images.geojson.limits", lambda: Limits(metadata=50))
-    with pytest.raises(ContractileError, match="GeoJSON must have at most 50 bytes, got 102"):
+    monkeypatch.setattr("contractile.images.json_text.limits", lambda: Limits(metadata=50))
+    with pytest.raises(ContractileError, match="JSON must have at most 50 bytes, got 102"):
         read_geojson(tmp_path / "a.geojson")

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from contractile.images.layouts import Item, list_truth
 from contractile.images.names import Match, pair_names, some
 from contractile.images.planes import refuse_planes
 from contractile.images.reading import name_pages
+from contractile.images.shape_files import draws_all_pages, numbering_of
 from contractile.images.sides import without_by_products, without_images
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class Pair:
     load_prediction: Callable[[], Prediction]
     load_pixel_size: Callable[[], tuple[float, ...] | None] = lambda: None
     files: tuple[Path, ...] = ()
+    task: Literal["objects", "classes"] | None = None  # where the truth says it: shapes do
 
 
 def pair_up(
@@ -132,6 +134,9 @@ def _array_pair(name: str, predicted: NDArray[Any], truth: NDArray[Any], reader:
 
 def _pair_files(predicted: Any, truth: Any, reader: Reader, axes: str | None) -> list[Pair]:
     truths = list_truth(truth)
+    reader.numbering = numbering_of(
+        [(one.files[0], one.entry) for one in truths if one.entry is not None], task=reader.task
+    )
     groups: dict[str, list[Path]] = {}
     for file in _predicted_files(predicted):
         groups.setdefault(_image_name(stem(file)), []).append(file)
@@ -163,6 +168,8 @@ def _image_name(name: str) -> str:
 def _pair_pages(name: str, files: Sequence[Path], truth: Item, reader: Reader, axes: str | None) -> list[Pair]:
     """The pages of the files of one image, and those of its truth."""
     truths = open_item(truth, dims=reader.dims, axes=axes, labels=True)
+    if truth.entry is not None and draws_all_pages(truth.files[0]):
+        truths = truths * len(find(files[0], dims=reader.dims, axes=axes, quiet=True))
     pages: list[list[Source]] = [[] for _ in truths]
     for file in files:
         sources = find(file, dims=reader.dims, axes=axes, quiet=True)
@@ -214,14 +221,17 @@ def _check_all(names: Sequence[str], predicted: Any, true_names: Sequence[str], 
 
 
 def _file_pair(name: str, sources: list[Source], truth: Source, reader: Reader) -> Pair:
+    if truth.drawn is not None:
+        truth = replace(truth, drawn=replace(truth.drawn, on=sources[0], numbering=reader.numbering))
     return Pair(
         name,
         describe(sources[0]),
         describe(truth),
         lambda: read_labels(truth, dims=reader.dims),
         lambda: reader.read(sources),
-        lambda: _read_pixel_size(truth, reader.dims),
+        lambda: _read_pixel_size(sources[0] if truth.drawn is not None else truth, reader.dims),
         files=tuple(file for source in (*sources, truth) for file in source.files),
+        task=None if truth.drawn is None else "classes" if reader.numbering.classes else "objects",
     )
 
 

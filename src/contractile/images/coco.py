@@ -10,20 +10,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contractile.errors import ContractileError, NotFound
-from contractile.images.gate import check_regular, limits
-from contractile.images.raster import one_clear_line
+from contractile.errors import ContractileError
+from contractile.images.drawings import Drawing
+from contractile.images.gate import limits
+from contractile.images.json_text import fitting, load_json
 from contractile.images.shapes import Mask
 from contractile.labels import Ring, draw
 from contractile.storage import replacing
 
 CATEGORY = 1
+WHAT, CURE = "COCO's JSON of objects", "export it again as COCO with masks or polygons"
 
 
 @dataclass(frozen=True)
@@ -33,15 +35,6 @@ class Page:
     name: str
     shape: tuple[int, ...]
     masks: Iterable[Mask]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """The objects of one image in a COCO file: its labels (Y, X), and the class of each object 1 ... n."""
-
-    name: str
-    labels: NDArray[np.int32]
-    kinds: tuple[str, ...] = ()
 
 
 def write_coco(path: Path, pages: Sequence[Page], *, kind: str = "object") -> None:
@@ -93,57 +86,62 @@ def _runs(mask: NDArray[np.bool_], top: int, left: int, shape: tuple[int, ...]) 
     return [*found, rest] if rest else found
 
 
-def read_coco(path: Path) -> list[Entry]:
-    """The objects of all images in a COCO file, in the order of the file; each image has labels of its own size.
+def is_coco(found: Any) -> bool:
+    """Whether the values of a JSON file are those of COCO."""
+    return isinstance(found, dict) and isinstance(found.get("images"), list) and "annotations" in found
 
-    Where objects overlap, pixels belong to the first of them. Raises NotFound, and ContractileError for a file that is
-    not COCO, too large, or holds masks that do not fit their image.
+
+def read_coco(path: Path) -> list[Drawing]:
+    """The objects of all images in a COCO file, in the order of the file, each drawn when it is loaded.
+
+    Raises NotFound, and ContractileError for a file that is not COCO, too large, or holds masks that do not fit their
+    image.
     """
-    check_regular(path)
-    with one_clear_line(path):
-        size = path.stat().st_size
-        if size > limits().metadata:
-            problem = f"COCO's JSON must have at most {limits().metadata:,} bytes, got {size:,}"
-            raise ContractileError(problem, "split it into a file for each image", where=path)
-        text = path.read_text(encoding="utf-8-sig")
-    try:
-        found = json.loads(text)
+    return drawings_of(load_json(path), path)
+
+
+def drawings_of(found: Any, path: Path) -> list[Drawing]:
+    """As `read_coco`, from the values of the file."""
+    with fitting(path, WHAT, CURE):
         kinds = {one["id"]: str(one.get("name", one["id"])) for one in found.get("categories", [])}
-        objects: dict[Any, list[dict[str, Any]]] = {}
+        objects: dict[Any, list[Mapping[str, Any]]] = {}
         for one in found["annotations"]:
             objects.setdefault(one["image_id"], []).append(one)
-        return [_entry(one, objects.get(one["id"], []), kinds) for one in found["images"]]
-    except ContractileError as error:
-        raise error.at(path) from error
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError, OverflowError) as error:
-        problem = f"is not COCO's JSON of objects ({type(error).__name__}: {error})"
-        raise ContractileError(problem, "export it again as COCO with masks or polygons", where=path) from error
+        return [_drawing(one, objects.get(one["id"], []), kinds, path) for one in found["images"]]
 
 
-def find_entry(entries: Sequence[Entry], image: str, *, where: Path) -> Entry:
-    """The entry of the image of this name: the same name, else the same without folder and suffix. Raises NotFound."""
-    for name_of in (str, lambda name: PurePosixPath(name.replace("\\", "/")).stem):
-        for entry in entries:
-            if name_of(entry.name) == name_of(image):
-                return entry
-    some = ", ".join(entry.name for entry in entries[:3]) or "no image"
-    problem = f"holds no image named {image}, but {some}{' ...' if len(entries) > 3 else ''}"
-    raise NotFound(problem, "rename the image, or export the file again", where=where)
-
-
-def _entry(image: Mapping[str, Any], objects: Sequence[Mapping[str, Any]], kinds: Mapping[Any, str]) -> Entry:
+def _drawing(
+    image: Mapping[str, Any], objects: Sequence[Mapping[str, Any]], kinds: Mapping[Any, str], path: Path
+) -> Drawing:
     name, shape = str(image["file_name"]), (int(image["height"]), int(image["width"]))
     pixels = shape[0] * shape[1]
     if min(shape) < 1 or pixels > limits().pixels:
         problem = f"image {name} must have 1 to {limits().pixels:,} pixels, got {shape[0]} x {shape[1]}"
         raise ContractileError(problem, "correct its height and width; --max-pixels allows more")
-    labels = np.zeros(shape, np.int32)
-    columns = np.zeros(pixels, np.int32)  # the same, column by column
-    for number, one in enumerate(objects, start=1):
-        places = _places(one["segmentation"], shape, name)
-        columns[places[columns[places] == 0]] = number
-    labels[...] = columns.reshape(shape[::-1]).T
-    return Entry(name, labels, tuple(kinds.get(one.get("category_id"), "") for one in objects))
+    classes = tuple(kinds.get(one.get("category_id"), "") for one in objects)
+
+    def load() -> list[Mask]:
+        with fitting(path, WHAT, CURE):
+            shown = [one.get("segmentation") for one in objects]
+            if objects and not any(shown):
+                problem = f"the objects of image {name} have boxes alone, no masks or polygons"
+                raise ContractileError(problem, "export segmentations, not detections")
+            places = [_places(one or [], shape, name) for one in shown]
+            names = [f"{one.get('id', number)}" for number, one in enumerate(objects, start=1)]
+            return [_mask(*one, shape[0]) for one in zip(places, classes, names, strict=True)]
+
+    return Drawing(name, shape, classes, load)
+
+
+def _mask(places: NDArray[np.int64], kind: str, name: str, height: int) -> Mask:
+    """The mask of pixels that are counted column by column."""
+    if not len(places):
+        return Mask(np.zeros((0, 0), np.bool_), 0, 0, kind, name)
+    rows, columns = places % height, places // height
+    top, left = int(rows.min()), int(columns.min())
+    pixels = np.zeros((int(rows.max()) - top + 1, int(columns.max()) - left + 1), np.bool_)
+    pixels[rows - top, columns - left] = True
+    return Mask(pixels, top, left, kind, name)
 
 
 def _places(segmentation: Any, shape: tuple[int, int], image: str) -> NDArray[np.int64]:

@@ -10,20 +10,20 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from contractile.errors import ContractileError
-from contractile.images.gate import check_regular, limits
+from contractile.images.json_text import fitting, load_json
 from contractile.images.notes import say
-from contractile.images.raster import one_clear_line
 from contractile.images.shapes import Shape
 from contractile.labels import Ring, polygons
 from contractile.storage import replacing
 
 AREAS = ("Polygon", "MultiPolygon")
+KINDS = ("FeatureCollection", "Feature", "GeometryCollection")
 NAMESPACE = uuid.UUID("5b0d9a34-5d0c-5f0e-9c5c-3f1d4f7a1c11")  # of the identifiers of features: any will do
 COLOUR = (230, 159, 0)  # orange of a palette that most people can tell apart
 
@@ -65,30 +65,33 @@ def _closed(ring: Ring) -> list[list[float]]:
     return [*corners, corners[0]]
 
 
+def is_geojson(found: Any) -> bool:
+    """Whether the values of a JSON file are GeoJSON: a collection, a feature, a geometry, or a list of them."""
+    first = found[0] if isinstance(found, list) and found else found
+    return isinstance(first, dict) and first.get("type") in (*KINDS, *AREAS)
+
+
 def read_geojson(path: Path) -> list[Shape]:
-    """The shapes in a file of GeoJSON: its polygons, and their classes. What has no area is left out, which is said.
+    """The shapes in a file of GeoJSON, as `shapes_of` gives them.
 
     Raises NotFound, and ContractileError for a file that is not GeoJSON or too large.
     """
-    check_regular(path)
-    with one_clear_line(path):
-        size = path.stat().st_size
-        if size > limits().metadata:
-            problem = f"GeoJSON must have at most {limits().metadata:,} bytes, got {size:,}"
-            raise ContractileError(problem, "split it into a file for each image", where=path)
-        text = path.read_text(encoding="utf-8-sig")
-    try:
-        found = json.loads(text)
+    return shapes_of(load_json(path), path)
+
+
+def shapes_of(found: Any, path: Path) -> list[Shape]:
+    """The polygons in the values of a GeoJSON file, and their classes. What has no area is left out, which is said.
+
+    A shape without a plane lies in the first one where others name theirs: QuPath leaves out the first. Raises
+    ContractileError for other values.
+    """
+    with fitting(path, "the GeoJSON of polygons", "export it again, from QuPath: File > Export objects as GeoJSON"):
         features = list(_features(found))
         shapes = [shape for feature in features for shape in _shapes(feature)]
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
-        problem = f"is not the GeoJSON of polygons ({error or type(error).__name__})"
-        raise ContractileError(
-            problem, "export it again, from QuPath: File > Export objects as GeoJSON", where=path
-        ) from error
     if len(shapes) < len(features):
         say(f"{len(features) - len(shapes)} of {len(features)} shapes have no area and are left out", [path])
-    return shapes
+    axes = {axis for shape in shapes for axis in shape.plane}
+    return [replace(shape, plane={axis: shape.plane.get(axis, 0) for axis in axes}) for shape in shapes]
 
 
 def _features(found: Any) -> Iterator[dict[str, Any]]:

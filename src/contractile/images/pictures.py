@@ -82,6 +82,15 @@ def open_picture(path: Path, indices: bool) -> Raster:
     return Raster("YXS"[: pixels.ndim], pixels.shape, pixels.dtype, lambda: pixels, alpha, notes=tuple(notes))
 
 
+def decode_mask(data: bytes, path: Path) -> NDArray[Any]:
+    """The pixels (Y, X) of a PNG within another file. Raises ContractileError, which names that file, for others."""
+    if not data.startswith(b"\x89PNG"):
+        raise ContractileError("holds a mask that is no PNG", "export it again", where=path)
+    with one_clear_line(path):
+        pixels = _decode(data, True, partial(check_piece, "a mask", path=path)).pixels
+    return pixels if pixels.ndim == 2 else pixels[..., 0]
+
+
 def turn(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Pixels (Y, X, ...) the right way up; `orientation` is EXIF's, 1 to 8. Any other number changes nothing."""
     if orientation in (5, 6, 7, 8):  # rows are columns

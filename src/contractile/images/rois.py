@@ -138,6 +138,8 @@ def _shape(roi: Any) -> Shape:
     )
     rings = rings or (np.asarray(roi.coordinates(), np.float64)[:, ::-1],)
     plane = {axis: int(place) - 1 for axis, place in (("T", roi.t_position), ("Z", roi.z_position)) if place > 0}
+    if not plane and roi.position > 0:  # of a stack that is no hyperstack
+        plane = {"": int(roi.position) - 1}
     return Shape(rings, kind=f"group {roi.group}" if roi.group else "", name=str(roi.name), plane=plane)
 
 

@@ -17,7 +17,8 @@ class Shape:
     """The rings (n, 2) around one object, as `labels.draw` takes them: (y, x) in pixels from the corner of the image.
 
     `kind` is the name of its class, empty where it has none. `plane` are the places of its page along axes such as T
-    and Z, from 0. `measured` are numbers about it, such as its area, by their names.
+    and Z, from 0; along "" the pages of a file are counted. `measured` are numbers about it, such as its area, by
+    their names.
     """
 
     rings: tuple[Ring, ...]

@@ -21,3 +21,4 @@ from contractile.labels.outlines import Ring as Ring
 from contractile.labels.outlines import draw as draw
 from contractile.labels.outlines import outline as outline
 from contractile.labels.outlines import polygons as polygons
+from contractile.labels.outlines import signed_area as signed_area
