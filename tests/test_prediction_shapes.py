@@ -10,6 +10,7 @@ from test_cli import call, data, objects_model, refused  # noqa: F401 - fixtures
 
 from contractile.images import Stack
 from contractile.images.coco import read_coco
+from contractile.images.drawings import Numbering, fill
 from contractile.images.geojson import read_geojson
 from contractile.images.rois import read_rois
 from contractile.labels import boxes, draw, renumber
@@ -17,6 +18,10 @@ from contractile.prediction import shapes
 from contractile.prediction.shapes import cut, write_shapes
 
 SIDES = {2: (("top", "left"), ("bottom", "right")), 3: (("front", "top", "left"), ("back", "bottom", "right"))}
+
+
+def drawn(drawing):
+    return fill(drawing.load(), drawing.size, Numbering()).labels
 
 
 def table_of(labels):
@@ -53,7 +58,7 @@ def test_a_stack_gives_one_file_with_the_place_of_each_object(tmp_path, product)
     if product == "coco":
         entries = read_coco(path)
         assert [one.name for one in entries] == ["a_0000.tif", "a_0001.tif", "a_0002.tif"]
-        found = [one.labels for one in entries]
+        found = [drawn(one) for one in entries]
     else:
         read = {"geojson": read_geojson, "rois": read_rois}[product](path)
         found = [draw([one.rings for one in read if one.plane["T"] == page], (9, 11)) for page in range(3)]
@@ -66,7 +71,7 @@ def test_a_volume_gives_its_planes(tmp_path):
     write_shapes(tmp_path / "a.json", "coco", [(labels, table_of(labels))], stack=None, image="a.tif")
     entries = read_coco(tmp_path / "a.json")
     assert [one.name for one in entries] == ["a_z0000.tif", "a_z0001.tif", "a_z0002.tif"]
-    np.testing.assert_array_equal([one.labels > 0 for one in entries], labels > 0)
+    np.testing.assert_array_equal([drawn(one) > 0 for one in entries], labels > 0)
     write_shapes(tmp_path / "a.geojson", "geojson", [(labels, table_of(labels))], stack=None, image="a.tif")
     found = read_geojson(tmp_path / "a.geojson")
     assert {one.plane["Z"] for one in found} == {0, 2}

@@ -100,9 +100,8 @@ def _place(place: Place) -> str:
 def _find_each(items: Sequence[Item], dims: int, axes: str | None, *, labels: bool = False) -> dict[Path, list[Source]]:
     """What the first file of each item holds. Of files that hold one image together only one is there."""
     found: dict[Path, list[Source]] = {}
-    for source in find(
-        [one.files[0] for one in items if one.entry is None], dims=dims, axes=axes, labels=labels, quiet=True
-    ):
+    files = [one.files[0] for one in items if one.entry is None]
+    for source in find(files, dims=dims, axes=axes, labels=labels, quiet=True) if files else ():
         found.setdefault(source.path, []).append(source)
     return found
 
