@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image as Pillow
+from test_cli import call
 
 from contractile.check import check_dataset
-from contractile.cli import main
 from contractile.dataset import load_examples, pair_up, settle_pairs
 from contractile.errors import ContractileError, NotFound
 from contractile.evaluation import evaluate
@@ -271,15 +271,14 @@ def test_nothing_there_is_not_found(tmp_path):
 def test_check_says_what_is_wrong_with_shapes(tmp_path, capsys, fix):
     write_image(tmp_path / "images" / "a.tif", (5, 5))
     write(tmp_path / "labels" / "a.geojson", np.roll(scene(), 5, axis=1)[:, 5:] * (np.arange(25) > 6))
-    words = ["check", str(tmp_path / "images"), str(tmp_path / "labels")]
-    assert main([*words, *(["--fix", str(tmp_path / "fixed")] if fix else [])]) == 1
-    told = "".join(capsys.readouterr())
-    assert "none of its 3 shapes lies in the image of 5 x 5 pixels" in told
+    more = ("--fix", tmp_path / "fixed") if fix else ()
+    status, *told = call(capsys, "check", tmp_path / "images", tmp_path / "labels", *more)
+    assert status
+    assert "none of its 3 shapes lies in the image of 5 x 5 pixels" in "".join(told)
 
 
 def test_check_writes_shapes_as_label_images(tmp_path, capsys):
     write_image(tmp_path / "images" / "a.tif")
     write(tmp_path / "labels" / "a.geojson", scene())
-    words = ["check", str(tmp_path / "images"), str(tmp_path / "labels"), "--fix", str(tmp_path / "fixed")]
-    assert main(words) == 0
+    call(capsys, "check", tmp_path / "images", tmp_path / "labels", "--fix", tmp_path / "fixed")
     np.testing.assert_array_equal(read_labels(tmp_path / "fixed" / "a.tif") > 0, scene() > 0)
