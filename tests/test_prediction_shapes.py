@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 import pytest
+import tifffile
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_cli import call, data, objects_model, refused  # noqa: F401 - fixtures
@@ -91,11 +93,43 @@ def test_predict_saves_shapes(data, objects_model, capsys):  # noqa: F811
     assert all("area_px" in one["properties"]["measurements"] for one in features)
 
 
-def test_a_model_of_classes_has_no_shapes_of_objects(data, capsys):  # noqa: F811
+def classes_model(path, names=()):
     from contractile.model import Model, ModelCard, save
     from contractile.unet import UNet, UNetConfig
 
+    torch.manual_seed(0)
     config = UNetConfig(width=2, depth=1)
-    save(Model(UNet(config), ModelCard(network=config, class_values=(0, 1))), data / "c.safetensors")
-    words = ("predict", data / "c.safetensors", data / "images", "--out", data / "out", "--save", "labels,coco")
-    assert "products must not hold coco for a model of task classes" in refused(capsys, *words)
+    card = ModelCard(network=config, class_values=(0, 1), class_names=names)
+    save(Model(UNet(config), card), path)
+    return path
+
+
+@pytest.mark.parametrize(("names", "name"), [((), "class 1"), (("background", "vessel"), "vessel")])
+def test_pieces_of_classes_are_shapes_of_their_name(data, capsys, names, name):  # noqa: F811
+    model = classes_model(data / "c.safetensors", names)
+    words = ("predict", model, data / "images", "--out", data / "out", "--save", "labels,geojson,coco")
+    assert call(capsys, *words)[0] == 0
+    labels = tifffile.imread(data / "out" / "0_labels.tif")
+    shapes = read_geojson(data / "out" / "0_objects.geojson")
+    assert shapes
+    assert {one.kind for one in shapes} == {name}
+    np.testing.assert_array_equal(draw([one.rings for one in shapes], labels.shape) > 0, labels > 0)
+    [entry] = read_coco(data / "out" / "0_coco.json")
+    assert set(entry.kinds) == {name}
+
+
+@pytest.mark.parametrize("product", ["objects", "ctc"])
+def test_a_model_of_classes_has_no_objects(data, capsys, product):  # noqa: F811
+    model = classes_model(data / "c.safetensors")
+    words = ("predict", model, data / "images", "--out", data / "out", "--save", f"labels,{product}")
+    assert f"products must not hold {product} for a model of task classes" in refused(capsys, *words)
+
+
+def test_pieces_of_classes_in_a_volume_know_their_plane():
+    labels = np.zeros((2, 4, 5), np.int32)
+    labels[1, 1:3, :2], labels[1, :, 4] = 1, 2
+    found = list(cut(labels, {1: "a", 2: "b"}, {"T": 3}))
+    assert [(one.kind, one.plane, one.top, one.left) for one in found] == [
+        ("a", {"T": 3, "Z": 1}, 1, 0),
+        ("b", {"T": 3, "Z": 1}, 0, 4),
+    ]

@@ -35,6 +35,7 @@ from contractile.prediction.progress import FileProgress, Ticker
 from contractile.prediction.scaling import scaled
 from contractile.prediction.shapes import check_shapes
 from contractile.prediction.tables import check_table
+from contractile.prediction.tracks import plan_movies
 from contractile.prediction.unfinished import Course
 from contractile.prediction.unlike import find_unlike
 from contractile.quality import Unlike
@@ -101,11 +102,13 @@ def predict_files(
     sources = find_readable(groups, partial(find_joined, **look), failures.add)
     if not sources:
         failures.finish()
-    files = [
-        Outputs(series, wish, network.dims)
+    series = [
+        one
         for _, pages in groupby(sources, key=lambda source: source.path)
-        for series in split_series(list(pages), dims=network.dims)
+        for one in split_series(list(pages), dims=network.dims)
     ]
+    movies = plan_movies(series, out) if "ctc" in products else {}
+    files = [Outputs(one, wish, network.dims, movies.get(one.name)) for one in series]
     _check_names(files)
     check_channels([outputs.series.pages[0] for outputs in files], network.channels, network.dims)
     wanted = [file for outputs in files for file in outputs.files]
@@ -115,7 +118,8 @@ def predict_files(
     kinds: dict[str, Any] = {"inputs": paths, "held": held, "folders": zarrs, "within": within}
     with claimed(wanted, by="predict", overwrite=overwrite, **kinds) as claim:
         course = Course(predictor, wish.out, tta=tta, products=products, form=form, resume=resume, work=work)
-        files = [outputs for outputs in files if not course.is_finished(outputs.series, outputs.files)]
+        if not movies:  # tracks go through all frames
+            files = [outputs for outputs in files if not course.is_finished(outputs.series, outputs.files)]
         predicted = _predict_each(predictor, files, failures, course=course, progress=progress)
         with closing(predicted):  # else an error leaves it to Python, which may end it in a thread that reads for it
             yield from _write_each(predicted, claim, course)

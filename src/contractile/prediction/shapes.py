@@ -16,12 +16,15 @@ from contractile.images.coco import Page, write_coco
 from contractile.images.geojson import write_geojson
 from contractile.images.rois import check_rois, write_rois
 from contractile.images.shapes import Mask
+from contractile.labels import boxes, connected
+from contractile.model import ModelCard
 
 SHAPES = {"geojson": ".geojson", "coco": ".json", "rois": ".zip"}
 FIELD = 2048  # pixels along each side of what is read at a time, and the objects that begin there reach beyond
 MEASURED = ("area", "volume", "mean_", "confidence")  # columns of the table that go with the shapes begin so
 
-Columns = Mapping[str, NDArray[Any]]
+Columns = Mapping[str, NDArray[Any]]  # of the table of objects
+Names = Mapping[int, str]  # of the classes, by their value; the value 0 is background
 
 
 def check_shapes(products: Sequence[str]) -> None:
@@ -30,10 +33,17 @@ def check_shapes(products: Sequence[str]) -> None:
         check_rois()
 
 
+def name_values(card: ModelCard) -> dict[int, str]:
+    """The names of the classes of a model by their values, but of background (0); empty for objects."""
+    names = card.class_names or tuple(f"class {value}" for value in card.class_values)
+    named = zip(card.class_values, names, strict=True) if card.task == "classes" else ()
+    return {value: name for value, name in named if value != 0}
+
+
 def write_shapes(
-    path: Path, product: str, pages: Sequence[tuple[Pixels, Columns]], *, stack: Stack | None, image: str
+    path: Path, product: str, pages: Sequence[tuple[Pixels, Columns | Names]], *, stack: Stack | None, image: str
 ) -> None:
-    """Write the objects of all pages: labels (*S), and the table of their objects.
+    """Write the objects of all pages: labels (*S), and the table of their objects; or the pieces of named classes.
 
     Raises NotWritten, NotWritable, and ContractileError for objects that a format cannot hold.
     """
@@ -45,8 +55,8 @@ def write_shapes(
 
 
 def _planes(
-    pages: Sequence[tuple[Pixels, Columns]], stack: Stack | None
-) -> Iterator[tuple[Pixels, Columns, dict[str, int]]]:
+    pages: Sequence[tuple[Pixels, Columns | Names]], stack: Stack | None
+) -> Iterator[tuple[Pixels, Columns | Names, dict[str, int]]]:
     """Each page with its place along the axes that have a name."""
     places = [()] if stack is None else list(np.ndindex(*stack.lengths))
     axes = "" if stack is None else stack.axes
@@ -54,7 +64,7 @@ def _planes(
         yield labels, table, dict(zip(axes, place, strict=True))
 
 
-def _pages(pages: Sequence[tuple[Pixels, Columns]], stack: Stack | None, image: str) -> Iterator[Page]:
+def _pages(pages: Sequence[tuple[Pixels, Columns | Names]], stack: Stack | None, image: str) -> Iterator[Page]:
     """The images of a COCO file: each page, and each plane of a volume, is one."""
     for number, (labels, table, plane) in enumerate(_planes(pages, stack)):
         stem, dot, suffix = image.rpartition(".")
@@ -69,11 +79,16 @@ def _pages(pages: Sequence[tuple[Pixels, Columns]], stack: Stack | None, image: 
             yield Page(f"{stem}_z{depth:04d}{dot}{suffix}", labels.shape[1:], by_depth.get(depth, []))
 
 
-def cut(labels: Pixels, table: Columns, plane: Mapping[str, int]) -> Iterator[Mask]:
-    """The masks of the objects of a page; of a volume, those in each plane, one plane after the other.
+def cut(labels: Pixels, found: Columns | Names, plane: Mapping[str, int]) -> Iterator[Mask]:
+    """The masks of the objects of a page, or of the pieces of its classes; of a volume, those in each plane, in order.
 
-    Objects that begin in one field of the image are read together, so that memory follows their reach.
+    Objects that begin in one field of the image are read together, so that memory follows their reach. Of classes a
+    plane is read at a time.
     """
+    if "id" not in found:
+        yield from _cut_classes(labels, {int(value): str(name) for value, name in found.items()}, plane)
+        return
+    table: Columns = found  # type: ignore[assignment]
     low, high = (np.stack([table[f"box_{side}_px"] for side in sides], axis=1) for sides in _sides(len(labels.shape)))
     numbers = table["id"]
     if len(labels.shape) == 2:
@@ -83,6 +98,18 @@ def cut(labels: Pixels, table: Columns, plane: Mapping[str, int]) -> Iterator[Ma
         here = np.flatnonzero((low[:, 0] <= depth) & (depth < high[:, 0]))
         where = {**plane, "Z": depth}
         yield from _cut(labels, numbers[here], low[here, 1:], high[here, 1:], table, where, (depth,))
+
+
+def _cut_classes(labels: Pixels, names: Names, plane: Mapping[str, int]) -> Iterator[Mask]:
+    depths = [()] if len(labels.shape) == 2 else [(depth,) for depth in range(labels.shape[0])]
+    for depth in depths:
+        seen = np.asarray(labels[(*depth, slice(None), slice(None))])
+        where = {**plane, "Z": depth[0]} if depth else plane
+        for value, name in names.items():
+            pieces = connected(seen == value)
+            for number, box in enumerate(boxes(pieces), start=1):
+                corner = box[0].start, box[1].start
+                yield Mask(pieces[box] == number, *corner, kind=name, name=f"{name} {number}", plane=where)
 
 
 def _sides(dims: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
