@@ -121,6 +121,22 @@ def test_one_coco_file_has_the_labels_of_many_images(tmp_path, caplog):
     assert "its labels of 1 other images are left out" in caplog.text
 
 
+def test_the_prefix_of_label_studio_is_no_part_of_a_name(tmp_path):
+    for name in ("a", "b"):
+        write_image(tmp_path / "images" / f"{name}.tif")
+    pages = [Page(f"images/0123abc{n}-{name}.tif", SHAPE, masks(scene(n))) for n, name in enumerate("ab")]
+    write_coco(tmp_path / "result.json", pages)
+    pairs = pair_up(tmp_path / "images", tmp_path / "result.json")
+    assert [(pair.image.name, pair.labels.name) for pair in pairs] == [("a", "a"), ("b", "b")]
+
+
+def test_a_folder_of_shapes_beside_one_of_images_holds_the_labels(tmp_path):
+    write_image(tmp_path / "images" / "a.tif")
+    write(tmp_path / "from QuPath" / "a.geojson", scene())
+    [pair] = pair_up(tmp_path)
+    assert pair.labels.path.name == "a.geojson"
+
+
 def test_classes_have_names_and_one_number_in_all_files(tmp_path):
     kinds = {"a": ("vessel", "cell", "cell", "cell"), "b": ("vessel", "vessel", "fat", "vessel")}
     for name, of_each in kinds.items():

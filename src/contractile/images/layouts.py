@@ -171,8 +171,11 @@ def _mixed(folder: Path, deep: int) -> Items:
 def _two_folders(folder: Path) -> Items | None:
     """A folder of images beside a folder of labels."""
     image_folder, label_folder = role_folder(folder, "images"), role_folder(folder, "labels")
-    if image_folder is not None and label_folder is None and (shapes := shape_files_in(folder)):
-        return list_images(files_in(image_folder)), _items(shapes)
+    if image_folder is not None and label_folder is None:
+        if shapes := shape_files_in(folder):
+            return list_images(files_in(image_folder)), _items(shapes)
+        drawn = [path for path in folders_in(folder) if not has_files(path) and shape_files_in(path)]
+        label_folder = drawn[0] if len(drawn) == 1 else None
     if image_folder is None or label_folder is None:
         return None
     images, labels = list_items(image_folder, label_folder)

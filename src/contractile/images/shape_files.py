@@ -28,6 +28,8 @@ SHAPE_SUFFIXES = (".roi", ".zip", ".geojson", ".json", ".npy")  # of files whose
 SURE = {".roi": "ROIs", ".geojson": "GeoJSON"}
 WORDS = re.compile(r"(^|[\s_.-])(roi[\s_-]?sets?|rois?|coco|objects|shapes|polygons)(?=$|[\s_.-])", re.IGNORECASE)
 
+PREFIX = re.compile(r"^[0-9a-f]{8}-(?=.)")  # that Label Studio puts in front of the name of each file
+
 
 def shape_kind(path: Path) -> Kind | None:
     """The format of a file of shapes; None for other files, and for what cannot be opened."""
@@ -96,6 +98,8 @@ def names_in(path: Path) -> list[str]:
         return [WORDS.sub("", path.stem) or path.stem]
     paths = [PurePosixPath(one.name.replace("\\", "/")) for one in open_shapes(path)]
     stems = [one.stem for one in paths]
+    if stems and all(PREFIX.match(one) for one in stems):
+        stems = [PREFIX.sub("", one) for one in stems]
     return stems if len(set(stems)) == len(stems) else [str(one.with_suffix("")) for one in paths]
 
 
