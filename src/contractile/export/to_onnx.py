@@ -39,7 +39,9 @@ def make_onnx(network: ExportedNetwork, tiles: Tiles, channels: int, metadata: M
         raise ContractileError(problem, "train a smaller network")
     names = SPACE[len(tiles.step)]
     example = torch.zeros(2, channels, *(least + 2 * step for least, step in zip(tiles.least, tiles.step, strict=True)))
-    sizes = [step * torch.export.Dim(name) for name, step in zip(names, tiles.step, strict=True)]
+    axes = zip(names, tiles.step, tiles.least, strict=True)
+    # PyTorch takes maps of one pixel for a case of their own; what it makes for larger ones is right for them, too
+    sizes = [step * torch.export.Dim(name, min=least // step + 1) for name, step, least in axes]
     shapes = {0: torch.export.Dim("batch"), **dict(enumerate(sizes, start=2))}
     with torch.no_grad(), _quiet():
         exported = torch.export.export(network, (example,), dynamic_shapes=(shapes,), strict=False)

@@ -142,8 +142,8 @@ def _decoding(card: ModelCard) -> str:
     blurred = f", blurred with a sigma of {decoding.smooth:g} pixels," if decoding.smooth else ""
     return (
         f"Objects: a pixel is inside where 1 - outside exceeds {decoding.threshold:g}; each connected part where "
-        f"channel 1{blurred} exceeds {decoding.core:g} is the core of one object, and grows over the inside around it (a "
-        f"watershed); objects of fewer than {decoding.min_size} pixels are dropped. `contractile predict` does this."
+        f"channel 1{blurred} exceeds {decoding.core:g} is the core of one object, and grows over the inside around it "
+        f"(a watershed); objects of fewer than {decoding.min_size} pixels are dropped. `contractile predict` does this."
     )
 
 
