@@ -26,11 +26,12 @@ def make_model(seed=0, card=None, **config):
     return Model(network.eval(), ModelCard(network=config, **{**FACTS, **(card or {})}))
 
 
-def tile_as_others(run, image, *, step, halo, least, more=1):
+def tile_as_others(run, image, *, step, halo, least, more=1, back=False):
     """A map (K, *S) of an image (C, *S), tiled as bioimageio.core and deepImageJ do it.
 
     Blocks follow one another from the first pixel on; each is read with the halo around it; what lies beyond the image
-    is mirrored; the halo is dropped.
+    is mirrored; the halo is dropped. The last block goes beyond the end of the image, or with `back` it ends there, as in
+    deepImageJ.
     """
     tile = [smallest + more * by for smallest, by in zip(least, step, strict=True)]
     block = [side - 2 * rim for side, rim in zip(tile, halo, strict=True)]
@@ -43,6 +44,9 @@ def tile_as_others(run, image, *, step, halo, least, more=1):
     out = None
     for place in itertools.product(*map(range, counts)):
         starts = [number * side for number, side in zip(place, block, strict=True)]
+        if back:
+            ends = [size - side for size, side in zip(image.shape[1:], block, strict=True)]
+            starts = [min(start, end) for start, end in zip(starts, ends, strict=True)]
         read = tuple(slice(start, start + side) for start, side in zip(starts, tile, strict=True))
         found = run(padded[(slice(None), *read)][None])[0]
         assert found.shape[1:] == tuple(tile)

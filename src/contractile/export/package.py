@@ -55,8 +55,9 @@ def check_people(config: ExportConfig) -> None:
         raise ContractileError("a package needs at least one author, got none", "add --author 'First Last'")
     if config.license is None:
         raise ContractileError("a package needs a licence, got none", "add --license, e.g. CC-BY-4.0 or MIT")
+    spec = _load()
     try:
-        _load().generic.v0_3.LicenseId(config.license)
+        spec.generic.v0_3.LicenseId(config.license)
     except ValueError:
         problem = f"license must be an SPDX identifier, got {config.license}"
         raise ContractileError(problem, "write e.g. CC-BY-4.0 or MIT") from None

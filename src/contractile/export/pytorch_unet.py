@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,9 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise NotFound("does not exist, or is no file", CURE, where=path)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of files that were not written by torch.save
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:
         raise
     except Exception as error:  # a reader of strange files fails in many ways
@@ -126,7 +129,7 @@ def _rename(tensors: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, NDArray[
 def _complete(weights: Weights, config: UNetConfig) -> None:
     """Add, in place, biases of 0 where later versions have none, and counters where earlier ones had none."""
     for name, shape in list_shapes(config):
-        if name.startswith(("contract.", "expand.")) and name.endswith("bias") and f"{name[:-4]}weight" in weights:
+        if name.startswith(("contract.", "expand.")) and name.endswith("bias"):
             weights.setdefault(name, np.zeros(shape, np.float32))
         elif name.endswith("num_batches_tracked"):
             weights.setdefault(name, np.zeros(shape, np.int64))

@@ -63,7 +63,11 @@ def entries(facts: Facts) -> dict[str, str]:
         "classes": json.dumps(facts.classes),
         "sizes": f"multiples of {_each(facts.axes, tiles.step)}, at least {_each(facts.axes, tiles.least)} pixels",
         "halo": f"{_each(facts.axes, tiles.halo)} pixels at each end of a tile are to be dropped; blocks between them "
-        f"must begin at multiples of {_each(facts.axes, tiles.step)}; mirror the image at its border",
+        f"must begin at multiples of {_each(facts.axes, tiles.step)} in the image; mirror the image at its border",
+        "step_pixels": json.dumps(tiles.step),
+        "least_pixels": json.dumps(tiles.least),
+        "halo_pixels": json.dumps(tiles.halo),
+        "percentiles": json.dumps([facts.rule.low, facts.rule.high] if facts.rule.kind == "percentiles" else None),
         "pixel_size_um": json.dumps(facts.pixel_size_um),
         "object_diameter_pixels": json.dumps(card.diameter),
         "task": card.task,
