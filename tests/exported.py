@@ -30,7 +30,7 @@ def tile_as_others(run, image, *, step, halo, least, more=1, back=False):
     """A map (K, *S) of an image (C, *S), tiled as bioimageio.core and deepImageJ do it.
 
     Blocks follow one another from the first pixel on; each is read with the halo around it; what lies beyond the image
-    is mirrored; the halo is dropped. The last block goes beyond the end of the image, or with `back` it ends there, as in
+    is mirrored; the halo is dropped. The last block goes beyond the end of the image, or it ends there (`back`), as in
     deepImageJ.
     """
     tile = [smallest + more * by for smallest, by in zip(least, step, strict=True)]
