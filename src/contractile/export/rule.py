@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from contractile.intensity import Intensity, Normalization
 
 EPS = 1e-6  # added to a range, as BioImage.IO's `scale_range` and `zero_mean_unit_variance` do
-BRIGHTEST = 99.9  # compressive: with this percentile in place of `high`, results change least (docs/log.md)
+BRIGHTEST = 99.9  # compressive: with this percentile in place of `high`, results change least (docs/export.md)
 
 Floats = NDArray[np.float32]
 Kind = Literal["percentiles", "mean", "fixed", "none"]
