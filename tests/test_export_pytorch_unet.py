@@ -1,6 +1,7 @@
 """Weights of Pytorch-UNet predict as a network of that layout does; what cannot be represented is refused."""
 
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -189,6 +190,21 @@ def test_no_code_of_a_file_is_run(tmp_path):
         with pytest.raises(ContractileError, match=r"cannot be read as weights of PyTorch without running code \(Unpi"):
             import_weights(tmp_path / name, tmp_path / "m.safetensors")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_file_that_grows_while_it_is_read_is_refused(tmp_path):
+    put(tmp_path / "w.pth", Theirs(1, 2, depth=1))
+    with (
+        zipfile.ZipFile(tmp_path / "w.pth") as file,
+        zipfile.ZipFile(tmp_path / "z.pth", "w", zipfile.ZIP_DEFLATED) as out,
+    ):
+        for entry in file.namelist():
+            out.writestr(entry, file.read(entry))
+    with pytest.raises(ContractileError, match=r"z\.pth: is compressed inside \(.*\); give the checkpoint"):
+        import_weights(tmp_path / "z.pth", tmp_path / "m.safetensors")
+    torch.save({"outc.conv.weight": torch.zeros(1).expand(10**6, 10**6)}, tmp_path / "e.pth")
+    with pytest.raises(ContractileError, match=r"e\.pth: declares more numbers than it holds; give the checkpoint"):
+        import_weights(tmp_path / "e.pth", tmp_path / "m.safetensors")
 
 
 def test_what_is_no_table_of_weights_is_refused(tmp_path):

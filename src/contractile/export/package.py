@@ -26,7 +26,7 @@ from contractile.export.to_onnx import INSTALL, OPSET
 from contractile.export.words import PAPER, PAPER_DOI, Facts
 from contractile.images import overlay
 from contractile.images.overlay import as_picture
-from contractile.storage import replacing
+from contractile.storage import replacing, telling
 
 IMAGE, RESULT = "image", "probabilities"  # tensors
 NAMES = {"onnx": "weights.onnx", "torchscript": "weights.torchscript.pt"}
@@ -66,7 +66,7 @@ def check_people(config: ExportConfig) -> None:
 def write_package(path: Path, facts: Facts, contents: Contents, config: ExportConfig) -> None:
     """Write a package as a zip. Raises ContractileError for what the format refuses, NotWritten, NotWritable."""
     spec = _load()
-    with tempfile.TemporaryDirectory() as place, _quiet():
+    with telling(path), tempfile.TemporaryDirectory() as place, _quiet():
         folder = Path(place)
         for form, content in contents.weights.items():
             (folder / NAMES[form]).write_bytes(content)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,7 @@ def _read(path: Path) -> dict[str, Any]:
     """The names and values of a file of PyTorch's, read without running code."""
     if not path.is_file():
         raise NotFound("does not exist, or is no file", CURE, where=path)
+    _refuse_compressed(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of files that were not written by torch.save
@@ -74,7 +76,21 @@ def _read(path: Path) -> dict[str, Any]:
         raise ContractileError(problem, CURE, where=path) from error
     if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
         raise ContractileError(f"must hold weights by name, got {type(state).__name__}", CURE, where=path)
+    tensors = [value for value in state.values() if isinstance(value, Tensor)]
+    if sum(one.numel() * one.element_size() for one in tensors) > path.stat().st_size:
+        raise ContractileError("declares more numbers than it holds", CURE, where=path)
     return {name.removeprefix("module."): value for name, value in state.items()}  # of a network on several devices
+
+
+def _refuse_compressed(path: Path) -> None:
+    """Raise ContractileError for a zip that would grow while it is read; torch.save compresses nothing."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            grown = [entry.filename for entry in file.infolist() if entry.file_size > entry.compress_size]
+    except zipfile.BadZipFile:  # of an earlier version of PyTorch, or no weights at all
+        return
+    if grown:
+        raise ContractileError(f"is compressed inside ({printable(grown[0])})", CURE, where=path)
 
 
 def _make_model(state: dict[str, Any], path: Path, scale: float) -> Model:

@@ -14,7 +14,7 @@ from contractile.export.to_onnx import Floats, Run
 
 def make_torchscript(network: ExportedNetwork, tiles: Tiles, channels: int) -> bytes:
     """The network as a TorchScript file. What tracing takes for fixed in it does not depend on the size of a tile."""
-    example = torch.zeros(1, channels, *(least + 2 * step for least, step in zip(tiles.least, tiles.step, strict=True)))
+    example = torch.zeros(1, channels, *tiles.least)
     stream = io.BytesIO()
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of PyTorch: it is deprecated, and sizes of maps are looked at
