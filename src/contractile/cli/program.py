@@ -13,6 +13,7 @@ import typer
 
 from contractile.cli.complaints import refuse_empty
 from contractile.cli.display import Lines, visible
+from contractile.cli.exporting import export, import_
 from contractile.cli.seams import seams
 from contractile.cli.signals import SIGNALLED, ended_by_signals
 from contractile.cli.verbs import MORE_WORDS, app
@@ -26,6 +27,8 @@ OUR_FAULT, INTERRUPTED = 70, 130
 logger = logging.getLogger(__name__)
 app.command(context_settings=MORE_WORDS)(seams)
 app.command(context_settings=MORE_WORDS)(view)
+app.command()(export)
+app.command("import")(import_)
 
 
 @app.callback()
