@@ -1,4 +1,4 @@
-"""The README, the log and the results: their commands parse, their code runs, their links lead somewhere."""
+"""Every page: its commands, options and recipe fields exist, its links lead somewhere; the README's code runs."""
 
 import ast
 import re
@@ -15,20 +15,39 @@ import contractile
 from contractile.cli import app
 from contractile.dataset import Example
 from contractile.images import read_labels
-from contractile.recipe import derive
+from contractile.recipe import check_fields, derive
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
-    name: (ROOT / name).read_text(encoding="utf-8")
-    for name in ("README.md", "docs/annotate.md", "docs/quality.md", "docs/log.md", "benchmarks/RESULTS.md")
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for folder in (ROOT, ROOT / "docs", ROOT / "docs/reference", ROOT / "docs/science", ROOT / "benchmarks")
+    for path in sorted(folder.glob("*.md"))
 }
 README = PAGES["README.md"]
-COMMANDS = [
-    line.split("#")[0].strip()
-    for text in PAGES.values()
-    for line in text.splitlines()
-    if re.match(r" {4,}contractile \w", line)
-]
+WRONG_CALLS = "docs/reliability.md"  # they are there because they are wrong
+CODE = {
+    name: [
+        part.replace("\n", " ")
+        for part in re.findall(r"(?<!`)`([^`]+)`(?!`)", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    ]
+    for name, text in PAGES.items()
+    if name not in (WRONG_CALLS, "CHANGELOG.md", "docs/log.md", "benchmarks/RESULTS.md")
+}
+COMMANDS = sorted(
+    {
+        line.split("#")[0].strip()
+        for name, text in PAGES.items()
+        if name != WRONG_CALLS
+        for line in [
+            *text.splitlines(),
+            *(one for one in CODE.get(name, ()) if re.search(r" \w*images| \w+\.tif", one)),
+        ]
+        if re.match(r"(    )* *contractile [a-z]+ .*\w", line) and "..." not in line and "OPTIONS" not in line
+    }
+)
+VERBS = typer.main.get_command(app).commands
+# options of dask, SLURM, pip and others that pages name
+FOREIGN = {"--gres", "--scheduler-file", "--nworkers", "--nthreads", "--no-binary", "--help", "--verbose", "--offline"}
 MARK_PLANES, NUMBER_PARTS, PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 VOLUME, RECIPE = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
 
@@ -36,8 +55,26 @@ VOLUME, RECIPE = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
 @pytest.mark.parametrize("line", COMMANDS)
 def test_every_command_line_can_be_parsed(line):
     verb, *words = shlex.split(line)[1:]
-    command = typer.main.get_command(app).commands[verb]
-    command.make_context(verb, words, resilient_parsing=False)
+    VERBS[verb].make_context(verb, words, resilient_parsing=False)
+
+
+@pytest.mark.parametrize("page", CODE)
+def test_every_option_exists(page):
+    known = {verb: {name for one in command.params for name in one.opts} for verb, command in VERBS.items()}
+    for code in CODE[page]:
+        first, *_ = code.split()
+        if first in ("python", "dask", "pip", "make"):
+            continue
+        named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", code)) - FOREIGN
+        assert named <= known.get(first, set().union(*known.values())), code
+
+
+@pytest.mark.parametrize("page", [name for name in PAGES if name != WRONG_CALLS])
+def test_every_recipe_field_exists(page):
+    for text in re.findall(r"```toml\n(.*?)```", PAGES[page], re.DOTALL):
+        check_fields(tomllib.loads(text))
+    for line, table in re.findall(r"`(\w+ = [^`]+)`[^`]{0,60} under\s+`\[([\w.]+)\]`", PAGES[page]):
+        check_fields(tomllib.loads(f"[{table}]\n{line}"))
 
 
 def test_the_python_example_names_what_exists():
@@ -82,16 +119,23 @@ def test_the_parts_of_a_mask_are_numbered_by_the_readme(tmp_path, monkeypatch):
     assert ((numbered > 0) == (mask > 0)).all()
 
 
+def anchors(page):
+    """The names of the headings of a page, as code hosts have them."""
+    headings = re.findall(r"^#+ (.*)$", PAGES[page], re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_every_link_leads_somewhere(page):
-    headings = re.findall(r"^#+ (.*)$", PAGES[page], re.MULTILINE)
-    anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}  # as GitHub has them
     targets = re.findall(r"\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)$", PAGES[page], re.MULTILINE)
     for target in (inline or defined for inline, defined in targets):
-        if target.startswith("#"):
-            assert target[1:] in anchors
-        elif "://" not in target:
-            assert ((ROOT / page).parent / target).is_file()
+        if "://" in target:
+            continue
+        file, _, anchor = target.partition("#")
+        found = (ROOT / page).parent / file if file else ROOT / page
+        assert found.is_file(), target
+        if anchor:
+            assert anchor in anchors(found.resolve().relative_to(ROOT).as_posix()), target
 
 
 def test_the_tree_names_every_room():

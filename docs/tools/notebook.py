@@ -22,26 +22,23 @@ def cells(text: str) -> Iterator[tuple[bool, str]]:
         yield code, body.strip() if code else re.sub(r"^# ?", "", body.strip(), flags=re.MULTILINE)
 
 
-def render(script: Path, page: Path, *, run: bool) -> None:
-    """Write the page, and beside it the script, the notebook (`run` alone) and the pictures."""
-    text = script.read_text(encoding="utf-8")
-    (page.parent / script.name).write_text(text, encoding="utf-8")
-    downloads = f"[Script]({script.name})"
-    if run:
-        import jupytext
+def convert(text: str) -> str:
+    """The same cells as a notebook, without results. Needs jupytext."""
+    import jupytext
 
-        notebook = page.with_suffix(".ipynb")
-        notebook.write_text(jupytext.writes(jupytext.reads(text, "py:percent"), "ipynb"), encoding="utf-8")
-        downloads += f", [notebook]({notebook.name})"
+    return str(jupytext.writes(jupytext.reads(text, "py:percent"), "ipynb"))
+
+
+def render(text: str, page: Path, *, run: bool, downloads: str = "") -> None:
+    """Write the page of a script and, with `run`, what it prints and the pictures that it draws, beside the page."""
     shown: list[str] = []
     with _elsewhere(), _pictures(page) as pictures:
         names: dict[str, Any] = {"__name__": "__main__"}
         for code, body in cells(text):
             shown.append(f"```python\n{body}\n```" if code else body)
             if code and run:
-                shown += [*_run(body, names, script.name), *pictures()]
-    shown.insert(1, downloads)
-    page.write_text("\n\n".join(shown) + "\n", encoding="utf-8")
+                shown += [*_run(body, names, page.stem), *pictures()]
+    page.write_text("\n\n".join(one for one in (shown[0], downloads, *shown[1:]) if one) + "\n", encoding="utf-8")
 
 
 def _run(body: str, names: dict[str, Any], file: str) -> list[str]:

@@ -1,6 +1,6 @@
 """Gathers the pages of the site from the repository: `python -m docs.tools.site FOLDER`, in the folder of the Makefile.
 
-Pages keep their links between files of the repository, so that they can be read without a build. Here these become links
+Links of pages lead between files of the repository, so that they can be read without a build. Here these become links
 between pages of the site. Where Markdown is read in another way than on a code host, the text is adapted.
 """
 
@@ -12,7 +12,7 @@ import shutil
 import sys
 from pathlib import Path, PurePosixPath
 
-from docs.tools.notebook import render
+from docs.tools.notebook import convert, render
 
 ROOT = Path(__file__).parents[2]
 # Pages from outside of `docs`, and where they are on the site.
@@ -43,12 +43,22 @@ def gather(folder: Path, *, run: bool = True) -> None:
         place = folder / target
         place.parent.mkdir(parents=True, exist_ok=True)
         if source == TUTORIAL:
-            render(ROOT / source, place, run=run)
+            _tutorial(ROOT / source, place, run=run)
         elif source.endswith(".md"):
             text = (ROOT / source).read_text(encoding="utf-8")
             place.write_text(adapt(relink(text, source, known)), encoding="utf-8")
         else:
             shutil.copyfile(ROOT / source, place)
+
+
+def _tutorial(script: Path, page: Path, *, run: bool) -> None:
+    """The page of the tutorial, with the script and, where it is run, the notebook beside it."""
+    text = script.read_text(encoding="utf-8")
+    downloads = {script.name: text, **({f"{page.stem}.ipynb": convert(text)} if run else {})}
+    for name, content in downloads.items():
+        (page.parent / name).write_text(content, encoding="utf-8")
+    links = ", ".join(f"[{name}]({name})" for name in downloads)
+    render(text, page, run=run, downloads=f"To download: {links}")
 
 
 def relink(text: str, source: str, known: dict[str, str]) -> str:
