@@ -121,7 +121,7 @@ def page() -> str:
         group = name.rpartition(".")[0]
         chosen = DERIVED.get(name) or default(field) or "-"
         said = explain(name, kind, field)
-        row = f"| `{name.rpartition('.')[2]}` | {allowed(field)} | {chosen} | {_of(paper, name)} | {said} |"
+        row = f"| `{name.rpartition('.')[2]}` | {said} | {chosen} | {_of(paper, name)} | {allowed(field)} |"
         groups.setdefault(group, []).append(row.replace("\n", " "))
     parts = [f"# {TITLE}", INTRODUCTION.strip()]
     parts += [_table(f"`[{group}]`" if group else "At the top of the file", rows) for group, rows in groups.items()]
@@ -141,7 +141,7 @@ def _of(recipe: Recipe, name: str) -> str:
 
 
 def _table(title: str, rows: Iterable[str]) -> str:
-    head = ["| field | allowed | default | paper | meaning |", "|---|---|---|---|---|"]
+    head = ["| field | meaning | default | paper | allowed |", "|---|---|---|---|---|"]
     return "\n".join([f"## {title}", "", *head, *rows])
 
 

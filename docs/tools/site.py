@@ -30,7 +30,11 @@ MARKER = re.compile(r"(?:[-*]|\d+\.) ")
 
 def places() -> dict[str, str]:
     """File of the repository -> file of the site, for all that the site shows."""
-    pages = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*") if path.suffix in (".md", ".png")}
+    pages = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "docs").rglob("*")
+        if path.suffix in (".md", ".png", ".css")
+    }
     inside = {source: source.removeprefix("docs/") for source in sorted(pages) if not source.startswith("docs/tools/")}
     return {**inside, **OTHERS, TUTORIAL: "tutorial.md"}
 
