@@ -3,6 +3,7 @@
 Trainings take two steps instead of minutes. What a page writes is there for its later blocks.
 """
 
+import importlib.util
 import re
 import shlex
 import shutil
@@ -17,7 +18,6 @@ import tifffile
 
 import contractile as ct
 from contractile import cli
-from contractile.images import write_labels
 from contractile.images.zarrs import is_zarr
 from contractile.synthetic import SceneConfig, draw_scene
 
@@ -89,16 +89,21 @@ def workshop(tmp_path_factory):
 
 
 def draw_rois():
-    roifile = pytest.importorskip("roifile")
+    if importlib.util.find_spec("roifile") is None:
+        return
+    import roifile
+
     Path("rois").mkdir()
     corners = [[4, 4], [12, 4], [12, 12], [4, 12]]
-    for name in "ab":
+    for name in "abcd":
         rois = [roifile.ImagejRoi.frompoints(np.array(corners) + move) for move in (0, 20)]
         roifile.roiwrite(f"rois/{name}_rois.zip", rois)
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_blocks_of_a_page_run(page, workshop, tmp_path, monkeypatch, capsys):
+    if page == "labels.md":
+        pytest.importorskip("roifile")
     folder = tmp_path / "here"
     shutil.copytree(workshop, folder)
     monkeypatch.chdir(folder)
@@ -132,8 +137,3 @@ def check(page, folder):
         assert ct.read("images_large/a.tif").pixels.shape == (1, 96, 96)
     if page == "any-size.md":
         assert (folder / "slide.zarr" / "labels").is_dir()
-
-
-def test_labels_can_be_written_as_the_pages_say(tmp_path):
-    write_labels(tmp_path / "a.tif", np.full((4, 4), -1, np.int32))
-    assert (ct.read_labels(tmp_path / "a.tif") == -1).all()

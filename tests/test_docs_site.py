@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from pathlib import Path
 
 import pytest
 from docs.tools import links, notebook, site
@@ -67,8 +68,9 @@ def test_lists_are_written_as_python_markdown_reads_them():
     assert site.adapt("1. one\n2. two\n\n    code\n") == "1. one\n2. two\n\n    code\n"
 
 
-def test_a_script_becomes_a_page(tmp_path):
-    notebook.render(SCRIPT, tmp_path / "page.md", run=True, downloads="Here: x")
+def test_a_script_becomes_a_page(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    notebook.render(SCRIPT, Path("page.md"), run=True, downloads="Here: x")
     text = (tmp_path / "page.md").read_text(encoding="utf-8")
     assert text.startswith("# A title\n\nSome words.\n\nHere: x\n\n```python\nimport matplotlib")
     assert "```text\n42\n```" in text

@@ -31,7 +31,7 @@ def convert(text: str) -> str:
 
 def render(text: str, page: Path, *, run: bool, downloads: str = "") -> None:
     """Write the page of a script and, with `run`, what it prints and the pictures that it draws, beside the page."""
-    shown: list[str] = []
+    page, shown = page.resolve(), list[str]()
     with _elsewhere(), _pictures(page) as pictures:
         names: dict[str, Any] = {"__name__": "__main__"}
         for code, body in cells(text):
@@ -68,7 +68,7 @@ def _pictures(page: Path) -> Iterator[Callable[[], list[str]]]:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    folder, written = page.parent.resolve(), 0
+    folder, written = page.parent, 0
     keep, plt.show = plt.show, lambda *args, **options: None
 
     def save() -> list[str]:
