@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import tifffile
 import typer.main
+from PIL import Image
 
 import contractile
 from contractile.cli import app
-from contractile.dataset import Example
+from contractile.dataset import Example, load_examples, pair_up
 from contractile.images import read_labels
 from contractile.recipe import check_fields, derive
 
@@ -136,6 +137,38 @@ def test_every_link_leads_somewhere(page):
         assert found.is_file(), target
         if anchor:
             assert anchor in anchors(found.resolve().relative_to(ROOT).as_posix()), target
+
+
+FOLDERS = {
+    "Cellpose": ("a.tif a_cp_masks.png", "b.tif b_masks.tif"),
+    "StarDist": ("images/a.tif masks/a.tif", "images/b.tif masks/b.tif"),
+    "QuPath": ("a.tif a-labelled.tif", "b.tif b-labelled.tif"),
+    "nnU-Net": (
+        "imagesTr/a_0000.tif imagesTr/a_0001.tif labelsTr/a.tif",
+        "imagesTr/b_0000.tif imagesTr/b_0001.tif labelsTr/b.tif",
+    ),
+    "BiaPy": ("x/a.tif y/a.tif", "x/b.tif y/b.tif"),
+    "Data Science Bowl": ("A/images/A.png A/masks/1.png A/masks/2.png", "B/images/B.png B/masks/1.png"),
+    "Cell Tracking Challenge": ("01/t000.tif 01_GT/SEG/man_seg000.tif", "01/t001.tif 01_GT/SEG/man_seg001.tif"),
+}
+
+
+@pytest.mark.parametrize("program", FOLDERS)
+def test_the_folders_of_other_programs_are_understood_as_they_are(program, tmp_path):
+    assert f"| {program}" in PAGES["docs/labels.md"]
+    rng = np.random.default_rng(0)
+    mask = np.zeros((40, 48), np.uint8)
+    mask[5:15, 5:20], mask[20:35, 10:30] = 1, 2
+    for name in " ".join(FOLDERS[program]).split():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        truth = any(word in name.lower() for word in ("mask", "label", "seg0", "y/"))
+        pixels = mask if truth else rng.integers(0, 99, mask.shape).astype(np.uint8) + 50 * (mask > 0).astype(np.uint8)
+        tifffile.imwrite(path, pixels) if path.suffix == ".tif" else Image.fromarray(pixels).save(path)
+    examples = load_examples(pair_up(tmp_path, tmp_path))
+    assert len(examples) == 2
+    assert {one.pixels.shape[0] for one in examples} == {2 if program == "nnU-Net" else 1}
+    assert all(one.labels.max() > 0 for one in examples)
 
 
 def test_the_tree_names_every_room():

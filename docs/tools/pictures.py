@@ -45,25 +45,26 @@ def draw_targets(path: Path) -> None:
 
 def draw_tiles(path: Path) -> None:
     """One tile in the middle of an image and one at its corner: what each reads, and what it writes."""
-    figure, axis = plt.subplots(figsize=(7.2, 4.4))
-    axis.add_patch(Rectangle((0, 0), 900, 600, facecolor="#eeeeee", edgecolor="black", lw=1.5))
-    for x in (300, 600):
-        axis.plot([x, x], [0, 600], color=GREY, lw=0.8)
-    axis.plot([0, 900], [300, 300], color=GREY, lw=0.8)
-    for x, y, colour, words in (
-        (300, 300, BLUE, "true neighbours"),
-        (600, 0, ORANGE, "mirror image\nbeyond the image"),
-    ):
-        axis.add_patch(Rectangle((x, y), 300, 300, facecolor=colour, alpha=0.35))
-        axis.add_patch(Rectangle((x - 92, y - 92), 484, 484, fill=False, edgecolor=colour, lw=2, ls="--"))
-        axis.text(
-            x + 150, y + 150, f"writes this,\nreads the dashed\nsquare: {words}", ha="center", va="center", fontsize=7.5
-        )
-    axis.text(10, 580, "image", va="top", fontsize=9)
-    axis.annotate("", (208, 450), (300, 450), arrowprops={"arrowstyle": "<->"})
-    axis.text(254, 460, "margin", ha="center", va="bottom", fontsize=8)
-    axis.set_xlim(-20, 1010)
-    axis.set_ylim(-110, 715)
+    side, rim, columns, rows = 200, 60, 4, 3
+    width, height = columns * side, rows * side
+    figure, axis = plt.subplots(figsize=(7.6, 5.4))
+    axis.add_patch(Rectangle((0, 0), width, height, facecolor="#eeeeee", edgecolor="black", lw=1.5))
+    for x in range(side, width, side):
+        axis.plot([x, x], [0, height], color=GREY, lw=0.8)
+    for y in range(side, height, side):
+        axis.plot([0, width], [y, y], color=GREY, lw=0.8)
+    for x, y, colour, words in ((1, 1, BLUE, "true neighbours"), (3, 0, ORANGE, "mirror image\nbeyond the image")):
+        left, low = x * side, y * side
+        axis.add_patch(Rectangle((left, low), side, side, facecolor=colour, alpha=0.35))
+        around = (left - rim, low - rim), side + 2 * rim, side + 2 * rim
+        axis.add_patch(Rectangle(*around, fill=False, edgecolor=colour, lw=2, ls="--"))
+        middle = (left + side / 2, low + side / 2)
+        axis.text(*middle, f"writes this,\nreads the\ndashed square:\n{words}", ha="center", va="center", fontsize=8)
+    axis.text(10, height - 10, "image", va="top", fontsize=9)
+    axis.annotate("", (side - rim, 300), (side, 300), arrowprops={"arrowstyle": "<->"})
+    axis.text(side - rim / 2, 308, "margin", ha="center", va="bottom", fontsize=8)
+    axis.set_xlim(-20, width + rim + 20)
+    axis.set_ylim(-rim - 20, height + 20)
     axis.set_aspect("equal")
     axis.set_axis_off()
     _save(figure, path)

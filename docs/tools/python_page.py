@@ -111,5 +111,6 @@ class _Plain:
 
 
 def _prose(text: str) -> str:
-    """A docstring as Markdown: paragraphs whose stars stay stars."""
+    """A docstring as Markdown: its stars stay stars, and an argument that begins a line begins one here, too."""
+    text = re.sub(r"(?<=[.,:])\n(?=`\w+`)", "  \n", text)
     return text.replace("*S", "\\*S").replace("*tile", "\\*tile").replace("*core", "\\*core")
