@@ -9,7 +9,11 @@ from docs.tools import links, notebook, site
 
 ROOT = site.ROOT
 SCRIPT = """# ---
-# what editors need
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
 # ---
 
 # %% [markdown]
