@@ -56,7 +56,7 @@ def _bracketed(argument: Any) -> str:
 
 
 def _placeholder(option: Any) -> str:
-    return str(option.name).upper()
+    return str(option.opts[0]).lstrip("-").replace("-", "_").upper()
 
 
 def _switch(option: Any) -> str:
