@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # Their processes signal themselves, which crashes Python on some virtual machines where coverage is measured.
 SIGNALS := tests/test_cli_signals.py tests/test_training_stopping.py
 
-.PHONY: demo test check fuzz bench clean
+.PHONY: demo test check docs fuzz bench clean
 
 demo: $(READY)  ## train on synthetic images, segment a large one, score it (about four minutes)
 	$(BIN)/contractile demo --out demo
@@ -19,6 +19,11 @@ check: $(READY)  ## format, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: $(VENV)/.docs  ## the site of the documentation, in build/site; fails at a dead link (about five minutes)
+	$(BIN)/python -m docs.tools.site build/pages
+	$(BIN)/zensical build --strict --clean
+	$(BIN)/python -m docs.tools.links build/site
 
 fuzz: $(READY)  ## 10,000 damaged files for every reader (about an hour)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/run.py --count 10000
@@ -37,5 +42,9 @@ $(VENV)/.bench: $(READY)
 	$(BIN)/python -m pip install --quiet --no-binary elasticdeform --editable ".[dev,bench]"
 	touch $(VENV)/.bench
 
+$(VENV)/.docs: $(READY)
+	$(BIN)/python -m pip install --quiet --editable ".[dev,docs]"
+	touch $(VENV)/.docs
+
 clean:
-	rm -rf $(VENV) demo build dist .coverage .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) demo build dist .cache .coverage .pytest_cache .mypy_cache .ruff_cache
