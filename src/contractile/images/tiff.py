@@ -23,6 +23,7 @@ from contractile.images.channel_names import of_imagej, of_ome
 from contractile.images.cut import load_cut
 from contractile.images.file_sets import check_sets
 from contractile.images.gate import check_pages, check_xml
+from contractile.images.known import Wanted
 from contractile.images.ome import Ome, settle_ome
 from contractile.images.photometric import interpret, notes_of_imagej
 from contractile.images.raster import AGAIN, Raster, one_clear_line
@@ -33,6 +34,11 @@ PLAIN = ("generic", "uniform", "shaped", "ome", "imagej")  # forms without thumb
 FEW = 4  # columns of an image that is hardly one
 XML_TAGS = (270, 700)  # the description, and XMP
 UNNAMED = set("QI")  # tifffile's letters for an axis that counts pages
+
+
+def open_as_tiff(path: Path, wanted: Wanted) -> list[Raster]:
+    """`open_tiff`, for the tuple of formats."""
+    return open_tiff(path, wanted.files, indices=wanted.labels)
 
 
 def open_tiff(path: Path, stack: ExitStack, *, indices: bool = False) -> list[Raster]:

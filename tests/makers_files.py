@@ -1,0 +1,161 @@
+"""Small files in the formats of makers of microscopes, written by hand: what the tests read.
+
+Pixels are (T, Z, C, Y, X) unless a docstring says otherwise.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers = NDArray[Any]
+
+
+def pixels(*shape: int, dtype: str = "u2") -> Numbers:
+    """Numbers that differ from one pixel to the next."""
+    count = int(np.prod(shape))
+    return (np.arange(count) * 7 % 251).astype(dtype).reshape(shape)
+
+
+# LIF ------------------------------------------------------------------------------------------
+
+DIMENSIONS = {"X": 1, "Y": 2, "Z": 3, "T": 4, "L": 5, "M": 10}
+
+
+def lif_image(
+    name: str, axes: str, values: Numbers, *, tags: Sequence[int] = (), reach: Callable[[str, int], float] | None = None
+) -> tuple[str, bytes]:
+    """An image of a LIF: its XML, in which `{block}` stands for the name of its block, and its bytes.
+
+    `axes` names those of `values` as they are stored; C are channels, with ChannelTags `tags`. `reach` gives the length
+    of an axis in metres or seconds, 1e-6 for each step where nobody says.
+    """
+    steps = dict(zip(axes, values.strides, strict=True))
+    counts = dict(zip(axes, values.shape, strict=True))
+    luts, kind = ("Green", "Red", "Blue", "Gray"), 1 if values.dtype.kind == "f" else 0
+    channels = "".join(
+        f'<ChannelDescription DataType="{kind}" ChannelTag="{tags[n] if tags else 0}" '
+        f'Resolution="{8 * values.itemsize}" NameOfMeasuredQuantity="" Min="0" Max="255" Unit="" LUTName="{luts[n]}" '
+        f'IsLUTInverted="0" BytesInc="{n * steps.get("C", 0)}" BitInc="0">'
+        f"<ChannelProperty><Key>DyeName</Key><Value>dye {n}</Value></ChannelProperty></ChannelDescription>"
+        for n in range(counts.get("C", 1))
+    )
+    dimensions = "".join(
+        f'<DimensionDescription DimID="{DIMENSIONS[axis]}" NumberOfElements="{counts[axis]}" Origin="0" '
+        f'Length="{reach(axis, counts[axis]) if reach else 1e-6 * (counts[axis] - 1)}" '
+        f'Unit="{"s" if axis == "T" else "m"}" BitInc="0" BytesInc="{steps[axis]}"/>'
+        for axis in axes
+        if axis != "C"
+    )
+    xml = (
+        f'<Element Name="{name}" UniqueID="{name}"><Data><Image><ImageDescription><Channels>{channels}</Channels>'
+        f"<Dimensions>{dimensions}</Dimensions></ImageDescription></Image></Data>"
+        f'<Memory Size="{values.nbytes}" MemoryBlockID="{{block}}"/></Element>'
+    )
+    return xml, np.ascontiguousarray(values).tobytes()
+
+
+def write_lif(path: Path, *images: tuple[str, bytes], version: int = 2) -> None:
+    names = [f"MemBlock_{number}" for number in range(len(images))]
+    inside = "".join(xml.replace("{block}", name) for name, (xml, _) in zip(names, images, strict=True))
+    xml = (
+        f'<LMSDataContainerHeader Version="{version}"><Element Name="{path.stem}"><Data><Experiment/></Data>'
+        f'<Memory Size="0" MemoryBlockID="none"/><Children>{inside}</Children></Element></LMSDataContainerHeader>'
+    )
+    parts = [_lif_chunk(struct.pack("<Bi", 0x2A, len(xml)) + xml.encode("utf-16-le"))]
+    for name, (_, data) in zip(names, images, strict=True):
+        size = struct.pack("<q" if version == 2 else "<i", len(data))
+        head = b"\x2a" + size + struct.pack("<Bi", 0x2A, len(name)) + name.encode("utf-16-le")
+        parts += [_lif_chunk(head), data]
+    path.write_bytes(b"".join(parts))
+
+
+def _lif_chunk(body: bytes) -> bytes:
+    return struct.pack("<ii", 0x70, len(body)) + body
+
+
+# CZI ------------------------------------------------------------------------------------------
+
+CZI_PIXELS = {("u1", 1): 0, ("u2", 1): 1, ("f4", 1): 2, ("u1", 3): 3, ("u2", 3): 4, ("u1", 4): 9, ("i4", 1): 12}
+PACKING: dict[int, Callable[[Numbers], bytes]] = {
+    0: lambda values: values.tobytes(),
+    1: lambda values: bytes(imagecodecs.jpeg8_encode(values.squeeze(), level=100)),
+    2: lambda values: bytes(imagecodecs.lzw_encode(values.tobytes())),
+    4: lambda values: bytes(imagecodecs.jpegxr_encode(values.squeeze(), level=1.0)),
+    5: lambda values: bytes(imagecodecs.zstd_encode(values.tobytes())),
+    6: lambda values: b"\3\1\1" + bytes(imagecodecs.zstd_encode(_apart(values))),
+}
+CZI_XML = """<ImageDocument><Metadata>
+<Information><Image><Dimensions>
+<Channels><Channel Id="Channel:0" Name="DAPI"/><Channel Id="Channel:1" Name="GFP"/></Channels>
+<T><Positions><Interval><Increment>2.5</Increment></Interval></Positions></T>
+</Dimensions></Image></Information>
+<Scaling><Items><Distance Id="X"><Value>2e-07</Value></Distance><Distance Id="Y"><Value>3e-07</Value></Distance>
+<Distance Id="Z"><Value>1e-06</Value></Distance></Items></Scaling>
+<DisplaySetting><Channels><Channel Id="Channel:0"><Color>#FF0000FF</Color></Channel>
+<Channel Id="Channel:1"><Color>#FF00FF00</Color></Channel></Channels></DisplaySetting>
+</Metadata></ImageDocument>"""
+
+CziBlock = tuple[dict[str, int], Numbers, int]
+
+
+def czi_block(values: Numbers, factor: int = 1, **starts: int) -> CziBlock:
+    """A rectangle of pixels (Y, X) or (Y, X, S) that lies at `starts`; one pixel stands for `factor` along Y and X."""
+    return starts, values, factor
+
+
+def _apart(values: Numbers) -> bytes:
+    """The low bytes of 16-bit numbers, then the high ones."""
+    return values.view(np.uint8).reshape(-1, 2).T.tobytes()
+
+
+def write_czi(
+    path: Path, blocks: Sequence[CziBlock], *, compression: int = 0, xml: str = CZI_XML, part: int = 0
+) -> None:
+    text = xml.encode()
+    out = bytearray(b"\0" * (32 + 512))
+    entries = []
+    for starts, values, factor in blocks:
+        entry = _czi_entry(starts, values, factor, len(out), compression)
+        samples = values[..., None] if values.ndim == 2 else values
+        stored = (
+            samples if compression == 4 or samples.shape[-1] == 1 else samples[..., [2, 1, 0, 3][: samples.shape[-1]]]
+        )
+        data = PACKING[compression](np.ascontiguousarray(stored))
+        head = struct.pack("<iiq", 8, 0, len(data)) + entry
+        out += _segment(b"ZISRAWSUBBLOCK", head.ljust(256, b"\0") + b"<M></M> " + data)
+        entries.append(entry)
+    directory = len(out)
+    out += _segment(b"ZISRAWDIRECTORY", struct.pack("<i", len(entries)).ljust(128, b"\0") + b"".join(entries))
+    metadata = len(out)
+    out += _segment(b"ZISRAWMETADATA", struct.pack("<ii", len(text), 0).ljust(256, b"\0") + text)
+    head = struct.pack("<2i8x16s16siqqiq", 1, 0, b"a" * 16, b"a" * 16, part, directory, metadata, 0, 0)
+    out[: 32 + 512] = _segment(b"ZISRAWFILE", head.ljust(512, b"\0"))
+    path.write_bytes(bytes(out))
+
+
+def _segment(name: bytes, body: bytes) -> bytes:
+    body += b"\0" * (-len(body) % 32)
+    return struct.pack("<16sqq", name, len(body), len(body)) + body
+
+
+def _czi_entry(starts: dict[str, int], values: Numbers, factor: int, place: int, compression: int) -> bytes:
+    rows, columns = values.shape[:2]
+    kind = CZI_PIXELS[values.dtype.str[1:], values.shape[2] if values.ndim == 3 else 1]
+    sizes = {"X": (columns * factor, columns), "Y": (rows * factor, rows)}
+    letters = ["X", "Y", *(letter for letter in starts if letter not in "XY")]
+    head = struct.pack("<2siqiiB5xi", b"DV", kind, place, 0, compression, 2 * (factor > 1), len(letters))
+    return head + b"".join(
+        struct.pack("<4siifi", letter.encode(), starts.get(letter, 0), *_sizes(sizes.get(letter, (1, 1))))
+        for letter in letters
+    )
+
+
+def _sizes(pair: tuple[int, int]) -> tuple[int, float, int]:
+    return pair[0], 0.0, pair[1]
