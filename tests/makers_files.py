@@ -6,6 +6,7 @@ Pixels are (T, Z, C, Y, X) unless a docstring says otherwise.
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -159,3 +160,101 @@ def _czi_entry(starts: dict[str, int], values: Numbers, factor: int, place: int,
 
 def _sizes(pair: tuple[int, int]) -> tuple[int, float, int]:
     return pair[0], 0.0, pair[1]
+
+
+# ND2 ------------------------------------------------------------------------------------------
+
+ND2_MAP = b"ND2 CHUNK MAP SIGNATURE 0000001!"
+
+
+def write_nd2(
+    path: Path,
+    values: Numbers,
+    loops: str,
+    *,
+    step_um: float | None = 0.25,
+    probe: bool = True,
+    compressed: bool = False,
+    leave_out: Sequence[int] = (),
+) -> None:
+    """Planes (*loops, Y, X, C) as NIS-Elements stores them; `loops` has letters T, P, Z. Colours have 3 C in one plane."""
+    *counts, rows, columns, components = values.shape
+    coloured = components == 3
+    facts = {
+        "uiWidth": columns,
+        "uiWidthBytes": columns * components * values.itemsize,
+        "uiHeight": rows,
+        "uiComp": components,
+        "uiBpcInMemory": 8 * values.itemsize,
+        "uiBpcSignificant": 8 * values.itemsize,
+        "uiSequenceCount": int(np.prod(counts)),
+        "eCompression": 0 if compressed else 2,
+    }
+    dye = {"pFluorescentProbe": {"sName": "a dye"}} if probe else {}
+    planes = {
+        f"a{n}": {"uiCompCount": 3 if coloured else 1, "sDescription": f"dye {n}", "uiColor": 0xFF << 8 * n, **dye}
+        for n in range(1 if coloured else components)
+    }
+    picture = {
+        "bCalibrated": step_um is not None,
+        "dCalibration": step_um or 1.0,
+        "sPicturePlanes": {"uiCount": len(planes), "sPlaneNew": planes},
+    }
+    chunks = [
+        (b"ImageAttributesLV!", _lite("SLxImageAttributes", facts)),
+        (b"ImageMetadataSeqLV|0!", _lite("SLxPictureMetadata", picture)),
+    ]
+    if loops:
+        chunks.append((b"ImageMetadataLV!", _lite("SLxExperiment", _nd2_loops(loops, counts))))
+    for number, plane in enumerate(values.reshape(-1, rows, columns, components)):
+        data = plane.tobytes()
+        if number not in leave_out:
+            content = zlib.compress(data) if compressed else data
+            chunks.append((b"ImageDataSeq|%d!" % number, bytes(8) + content))
+    out = bytearray(_nd2_chunk(b"ND2 FILE SIGNATURE CHUNK NAME01!", b"Ver3.0".ljust(64, b"\0"), 32))
+    parts = b""
+    for name, data in chunks:
+        parts += name + struct.pack("<QQ", len(out), len(data))
+        out += _nd2_chunk(name, data, 4072)
+    place = len(out)
+    out += _nd2_chunk(b"ND2 FILEMAP SIGNATURE NAME 0001!", parts + ND2_MAP + struct.pack("<QQ", 0, 0), 32)
+    path.write_bytes(bytes(out) + ND2_MAP + struct.pack("<Q", place))
+
+
+def _nd2_chunk(name: bytes, data: bytes, room: int) -> bytes:
+    return struct.pack("<IIQ", 0x0ABECEDA, room, len(data)) + name.ljust(room, b"\0") + data
+
+
+def _nd2_loops(loops: str, counts: Sequence[int]) -> dict[str, Any]:
+    """Loops within one another, the first one outside."""
+    kind = {"T": 1, "P": 2, "Z": 4}[loops[0]]
+    count = counts[0]
+    settings: dict[str, dict[str, Any]] = {
+        "T": {"uiCount": count, "dStart": 0.0, "dPeriod": 4000.0, "dDuration": 0.0, "dAvgPeriodDiff": 5000.0},
+        "P": {
+            "uiCount": count,
+            "Points": {f"a{n}": {"dPosX": 10.0 * n, "dPosY": 0.0, "dPosZ": 0.0} for n in range(count)},
+        },
+        "Z": {"uiCount": count, "dZStep": 1.5, "dZLow": 0.0, "dZHigh": 1.5 * (count - 1)},
+    }
+    found: dict[str, Any] = {"eType": kind, "uLoopPars": settings[loops[0]]}
+    if loops[1:]:
+        found["ppNextLevelEx"] = {"a0": _nd2_loops(loops[1:], counts[1:])}
+    return found
+
+
+def _lite(name: str, value: Any) -> bytes:
+    """A named value in Nikon's binary form of tables."""
+    letters = name.encode("utf-16-le") + b"\0\0"
+    if isinstance(value, dict):
+        body = b"".join(_lite(key, one) for key, one in value.items())
+        head = struct.pack("<BB", 11, len(letters) // 2) + letters
+        length = len(head) + 12 + len(body)
+        return head + struct.pack("<IQ", len(value), length) + body + bytes(8 * len(value))
+    kind, data = {
+        bool: lambda: (1, struct.pack("<B", value)),
+        int: lambda: (3, struct.pack("<I", value)),
+        float: lambda: (6, struct.pack("<d", value)),
+        str: lambda: (8, value.encode("utf-16-le") + b"\0\0"),
+    }[type(value)]()
+    return struct.pack("<BB", kind, len(letters) // 2) + letters + data

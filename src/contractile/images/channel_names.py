@@ -87,3 +87,8 @@ WORDS = {
 def of_word(name: Any, colour: Any) -> Channel:
     """From a name and the English word for a colour, as makers have them for their lookup tables."""
     return Channel(_name(name), WORDS.get(str(colour).lower()))
+
+
+def of_rgb(name: Any, colour: tuple[int, int, int]) -> Channel:
+    """From a name and a colour of three numbers up to 255; black says nothing, since it would not show."""
+    return Channel(_name(name), "{:02X}{:02X}{:02X}".format(*colour) if any(colour) else None)

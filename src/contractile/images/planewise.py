@@ -40,6 +40,11 @@ class Planewise:
         part: NDArray[Any] = found[taken]
         return part
 
+    def forget(self) -> None:
+        """Let the last plane go: it may be a view of a file that is about to be closed."""
+        with self._lock:
+            self._last = None
+
     def _plane(self, place: Place) -> NDArray[Any]:
         with self._lock:
             if self._last is None or self._last[0] != place:
