@@ -5,6 +5,7 @@ Pixels are (T, Z, C, Y, X) unless a docstring says otherwise.
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 
 import imagecodecs
 import numpy as np
+import tifffile
 from numpy.typing import NDArray
 
 Numbers = NDArray[Any]
@@ -258,3 +260,117 @@ def _lite(name: str, value: Any) -> bytes:
         str: lambda: (8, value.encode("utf-16-le") + b"\0\0"),
     }[type(value)]()
     return struct.pack("<BB", kind, len(letters) // 2) + letters + data
+
+
+# OIF and OIB ----------------------------------------------------------------------------------
+
+
+def olympus_files(values: Numbers, letters: str, *, skip: Sequence[int] = ()) -> tuple[str, dict[str, bytes]]:
+    """The settings of an OIF and its TIFFs by their names; `values` are (*letters, Y, X), such as "TZC"."""
+    *counts, rows, columns = values.shape
+    order = f"XY{letters[::-1]}"
+    sizes = dict(zip(order, (columns, rows, *counts[::-1]), strict=True))
+    steps = {"Z": ("Interval=500", "nm"), "T": ("Interval=2000", "ms"), "X": ("", "um"), "Y": ("", "um")}
+    lines = ["[ProfileSaveInfo]", 'Name="FLUOVIEW"', 'Version="1.0"', "[Axis Parameter Common]", f'AxisOrder="{order}"']
+    for number, code in enumerate("XYCZTALP"):
+        step, unit = steps.get(code, ("", ""))
+        lines += [f"[Axis {number} Parameters Common]", f'AxisCode="{code}"', f"MaxSize={sizes.get(code, 0)}", step]
+        lines += [f'UnitName="{unit}"', f'PixUnit="{unit}"']
+    lines += ["[Reference Image Parameter]", "WidthConvertValue=0.2", 'WidthUnit="um"', "ValidBitCounts=12"]
+    lines += ["HeightConvertValue=0,3.0", 'HeightUnit="um"']
+    for number in range(sizes.get("C", 1)):
+        lines += [f"[Channel {number + 1} Parameters]", f'DyeName="dye {number}"', f'CH Name="CH{number + 1}"']
+    names = "CZTLAP"
+    files = {}
+    for number, place in enumerate(np.ndindex(*counts)):
+        at = dict(zip(letters, place, strict=True))
+        name = "s_" + "".join(f"{letter}{at[letter] + 1:03d}" for letter in names if letter in at) + ".tif"
+        if number not in skip:
+            files[name] = as_tiff(values[place])
+    files["s_C001-R001.tif"] = as_tiff(values[(0,) * len(counts)][:2])  # a reference image
+    files["s_C001.lut"] = b"[Main]\r\n"
+    return "\r\n".join(lines), files
+
+
+def as_tiff(values: Numbers) -> bytes:
+    held = io.BytesIO()
+    tifffile.imwrite(held, values, metadata=None)
+    return held.getvalue()
+
+
+def write_oif(path: Path, values: Numbers, letters: str, *, skip: Sequence[int] = (), wide: bool = True) -> None:
+    text, files = olympus_files(values, letters, skip=skip)
+    path.write_bytes(b"\xff\xfe" + text.encode("utf-16-le") if wide else text.encode())
+    folder = path.with_name(f"{path.name}.files")
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+
+
+def write_oib(path: Path, values: Numbers, letters: str, *, skip: Sequence[int] = ()) -> None:
+    text, files = olympus_files(values, letters, skip=skip)
+    info = ["[OibSaveInfo]", "Version=2.0.0.0", "Name=FileInformation", "MainFileName=Stream00000", "Stream00000=a.oif"]
+    info.append("Storage00001=a.oif.files")
+    inside = {}
+    for number, (name, content) in enumerate(files.items(), start=1):
+        info.append(f"Stream{number:05d}=Storage00001/{name}")
+        inside[f"Stream{number:05d}"] = content
+    outside = {
+        "OibInfo.txt": b"\xff\xfe" + "\r\n".join(info).encode("utf-16-le"),
+        "Stream00000": b"\xff\xfe" + text.encode("utf-16-le") + b"\r\0\n\0",
+    }
+    path.write_bytes(compound(outside, inside))
+
+
+def compound(outside: dict[str, bytes], inside: dict[str, bytes]) -> bytes:
+    """A compound document with files, and with files in a folder Storage00001."""
+    contents = [*outside.values(), *inside.values()]
+    sectors: list[bytes] = []
+    following: list[int] = []
+
+    def put(data: bytes) -> int:
+        """Write data sector by sector; each next one lies behind the last one."""
+        first, count = len(sectors), -(-len(data) // 512)
+        for number in range(count):
+            sectors.append(data[512 * number : 512 * (number + 1)].ljust(512, b"\0"))
+            following.append(first + number + 1 if number + 1 < count else 0xFFFFFFFE)
+        return first if count else 0xFFFFFFFE
+
+    small, small_following, starts = b"", [], []
+    for content in contents:
+        if len(content) >= 4096:
+            starts.append(put(content))
+            continue
+        count = -(-len(content) // 64)
+        first = len(small_following)
+        starts.append(first if count else 0xFFFFFFFE)
+        small_following += [first + n + 1 if n + 1 < count else 0xFFFFFFFE for n in range(count)]
+        small += content.ljust(64 * count, b"\0")
+    root = put(small)
+    minifat = put(np.array(small_following, "<u4").tobytes().ljust(-(-4 * len(small_following) // 512) * 512, b"\xff"))
+    total, folder = 2 + len(contents), 1 + len(outside)
+    entries = [_entry("Root Entry", 5, child=1, start=root, size=len(small))]
+    for number, name in enumerate([*outside, "", *inside], start=1):
+        place = number - 1 if number < folder else number - 2
+        last = number in (folder, total - 1)
+        right = 0xFFFFFFFF if last else number + 1
+        if number == folder:
+            entries.append(_entry("Storage00001", 1, child=folder + 1 if inside else 0xFFFFFFFF))
+        else:
+            entries.append(_entry(name, 2, right=right, start=starts[place], size=len(contents[place])))
+    directory = put(b"".join(entries).ljust(-(-len(entries) * 128 // 512) * 512, b"\0"))
+    tables = next(n for n in range(1, 109) if 128 * n >= len(sectors) + n)
+    table = [*following, *[0xFFFFFFFD] * tables]
+    table += [0xFFFFFFFF] * (128 * tables - len(table))
+    places = [len(sectors) + n for n in range(tables)] + [0xFFFFFFFF] * (109 - tables)
+    numbers = (0, tables, directory, 0, 4096, minifat, -(-4 * len(small_following) // 512), 0xFFFFFFFE, 0)
+    head = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(16) + struct.pack("<5H6x9I", 0x3E, 3, 0xFFFE, 9, 6, *numbers)
+    return head + np.array(places, "<u4").tobytes() + b"".join(sectors) + np.array(table, "<u4").tobytes()
+
+
+def _entry(
+    name: str, kind: int, *, child: int = 0xFFFFFFFF, right: int = 0xFFFFFFFF, start: int = 0, size: int = 0
+) -> bytes:
+    letters = name.encode("utf-16-le") + b"\0\0"
+    head = letters.ljust(64, b"\0") + struct.pack("<HBBIII", len(letters), kind, 1, 0xFFFFFFFF, right, child)
+    return head + bytes(36) + struct.pack("<IQ", start, size)
