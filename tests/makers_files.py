@@ -6,6 +6,7 @@ Pixels are (T, Z, C, Y, X) unless a docstring says otherwise.
 from __future__ import annotations
 
 import io
+import json
 import struct
 import zlib
 from collections.abc import Callable, Sequence
@@ -374,3 +375,50 @@ def _entry(
     letters = name.encode("utf-16-le") + b"\0\0"
     head = letters.ljust(64, b"\0") + struct.pack("<HBBIII", len(letters), kind, 1, 0xFFFFFFFF, right, child)
     return head + bytes(36) + struct.pack("<IQ", start, size)
+
+
+# HDF5 and Imaris ------------------------------------------------------------------------------
+
+
+def write_h5(path: Path, datasets: dict[str, Numbers], axes: str = "", **options: Any) -> None:
+    """Datasets as ilastik writes them; `axes` are the keys of their axistags, `options` those of h5py."""
+    import h5py
+
+    size = options.pop("element_size_um", None)
+    with h5py.File(path, "w") as file:
+        for name, values in datasets.items():
+            dataset = file.create_dataset(name, data=values, **options)
+            if axes:
+                tags = [{"key": key, "typeFlags": 2, "resolution": 0, "description": ""} for key in axes]
+                dataset.attrs["axistags"] = json.dumps({"axes": tags})
+            if size is not None:
+                dataset.attrs["element_size_um"] = size
+
+
+def write_ims(path: Path, *levels: Numbers) -> None:
+    """Resolutions (T, C, Z, Y, X) as Imaris stores them: in volumes that are longer than the image."""
+    import h5py
+
+    def letters(text: str) -> Numbers:
+        return np.array([*text], "S1")
+
+    with h5py.File(path, "w") as file:
+        for number, level in enumerate(levels):
+            for t, c in np.ndindex(*level.shape[:2]):
+                group = file.create_group(f"DataSet/ResolutionLevel {number}/TimePoint {t}/Channel {c}")
+                padded = np.pad(level[t, c], [(0, -n % 8) for n in level.shape[2:]])
+                group.create_dataset("Data", data=padded, chunks=(8, 8, 8), compression="gzip")
+                for axis, n in zip("ZYX", level.shape[2:], strict=True):
+                    group.attrs[f"ImageSize{axis}"] = letters(str(n))
+        image = file.create_group("DataSetInfo/Image")
+        times, channels, *sides = levels[0].shape
+        for number, (n, size) in enumerate(zip(sides[::-1], (0.2, 0.3, 1.0), strict=True)):
+            image.attrs[f"ExtMin{number}"], image.attrs[f"ExtMax{number}"] = letters("10"), letters(f"{10 + n * size}")
+        image.attrs["Unit"] = letters("um")
+        for c in range(channels):
+            channel = file.create_group(f"DataSetInfo/Channel {c}")
+            channel.attrs["Name"], channel.attrs["Color"] = letters(f"dye {c}"), letters(f"{c} 1.000 0.000")
+        time = file.create_group("DataSetInfo/TimeInfo")
+        time.attrs["DatasetTimePoints"] = letters(str(times))
+        for t in range(times):
+            time.attrs[f"TimePoint{t + 1}"] = letters(f"2020-01-01 00:00:{4 * t:02d}.000")

@@ -1,4 +1,4 @@
-"""Arrays that their files give plane by plane: only the planes that a region touches are read."""
+"""Arrays that their files give part by part, most often plane by plane: only parts that a region touches are read."""
 
 from __future__ import annotations
 
@@ -15,17 +15,25 @@ Place = tuple[int, ...]
 
 
 class Planewise:
-    """An array (*outer, *plane). `read(place)` gives the plane at a place of the outer axes, as an array.
+    """An array (*outer, *plane). `read(place)` gives the plane at a place of the outer axes: anything that is sliced.
 
-    The last plane is kept, since regions that lie beside each other need the same one. Threads may read: one at a time
-    calls `read`.
+    What `read` gave last is kept, since regions that lie beside each other need the same. It may be longer than `plane`
+    along some axes; what is behind is not read. `chunk` is what is read of it at once; None means all. Threads may
+    read: one at a time calls `read`.
     """
 
-    def __init__(self, outer: Place, plane: Place, dtype: np.dtype[Any], read: Callable[[Place], NDArray[Any]]) -> None:
+    def __init__(
+        self,
+        outer: Place,
+        plane: Place,
+        dtype: np.dtype[Any],
+        read: Callable[[Place], Any],
+        chunk: Place | None = None,
+    ) -> None:
         self.shape, self.dtype = (*outer, *plane), dtype
-        self.chunks = (*(1 for _ in outer), *plane)
+        self.chunks = (*(1 for _ in outer), *(chunk or plane))
         self._outer, self._read = len(outer), read
-        self._last: tuple[Place, NDArray[Any]] | None = None
+        self._last: tuple[Place, Any] | None = None
         self._lock = threading.Lock()
 
     def __getitem__(self, region: Region) -> NDArray[Any]:
@@ -45,9 +53,9 @@ class Planewise:
         with self._lock:
             self._last = None
 
-    def _plane(self, place: Place) -> NDArray[Any]:
+    def _plane(self, place: Place) -> Any:
         with self._lock:
             if self._last is None or self._last[0] != place:
                 self._last = None  # before the next one takes memory, too
-                self._last = (place, np.asarray(self._read(place)))
+                self._last = (place, self._read(place))
             return self._last[1]
