@@ -27,7 +27,7 @@ from contractile.images.known import Wanted
 from contractile.images.ome import Ome, settle_ome
 from contractile.images.photometric import interpret, notes_of_imagej
 from contractile.images.raster import AGAIN, Raster, one_clear_line
-from contractile.images.scale import ome_interval, ome_scale, tiff_interval, tiff_scale
+from contractile.images.scale import lsm_scale, ome_interval, ome_scale, svs_scale, tiff_interval, tiff_scale
 from contractile.images.strips import check_end, check_pixels, watch_decoders
 
 PLAIN = ("generic", "uniform", "shaped", "ome", "imagej")  # forms without thumbnails and labels of slides
@@ -162,8 +162,11 @@ def _raster(
     page = series.keyframe
     facts = _facts(tiff, page)
     notes = (*check_pixels(series, path), *(notes_of_imagej(facts) if tiff.is_imagej else ()))
-    if image is None:
+    if image is None and series.kind == "lsm":
+        scale, interval = lsm_scale(tiff.lsm_metadata or {})
+    elif image is None:
         scale, interval = tiff_scale(page, facts, imagej=tiff.is_imagej), tiff_interval(facts)
+        scale |= svs_scale(page.description) if series.kind == "svs" else {}
     else:
         scale, interval = ome_scale(image), ome_interval(image)
     channels = of_imagej(facts) if tiff.is_imagej else of_ome(image)
