@@ -180,7 +180,7 @@ def write_nd2(
     compressed: bool = False,
     leave_out: Sequence[int] = (),
 ) -> None:
-    """Planes (*loops, Y, X, C) as NIS-Elements stores them; `loops` has letters T, P, Z. Colours have 3 C in one plane."""
+    """Planes (*loops, Y, X, C) as NIS-Elements stores them; `loops` has letters T, P, Z. Three C are colours."""
     *counts, rows, columns, components = values.shape
     coloured = components == 3
     facts = {

@@ -86,7 +86,7 @@ def test_an_image_and_its_labels_in_one_file(tmp_path: Path, names: tuple[str, s
 
 def test_several_arrays(tmp_path: Path) -> None:
     write_h5(tmp_path / "a.h5", {"one": LABELS, "other/two": LABELS})
-    what = r"a\.h5: holds 2 arrays, of which any may be meant: one, other/two; save one of them alone, under the name 'data'"
+    what = r"a\.h5: holds 2 arrays, of which any may be meant: one, other/two; save one of them alone, under the name"
     with pytest.raises(ContractileError, match=what):
         find(tmp_path / "a.h5")
 

@@ -76,7 +76,7 @@ class _Tiles:
 
 @dataclass(frozen=True)
 class _Scene:
-    """What all resolutions of a scene share: its `letters` of planes, and where it begins and `ends` along each axis."""
+    """What all resolutions of a scene share: `letters` of axes that count planes, and the `ends` along every axis."""
 
     letters: str
     ends: dict[str, tuple[int, int]]
@@ -119,8 +119,8 @@ class _Mosaic:
             place = tuple(along[number] for along, number in zip(places, index, strict=True))
             for block in self.blocks.get(place, ()):
                 self._paste(block, found[index], rows.start, columns.start)
-        steps = (slice(None, None, rows.step), slice(None, None, columns.step), *samples)
-        part: NDArray[Any] = found[(..., *steps)][taken]
+        inner = (slice(None, None, rows.step), slice(None, None, columns.step), *samples)
+        part: NDArray[Any] = found[(*[slice(None)] * count, *inner)][taken]
         return part
 
     def _paste(self, block: Block, out: NDArray[Any], top: int, left: int) -> None:

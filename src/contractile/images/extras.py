@@ -13,7 +13,7 @@ from contractile.errors import ContractileError
 
 
 def load_extra(module: str, extra: str, path: Path) -> Any:
-    """The library that reads the file at `path`. Raises ContractileError, with its install line, where it is missing."""
+    """The library that reads the file at `path`. Raises ContractileError, with the install line, if it is missing."""
     try:
         return importlib.import_module(module)
     except ImportError as error:

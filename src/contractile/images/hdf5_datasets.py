@@ -1,4 +1,4 @@
-"""Which datasets of HDF5 are read: their numbers lie in the file, in pieces of a size that fits, packed as h5py knows."""
+"""Which datasets of HDF5 are read: with numbers in the file itself, in pieces of fitting size, packed as h5py knows."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def _numbered() -> tuple[tuple[str, str], ...]:
 
 
 def _count(group: Any, name: str) -> int:
-    count = sum(key.startswith(f"{name} ") for key in group)
+    count: int = sum(key.startswith(f"{name} ") for key in group)
     if not count:
         raise Damaged(f"no {name} in it")
     return count

@@ -29,14 +29,19 @@ class Wanted:
 Opener = Callable[[Path, Wanted], "list[Raster]"]
 
 
-def _later(module: str, name: str) -> Opener:
-    """An opener whose file is imported when it is first called: some load slow libraries."""
+@dataclass(frozen=True)
+class Later:
+    """The function `name` of a file of this room, imported when it is first called: some load slow libraries."""
 
-    def opens(path: Path, wanted: Wanted) -> list[Raster]:
-        found: Opener = getattr(importlib.import_module(f"contractile.images.{module}"), name)
-        return found(path, wanted)
+    module: str
+    name: str
 
-    return opens
+    def find(self) -> Opener:
+        found: Opener = getattr(importlib.import_module(f"contractile.images.{self.module}"), self.name)
+        return found
+
+    def __call__(self, path: Path, wanted: Wanted) -> list[Raster]:
+        return self.find()(path, wanted)
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class FileFormat:
     by: str
     keeps: str
     loses: str = ""
-    opens: Opener | None = None
+    opens: Later | None = None
     opened_as: str | None = None
     magic: bytes | None = None
     own_magic: bytes | None = None
@@ -68,8 +73,8 @@ class FileFormat:
 REGIONS, PLANES, WHOLE, OUTLINES = "region by region", "plane by plane", "whole", "as outlines"
 ALL = "axes, pixel size, z spacing, frame interval, names and colours of channels"
 ZARR = "OME-Zarr"
-_tiff, _picture = _later("tiff", "open_as_tiff"), _later("pictures", "open_as_picture")
-_zarr, _npy = _later("zarrs", "open_as_zarr"), _later("npy", "open_as_npy")
+_tiff, _picture = Later("tiff", "open_as_tiff"), Later("pictures", "open_as_picture")
+_zarr, _npy = Later("zarrs", "open_as_zarr"), Later("npy", "open_as_npy")
 
 FORMATS: tuple[FileFormat, ...] = (
     FileFormat(
@@ -176,7 +181,7 @@ FORMATS: tuple[FileFormat, ...] = (
         "tile by tile",
         f"{ALL}, scenes, mosaics, pyramid",
         "places of tiles, attachments (overview, label), masks; sets of several files are refused",
-        opens=_later("czi", "open_czi"),
+        opens=Later("czi", "open_czi"),
         magic=rb"ZISRAWFILE",
     ),
     FileFormat(
@@ -185,7 +190,7 @@ FORMATS: tuple[FileFormat, ...] = (
         REGIONS,
         f"{ALL}, all images, tiles of a mosaic as images",
         "places of tiles; FLIM",
-        opens=_later("lif", "open_lif"),
+        opens=Later("lif", "open_lif"),
         magic=rb"\x70\0\0\0.{4}\x2a",
     ),
     FileFormat(
@@ -194,7 +199,7 @@ FORMATS: tuple[FileFormat, ...] = (
         REGIONS,
         f"{ALL}, positions as images",
         "places of positions, events, ROIs",
-        opens=_later("nd2", "open_nd2"),
+        opens=Later("nd2", "open_nd2"),
         magic=rb"\xda\xce\xbe\x0a",
         own_magic=rb"\0\0\0\x0cjP  ",
         extra="nd2",
@@ -205,10 +210,9 @@ FORMATS: tuple[FileFormat, ...] = (
         PLANES,
         "axes, pixel size, z spacing, frame interval, names of channels",
         "reference images, lookup tables, ROIs",
-        opens=_later("oif", "open_oif"),
+        opens=Later("oif", "open_oif"),
         magic=rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
         own_magic=rb"\xff\xfe\[\0|\xef\xbb\xbf\[|\[",
-        extra="oif",
     ),
     FileFormat(
         "HDF5",
@@ -216,7 +220,7 @@ FORMATS: tuple[FileFormat, ...] = (
         REGIONS,
         "axes (ilastik's axistags), element_size_um; one image, or the image and the labels",
         "further datasets",
-        opens=_later("hdf5", "open_hdf5"),
+        opens=Later("hdf5", "open_hdf5"),
         magic=rb"\x89HDF\r\n\x1a\n",
         extra="hdf5",
     ),

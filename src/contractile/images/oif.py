@@ -95,7 +95,7 @@ def _in_document(path: Path, wanted: Wanted) -> tuple[Settings, dict[str, Reader
     main = named.get(info.get(info.get("MainFileName", ""), ""))
     if main is None:
         raise Damaged("its settings are not in it")
-    files = {name.rsplit("/")[-1]: partial(document.read, stream) for name, stream in named.items()}
+    files: dict[str, Reader] = {name.rsplit("/")[-1]: partial(document.read, stream) for name, stream in named.items()}
     return _parse(document.read(main), path), files
 
 
@@ -135,11 +135,12 @@ def _planes(files: Mapping[str, Reader], settings: Settings) -> _Planes:
     for name, read in files.items():
         match = PLANE.fullmatch(name)
         if match:
-            letters, numbers = zip(*INDEX.findall(match[2].upper()), strict=True)
-            groups.setdefault((match[1], *letters), {})[tuple(int(one) - 1 for one in numbers)] = read
+            named, numbers = zip(*INDEX.findall(match[2].upper()), strict=True)
+            groups.setdefault((match[1], *named), {})[tuple(int(one) - 1 for one in numbers)] = read
     if not groups:
         raise Damaged("no plane in it")
-    (_, *letters), readers = max(groups.items(), key=lambda group: (len(group[1]), "-" not in group[0][0]))
+    alike, readers = max(groups.items(), key=lambda group: (len(group[1]), "-" not in group[0][0]))
+    letters = alike[1:]
     if len(set(letters)) < len(letters) or min(min(place) for place in readers) < 0:
         raise Damaged("the names of its planes say nothing")
     promised = {axis.get("AxisCode", ""): axis for axis in _axes(settings)}
