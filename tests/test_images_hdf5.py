@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,27 @@ def test_axistags_that_are_none(tmp_path: Path) -> None:
             file["data"].attrs["axistags"] = tags
         with pytest.raises(ContractileError, match=r"a\.h5: unreadable or truncated"):
             find(tmp_path / "a.h5")
+
+
+def test_heaps_of_texts_in_which_the_library_would_stay(tmp_path: Path) -> None:
+    write_h5(tmp_path / "a.h5", {"data": LABELS}, "yx")
+    data = (tmp_path / "a.h5").read_bytes()
+    heap = data.index(b"GCOL")
+    (length,) = struct.unpack_from("<Q", data, heap + 8)
+    for place, value, what in (
+        (heap + 8, 2**40, "the file ends within a heap of texts"),
+        (heap + 24, length, "a heap of texts whose pieces do not fit"),
+        (heap + 24, 2**64 - 20, "a heap of texts whose pieces do not fit"),
+    ):
+        (tmp_path / "a.h5").write_bytes(data[:place] + struct.pack("<Q", value) + data[place + 8 :])
+        with pytest.raises(ContractileError, match=what):
+            find(tmp_path / "a.h5")
+    (tmp_path / "a.h5").write_bytes(data[: heap + 16] + struct.pack("<HHIQ", 0, 0, 0, 0) + data[heap + 32 :])
+    with pytest.raises(ContractileError, match="a heap of texts whose pieces do not fit"):
+        find(tmp_path / "a.h5")
+    (tmp_path / "a.h5").write_bytes(data[:512] + b"GCOL\x01")
+    with pytest.raises(ContractileError, match="the file ends within a heap of texts"):
+        find(tmp_path / "a.h5")
 
 
 def test_files_that_are_cut_off_and_other_content(tmp_path: Path) -> None:

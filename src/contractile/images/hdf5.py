@@ -15,6 +15,7 @@ from typing import Any
 from contractile.errors import ContractileError
 from contractile.images.extras import load_extra
 from contractile.images.hdf5_datasets import check_dataset
+from contractile.images.hdf5_heaps import check_heaps
 from contractile.images.ims import is_ims, open_ims
 from contractile.images.known import Wanted
 from contractile.images.raster import Damaged, Raster, one_clear_line
@@ -36,6 +37,7 @@ def open_hdf5(path: Path, wanted: Wanted) -> list[Raster]:
     """
     library = load_extra("h5py", "hdf5", path)
     with one_clear_line(path):
+        check_heaps(path)
         file = wanted.files.enter_context(library.File(path, "r", locking="best-effort"))
         if is_ims(file):
             return open_ims(file, path)
@@ -90,7 +92,7 @@ def _choose(names: Sequence[str], *, labels: bool) -> list[str]:
 
 
 def _letters(dataset: Any) -> str | None:
-    """The letters of the axes: by the axistags of vigra (ilastik), or by labels of dimensions."""
+    """The letters of the axes: by the axistags of vigra (ilastik), by labels of dimensions, or where all are space."""
     tags = dataset.attrs.get("axistags")
     if isinstance(tags, bytes):
         tags = tags.decode("utf-8", "replace")
@@ -102,7 +104,10 @@ def _letters(dataset: Any) -> str | None:
         names = [str(axis.get("key")) for axis in axes]
     else:
         names = [dimension.label for dimension in dataset.dims]
-    return letters_of(names) if len(names) == dataset.ndim and all(names) else None
+    if len(names) == dataset.ndim and all(names):
+        return letters_of(names)
+    sizes = dataset.attrs.get("element_size_um")  # one for each axis of space
+    return "ZYX"[-dataset.ndim :] if getattr(sizes, "shape", None) == (dataset.ndim,) and dataset.ndim < 4 else None
 
 
 def _scale(dataset: Any) -> dict[str, float]:
