@@ -20,7 +20,14 @@ from contractile.recipe import derive
 ROOT = Path(__file__).parents[1]
 PAGES = {
     name: (ROOT / name).read_text(encoding="utf-8")
-    for name in ("README.md", "docs/annotate.md", "docs/quality.md", "docs/log.md", "benchmarks/RESULTS.md")
+    for name in (
+        "README.md",
+        "docs/annotate.md",
+        "docs/formats.md",
+        "docs/quality.md",
+        "docs/log.md",
+        "benchmarks/RESULTS.md",
+    )
 }
 README = PAGES["README.md"]
 COMMANDS = [

@@ -105,6 +105,7 @@ class _Mosaic:
         self.blocks: dict[Place, list[Block]] = {}
         for block in sorted(blocks, key=lambda block: block.starts.get("M", 0)):
             self.blocks.setdefault(scene.place(block), []).append(block)
+        self._boxes = {place: self._places(some) for place, some in self.blocks.items()}
         tile = (max(block.stored[axis] for block in blocks) for axis in (0, 1))
         self.chunks = (*(1,) * len(scene.outer), *tile, *self.shape[len(scene.outer) + 2 :])
 
@@ -117,23 +118,34 @@ class _Mosaic:
         found = np.zeros((*map(len, places), *window, *self.shape[count + 2 :]), self.dtype)
         for index in np.ndindex(*map(len, places)):
             place = tuple(along[number] for along, number in zip(places, index, strict=True))
-            for block in self.blocks.get(place, ()):
-                self._paste(block, found[index], rows.start, columns.start)
+            for number in self._touched(place, rows, columns):
+                self._paste(place, number, found[index], (rows.start, columns.start))
         inner = (slice(None, None, rows.step), slice(None, None, columns.step), *samples)
         part: NDArray[Any] = found[(*[slice(None)] * count, *inner)][taken]
         return part
 
-    def _paste(self, block: Block, out: NDArray[Any], top: int, left: int) -> None:
-        """Write what a block has of a plane whose first row and column are `top` and `left`."""
-        y, x = (
-            (block.starts[axis] - self._scene.ends[axis][0]) // self._factor - first
-            for axis, first in (("Y", top), ("X", left))
-        )
-        (height, width), (rows, columns) = out.shape[:2], block.stored
-        y0, y1, x0, x1 = max(0, y), min(height, y + rows), max(0, x), min(width, x + columns)
-        if y0 < y1 and x0 < x1:
-            pixels = self._tiles.read(block)[y0 - y : y1 - y, x0 - x : x1 - x]
-            out[y0:y1, x0:x1] = pixels if out.ndim == 3 else pixels[..., 0]
+    def _places(self, blocks: Sequence[Block]) -> NDArray[np.int64]:
+        """Where tiles lie in the array: first row, first column, and those behind the last, (N, 4)."""
+        corner = [self._scene.ends[axis][0] for axis in "YX"]
+        starts = np.array([[block.starts[axis] for axis in "YX"] for block in blocks], np.int64)
+        first = (starts - corner) // self._factor
+        return np.hstack([first, first + [block.stored for block in blocks]])
+
+    def _touched(self, place: Place, rows: slice, columns: slice) -> list[int]:
+        """The numbers of the tiles of a plane that lie in a window."""
+        boxes = self._boxes.get(place)
+        if boxes is None:
+            return []
+        inside = (boxes[:, :2] < (rows.stop, columns.stop)) & (boxes[:, 2:] > (rows.start, columns.start))
+        numbers: list[int] = np.flatnonzero(inside.all(axis=1)).tolist()
+        return numbers
+
+    def _paste(self, place: Place, number: int, out: NDArray[Any], corner: tuple[int, int]) -> None:
+        """Write what a tile has of a plane whose first row and column are `corner`."""
+        y, x, *ends = (int(one) for one in self._boxes[place][number] - np.array(corner * 2))
+        y0, x0, y1, x1 = max(0, y), max(0, x), min(out.shape[0], ends[0]), min(out.shape[1], ends[1])
+        pixels = self._tiles.read(self.blocks[place][number])[y0 - y : y1 - y, x0 - x : x1 - x]
+        out[y0:y1, x0:x1] = pixels if out.ndim == 3 else pixels[..., 0]
 
 
 def _raster(blocks: Sequence[Block], metadata: Element, tiles: _Tiles, path: Path) -> Raster:

@@ -102,6 +102,7 @@ FORMATS: tuple[FileFormat, ...] = (
         "axes, pixel size, z spacing, frame interval, lookup tables",
         "ROIs",
         opened_as="TIFF",
+        writes=True,
     ),
     FileFormat(
         "whole slides (Aperio, Hamamatsu, Leica, Ventana, PerkinElmer)",
