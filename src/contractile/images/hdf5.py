@@ -52,16 +52,10 @@ def open_hdf5(path: Path, wanted: Wanted) -> list[Raster]:
         dataset = found[name]
         check_dataset(dataset, path)
         letters = _letters(dataset)
-    return [
-        Raster(
-            letters or "Q" * dataset.ndim,
-            tuple(dataset.shape),
-            dataset.dtype,
-            partial(_given, dataset),
-            scale=_scale(dataset),
-            guessed=letters is None,
-        )
-    ]
+        scale = _scale(dataset)
+    axes = letters or "Q" * dataset.ndim
+    load = partial(_given, dataset)
+    return [Raster(axes, tuple(dataset.shape), dataset.dtype, load, scale=scale, guessed=letters is None)]
 
 
 def _datasets(library: Any, file: Any) -> dict[str, Any]:
