@@ -209,6 +209,27 @@ def test_segments_that_lie(stack: Path, name: bytes, offset: int, value: bytes, 
         read(find(stack)[0])
 
 
+def test_a_directory_beyond_the_end(stack: Path) -> None:
+    data = stack.read_bytes()
+    stack.write_bytes(data[: data.index(b"ZISRAWDIRECTORY")])
+    with pytest.raises(ContractileError, match="its ZISRAWDIRECTORY lies beyond its end"):
+        find(stack)
+    stack.write_bytes(data[:60])
+    with pytest.raises(ContractileError, match="the file ends too early"):
+        find(stack)
+
+
+def test_a_picture_with_fewer_samples(tmp_path: Path) -> None:
+    write_czi(tmp_path / "a.czi", [czi_block(pixels(32, 24, dtype="u1"))], compression=4)
+
+    def change(data: bytearray) -> None:
+        data[at(data, b"ZISRAWDIRECTORY") + 162] = 3  # red, green and blue
+
+    rewritten(tmp_path / "a.czi", change)
+    with pytest.raises(ContractileError, match="a block holds 768 numbers where 2304 were declared"):
+        read(tmp_path / "a.czi")
+
+
 def test_huge_blocks_are_refused(stack: Path) -> None:
     def change(data: bytearray) -> None:
         place = at(data, b"ZISRAWDIRECTORY") + 192 + 8

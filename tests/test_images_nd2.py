@@ -103,6 +103,17 @@ def test_files_that_are_cut_off(stack: Path) -> None:
             find(stack)
 
 
+def test_the_map_at_the_end(stack: Path) -> None:
+    data = stack.read_bytes()
+    for content, what in (
+        (data[:-1], "which is the end of the file, is missing"),
+        (data[:50], "the file ends too early"),
+    ):
+        stack.write_bytes(content)
+        with pytest.raises(ContractileError, match=what):
+            find(stack)
+
+
 @pytest.mark.parametrize(
     ("back", "value", "what"),
     [

@@ -137,7 +137,7 @@ def test_documents_that_are_cut_off(tmp_path: Path) -> None:
     [
         (30, 7, "no compound document"),
         (44, 2**31, "a table that is larger than the file"),
-        (44, 130, r"its table is cut off|ends too early"),
+        (44, 110, "its table is cut off"),
         (48, 0xFFFFFFFE, "a compound document without entries"),
         (48, 2**30, "a chain of sectors that leads nowhere"),
         (76, 2**30, "the file ends too early"),
