@@ -24,6 +24,7 @@ from contractile.images.gate import check_piece, check_size, limits
 from contractile.images.jpeg import decode_jpeg, fill_jpeg
 from contractile.images.jpeg_damage import check_data_of_jpeg
 from contractile.images.jpeg_markers import scan_jpeg
+from contractile.images.known import Wanted
 from contractile.images.png import check_data_of_png, decode_png, fill_png, scan_png
 from contractile.images.promised import size_of_webp
 from contractile.images.raster import Damaged, Raster, one_clear_line
@@ -51,6 +52,11 @@ class Decoded:
     palette: NDArray[np.uint8] | None = None
     frames: int = 1
     notes: tuple[str, ...] = ()
+
+
+def open_as_picture(path: Path, wanted: Wanted) -> list[Raster]:
+    """`open_picture`, for the tuple of formats."""
+    return [open_picture(path, wanted.labels)]
 
 
 def open_picture(path: Path, indices: bool) -> Raster:

@@ -13,6 +13,7 @@ import zarr
 from contractile.errors import ContractileError
 from contractile.images.channel_names import of_omero
 from contractile.images.gate import limits
+from contractile.images.known import Wanted
 from contractile.images.raster import Damaged, Raster, one_clear_line
 from contractile.images.scale import in_micrometres, in_seconds, micrometres
 from contractile.images.zarr_chunks import find_gaps
@@ -39,6 +40,11 @@ def image_group(path: Path) -> Path:
         if _as_list(ome.get("multiscales"), "multiscales"):
             return path
     return image_group(path / _images_inside(path, node, ome)[0])
+
+
+def open_as_zarr(path: Path, wanted: Wanted) -> list[Raster]:
+    """`open_zarr`, for the tuple of formats."""
+    return open_zarr(path, wanted.dims, labels=wanted.labels)
 
 
 def open_zarr(path: Path, dims: int, *, labels: bool = False) -> list[Raster]:
