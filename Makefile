@@ -18,6 +18,7 @@ test: $(READY)  ## the whole test suite, and how much of the code it runs
 check: $(READY)  ## format, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/ruff check --preview --select PLW1514 src  # Windows reads and writes text in another encoding
 	$(BIN)/mypy
 
 fuzz: $(READY)  ## 10,000 damaged files for every reader (about an hour)
