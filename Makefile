@@ -6,7 +6,9 @@ READY := $(VENV)/.ready
 # Their processes signal themselves, which crashes Python on some virtual machines where coverage is measured.
 SIGNALS := tests/test_cli_signals.py tests/test_training_stopping.py
 
-.PHONY: demo test check fuzz bench clean
+DIST := $(VENV)/.dist
+
+.PHONY: demo test check dist fuzz bench clean
 
 demo: $(READY)  ## train on synthetic images, segment a large one, score it (about four minutes)
 	$(BIN)/contractile demo --out demo
@@ -21,6 +23,16 @@ check: $(READY)  ## format, lint, types
 	$(BIN)/ruff check --preview --select PLW1514 src  # Windows reads and writes text in another encoding
 	$(BIN)/mypy
 
+dist: $(DIST)/.ready  ## the wheel and the sdist, in dist/, and what can be checked of them and of the files around a release
+	rm -rf dist
+	$(DIST)/bin/python -m build
+	$(DIST)/bin/twine check --strict dist/*
+	$(DIST)/bin/check-wheel-contents dist/*.whl
+	$(DIST)/bin/validate-pyproject pyproject.toml
+	$(DIST)/bin/cffconvert --validate
+	$(DIST)/bin/python conda/render.py
+	$(DIST)/bin/zizmor --offline --quiet --persona pedantic .github
+
 fuzz: $(READY)  ## 10,000 damaged files for every reader (about an hour)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/run.py --count 10000
 
@@ -33,6 +45,13 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet "torch>=2.6,<2.14"
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $(READY)
+
+# Apart from the package: these tools hold other packages back.
+$(DIST)/.ready:
+	$(PYTHON) -m venv $(DIST)
+	$(DIST)/bin/python -m pip install --quiet build check-wheel-contents "cffconvert>=2.0" py-rattler-build twine \
+		validate-pyproject zizmor
+	touch $(DIST)/.ready
 
 $(VENV)/.bench: $(READY)
 	$(BIN)/python -m pip install --quiet --no-binary elasticdeform --editable ".[dev,bench]"

@@ -1,6 +1,6 @@
 """Read `recipe.yaml` as rattler-build does, and render it; nothing is looked up in a channel, nothing is built.
 
-    python conda/render.py        needs `pip install py-rattler-build`
+python conda/render.py        needs `pip install py-rattler-build`
 """
 
 from __future__ import annotations
