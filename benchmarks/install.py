@@ -30,7 +30,7 @@ PYTHONS = ("python3.11", "python3.12", "python3.13")
 GROWTH_MB = 1.0
 # Runs in the new environment: names, versions, requirements and sizes of what is installed there.
 COUNT = """
-import json, re
+import json, platform, re
 from importlib.metadata import distributions
 found = {}
 for one in distributions():
@@ -38,7 +38,7 @@ for one in distributions():
     name = re.sub(r"[-_.]+", "-", one.metadata["Name"]).lower()
     needs = [re.match(r"[\\w.-]+", line)[0] for line in one.requires or () if "extra ==" not in line]
     found[name] = {"version": one.version, "size": size, "needs": [re.sub(r"[-_.]+", "-", n).lower() for n in needs]}
-print(json.dumps(found))
+print(json.dumps({"python": platform.python_version(), "packages": found}))
 """
 PREDICT = """
 import numpy as np
@@ -56,6 +56,7 @@ Packages = dict[str, dict[str, object]]
 class Installed:
     """What an environment holds: MB in all, and without PyTorch and what it alone needs."""
 
+    python: str
     packages: Packages
     all_mb: float
     others_mb: float
@@ -87,10 +88,10 @@ def install(python: str, wheel: Path, folder: Path) -> Path:
 def count(inside: Path) -> Installed:
     """What is in an environment, pip left out."""
     told = subprocess.run([inside, "-c", COUNT], check=True, capture_output=True, text=True, env=bare()).stdout
-    packages: Packages = json.loads(told)
-    packages = {name: about for name, about in packages.items() if name != "pip"}
+    known = json.loads(told)
+    packages: Packages = {name: about for name, about in known["packages"].items() if name != "pip"}
     others = reached(packages, "contractile", without="torch")
-    return Installed(packages, size_mb(packages, set(packages)), size_mb(packages, others))
+    return Installed(known["python"], packages, size_mb(packages, set(packages)), size_mb(packages, others))
 
 
 def reached(packages: Packages, start: str, *, without: str) -> set[str]:
@@ -129,10 +130,10 @@ def use(inside: Path, folder: Path, *, quick: bool) -> bool:
     return True
 
 
-def row(name: str, found: Installed, wheel: Path, works: str) -> str:
+def row(found: Installed, wheel: Path, works: str, of: str = "") -> str:
     torch = found.packages["torch"]["version"]
     sizes = f"{len(found.packages)} | {found.all_mb:.0f} | {found.others_mb:.0f} | {wheel.stat().st_size / 1e6:.1f}"
-    return f"| {name} | {torch} | {sizes} | {works} |"
+    return f"| {found.python}{of} | {torch} | {sizes} | {works} |"
 
 
 def has_grown(new: Installed, old: Installed) -> bool:
@@ -170,13 +171,13 @@ def main() -> int:
             inside = install(python, wheel, folder / f"env {Path(python).name}")
             found, works = count(inside), use(inside, folder / f"work {Path(python).name}", quick=arguments.quick)
             failed |= not works
-            print(row(python, found, wheel, "yes" if works else "NO"), flush=True)
+            print(row(found, wheel, "yes" if works else "NO"), flush=True)
             first = first or (python, found)
             shutil.rmtree(folder / f"env {Path(python).name}")
         if arguments.against and first:
             other = build(check_out(arguments.against, folder / "other"), folder / "other wheel")
             found = count(install(first[0], other, folder / "env other"))
-            print(row(f"{first[0]}, {arguments.against}", found, other, "not tried"), flush=True)
+            print(row(found, other, "not tried", f", {arguments.against}"), flush=True)
             failed |= has_grown(first[1], found)
     return int(failed or first is None)
 
