@@ -216,11 +216,12 @@ def write_and_lock(folder: Path) -> None:
     for path in (left, new):
         path.write_text("x")
     os.utime(left, (0, 0))
+    (results / f".contractile-{'2' * 16}.was.b.zarr").mkdir()
     import contractile.storage.files as files
 
     files._swept.clear()
     sweep(results)
-    assert sorted(path.name for path in results.iterdir()) == [new.name, ".contractile.jsonl", "a.txt"]
+    assert sorted(path.name for path in results.iterdir()) == [new.name, ".contractile.jsonl", "a.txt", "b.zarr"]
 
 
 def train_and_predict(folder: Path) -> None:

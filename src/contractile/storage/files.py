@@ -264,9 +264,14 @@ def _clear(path: Path) -> None:
 
 
 def _clear_closed(path: Path) -> None:
-    """Remove an unfinished file that no process has open. Folders cannot be locked on Windows: they stay."""
-    found = os.lstat(path)
-    if stat.S_ISREG(found.st_mode) and time.time() - found.st_mtime > LEFT_S:
+    """Remove an unfinished file that no process has open; give a folder that is missing its name back.
+
+    Folders cannot be locked on Windows, so unfinished ones stay.
+    """
+    found, was = os.lstat(path), RETIRED.fullmatch(path.name)
+    if was and not os.path.lexists(path.with_name(was[1])):
+        os.rename(path, path.with_name(was[1]))
+    elif stat.S_ISREG(found.st_mode) and time.time() - found.st_mtime > LEFT_S:
         path.unlink()
 
 
