@@ -22,6 +22,7 @@ check: $(READY)  ## format, lint, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff check --preview --select PLW1514 src  # Windows reads and writes text in another encoding
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32  # names that Windows lacks
 
 dist: $(DIST)/.ready  ## the wheel and the sdist, in dist/, and what can be checked of them and of the files around a release
 	rm -rf dist
