@@ -27,6 +27,8 @@ check: $(READY)  ## format, lint, types
 dist: $(DIST)/.ready  ## the wheel and the sdist, in dist/, and what can be checked of them and of the files around a release
 	rm -rf dist
 	$(DIST)/bin/python -m build
+	for file in dist/*.whl; do $(DIST)/bin/python -m zipfile --list $$file; done
+	for file in dist/*.tar.gz; do $(DIST)/bin/python -m tarfile --list $$file; done
 	$(DIST)/bin/twine check --strict dist/*
 	$(DIST)/bin/check-wheel-contents dist/*.whl
 	$(DIST)/bin/validate-pyproject pyproject.toml

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from importlib.metadata import version
@@ -19,6 +20,7 @@ WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 IN_CONDA = {"torch": "pytorch", "matplotlib": "matplotlib-base"}  # names that differ there
 FOR_DEVELOPERS = {"bench", "dev", "docs"}
 LARGEST = 5_000_000  # bytes of the wheel
+LARGEST_SOURCE = 10_000_000
 
 
 def test_one_version_everywhere():
@@ -84,6 +86,20 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path):
         f"contractile/{name}" for name in ("py.typed", "pretrained/nuclei.safetensors", "viewer/page/index.html")
     } <= names
     assert wheel.stat().st_size < LARGEST
+
+
+def test_the_source_distribution_holds_what_is_built_tested_and_read(tmp_path):
+    words = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)]
+    subprocess.run(words, cwd=ROOT, check=True, capture_output=True)
+    (packed,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(packed) as opened:
+        names = [name.partition("/")[2] for name in opened.getnames()]
+    assert {name.partition("/")[0] for name in names if "/" in name} == {
+        "src", "tests", "recipes", "benchmarks", "docs", "conda"
+    }  # fmt: skip
+    assert {"tests/test_release.py", "docs/log.md", "Makefile", "LICENSE", "CITATION.cff", "SECURITY.md"} <= set(names)
+    assert not [name for name in names if "__pycache__" in name or name.endswith((".pyc", ".part"))]
+    assert packed.stat().st_size < LARGEST_SOURCE
 
 
 def test_what_is_tried_is_what_is_promised():
