@@ -40,13 +40,13 @@ for one in distributions():
     found[name] = {"version": one.version, "size": size, "needs": [re.sub(r"[-_.]+", "-", n).lower() for n in needs]}
 print(json.dumps({"python": platform.python_version(), "packages": found}))
 """
-PREDICT = """
+DRAW = """
 import numpy as np
 import contractile as ct
+from contractile.images import write_image
 from contractile.synthetic import SceneConfig
-image, labels = ct.draw_scene(SceneConfig(shape=(128, 128)), np.random.default_rng(0))
-found = ct.load("nuclei").segment(np.asarray(image).reshape(1, 128, 128))
-print(int(found.max()), "objects found of", int(labels.max()))
+image, _ = ct.draw_scene(SceneConfig(shape=(128, 128)), np.random.default_rng(0))
+write_image("image.tif", np.asarray(image).reshape(1, 128, 128).astype(np.uint16))
 """
 
 Packages = dict[str, dict[str, object]]
@@ -119,8 +119,9 @@ def use(inside: Path, folder: Path, *, quick: bool) -> bool:
     """Whether the command works in an environment, in an empty folder that is no part of the checkout."""
     folder.mkdir()
     command = inside.with_name("contractile")
-    demo = [command, "demo", "--out", "demo"]
-    tasks = [[command, "--help"], [command, "info", "nuclei"], [inside, "-c", PREDICT] if quick else demo]
+    tasks = [[command, "--help"], [command, "info", "nuclei"], [command, "demo", "--out", "demo"]]
+    if quick:
+        tasks[2:] = [[inside, "-c", DRAW], [command, "predict", "nuclei", "image.tif", "--out", "results"]]
     for words in tasks:
         done = subprocess.run(words, cwd=folder, env=bare(), capture_output=True, text=True)
         if done.returncode:
