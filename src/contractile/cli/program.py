@@ -31,10 +31,22 @@ app.command()(export)
 app.command("import")(import_)
 
 
+def show_version(asked: bool) -> None:
+    """Print the version, of this package alone, and end."""
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"contractile {version('contractile')}")
+        raise typer.Exit
+
+
 @app.callback()
 def program(
     verbose: Annotated[
         bool, typer.Option("--verbose", help="show the log, and where an error arose; may also follow the verb")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="print the version and end", callback=show_version, is_eager=True)
     ] = False,
 ) -> None:
     """Train a U-Net from a handful of annotated microscopy images; segment images of any size without a seam."""

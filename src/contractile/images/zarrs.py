@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import zarr
@@ -189,8 +189,8 @@ def _inside(path: Any) -> PurePosixPath:
     """A path of the metadata. Raises Damaged where it leads out of the folder, or is none."""
     if not isinstance(path, str) or not PurePosixPath(path).parts or "\0" in path:
         raise Damaged(f"its metadata name no array but {path!r:.40}")
-    found = PurePosixPath(path)
-    if found.is_absolute() or ".." in found.parts:
+    found, on_windows = PurePosixPath(path), PureWindowsPath(path)
+    if found.is_absolute() or on_windows.anchor or ".." in on_windows.parts:  # C:/elsewhere, on any system
         raise Damaged(f"its metadata name an array outside of it, {found}")
     return found
 
