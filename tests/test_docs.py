@@ -48,7 +48,17 @@ COMMANDS = sorted(
 )
 VERBS = typer.main.get_command(app).commands
 # options of dask, SLURM, pip and others that pages name
-FOREIGN = {"--gres", "--scheduler-file", "--nworkers", "--nthreads", "--no-binary", "--help", "--verbose", "--offline"}
+FOREIGN = {
+    "--bilinear",
+    "--gres",
+    "--scheduler-file",
+    "--nworkers",
+    "--nthreads",
+    "--no-binary",
+    "--help",
+    "--verbose",
+    "--offline",
+}
 MARK_PLANES, NUMBER_PARTS, PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 VOLUME, RECIPE = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
 

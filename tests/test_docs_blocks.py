@@ -128,9 +128,7 @@ def test_the_blocks_of_a_page_run(page, workshop, tmp_path, monkeypatch, capsys)
 def check(page, folder):
     """What the blocks of a page promise beyond running."""
     if page == "labels.md":
-        numbered = ct.read_labels("from_rois/a.tif")
-        assert numbered[8, 8] == 1
-        assert numbered[28, 28] == 2
+        assert (folder / "from_rois" / "model.safetensors").is_file()
         assert sorted(np.unique(ct.read_labels("marked.tif", dims=3)[1])) == [-1]
         assert ct.read_labels("numbered/a.tif").max() > 1
         assert {path.suffix for path in (folder / "shapes").iterdir()} >= {".tif", ".zip", ".json", ".geojson"}

@@ -174,7 +174,7 @@ def test_pixels_without_a_header(tmp_path: Path, suffix: str) -> None:
     ("inside", "what", "cure"),
     [
         ("arr_0.npy", r"an \.npz archive of arrays", r"save each array in it as \.npy or TIFF"),
-        ("0001-0002.roi", "a zip of ImageJ's ROIs", "save a label image of them"),
+        ("0001-0002.roi", "a zip of ImageJ's ROIs", "give it as labels"),
         (".zgroup", "a packed Zarr", "unpack it into a folder"),
         ("a.zarr/zarr.json", "a packed Zarr", "unpack it into a folder"),
         ("images/a.tif", "a zip archive", "unpack it"),

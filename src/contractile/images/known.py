@@ -50,9 +50,9 @@ class FileFormat:
 
     `suffixes` are those of its files, in lower case. `magic` is a pattern of their first bytes, `own_magic` one that
     counts only for files with such a suffix. `opens` gives the images in a file; where it is None, they are `opened_as`
-    another format (a slide as a TIFF), or the file holds outlines. `extra` is the extra that has to be installed. `by`
-    says how pixels are read. A `picture` is one image whose axes are known. `keeps` and `loses` are words for the
-    table.
+    another format (a slide as a TIFF), or the file holds shapes (`shape_files`). `extra` is the extra that has to be
+    installed. `by` says how pixels are read. A `picture` is one image whose axes are known. `keeps` and `loses` are
+    words for the table.
     """
 
     name: str
@@ -65,12 +65,11 @@ class FileFormat:
     magic: bytes | None = None
     own_magic: bytes | None = None
     extra: str | None = None
-    reads: bool = True
     writes: bool = False
     picture: bool = False
 
 
-REGIONS, PLANES, WHOLE, OUTLINES = "region by region", "plane by plane", "whole", "as outlines"
+REGIONS, PLANES, WHOLE, LABELS = "region by region", "plane by plane", "whole", "as labels"
 ALL = "axes, pixel size, z spacing, frame interval, names and colours of channels"
 ZARR = "OME-Zarr"
 _tiff, _picture = Later("tiff", "open_as_tiff"), Later("pictures", "open_as_picture")
@@ -234,19 +233,28 @@ FORMATS: tuple[FileFormat, ...] = (
         opened_as="HDF5",
         extra="hdf5",
     ),
-    FileFormat("GeoJSON", (".geojson",), OUTLINES, "outlines, names, classes", writes=True, reads=False),
-    FileFormat("COCO", (".json",), OUTLINES, "outlines, classes", writes=True, reads=False),
+    FileFormat("GeoJSON", (".geojson",), LABELS, "outlines, names, classes, planes", "lines and points", writes=True),
+    FileFormat("COCO", (".json",), LABELS, "masks and polygons, classes, names of images", "boxes", writes=True),
     FileFormat(
         "ImageJ ROI",
         (".roi", ".zip"),
-        OUTLINES,
-        "outlines, names, planes",
+        LABELS,
+        "outlines, names, groups as classes, planes",
         "lines and points",
         extra="rois",
         writes=True,
-        reads=False,
     ),
-    FileFormat("Cellpose masks", ("_seg.npy",), WHOLE, "masks", "flows, everything else", reads=False),
+    FileFormat(
+        "LabelMe", (".json",), LABELS, "polygons, rectangles, circles, masks, classes, groups", "lines and points"
+    ),
+    FileFormat("Cellpose", ("_seg.npy",), LABELS, "masks", "flows and all else; nothing in the file is run"),
+    FileFormat(
+        "result of the Cell Tracking Challenge",
+        ("mask000.tif",),
+        LABELS,
+        "masks, numbered by tracks; `res_track.txt`",
+        writes=True,
+    ),
 )
 BY_NAME = {one.name: one for one in FORMATS}
 SUFFIXES: dict[str, str] = {}  # of a file -> the format that opens it
@@ -262,7 +270,7 @@ def table_rows() -> list[tuple[str, ...]]:
         (
             one.name,
             " ".join(f"`{suffix}`" for suffix in one.suffixes),
-            one.by if one.reads else "-",
+            one.by,
             "yes" if one.writes else "-",
             f"`pip install 'contractile[{one.extra}]'`" if one.extra else "-",
             one.keeps or "-",
