@@ -118,7 +118,7 @@ OTHERS = [
     (gzip.compress(b"image"), "a gzip archive", "unpack it"),
     (b"7z\xbc\xaf\x27\x1c" + bytes(9), "a 7z archive", "unpack it"),
     (b"%PDF-1.7\n", "a PDF document", "export the image itself"),
-    (b"Iout\0\xe3\7\0", "an ROI of ImageJ", "label image"),
+    (b"Iout\0\xe3\7\0", "an ROI of ImageJ", "give the image; this is a label"),
     (b"\x80\x04\x95 ", "a pickle of Python", "as TIFF or .npy"),
     (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a pointer of Git LFS", "git lfs pull"),
     (b"/annex/objects/SHA256E-s12--0.tif\n", "a pointer of git-annex", "git annex get"),
@@ -174,7 +174,7 @@ def test_pixels_without_a_header(tmp_path: Path, suffix: str) -> None:
     ("inside", "what", "cure"),
     [
         ("arr_0.npy", r"an \.npz archive of arrays", r"save each array in it as \.npy or TIFF"),
-        ("0001-0002.roi", "a zip of ImageJ's ROIs", "give it as labels"),
+        ("0001-0002.roi", "a zip of ImageJ's ROIs", "give the image; these are labels"),
         (".zgroup", "a packed Zarr", "unpack it into a folder"),
         ("a.zarr/zarr.json", "a packed Zarr", "unpack it into a folder"),
         ("images/a.tif", "a zip archive", "unpack it"),

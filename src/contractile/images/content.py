@@ -19,7 +19,7 @@ AGAIN = "download the file again, from the link to the file itself"
 # (what the file is, its first bytes, what to do); the first that fits counts
 REFUSED: tuple[tuple[str, bytes, str], ...] = (
     ("an .npz archive of arrays", rb"PK\x03\x04.{26}[^/]{1,80}?\.npy", "save each array in it as .npy or TIFF"),
-    ("a zip of ImageJ's ROIs", rb"PK\x03\x04.{26}[^/]{1,80}?\.roi", "give it as labels: it holds no image"),
+    ("a zip of ImageJ's ROIs", rb"PK\x03\x04.{26}[^/]{1,80}?\.roi", "give the image; these are labels, in a file named .zip"),
     (
         "a packed Zarr",
         rb"PK\x03\x04.{26}[^/]{0,80}?/?(\.zgroup|\.zarray|\.zattrs|zarr\.json)",
@@ -50,7 +50,7 @@ REFUSED: tuple[tuple[str, bytes, str], ...] = (
     ("an NRRD file", rb"NRRD0", TO_TIFF),
     ("an MRC file", rb".{208}MAP[ \0]", TO_TIFF),
     ("a FITS file", rb"SIMPLE  =", TO_TIFF),
-    ("an ROI of ImageJ", rb"Iout", "give it as labels: it holds no image"),
+    ("an ROI of ImageJ", rb"Iout", "give the image; this is a label, in a file named .roi"),
     ("a pickle of Python", rb"\x80[\x02-\x05]", "save the array in it as TIFF or .npy"),
     ("a side file of macOS, without pixels", rb"\0\x05\x16\x07", "give the file whose name lacks the ._ in front"),
     ("a pointer of Git LFS, not the image", rb"version https://git-lfs", "fetch the image with `git lfs pull`"),
