@@ -19,8 +19,8 @@ from peer_task import Clock, Pixels, Task, read_task, write_labels
 from stardist import calculate_extents, fill_label_holes
 from stardist.models import Config2D, StarDist2D
 
-EPOCHS = 40  # that the time is meant for, a tenth of the default; so is the patience
-PATIENCE = 4
+PATIENCE = 4  # epochs: a tenth of those that ten minutes hold
+STEPS = 20  # of an epoch
 VALIDATED = 0.15
 FOR_THRESHOLDS = 0.1  # of the time, after the network is trained
 COARSEST = 16
@@ -50,12 +50,12 @@ def vary(pixels: Pixels, labels: Pixels) -> tuple[Pixels, Pixels]:
     return pixels + 0.02 * np.random.uniform(0, 1) * np.random.normal(0, 1, pixels.shape), labels
 
 
-def make_model(truths: list[Pixels], folder: str, steps: int) -> Any:
+def make_model(truths: list[Pixels], folder: str) -> Any:
     """A model whose field of view holds the median object: the grid is made coarser until it does."""
     median, grid = calculate_extents(truths), 2
     while True:
         config = Config2D(
-            n_rays=32, grid=(grid, grid), n_channel_in=1, use_gpu=False, train_steps_per_epoch=steps,
+            n_rays=32, grid=(grid, grid), n_channel_in=1, use_gpu=False, train_steps_per_epoch=STEPS,
             train_reduce_lr={"factor": 0.5, "patience": PATIENCE, "min_delta": 0}, train_tensorboard=False,
         )  # fmt: skip
         model = StarDist2D(config, name=f"grid{grid}", basedir=folder)
@@ -71,7 +71,7 @@ def train(task: Task, clock: Clock, folder: str) -> tuple[Any, int]:
     order = np.random.RandomState(42).permutation(len(images))
     left_out, learned = np.split(order, [max(1, round(VALIDATED * len(images)))])
     held = [images[index] for index in left_out], [truths[index] for index in left_out]
-    model = make_model(truths, folder, steps=STEPS)
+    model = make_model(truths, folder)
     model.prepare_for_training()
     deadline = Deadline(clock, (1 - FOR_THRESHOLDS) * task.seconds)
     model.callbacks.append(deadline)
@@ -81,9 +81,6 @@ def train(task: Task, clock: Clock, folder: str) -> tuple[Any, int]:
     )  # fmt: skip
     model.optimize_thresholds(*held)
     return model, deadline.steps
-
-
-STEPS = 20  # of an epoch
 
 
 def main() -> None:

@@ -3,8 +3,8 @@
     python benchmarks/peers.py dic-hela DATA --tool stardist [--minutes 10] [--envs DIR] [--out DIR]
     python benchmarks/peers.py dsb2018 DATA --all
 
-DATA is the folder that `splits.py` made. Each tool runs in an environment of its own below `--envs`, made by the line of
-pip that is printed, with its own defaults (see `peer_*.py` and `plain_unet.py` for the few that ten minutes rule out).
+DATA is the folder that `splits.py` made. Each tool runs in an environment of its own below `--envs`, made by the lines
+of pip that are printed, with its own defaults (`peer_*.py` and `plain_unet.py` say which ones ten minutes rule out).
 The minutes count from the begin of training, with the tool's own preprocessing, and without imports; those of
 contractile count the whole command. No tool sees the test part before it predicts it. What is predicted is scored by
 `contractile evaluate`, and one row for each tool is printed: the score, steps and seconds of training, seconds of
@@ -45,7 +45,7 @@ LEVELS = (0.5, 0.75)  # of `ap`
 
 
 class Tool(NamedTuple):
-    """`lines` of words for pip, the package whose version is told, the script that trains it, and what it recommends."""
+    """`lines` of words for pip, the package whose version is told, the script of the tool, and what it recommends."""
 
     lines: tuple[list[str], ...]
     package: str
@@ -54,7 +54,7 @@ class Tool(NamedTuple):
     note: str = ""
 
 
-OURS = [str(HERE.parent)]
+OURS = [f"{HERE.parent}[openvino]"]
 PLAIN = ["tifffile", "scikit-image"]
 TOOLS = {
     "contractile": Tool((TORCH, OURS), "contractile", note="recommended: as here, or from a pretrained model"),
@@ -69,7 +69,7 @@ TOOLS = {
     "unet": Tool((TORCH, [*TORCH, *PLAIN]), "torch", "plain_unet.py", note="a plain network; usual: a GPU, hours"),
     "forest": Tool(
         (TORCH, OURS, ["scikit-learn"]), "scikit-learn", "peer_forest.py",
-        note="all annotations at once; usual: strokes, painted in turns with predictions. Filters and objects by contractile",
+        note="usual: strokes, painted in turns with predictions. Filters and objects by contractile",
     ),
 }  # fmt: skip
 
@@ -161,11 +161,24 @@ def install(tool: Tool, env: Path) -> None:
     wanted = "\n".join(" ".join(command) for command in commands) + (commit() if OURS in tool.lines else "")
     if marker.is_file() and marker.read_text(encoding="utf-8") == wanted:
         return
-    commands = [] if python.exists() else [[sys.executable, "-m", "venv", str(env)]], commands
-    for command in [*commands[0], *commands[1]]:
+    if not python.exists():
+        commands.insert(0, [sys.executable, "-m", "venv", str(env)])
+    for command in commands:
         print(" ".join(command), flush=True)
-        subprocess.run([*command, *(["--quiet"] if "pip" in command else [])], check=True, env=environment())
+        subprocess.run(command, check=True, env=environment(), stdout=subprocess.DEVNULL)
     marker.write_text(wanted, encoding="utf-8")
+
+
+def measure_environment(env: Path) -> tuple[int, int]:
+    """Bytes of the files of an environment, and how many packages it has (pip is one)."""
+    files = (path for path in env.rglob("*") if path.is_file() and not path.is_symlink())
+    return sum(path.stat().st_size for path in files), len(list(env.glob("lib/python*/site-packages/*.dist-info")))
+
+
+def version(env: Path, package: str) -> str:
+    ask = f"from importlib.metadata import version; print(version({package!r}))"
+    words = [str(env / "bin" / "python"), "-c", ask]
+    return subprocess.run(words, capture_output=True, text=True, check=True, env=environment()).stdout.strip()
 
 
 def commit() -> str:
@@ -268,14 +281,13 @@ def score(given: argparse.Namespace, out: Path) -> str:
 
 
 def format_score(dataset: str, found: dict[str, Any]) -> str:
-    """What the table shows of the scores of a set."""
-    summary = found["summary"]
+    """What the table shows of the scores of a set, as `contractile evaluate --json` writes them."""
     if dataset == "dsb2018":
-        detail = summary["ap"]["detail"]
+        detail = found["details"]["ap"]
         by_iou = dict(zip(detail["iou"], detail["by_iou"], strict=True))
         return ", ".join(f"AP {level:g} {by_iou[level]:.3f}" for level in LEVELS)
     shown = {"seg": "SEG"} if dataset == "dic-hela" else {"v_rand": "V_Rand", "v_info": "V_Info"}
-    return ", ".join(f"{title} {summary[name]['value']:.3f}" for name, title in shown.items())
+    return ", ".join(f"{title} {found[name]:.3f}" for name, title in shown.items())
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def standardize(pixels: Pixels) -> Pixels:
 
 
 def crop(pair: tuple[Pixels, Pixels], rng: np.random.Generator) -> Any:
-    """A crop of SIDE pixels of an image and its classes at random, flipped and turned; mirrored out where it is small."""
+    """A random crop of SIDE pixels of an image and its classes, flipped and turned; small ones are mirrored out."""
     lack = [(0, max(0, SIDE - length)) for length in pair[0].shape]
     full = [np.pad(one, lack, mode="symmetric") for one in pair]
     corner = [int(rng.integers(length - SIDE + 1)) for length in full[0].shape]
