@@ -50,7 +50,7 @@ def train(plans: dict[str, Any], described: dict[str, Any], clock: Clock, second
     """The trainer of nnU-Net when the time is over, and the number of steps."""
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-    trainer = nnUNetTrainer(plans, "2d", "all", described, device=torch.device("cpu"))
+    trainer = nnUNetTrainer({**plans, "continue_training": False}, "2d", "all", described, device=torch.device("cpu"))
     trainer.disable_checkpointing = True
     trainer.on_train_start()
     trainer.network.train()

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 WIDTHS = (64, 128, 256, 512, 1024)
 SIDE, BATCH, RATE = 256, 4, 1e-4
 VALIDATED = 0.1  # of the images
-CHECKS = 20  # times that the loss of the validation images is looked at
+CHECKS, CHECKED = 10, 16  # how often the loss of the validation images is looked at, and of how many at most
 
 
 class Plain(nn.Module):
@@ -88,7 +88,7 @@ def train(network: nn.Module, pairs: list[tuple[Pixels, Pixels]], clock: Clock, 
         steps += 1
         if clock.seconds >= seconds * (checked + 1) / CHECKS:
             checked = int(CHECKS * clock.seconds / seconds)
-            loss = validate(network, [pairs[index] for index in left_out])
+            loss = validate(network, [pairs[index] for index in left_out[:CHECKED]])
             if loss < best:
                 best, kept = loss, copy.deepcopy(network.state_dict())
     network.load_state_dict(kept)
