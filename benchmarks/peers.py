@@ -12,7 +12,7 @@ prediction, the most memory that its processes shared between them (MB, Linux), 
 packages in it. Finished tools are kept in DIR/peers.json, and a killed run goes on with the others. Nothing else should
 use the machine.
 
-Not run: BiaPy. It needs torchvision and some 80 packages beside PyTorch, and its schedule is in epochs.
+Not run: BiaPy. It needs torchvision and about 90 packages beside PyTorch.
 """
 
 from __future__ import annotations
