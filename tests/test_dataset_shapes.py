@@ -299,3 +299,28 @@ def test_check_writes_shapes_as_label_images(tmp_path, capsys):
     call(capsys, "check", tmp_path / "images", tmp_path / "labels", "--fix", tmp_path / "fixed")
     fixed = read_labels(tmp_path / "fixed" / "a.tif")
     assert np.count_nonzero((fixed > 0) != (scene() > 0)) == 1  # a speck
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_predictions_may_be_shapes(tmp_path, name):
+    write(tmp_path / "predicted" / name, scene())
+    (tmp_path / "truth").mkdir()
+    tifffile.imwrite(tmp_path / "truth" / "a.tif", scene())
+    assert evaluate(tmp_path / "predicted", tmp_path / "truth").summary["ap"].value == 1
+
+
+def test_two_annotators_are_compared_where_one_file_says_the_size(tmp_path):
+    write(tmp_path / "one" / "a.geojson", scene())
+    write(tmp_path / "other" / "a.json", scene())
+    for sides in (("one", "other"), ("other", "one")):
+        assert evaluate(*(tmp_path / side for side in sides)).summary["ap"].value == 1
+    write(tmp_path / "third" / "a.geojson", scene())
+    with pytest.raises(ContractileError, match="holds shapes, which do not say how large their image is"):
+        evaluate(tmp_path / "one", tmp_path / "third")
+
+
+def test_classes_of_predicted_and_true_shapes_have_the_same_numbers(tmp_path):
+    write(tmp_path / "predicted" / "a.json", scene(), ("cell", "cell", "cell", "fat"))
+    write(tmp_path / "truth" / "a.json", scene(), ("cell", "vessel", "cell", "fat"))
+    summary = evaluate(tmp_path / "predicted", tmp_path / "truth").summary
+    assert 0 < summary["dice"].value < 1

@@ -19,7 +19,11 @@ AGAIN = "download the file again, from the link to the file itself"
 # (what the file is, its first bytes, what to do); the first that fits counts
 REFUSED: tuple[tuple[str, bytes, str], ...] = (
     ("an .npz archive of arrays", rb"PK\x03\x04.{26}[^/]{1,80}?\.npy", "save each array in it as .npy or TIFF"),
-    ("a zip of ImageJ's ROIs", rb"PK\x03\x04.{26}[^/]{1,80}?\.roi", "give the image; these are labels, in a file named .zip"),
+    (
+        "a zip of ImageJ's ROIs",
+        rb"PK\x03\x04.{26}[^/]{1,80}?\.roi",
+        "give the image; these are labels, in a file named .zip",
+    ),
     (
         "a packed Zarr",
         rb"PK\x03\x04.{26}[^/]{0,80}?/?(\.zgroup|\.zarray|\.zattrs|zarr\.json)",

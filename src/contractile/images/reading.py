@@ -24,7 +24,7 @@ from contractile.images.notes import say
 from contractile.images.opened import take
 from contractile.images.planes import FIX, name_planes, refuse_channels
 from contractile.images.raster import Raster, chunks_of, one_clear_line
-from contractile.images.shape_files import Canvas, draw_labels, shape_kind
+from contractile.images.shape_files import Canvas, draw_labels, open_shapes, shape_kind
 from contractile.images.sources import Drawn, Source, stem
 
 LARGEST = 2**31 - 1  # labels are int32
@@ -215,8 +215,9 @@ def _canvas(on: Source | None, dims: int) -> Canvas | None:
     """What shapes lie in; None where that is not known."""
     if on is None:
         return None
-    if on.drawn is not None:
-        return _canvas(on.drawn.on, dims)
+    if on.drawn is not None:  # shapes on other shapes: their file may say how large the image is
+        size = open_shapes(on.path)[on.drawn.entry].size if shape_kind(on.path) != "Cellpose" else None
+        return None if size is None else Canvas(size)
     with open_image(on, dims=dims) as image:
         shape = image.shape[1:]
     page, stack = on.page or 0, on.stack
