@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from contractile.errors import ContractileError
 from contractile.images.drawings import Numbering, fill, find_numbering, on_page
 from contractile.images.shape_files import join_planes
 from contractile.images.shapes import Mask, Shape
@@ -95,6 +96,16 @@ def test_a_shape_lies_in_all_pages_that_it_does_not_name():
     drawn = [Shape(()), Shape((), plane={"T": 1}), Shape((), plane={"T": 1, "Z": 2}), Shape((), plane={"": 5})]
     assert on_page(drawn, {"T": 1, "Z": 0}, 5) == [drawn[0], drawn[1], drawn[3]]
     assert on_page(drawn, {}, 4) == drawn[:3]
+
+
+def test_corners_far_off_do_no_harm_and_those_that_are_no_numbers_are_refused():
+    far = [box(-1e300, -1e300, 1e300, 2, name="far"), box(3, 3, 4, 1e308, name="other")]
+    labels = fill(far, (5, 5), Numbering()).labels
+    assert (labels[:, :2] == 1).all()
+    assert (labels[3, 3:] == 2).all()
+    for value in (np.nan, np.inf):
+        with pytest.raises(ContractileError, match="corners must be finite numbers, got others in shape odd"):
+            fill([box(0, 0, 1, value, name="odd")], (5, 5), Numbering())
 
 
 def test_planes_of_one_object_are_joined():

@@ -207,6 +207,7 @@ BY_FORMAT: dict[str, tuple[Mutation, ...]] = {
     ".png": (change_png, change_png),
     ".tif": (change_tiff, change_tiff, change_tiff, change_text),
     ".json": (change_json, change_json, change_json, change_text),
+    ".geojson": (change_json, change_json, change_json, change_text),
     ".zarray": (change_json, change_json, change_text),
     ".zattrs": (change_json, change_json, change_text),
     ".zgroup": (change_json, change_text),

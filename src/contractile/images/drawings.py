@@ -8,7 +8,7 @@ class `Background` (in any file of the set), or outside all shapes of the class 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from contractile.labels import draw, signed_area
 
 IGNORED, BACKGROUND, REGION = "ignore", "background", "region"  # QuPath writes Ignore*, Region*
 SHOWN = 3  # shapes that a message names
+FARTHEST = 2.0**40  # pixels
 Drawn = Shape | Mask
 
 
@@ -75,7 +76,8 @@ class Outcome:
 
 
 def fill(drawn: Sequence[Drawn], shape: tuple[int, int], numbering: Numbering) -> Outcome:
-    """Draw the shapes of one image (Y, X)."""
+    """Draw the shapes of one image (Y, X). Raises ContractileError for corners that are no finite numbers."""
+    drawn = [_within_reach(one) for one in drawn]
     kinds = [plain_kind(one.kind) for one in drawn]
     regions = [one for one, kind in zip(drawn, kinds, strict=True) if kind == REGION]
     rest = [(one, kind) for one, kind in zip(drawn, kinds, strict=True) if kind != REGION]
@@ -110,6 +112,17 @@ def fill(drawn: Sequence[Drawn], shape: tuple[int, int], numbering: Numbering) -
         tuple(names[index] for index in gone if index not in beyond),
         len(rest) - len(shown),
     )
+
+
+def _within_reach(one: Drawn) -> Drawn:
+    """The same object; corners that are absurdly far off are near enough to reckon with."""
+    if isinstance(one, Mask):
+        return one
+    rings = [np.asarray(ring, np.float64) for ring in one.rings if len(ring)]
+    if not all(np.isfinite(ring).all() for ring in rings):
+        problem = f"corners must be finite numbers, got others in shape {one.name or one.kind or 'without a name'}"
+        raise ContractileError(problem, "export the shapes again")
+    return replace(one, rings=tuple(np.clip(ring, -FARTHEST, FARTHEST) for ring in rings))
 
 
 def _extent(one: Drawn) -> float:

@@ -7,6 +7,7 @@ PNG within the box of its two points (https://github.com/wkentaro/labelme).
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -73,5 +74,5 @@ def _ring(kind: str, points: NDArray[np.float64]) -> Ring:
 
 def _mask(text: str, points: NDArray[np.float64], label: str, path: Path) -> Mask:
     data = base64.b64decode(text.partition(",")[2] if text.startswith("data:") else text, validate=True)
-    top, left = np.floor(points.min(axis=0)).astype(int).tolist()
+    top, left = (math.floor(value) for value in points.min(axis=0).tolist())  # raises for what is not finite
     return Mask(decode_mask(data, path) > 0, top, left, kind=label, name=label)

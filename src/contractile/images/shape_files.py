@@ -157,7 +157,8 @@ def _masks(path: Path, canvas: Canvas | None) -> NDArray[np.int32]:
 
 
 def _draw(path: Path, drawn: Sequence[Any], shape: tuple[int, ...], numbering: Numbering) -> NDArray[np.int32]:
-    result = fill(drawn, (shape[0], shape[1]), numbering)
+    with fitting(path, "a file of shapes that can be drawn", "export it again"):
+        result = fill(drawn, (shape[0], shape[1]), numbering)
     if drawn and len(result.outside) == len(drawn):
         raise refuse_outside(len(drawn), shape, path)
     for names, what in ((result.outside, "lie outside the image"), (result.hidden, "have no pixel of their own")):
