@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from contractile.errors import ContractileError, InUse
+from contractile.images.gate import limits
 from contractile.process import apart
 
 State = Literal["running", "done", "failed", "stopped"]
@@ -110,7 +111,8 @@ class Jobs:
             )
             self._jobs.append(job)
             self._process = process
-        line = json.dumps({"kind": kind, "out": str(out), **fields})
+        bounds = {"pixels": limits().pixels, "missing": limits().missing}
+        line = json.dumps({"kind": kind, "out": str(out), "bounds": bounds, **fields})
         self._thread = threading.Thread(target=self._follow, args=(process, line, after), daemon=True)
         self._thread.start()
         self._tell(asdict(job))
