@@ -708,11 +708,15 @@ def test_train_properly_now(working, learning, tmp_path):
 @pytest.mark.parametrize(
     ("path", "fields", "words"),
     [
-        ("/api/export", {"save": []}, "save must be among labels, probabilities, overlay, objects, got nothing"),
+        (
+            "/api/export",
+            {"save": []},
+            "save must be among labels, probabilities, overlay, objects, geojson, coco, rois, ctc, got nothing",
+        ),
         (
             "/api/export",
             {"save": ["labels", "all"]},
-            "save must be among labels, probabilities, overlay, objects, got 'all'",
+            "save must be among labels, probabilities, overlay, objects, geojson, coco, rois, ctc, got 'all'",
         ),
         ("/api/export", {"save": "labels"}, "save must be a list of at most 16 texts, got 'labels'"),
         ("/api/export", {"save": [1]}, "save must be a list of at most 16 texts, got [1]"),
