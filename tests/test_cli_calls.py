@@ -133,6 +133,8 @@ def test_help_has_a_whole_line_for_each_verb(capsys):
         "  demo      Try everything on synthetic images.",
         "  seams     Measure what tiles change.",
         "  view      See, correct, and watch it learn.",
+        "  export    Write a model for other programs.",
+        "  import    Make a model file of weights of another program.",
     ]
 
 

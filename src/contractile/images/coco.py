@@ -163,7 +163,7 @@ def _places(segmentation: Any, shape: tuple[int, int], image: str) -> NDArray[np
 
 def _within(ring: Ring, shape: tuple[int, int]) -> NDArray[np.int64]:
     if not np.isfinite(ring).all():
-        raise ValueError("a corner that is not a number")
+        raise ContractileError("has a polygon with a corner that is not a number", CURE)
     low = np.clip(np.floor(ring.min(axis=0)), 0, shape).astype(np.int64)
     high = np.clip(np.ceil(ring.max(axis=0)), 0, shape).astype(np.int64)
     rows, columns = np.nonzero(draw([[ring - low]], (int(high[0] - low[0]), int(high[1] - low[1]))))

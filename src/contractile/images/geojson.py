@@ -16,12 +16,14 @@ from typing import Any
 
 import numpy as np
 
+from contractile.errors import ContractileError
 from contractile.images.json_text import fitting, load_json
 from contractile.images.notes import say
 from contractile.images.shapes import Shape
 from contractile.labels import Ring, polygons
 from contractile.storage import replacing
 
+WHAT, AGAIN = "GeoJSON of polygons", "export it again, from QuPath: File > Export objects as GeoJSON"
 AREAS = ("Polygon", "MultiPolygon")
 KINDS = ("FeatureCollection", "Feature", "GeometryCollection")
 NAMESPACE = uuid.UUID("5b0d9a34-5d0c-5f0e-9c5c-3f1d4f7a1c11")  # of the identifiers of features: any will do
@@ -85,7 +87,7 @@ def shapes_of(found: Any, path: Path) -> list[Shape]:
     A shape without a plane lies in the first one where others name theirs: QuPath leaves out the first. Raises
     ContractileError for other values.
     """
-    with fitting(path, "the GeoJSON of polygons", "export it again, from QuPath: File > Export objects as GeoJSON"):
+    with fitting(path, f"the {WHAT}", AGAIN):
         features = list(_features(found))
         shapes = [shape for feature in features for shape in _shapes(feature)]
     if len(shapes) < len(features):
@@ -106,7 +108,7 @@ def _features(found: Any) -> Iterator[dict[str, Any]]:
     elif "coordinates" in found:
         yield {"geometry": found}
     else:
-        raise ValueError(f"type {found['type']!r}")
+        raise ContractileError(f"{WHAT} must have features, got type {found['type']!r}", AGAIN)
 
 
 def _shapes(feature: dict[str, Any]) -> Iterator[Shape]:
@@ -136,6 +138,7 @@ def _class_of(properties: dict[str, Any]) -> str:
 def _opened(ring: Any) -> Ring:
     corners = np.asarray(ring, np.float64)
     if corners.ndim != 2 or corners.shape[1] < 2:
-        raise ValueError(f"a ring of shape {corners.shape}")
+        problem = f"a ring must be a list of points (x, y), got a ring of shape {corners.shape}"
+        raise ContractileError(problem, AGAIN)
     corners = corners[:, 1::-1]
     return corners[:-1] if np.array_equal(corners[0], corners[-1]) else corners
