@@ -1,284 +1,293 @@
-"""Memory, time and objects cut or changed by tiles, beside other tools that predict large images, with one network.
+"""What comes of the same images in the same minutes on two cores, with each tool that installs from a registry.
 
-    python -m venv peers && peers/bin/pip install --no-deps monai torch-em bioimage-cpp tqdm
-    python benchmarks/peers.py --python peers/bin/python [--side 8192] [--window 512] [--model nuclei] [--diameter 15]
+    python benchmarks/peers.py dic-hela DATA --tool stardist [--minutes 10] [--envs DIR] [--out DIR]
+    python benchmarks/peers.py dsb2018 DATA --all
 
-An OME-Zarr of cells is predicted by each tool in a process of its own, from file to labels in a file. The peers'
-environment needs nothing but them: it is shown the packages of this one, with the same PyTorch. All run the network of
-the model file in float32 PyTorch, with the grey values and the decoding of the model, so that tiling alone differs:
+DATA is the folder that `splits.py` made. Each tool runs in an environment of its own below `--envs`, made by the lines
+of pip that are printed, with its own defaults (`peer_*.py` and `plain_unet.py` say which ones ten minutes rule out).
+The minutes count from the begin of training, with the tool's own preprocessing, and without imports; those of
+contractile count the whole command. No tool sees the test part before it predicts it. What is predicted is scored by
+`contractile evaluate`, and one row for each tool is printed: the score, steps and seconds of training, seconds of
+prediction, the most memory that its processes shared between them (MB, Linux), the size of its environment (MB) and the
+packages in it. Finished tools are kept in DIR/peers.json, and a killed run goes on with the others. Nothing else should
+use the machine.
 
-- contractile: the command line, in float32 PyTorch, and as users get it;
-- MONAI: `sliding_window_inference`, windows that overlap by a quarter, constant and Gaussian weights. Its maps are in
-  memory as a whole, and decoded at once;
-- torch-em: `predict_with_halo`, from Zarr to Zarr, a halo of 64 pixels; the maps are decoded at once. Its package asks
-  for torchvision and more when it is imported, so the one file with this function is loaded without the rest;
-- labels of each window by itself, not sewn, of maps without any seam: what a tool does that labels block by block.
-
-The reference is decoded at once from our map. An object is changed where no other one overlaps it with an IoU of 0.9,
-and cut where most of its pixels at the faces of blocks (windows) have another label on the other side. Promised: none
-is cut by contractile, and none is changed in float32. Exits with 1 otherwise.
+Not run: BiaPy. It needs torchvision and about 90 packages beside PyTorch.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import json
 import os
+import shutil
 import subprocess
 import sys
-import tempfile
 import time
-import types
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import zarr
-from memory import make
+import psutil
+import tifffile
+from PIL import Image
 
-OVERLAP, HALO = 0.25, 64
-SAME = 0.9  # IoU of an object that is as it was
-MISSING = 3  # exit status where a peer is not installed
+HERE = Path(__file__).parent
+TORCH = ["torch>=2.6,<2.14"]
+CORES = 2
+PARTS = ("train_images", "train_labels", "test_images")
+COLUMNS = (
+    "tool", "dataset", "score", "steps", "training, s", "prediction, s", "memory, MB", "environment, MB", "packages",
+    "note",
+)  # fmt: skip
+SCORES = {"dic-hela": "seg", "dsb2018": "ap", "isbi2012": "isbi"}
+LEVELS = (0.5, 0.75)  # of `ap`
 
 
 class Tool(NamedTuple):
-    """A row of the table: `words` of our command line, `peer` for what runs in the environment of the peers."""
+    """`lines` of words for pip, the package whose version is told, the script of the tool, and what it recommends."""
 
-    title: str
-    kind: str
-    words: tuple[str, ...] = ()
-    peer: bool = False
+    lines: tuple[list[str], ...]
+    package: str
+    script: str = ""
+    membranes: bool = True
+    note: str = ""
 
 
-EXACT = ("--engine", "torch", "--precision", "float32")
-REFERENCE = Tool("reference: our map, decoded at once", "reference")
-OURS = (Tool("contractile, float32 PyTorch", "exact", EXACT), Tool("contractile, as users get it", "default"))
-TOOLS = (
-    REFERENCE,
-    *OURS,
-    Tool("MONAI sliding window, constant", "constant", peer=True),
-    Tool("MONAI sliding window, Gaussian", "gaussian", peer=True),
-    Tool("torch-em, with halo", "halo", peer=True),
-    Tool("each window by itself, not sewn", "unsewn"),
-)
+OURS = [f"{HERE.parent}[openvino]"]
+PLAIN = ["tifffile", "scikit-image"]
+TOOLS = {
+    "contractile": Tool((TORCH, OURS), "contractile", note="recommended: as here, or from a pretrained model"),
+    "stardist": Tool(
+        (["stardist", "tensorflow-cpu"],), "stardist", "peer_stardist.py", membranes=False,
+        note="recommended: a GPU, 400 epochs of 100 steps, or a pretrained network",
+    ),
+    "nnunet": Tool(
+        (TORCH, [*TORCH, "nnunetv2"]), "nnunetv2", "peer_nnunet.py",
+        note="recommended: a GPU of 10 GB, 1000 epochs of 250 steps, five networks",
+    ),
+    "unet": Tool((TORCH, [*TORCH, *PLAIN]), "torch", "plain_unet.py", note="a plain network; usual: a GPU, hours"),
+    "forest": Tool(
+        (TORCH, OURS, ["scikit-learn"]), "scikit-learn", "peer_forest.py",
+        note="usual: strokes, painted in turns with predictions. Filters and objects by contractile",
+    ),
+}  # fmt: skip
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--python", default=sys.executable, help="of the environment in which the peers are")
-    parser.add_argument("--side", type=int, default=8192)
-    parser.add_argument("--window", type=int, default=512, help="pixels along a side that the peers' network sees")
-    parser.add_argument("--model", default="nuclei")
-    parser.add_argument("--diameter", type=float, default=15, help="one that the model was trained on")
-    parser.add_argument("--folder", type=Path)
-    parser.add_argument("--child", help=argparse.SUPPRESS)
+    parser.add_argument("dataset", choices=SCORES)
+    parser.add_argument("data", type=Path)
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--tool", choices=TOOLS)
+    which.add_argument("--all", action="store_true", help="every tool that does this dataset")
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--envs", type=Path, default=Path("runs/peers/envs"))
+    parser.add_argument("--out", type=Path, default=Path("runs/peers"))
     given = parser.parse_args()
-    if given.child:
-        do_child(given)
-        return 0
-    given.folder = given.folder or Path(tempfile.mkdtemp())
-    given.folder.mkdir(parents=True, exist_ok=True)
-    if not image_of(given).exists():
-        make(image_of(given), given.side)
-    print("| tool | seconds | memory, MB | objects | at faces | cut | changed |\n|---|--:|--:|--:|--:|--:|--:|")
-    found = {tool: row(given, tool) for tool in TOOLS}
-    whole = all(found[tool].cut == 0 for tool in OURS) and found[OURS[0]].changed == 0
-    print(f"\nno object is cut or changed by our blocks: {'holds' if whole else 'FAILS'}")
-    return 0 if whole else 1
+    given.envs, given.out, given.data = (path.resolve() for path in (given.envs, given.out, given.data))
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])  # children keep to these cores, too
+    names = [name for name, tool in TOOLS.items() if tool.membranes or given.dataset != "isbi2012"]
+    if given.tool and given.tool not in names:
+        parser.error(f"{given.tool} finds objects, and {given.dataset} has membranes: {', '.join(names)}")
+    return compare(given, [given.tool] if given.tool else names)
 
 
-def image_of(given: argparse.Namespace) -> Path:
-    return Path(given.folder) / f"{given.side}.zarr"
+def compare(given: argparse.Namespace, names: list[str]) -> int:
+    """Run the tools that are not finished, and print the rows of all. 1 where a tool failed."""
+    failed = []
+    for name in names:
+        key = f"{given.dataset}, {name}, {given.minutes:g}"
+        if key in read_finished(given.out):
+            continue
+        try:
+            found = measure(given, name)
+        except subprocess.CalledProcessError as error:
+            print(f"{name} failed: {error}", file=sys.stderr)
+            failed.append(name)
+            continue
+        keep(given.out, key, found)
+    finished = read_finished(given.out)
+    wanted = (f"{given.dataset}, {name}, {given.minutes:g}" for name in names)
+    print("\n".join([format_row(COLUMNS), "|" + "---|" * len(COLUMNS)]))
+    print("\n".join(format_row([finished[key][column] for column in COLUMNS]) for key in wanted if key in finished))
+    return 1 if failed else 0
 
 
-class Counts(NamedTuple):
-    """Objects of the reference: those that lie across faces of blocks, those that are cut there, those that changed."""
-
-    crossing: int = 0
-    cut: int = 0
-    changed: int = 0
+def read_finished(out: Path) -> dict[str, dict[str, Any]]:
+    path = out / "peers.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def row(given: argparse.Namespace, tool: Tool) -> Counts:
-    """Run a tool, compare its labels with those of the reference, and print what was found."""
-    out = given.folder / tool.kind
-    begun = time.monotonic()
-    with (given.folder / "told.txt").open("w") as told:
-        process = subprocess.Popen(command(given, tool, out), env=environment(tool), stdout=told, stderr=told)
-        _, status, usage = os.wait4(process.pid, 0)
-    seconds, memory = time.monotonic() - begun, usage.ru_maxrss / 1024
-    if os.waitstatus_to_exitcode(status) == MISSING:
-        print(f"| {tool.title} | not installed | | | | | |", flush=True)
-        return Counts()
-    if status:
-        raise SystemExit(f"{tool.title} did not end well: {(given.folder / 'told.txt').read_text()[-2000:]}")
-    labels, reference = (read(given.folder / kind, given) for kind in (tool.kind, REFERENCE.kind))
-    counts = Counts(*count_cut(reference, labels, side_of(given, tool)), count_changed(reference, labels))
-    objects = len(np.unique(labels[labels > 0]))
-    print(f"| {tool.title} | {seconds:.1f} | {memory:.0f} | {objects} | {' | '.join(map(str, counts))} |", flush=True)
-    return counts
+def keep(out: Path, key: str, found: dict[str, Any]) -> None:
+    """Add a row to the file of finished tools, whole or not at all."""
+    text = json.dumps({**read_finished(out), key: found}, indent=1)
+    (out / "peers.part").write_text(text, encoding="utf-8")
+    os.replace(out / "peers.part", out / "peers.json")
 
 
-def command(given: argparse.Namespace, tool: Tool, out: Path) -> list[str]:
-    if tool in OURS:
-        words = [sys.executable, "-m", "contractile.cli", "predict", given.model, str(image_of(given))]
-        words += ["--out", str(out), "--format", "ome-zarr", "--diameter", str(given.diameter), "--overwrite"]
-        return [*words, *tool.words]
-    python = given.python if tool.peer else sys.executable
-    words = [python, __file__, "--child", tool.kind, "--folder", str(given.folder), "--side", str(given.side)]
-    return [*words, "--window", str(given.window), "--model", given.model, "--diameter", str(given.diameter)]
+def format_row(cells: Any) -> str:
+    shown = (f"{cell:.1f}" if isinstance(cell, float) else str(cell).replace("|", "\\|") for cell in cells)
+    return f"| {' | '.join(shown)} |"
 
 
-def environment(tool: Tool) -> dict[str, str]:
-    """That of this process; peers are shown its packages, too, and find their own after them."""
-    if not tool.peer:
-        return dict(os.environ)
-    import torch
-
-    import contractile
-
-    places = [str(Path(module.__file__ or "").parents[1]) for module in (contractile, torch)]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
-
-
-def read(out: Path, given: argparse.Namespace) -> Any:
-    """The labels (Y, X) int32 that a tool wrote."""
-    if (out / "labels.npy").exists():
-        return np.load(out / "labels.npy")
-    return np.asarray(zarr.open(out / f"{given.side}_labels.zarr/0")[:]).astype(np.int32)
-
-
-def side_of(given: argparse.Namespace, tool: Tool) -> int:
-    """Pixels along a side after which the next block (window) of a tool begins."""
-    from contractile.grid import Mosaic
-
-    if tool in OURS or tool is REFERENCE:
-        return Mosaic.of((given.side, given.side)).side[0]
-    if tool.kind == "halo":
-        return int(given.window - 2 * HALO)
-    return int(given.window * (1 - OVERLAP)) if tool.peer else int(given.window)
+def measure(given: argparse.Namespace, name: str) -> dict[str, Any]:
+    """Install, train, predict and score with a tool: the cells of its row by column."""
+    tool, env = TOOLS[name], given.envs / name
+    install(tool, env)
+    out = given.out / f"{given.dataset}-{name}-{given.minutes:g}"
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    told = run_tool(given, tool, env, out) if tool.script else run_ours(given, env, out)
+    files, packages = measure_environment(env)
+    return {
+        "tool": f"{name} ({tool.package} {version(env, tool.package)})",
+        "dataset": given.dataset,
+        "score": score(given, out),
+        "steps": told["steps"],
+        "training, s": told["train_seconds"],
+        "prediction, s": told["predict_seconds"],
+        "memory, MB": round(told["memory"] / 2**20),
+        "environment, MB": round(files / 1e6),
+        "packages": packages,
+        "note": tool.note,
+    }
 
 
-def count_cut(reference: Any, labels: Any, side: int) -> tuple[int, int]:
-    """The objects that lie on both sides of a face, and those with two labels at most of their pixels there."""
-    pixels, differing = (np.zeros(int(reference.max(initial=0)) + 1, np.int64) for _ in range(2))
-    for own, found in ((reference, labels), (reference.T, labels.T)):
-        for line in range(side, len(own), side):
-            both = (own[line - 1] == own[line]) & (own[line] > 0)
-            apart = both & (found[line - 1] != found[line]) & (found[line - 1] > 0) & (found[line] > 0)
-            pixels += np.bincount(own[line][both], minlength=len(pixels))
-            differing += np.bincount(own[line][apart], minlength=len(pixels))
-    return int((pixels > 0).sum()), int((2 * differing > pixels).sum())
+def install(tool: Tool, env: Path) -> None:
+    """Make the environment, unless it is there as these lines make it. Each line is printed."""
+    python, marker = env / "bin" / "python", env / "installed.txt"
+    commands = [[str(python), "-m", "pip", "install", *line] for line in tool.lines]
+    wanted = "\n".join(" ".join(command) for command in commands) + (commit() if OURS in tool.lines else "")
+    if marker.is_file() and marker.read_text(encoding="utf-8") == wanted:
+        return
+    if not python.exists():
+        commands.insert(0, [sys.executable, "-m", "venv", str(env)])
+    for command in commands:
+        print(" ".join(command), flush=True)
+        subprocess.run(command, check=True, env=environment(), stdout=subprocess.DEVNULL)
+    marker.write_text(wanted, encoding="utf-8")
 
 
-def count_changed(reference: Any, labels: Any) -> int:
-    from contractile.metrics.contingency import select_objects, tabulate
-
-    table = select_objects(tabulate(labels, reference))
-    best = np.zeros(len(table.true_ids))
-    np.maximum.at(best, table.rows, table.iou)
-    return int((best < SAME).sum())
+def measure_environment(env: Path) -> tuple[int, int]:
+    """Bytes of the files of an environment, and how many packages it has (pip is one)."""
+    files = (path for path in env.rglob("*") if path.is_file() and not path.is_symlink())
+    return sum(path.stat().st_size for path in files), len(list(env.glob("lib/python*/site-packages/*.dist-info")))
 
 
-# in a process of its own
+def version(env: Path, package: str) -> str:
+    ask = f"from importlib.metadata import version; print(version({package!r}))"
+    words = [str(env / "bin" / "python"), "-c", ask]
+    return subprocess.run(words, capture_output=True, text=True, check=True, env=environment()).stdout.strip()
 
 
-def do_child(given: argparse.Namespace) -> None:
-    """Predict the image in one of the ways, and save its labels."""
-    from contractile.process import prepare_process
-
-    prepare_process()
-    from contractile.engine import EngineConfig
-    from contractile.model import load
-    from contractile.prediction import Predictor
-
-    model = load(given.model)
-    if model.card.network.padding != "same" or given.window % max(model.card.network.stride):
-        raise SystemExit(f"the network must be padded, and --window a multiple of {max(model.card.network.stride)}")
-    engine = EngineConfig(device="cpu", backend="torch", precision="float32")
-    predictor = Predictor(model, engine=engine, diameter=given.diameter)
-    array = zarr.open_array(image_of(given) / "0", mode="r")
-    if given.child in ("reference", "unsewn"):
-        labels = label_ours(predictor, array[:], given)
-    else:
-        maps = see_by_halo(model, array, given) if given.child == "halo" else see_by_windows(model, array, given)
-        labels = predictor.decode(maps)
-    out = given.folder / given.child
-    out.mkdir(exist_ok=True)
-    np.save(out / "labels.npy", labels)
+def commit() -> str:
+    ask = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
+    return subprocess.run(ask, capture_output=True, text=True, check=True, cwd=HERE).stdout.strip()
 
 
-def label_ours(predictor: Any, pixels: Any, given: argparse.Namespace) -> Any:
-    """Labels of our map: decoded at once, or each window by itself."""
-    from contractile.decode import decode_objects
-    from contractile.grid import Mosaic
-
-    field, decoding = predictor.probabilities(pixels), predictor.card.decoding
-    if field.scale != 1:
-        raise SystemExit("--diameter must be one that the model was trained on, or it enlarges the image")
-    if given.child == "reference":
-        return decode_objects(np.asarray(field), decoding, mosaic=Mosaic(pixels.shape, pixels.shape))
-    labels = np.zeros(pixels.shape, np.int32)
-    for region in Mosaic(pixels.shape, (given.window, given.window)).regions():
-        found = decode_objects(field[(slice(None), *region)], decoding)
-        labels[region] = np.where(found > 0, found + labels.max(), 0)
-    return labels
+def environment() -> dict[str, str]:
+    """That of this process without what would lead to other packages or fewer threads."""
+    left_out = ("PYTHONPATH", "VIRTUAL_ENV", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    return {name: value for name, value in os.environ.items() if name not in left_out}
 
 
-def network_of(model: Any) -> Any:
-    import torch
+def run_tool(given: argparse.Namespace, tool: Tool, env: Path, out: Path) -> dict[str, Any]:
+    plain = given.out / f"{given.dataset}-plain"
+    write_plain(given.data, plain)
+    words = [str(env / "bin" / "python"), str(HERE / tool.script), "--data", str(plain)]
+    words += ["--out", str(out / "predicted"), "--seconds", str(60 * given.minutes)]
+    memory = watch([*words, *(["--membranes"] if given.dataset == "isbi2012" else [])], out / "told.txt")[1]
+    return {**json.loads((out / "predicted" / "told.json").read_text(encoding="utf-8")), "memory": memory}
 
-    return model.network.eval().to(memory_format=torch.channels_last)
+
+def run_ours(given: argparse.Namespace, env: Path, out: Path) -> dict[str, Any]:
+    """Contractile by its command line, as anybody would call it."""
+    ending = ".tif" if given.dataset == "isbi2012" else ""
+    images, truths, tests = (str(given.data / f"{part}{ending}") for part in PARTS)
+    command, run = [str(env / "bin" / "contractile")], str(out / "run")
+    train = [*command, "train", images, truths, "--out", run, "--minutes", str(given.minutes)]
+    product = "probabilities" if given.dataset == "isbi2012" else "labels"
+    trained, most = watch(train, out / "train.txt")
+    predict = [*command, "predict", run, tests, "--out", str(out / "predicted"), "--save", product]
+    predicted, more = watch(predict, out / "predict.txt")
+    ask = "import sys; from contractile.model import load; print(load(sys.argv[1]).card.provenance['steps'])"
+    words = [str(env / "bin" / "python"), "-c", ask, run]
+    steps = subprocess.run(words, capture_output=True, text=True, check=True, env=environment()).stdout
+    return {
+        "steps": int(steps), "train_seconds": trained, "predict_seconds": predicted, "memory": max(most, more),
+    }  # fmt: skip
 
 
-def see_by_windows(model: Any, array: Any, given: argparse.Namespace) -> Any:
-    """Probabilities (K, Y, X) by MONAI: the mean scores of windows."""
-    import torch
+def watch(words: list[str], log: Path) -> tuple[float, int]:
+    """Run a command, and return its seconds and the most bytes that it and its children held."""
+    begun, most = time.monotonic(), 0
+    with log.open("w") as file:
+        process = psutil.Popen(words, stdout=file, stderr=file, env=environment())
+        while process.poll() is None:
+            most = max(most, held(process))
+            time.sleep(0.5)
+    if process.returncode:
+        print(log.read_text(errors="replace")[-3000:], file=sys.stderr)
+        raise subprocess.CalledProcessError(process.returncode, words)
+    return time.monotonic() - begun, most
 
+
+def held(process: Any) -> int:
+    """Bytes of a process and its children; what n of them share counts as an n-th for each."""
+    total = 0
     try:
-        from monai.inferers import sliding_window_inference
-    except ImportError:
-        sys.exit(MISSING)
-    network, pixels = network_of(model), array[:][None]
-    values = torch.from_numpy(model.card.normalization.fit(pixels).apply(pixels)[None])
-    with torch.inference_mode():
-        scores = sliding_window_inference(
-            values, given.window, 1, network.class_scores, overlap=OVERLAP, mode=given.child
-        )
-        return scores[0].softmax(dim=0).numpy()
+        for one in (process, *process.children(recursive=True)):
+            total += one.memory_full_info().pss
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        pass  # it ended meanwhile
+    return total
 
 
-def see_by_halo(model: Any, array: Any, given: argparse.Namespace) -> Any:
-    """Probabilities (K, Y, X) by torch-em, which reads and writes Zarr block by block."""
-    predict_with_halo = find_halo()
-    network, block = network_of(model), given.window - 2 * HALO
-    curve = model.card.normalization.fit(array[:][None])
-    maps = zarr.create_array(
-        given.folder / "halo.zarr", shape=(max(2, model.card.network.classes), *array.shape), dtype="float32",
-        chunks=(1, block, block), overwrite=True,
-    )  # fmt: skip
-    predict_with_halo(
-        array, network, ["cpu"], (block, block), (HALO, HALO), output=maps, disable_tqdm=True,
-        preprocess=lambda pixels: curve.apply(pixels[None])[0],
-        prediction_function=lambda net, batch: net.class_scores(batch).softmax(dim=1),
-    )  # fmt: skip
-    return maps[:]
+def write_plain(data: Path, plain: Path) -> None:
+    """The images and annotations as TIFFs of one page without compression, which every tool reads. Once."""
+    if plain.is_dir():
+        return
+    part_done = plain.with_name(plain.name + ".part")
+    shutil.rmtree(part_done, ignore_errors=True)
+    for part in PARTS:
+        (part_done / part).mkdir(parents=True)
+        for name, pixels in read_part(data, part):
+            tifffile.imwrite(part_done / part / f"{name}.tif", pixels)
+    part_done.rename(plain)
 
 
-def find_halo() -> Any:
-    """The function of torch-em, without what its package imports besides."""
-    found = importlib.util.find_spec("torch_em")
-    if found is None or found.submodule_search_locations is None or importlib.util.find_spec("bioimage_cpp") is None:
-        sys.exit(MISSING)
-    place = Path(found.submodule_search_locations[0])
-    for name in ("torch_em", "torch_em.util", "torch_em.transform", "torch_em.transform.raw"):
-        module = types.ModuleType(name)
-        module.__path__ = [str(place.joinpath(*name.split(".")[1:]))]
-        sys.modules[name] = module
-    sys.modules["torch_em.transform.raw"].standardize = None  # type: ignore[attr-defined]
-    from torch_em.util.prediction import predict_with_halo
+def read_part(data: Path, part: str) -> Any:
+    """Names and pixels (Y, X), of the pages of a stack or the files of a folder. White of membranes becomes 1."""
+    stack = data / f"{part}.tif"
+    if stack.is_file():
+        for number, page in enumerate(tifffile.imread(stack)):
+            yield f"{part}_{number:02}", (page > 0).astype(np.uint8) if part == "train_labels" else page
+        return
+    for path in sorted((data / part).iterdir()):
+        if not path.name.startswith("."):
+            yield path.stem, tifffile.imread(path) if path.suffix == ".tif" else np.asarray(Image.open(path))
 
-    return predict_with_halo
+
+def score(given: argparse.Namespace, out: Path) -> str:
+    """The score of the dataset, by `contractile evaluate`."""
+    membranes = given.dataset == "isbi2012"
+    predicted = str(out / "predicted" / "*_probabilities.tif") if membranes else str(out / "predicted")
+    truth = str(given.data / f"test_labels{'.tif' if membranes else ''}")
+    words = [sys.executable, "-m", "contractile.cli", "evaluate", predicted, truth, "--scores", SCORES[given.dataset]]
+    words += ["--json", str(out / "scores.json"), *(["--probabilities"] if membranes else [])]
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+    return format_score(given.dataset, json.loads((out / "scores.json").read_text(encoding="utf-8")))
+
+
+def format_score(dataset: str, found: dict[str, Any]) -> str:
+    """What the table shows of the scores of a set, as `contractile evaluate --json` writes them."""
+    if dataset == "dsb2018":
+        detail = found["details"]["ap"]
+        by_iou = dict(zip(detail["iou"], detail["by_iou"], strict=True))
+        return ", ".join(f"AP {level:g} {by_iou[level]:.3f}" for level in LEVELS)
+    shown = {"seg": "SEG"} if dataset == "dic-hela" else {"v_rand": "V_Rand", "v_info": "V_Info"}
+    return ", ".join(f"{title} {found[name]:.3f}" for name, title in shown.items())
 
 
 if __name__ == "__main__":

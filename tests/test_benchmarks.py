@@ -12,6 +12,7 @@ if not BENCHMARKS.is_dir():
     pytest.skip("the benchmarks are not part of this distribution", allow_module_level=True)
 sys.path.insert(0, str(BENCHMARKS))
 
+import install  # noqa: E402
 import ratios  # noqa: E402
 import reading  # noqa: E402
 import splits  # noqa: E402
@@ -27,6 +28,24 @@ def test_a_ratio_that_fell_by_more_than_a_fifth_is_named(monkeypatch, tmp_path, 
     said = capsys.readouterr().out
     assert "REGRESSED: speed: fast: ratio 2.30, was 3.00" in said
     assert "slow: ratio" not in said
+
+
+def test_what_pytorch_alone_brings_does_not_count(capsys):
+    packages = {
+        "contractile": {"size": 1_000_000, "needs": ["torch", "numpy", "not-here"]},
+        "numpy": {"size": 2_000_000, "needs": ["shared"]},
+        "shared": {"size": 4_000_000, "needs": ["numpy"]},
+        "torch": {"size": 8_000_000, "needs": ["shared", "cuda"]},
+        "cuda": {"size": 16_000_000, "needs": []},
+    }
+    others = install.reached(packages, "contractile", without="torch")
+    assert others == {"contractile", "numpy", "shared"}
+    assert install.size_mb(packages, others) == 7
+    old = install.Installed("3.11", packages, 31, 7)
+    assert not install.has_grown(old, old)
+    assert install.has_grown(install.Installed("3.11", packages, 33, 9), old)
+    assert install.has_grown(install.Installed("3.11", {**packages, "new": {"size": 0, "needs": []}}, 31, 7), old)
+    assert "packages that came: new; +0.0 MB" in capsys.readouterr().out
 
 
 def test_known_ratios_can_be_read():

@@ -13,8 +13,8 @@ if not BENCHMARKS.is_dir():
 sys.path.insert(0, str(BENCHMARKS))
 
 import interrupted  # noqa: E402
-import peers  # noqa: E402
 import sections  # noqa: E402
+import tilings  # noqa: E402
 
 LABELS = np.kron(np.array([[0, 1, 2], [3, 1, 2]], np.int32), np.ones((4, 4), np.int32))
 
@@ -54,13 +54,13 @@ def test_hidden_files_are_not_compared(tmp_path):
 def test_objects_are_cut_where_most_of_a_face_has_two_labels():
     cut = LABELS.copy()
     cut[4:][cut[4:] == 1] = 9
-    assert peers.count_cut(LABELS, LABELS, 4) == (2, 0)
-    assert peers.count_cut(LABELS, cut, 4) == (2, 1)
-    assert peers.count_cut(LABELS, cut, 5) == (3, 0)  # the cut is not at a face
+    assert tilings.count_cut(LABELS, LABELS, 4) == (2, 0)
+    assert tilings.count_cut(LABELS, cut, 4) == (2, 1)
+    assert tilings.count_cut(LABELS, cut, 5) == (3, 0)  # the cut is not at a face
     moved = LABELS.copy()
     moved[4:, 4] = 3  # a border between two objects that lies elsewhere by a pixel
-    assert peers.count_cut(LABELS, moved, 4) == (2, 0)
-    assert (peers.count_changed(LABELS, cut), peers.count_changed(LABELS, moved)) == (1, 2)
+    assert tilings.count_cut(LABELS, moved, 4) == (2, 0)
+    assert (tilings.count_changed(LABELS, cut), tilings.count_changed(LABELS, moved)) == (1, 2)
 
 
 def test_a_section_is_mirrored_without_repeating_its_edge(tmp_path, monkeypatch):

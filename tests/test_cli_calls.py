@@ -18,6 +18,7 @@ from contractile.cli import program
 from contractile.cli.display import Bar
 from contractile.cli.words import tidy
 from contractile.model import Model, ModelCard, save
+from contractile.quality import Calibration, Likeness
 from contractile.unet import UNet, UNetConfig
 
 
@@ -132,6 +133,8 @@ def test_help_has_a_whole_line_for_each_verb(capsys):
         "  demo      Try everything on synthetic images.",
         "  seams     Measure what tiles change.",
         "  view      See, correct, and watch it learn.",
+        "  export    Write a model for other programs.",
+        "  import    Make a model file of weights of another program.",
     ]
 
 
@@ -543,6 +546,19 @@ def test_info_names_places_and_models_that_are_not_there(images, model, capsys):
         "contractile: 3 of 7 files could not be described: broken.safetensors, absent.tif, no/*.tif; "
         "mend them or leave them out; the results of the others are complete"
     )
+
+
+def test_info_says_in_a_line_what_a_model_judges_itself_by(tmp_path, capsys):
+    config = UNetConfig(width=2, depth=1)
+    likeness = Likeness(scales=(1.0,), axes=((1.0,),), images=((0.0,),) * 200, limit=1.0)
+    calibration = Calibration(sharpness=1.0, spread=(0.1, 0.1), images=3)
+    card = ModelCard(network=config, class_values=(0, 1), likeness=likeness, calibration=calibration)
+    save(Model(UNet(config), card), tmp_path / "m.safetensors")
+    _, out, _ = call(capsys, "info", tmp_path / "m.safetensors")
+    told = json.loads(out.partition("\n")[2])
+    assert told["likeness"] == "learned from 200 images or parts of them"
+    assert told["calibration"] == "learned from 3 image(s)"
+    assert told["confidence"] is None
 
 
 def test_info_of_files_that_all_are_bad(images, capsys):

@@ -1,4 +1,4 @@
-"""The README, the log and the results: their commands parse, their code runs, their links lead somewhere."""
+"""Every page: its commands, options and recipe fields exist, its links lead somewhere; the README's code runs."""
 
 import ast
 import re
@@ -10,25 +10,55 @@ import numpy as np
 import pytest
 import tifffile
 import typer.main
+from PIL import Image
 
 import contractile
 from contractile.cli import app
-from contractile.dataset import Example
+from contractile.dataset import Example, load_examples, pair_up
 from contractile.images import read_labels
-from contractile.recipe import derive
+from contractile.recipe import check_fields, derive
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
-    name: (ROOT / name).read_text(encoding="utf-8")
-    for name in ("README.md", "docs/annotate.md", "docs/quality.md", "docs/log.md", "benchmarks/RESULTS.md")
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for folder in (ROOT, ROOT / "docs", ROOT / "docs/reference", ROOT / "docs/science", ROOT / "benchmarks")
+    for path in sorted(folder.glob("*.md"))
 }
 README = PAGES["README.md"]
-COMMANDS = [
-    line.split("#")[0].strip()
-    for text in PAGES.values()
-    for line in text.splitlines()
-    if re.match(r" {4,}contractile \w", line)
-]
+WRONG_CALLS = "docs/reliability.md"  # they are there because they are wrong
+CODE = {
+    name: [
+        part.replace("\n", " ")
+        for part in re.findall(r"(?<!`)`([^`]+)`(?!`)", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    ]
+    for name, text in PAGES.items()
+    if name not in (WRONG_CALLS, "CHANGELOG.md", "docs/log.md", "benchmarks/RESULTS.md")
+}
+COMMANDS = sorted(
+    {
+        line.split("#")[0].strip()
+        for name, text in PAGES.items()
+        if name != WRONG_CALLS
+        for line in [
+            *text.splitlines(),
+            *(one for one in CODE.get(name, ()) if re.search(r" \w*images| \w+\.tif", one)),
+        ]
+        if re.match(r"(    )* *contractile [a-z]+ .*\w", line) and "..." not in line and "OPTIONS" not in line
+    }
+)
+VERBS = typer.main.get_command(app).commands
+# options of dask, SLURM, pip and others that pages name
+FOREIGN = {
+    "--bilinear",
+    "--gres",
+    "--scheduler-file",
+    "--nworkers",
+    "--nthreads",
+    "--no-binary",
+    "--help",
+    "--verbose",
+    "--offline",
+}
 MARK_PLANES, NUMBER_PARTS, PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 VOLUME, RECIPE = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
 
@@ -36,8 +66,26 @@ VOLUME, RECIPE = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
 @pytest.mark.parametrize("line", COMMANDS)
 def test_every_command_line_can_be_parsed(line):
     verb, *words = shlex.split(line)[1:]
-    command = typer.main.get_command(app).commands[verb]
-    command.make_context(verb, words, resilient_parsing=False)
+    VERBS[verb].make_context(verb, words, resilient_parsing=False)
+
+
+@pytest.mark.parametrize("page", CODE)
+def test_every_option_exists(page):
+    known = {verb: {name for one in command.params for name in one.opts} for verb, command in VERBS.items()}
+    for code in CODE[page]:
+        first, *_ = code.split()
+        if first in ("python", "dask", "pip", "make"):
+            continue
+        named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", code)) - FOREIGN
+        assert named <= known.get(first, set().union(*known.values())), code
+
+
+@pytest.mark.parametrize("page", [name for name in PAGES if name != WRONG_CALLS])
+def test_every_recipe_field_exists(page):
+    for text in re.findall(r"```toml\n(.*?)```", PAGES[page], re.DOTALL):
+        check_fields(tomllib.loads(text))
+    for line, table in re.findall(r"`(\w+ = [^`]+)`[^`]{0,60} under\s+`\[([\w.]+)\]`", PAGES[page]):
+        check_fields(tomllib.loads(f"[{table}]\n{line}"))
 
 
 def test_the_python_example_names_what_exists():
@@ -82,16 +130,55 @@ def test_the_parts_of_a_mask_are_numbered_by_the_readme(tmp_path, monkeypatch):
     assert ((numbered > 0) == (mask > 0)).all()
 
 
+def anchors(page):
+    """The names of the headings of a page, as code hosts have them."""
+    headings = re.findall(r"^#+ (.*)$", PAGES[page], re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_every_link_leads_somewhere(page):
-    headings = re.findall(r"^#+ (.*)$", PAGES[page], re.MULTILINE)
-    anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}  # as GitHub has them
     targets = re.findall(r"\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)$", PAGES[page], re.MULTILINE)
     for target in (inline or defined for inline, defined in targets):
-        if target.startswith("#"):
-            assert target[1:] in anchors
-        elif "://" not in target:
-            assert ((ROOT / page).parent / target).is_file()
+        if "://" in target:
+            continue
+        file, _, anchor = target.partition("#")
+        found = (ROOT / page).parent / file if file else ROOT / page
+        assert found.is_file(), target
+        if anchor:
+            assert anchor in anchors(found.resolve().relative_to(ROOT).as_posix()), target
+
+
+FOLDERS = {
+    "Cellpose": ("a.tif a_cp_masks.png", "b.tif b_masks.tif"),
+    "StarDist": ("images/a.tif masks/a.tif", "images/b.tif masks/b.tif"),
+    "QuPath": ("a.tif a-labelled.tif", "b.tif b-labelled.tif"),
+    "nnU-Net": (
+        "imagesTr/a_0000.tif imagesTr/a_0001.tif labelsTr/a.tif",
+        "imagesTr/b_0000.tif imagesTr/b_0001.tif labelsTr/b.tif",
+    ),
+    "BiaPy": ("x/a.tif y/a.tif", "x/b.tif y/b.tif"),
+    "Data Science Bowl": ("A/images/A.png A/masks/1.png A/masks/2.png", "B/images/B.png B/masks/1.png"),
+    "Cell Tracking Challenge": ("01/t000.tif 01_GT/SEG/man_seg000.tif", "01/t001.tif 01_GT/SEG/man_seg001.tif"),
+}
+
+
+@pytest.mark.parametrize("program", FOLDERS)
+def test_the_folders_of_other_programs_are_understood_as_they_are(program, tmp_path):
+    assert f"| {program}" in PAGES["docs/labels.md"]
+    rng = np.random.default_rng(0)
+    mask = np.zeros((40, 48), np.uint8)
+    mask[5:15, 5:20], mask[20:35, 10:30] = 1, 2
+    for name in " ".join(FOLDERS[program]).split():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        truth = any(word in name.lower() for word in ("mask", "label", "seg0", "y/"))
+        pixels = mask if truth else rng.integers(0, 99, mask.shape).astype(np.uint8) + 50 * (mask > 0).astype(np.uint8)
+        tifffile.imwrite(path, pixels) if path.suffix == ".tif" else Image.fromarray(pixels).save(path)
+    examples = load_examples(pair_up(tmp_path, tmp_path))
+    assert len(examples) == 2
+    assert {one.pixels.shape[0] for one in examples} == {2 if program == "nnU-Net" else 1}
+    assert all(one.labels.max() > 0 for one in examples)
 
 
 def test_the_tree_names_every_room():

@@ -16,7 +16,7 @@ from fuzz.readers import READERS
 
 from contractile.errors import ContractileError
 
-EACH = 40
+EACH = 45  # every file of the corpus once
 
 
 def test_damaged_files_are_read_or_refused(tmp_path):

@@ -66,10 +66,10 @@ def test_a_folder_that_may_not_be_listed(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_formats_nobody_reads(tmp_path: Path) -> None:
-    (tmp_path / "a.czi").write_text("")
-    for where in (tmp_path, tmp_path / "a.czi", tmp_path / "a.*"):
+    (tmp_path / "a.vsi").write_text("")
+    for where in (tmp_path, tmp_path / "a.vsi", tmp_path / "a.*"):
         with pytest.raises(
-            ContractileError, match=r"\.czi is a microscope maker's format; export it as OME-TIFF"
+            ContractileError, match=r"\.vsi is a microscope maker's format; export it as OME-TIFF"
         ) as caught:
             find(where)
         assert caught.value.where == str(where)

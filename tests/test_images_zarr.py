@@ -185,7 +185,13 @@ def test_labels_inside_an_image(tmp_path: Path) -> None:
 
 def test_metadata_that_lead_elsewhere(tmp_path: Path) -> None:
     zarr.create_array(tmp_path / "secret.zarr", data=numbered(6, 5))
-    for place in ("../secret.zarr", str(tmp_path / "secret.zarr")):
+    for place in (
+        "../secret.zarr",
+        str(tmp_path / "secret.zarr"),
+        "C:/secret.zarr",
+        "C:secret.zarr",
+        r"..\secret.zarr",
+    ):
         write_ome(tmp_path / "a.zarr", numbered(6, 5), "yx", paths=(place,))
         with pytest.raises(
             ContractileError, match=r"unreadable or truncated \(its metadata name an array outside of it"

@@ -178,9 +178,7 @@ def test_classes_have_no_table_of_objects(files):
 
 def test_unknown_products_are_refused(files):
     one = load(files / "model.safetensors", engine=EXACT)
-    with pytest.raises(
-        ValueError, match="products must be among labels, probabilities, overlay, objects, got 'lables'"
-    ):
+    with pytest.raises(ValueError, match=r"products must be among labels, .*, rois, ctc, got 'lables'"):
         list(predict_files(one, files / "one.tif", out=files / "out", products=("lables",)))
 
 

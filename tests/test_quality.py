@@ -59,6 +59,16 @@ def test_what_is_expected_of_images_is_what_they_have():
     assert together.objects == pytest.approx(sum(one.objects for one in expected))
 
 
+def test_what_was_learned_from_one_image_is_not_sure():
+    held = []
+    for seed in range(40):
+        confidence = fit_confidence(images(seed, number=1, objects=18), typical=100.0)
+        [large] = images(seed + 1000, number=1, objects=2000)
+        found = confidence.expect(large.shown)
+        held.append(found.ap_low <= large.ap <= found.ap_high)
+    assert np.mean(held) > 0.85
+
+
 @given(st.integers(0, 2**32 - 1), st.floats(0, 20), st.integers(0, 50))
 def test_what_is_expected_is_within_its_bounds(seed, rest, objects):
     confidence = fit_confidence(images(0, number=5), typical=100.0)

@@ -43,6 +43,25 @@ def test_a_file_is_whole_or_not_there(tmp_path):
     assert path.read_text() == "second"
 
 
+def test_a_rename_waits_for_a_program_that_looks_at_the_file(tmp_path, monkeypatch):
+    """On Windows a virus scanner keeps a new file open for a moment."""
+    refusals, real = iter([True, True, False]), os.replace
+
+    def replace(source, target):
+        if next(refusals, False):
+            raise PermissionError(13, "Permission denied")
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    monkeypatch.setattr(files, "PATIENCE_S", 10.0)
+    write(tmp_path / "a.txt")
+    assert (tmp_path / "a.txt").read_text() == "ours"
+    monkeypatch.setattr(files, "PATIENCE_S", 0.0)
+    refusals = iter([True])
+    with pytest.raises(NotWritable, match="cannot be written"):
+        write(tmp_path / "b.txt")
+
+
 def test_temporary_names_cannot_be_foreseen_and_are_made_exclusively(tmp_path, monkeypatch):
     seen = set()
     for _ in range(20):

@@ -13,6 +13,7 @@ import pytest
 from viewer_server import SHAPE, SQUARE, Client, FakeLearning, served, small_session
 
 from contractile.images import find
+from contractile.images.gate import limits
 from contractile.viewer import actions, news
 from contractile.viewer.actions import MOST_POINTS
 
@@ -655,6 +656,7 @@ def test_export(working, tmp_path):
         "images": [str(tmp_path / "images" / "b.tif")],
         "out": str(tmp_path / "session" / "predicted"),
         "save": ["labels"],
+        "bounds": {"pixels": limits().pixels, "missing": False},
     }
     assert working.get("/api/jobs")[1]["jobs"] == [job]
 
@@ -694,6 +696,7 @@ def test_train_properly_now(working, learning, tmp_path):
         "minutes": 2.0,
         "axes": None,
         "out": str(tmp_path / "session" / "run"),
+        "bounds": {"pixels": limits().pixels, "missing": False},
     }
     assert (tmp_path / "session" / "labels" / "a.tif").is_file()
     assert learning.told == [("pause", {}), ("resume", {})]
@@ -705,11 +708,15 @@ def test_train_properly_now(working, learning, tmp_path):
 @pytest.mark.parametrize(
     ("path", "fields", "words"),
     [
-        ("/api/export", {"save": []}, "save must be among labels, probabilities, overlay, objects, got nothing"),
+        (
+            "/api/export",
+            {"save": []},
+            "save must be among labels, probabilities, overlay, objects, geojson, coco, rois, ctc, got nothing",
+        ),
         (
             "/api/export",
             {"save": ["labels", "all"]},
-            "save must be among labels, probabilities, overlay, objects, got 'all'",
+            "save must be among labels, probabilities, overlay, objects, geojson, coco, rois, ctc, got 'all'",
         ),
         ("/api/export", {"save": "labels"}, "save must be a list of at most 16 texts, got 'labels'"),
         ("/api/export", {"save": [1]}, "save must be a list of at most 16 texts, got [1]"),

@@ -22,6 +22,7 @@ from viewer_server import Client, FakeLearning, served, small_session
 
 import contractile as ct
 from contractile.cli import viewing
+from contractile.images.gate import limits
 from contractile.model import Model, ModelCard, save
 from contractile.unet import UNet, UNetConfig
 from contractile.viewer import job_process, notebook, serving
@@ -310,6 +311,14 @@ def test_an_export(monkeypatch, capsys):
         "1_labels.tif",
         "1_overlay.png",
     ]
+
+
+def test_a_job_reads_no_more_than_the_page_may(monkeypatch, capsys):
+    said = []
+    monkeypatch.setitem(job_process.DOING, "export", lambda **fields: said.append(limits()))
+    do(monkeypatch, capsys, {"kind": "export", "bounds": {"pixels": 1234, "missing": True}})
+    assert (said[0].pixels, said[0].missing) == (1234, True)
+    assert not limits().missing
 
 
 def test_a_job_that_is_refused_and_one_with_a_fault(monkeypatch, capsys):

@@ -72,8 +72,7 @@ class Intensity:
         offset, scale = (_along(one, pixels.ndim).astype(work) for one in (self.offset, self.scale))
         work = pixels.astype(work)
         if self.bounded:
-            reach = _unbend(np.full_like(self.noise, HIGHEST), self._knee(self.noise))
-            steps = _along(reach * _inverse(self.scale), pixels.ndim)
+            steps = _along(self.reach * _inverse(self.scale), pixels.ndim)
             work = np.clip(work, (offset - steps).astype(work.dtype), (offset + steps).astype(work.dtype))
         values: NDArray[np.float32] = ((work - offset) * scale).astype(np.float32, copy=False)
         if self.padding is not None:
@@ -98,15 +97,24 @@ class Intensity:
         """Values (C, *S) -> pixels (C, *S) of type `dtype`, rounded and clipped: the inverse of `apply`."""
         relative = values.astype(np.float64)
         if self.bounded:
-            relative = _unbend(relative, _along(self._knee(self.noise), values.ndim))
+            relative = _unbend(relative, _along(self.knee, values.ndim))
         pixels = relative * _along(_inverse(self.scale), values.ndim) + _along(self.offset, values.ndim)
         if dtype.kind in "iu":
             pixels = np.rint(pixels).clip(np.iinfo(dtype).min, np.iinfo(dtype).max)
         result: NDArray[Any] = pixels.astype(dtype)
         return result
 
-    def _knee(self, noise: NDArray[np.float64]) -> NDArray[np.float64]:
+    @property
+    def knee(self) -> NDArray[np.float64]:
         """The relative value (C,) up to which the curve is straight; infinite where it is straight everywhere."""
+        return self._knee(self.noise)
+
+    @property
+    def reach(self) -> NDArray[np.float64]:
+        """The relative value (C,) from which on, up and down, the values that a network sees do not change any more."""
+        return _unbend(np.full_like(self.noise, HIGHEST), self.knee)
+
+    def _knee(self, noise: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.maximum(KNEE * noise, 1 / WIDEST) if self.compressive else np.full_like(noise, np.inf)
 
 

@@ -125,7 +125,7 @@ def _groups() -> tuple[_Group, ...]:
     which is the container's own, is there.
     """
     try:
-        lines = [line.split(":", 2) for line in MEMBERSHIP.read_text().splitlines()]
+        lines = [line.split(":", 2) for line in MEMBERSHIP.read_text(encoding="utf-8").splitlines()]
     except OSError:  # another system than Linux
         return ()
     found: list[_Group] = []

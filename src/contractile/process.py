@@ -5,12 +5,14 @@ from __future__ import annotations
 import ctypes
 import os
 import stat
+import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 # Numbers of glibc's M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX and M_ARENA_MAX -> (default value, once glibc has
 # raised its dynamic thresholds; value that keeps freed memory). Each new thread may get an arena of its own, and each
@@ -97,6 +99,13 @@ def end_with_parent(status: int, before: Callable[[], None] = lambda: None) -> N
         os._exit(status)
 
     threading.Thread(target=wait, name="waits for the parent to end", daemon=True).start()
+
+
+def apart() -> dict[str, Any]:
+    """What `subprocess.Popen` needs to hear so that Ctrl-C reaches this process alone, which ends the other one."""
+    if os.name == "nt":
+        return {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
+    return {"start_new_session": True}
 
 
 def keep_freed_memory(keep: bool = True) -> bool:

@@ -8,8 +8,13 @@ failed, are simply put beside them.
 
 from __future__ import annotations
 
+import base64
+import io
+import json
 import shutil
+import sys
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +23,29 @@ import numpy as np
 import tifffile
 import torch
 import zarr
+from PIL import Image as Pillow
 from scipy import ndimage
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from makers_files import (
+    czi_block,
+    lif_image,
+    write_czi,
+    write_h5,
+    write_ims,
+    write_lif,
+    write_nd2,
+    write_oib,
+    write_oif,
+)
+
 from contractile.dataset import Example
+from contractile.images.coco import Page, write_coco
+from contractile.images.geojson import write_geojson
+from contractile.images.rois import write_rois
+from contractile.images.shapes import Mask
+from contractile.labels import boxes
 from contractile.model import Model, ModelCard, save
 from contractile.recipe import derive
 from contractile.storage import MANIFEST, replacing
@@ -94,6 +119,55 @@ def make_zarrs(folder: Path) -> None:
         )
 
 
+def make_makers_files(folder: Path) -> None:
+    """Files in the formats of makers of microscopes."""
+    tzc = np.stack([STACK, STACK[::-1]])[:, :, None]  # (T, Z, C, Y, X)
+    write_lif(folder / "stack.lif", lif_image("one", "TZCYX", tzc), lif_image("two", "YXC", COLOUR, tags=(3, 2, 1)))
+    places = list(np.ndindex(2, 3))
+    for compression in (0, 2, 4, 5, 6):
+        blocks = [czi_block(tzc[t, z, 0], T=t, Z=z, C=0) for t, z in places]
+        write_czi(folder / f"stack{compression}.czi", blocks, compression=compression)
+    tiles = [czi_block(COLOUR, X=x, Y=y, M=n, S=0) for n, (y, x) in enumerate([(0, 0), (0, 15), (20, 0)])]
+    write_czi(folder / "mosaic.czi", [*tiles, czi_block(COLOUR[::2, ::2], 2, X=0, Y=0, S=0)])
+    for name, compressed in (("plain", False), ("packed", True)):
+        write_nd2(folder / f"{name}.nd2", np.moveaxis(tzc, 2, -1), "TZ", compressed=compressed)
+    write_oib(folder / "stack.oib", tzc[:, :, 0], "TZ")
+    (folder / "oif").mkdir()
+    write_oif(folder / "oif" / "stack.oif", tzc[:, :, 0], "TZ")
+    write_h5(folder / "stack.h5", {"exported_data": STACK[..., None]}, "zyxc", element_size_um=[1.0, 0.2, 0.2])
+    chunked: dict[str, Any] = {"chunks": (2, 8, 8), "compression": "gzip", "shuffle": True}
+    write_h5(folder / "chunks.h5", {"raw": STACK, "label": STACK % 5}, **chunked)
+    write_ims(folder / "stack.ims", tzc.swapaxes(1, 2), tzc.swapaxes(1, 2)[..., ::2, ::2])
+
+
+def make_shapes(folder: Path) -> None:
+    """Objects as other programs keep them."""
+    masks = [
+        Mask(LABELS[box] == n, box[0].start, box[1].start, kind=("a", "b")[n % 2], name=str(n))
+        for n, box in enumerate(boxes(LABELS), start=1)
+        if box[0].stop
+    ]
+    shapes = [one.outlined() for one in masks]
+    write_geojson(folder / "cells.geojson", shapes)
+    write_rois(folder / "cells.zip", shapes)
+    with zipfile.ZipFile(folder / "cells.zip") as packed:
+        (folder / "cell.roi").write_bytes(packed.read(packed.namelist()[0]))
+    write_coco(folder / "cells.json", [Page("a.tif", LABELS.shape, masks), Page("b.tif", LABELS.shape, masks[:1])])
+    corners = [[float(x), float(y)] for y, x in shapes[0].rings[0]]
+    png = io.BytesIO()
+    Pillow.fromarray(masks[0].pixels.astype(np.uint8)).save(png, "PNG")
+    mask = base64.b64encode(png.getvalue()).decode()
+    kinds = [
+        {"label": "a", "shape_type": "polygon", "points": corners, "group_id": 1},
+        {"label": "b", "shape_type": "circle", "points": corners[:2]},
+        {"label": "b", "shape_type": "mask", "points": corners[:2], "mask": mask},
+    ]
+    size = {"imageHeight": LABELS.shape[0], "imageWidth": LABELS.shape[1]}
+    (folder / "labelme.json").write_text(json.dumps({"shapes": kinds, "imagePath": "a.tif", **size}), encoding="utf-8")
+    np.save(folder / "cells_seg.npy", {"masks": LABELS.astype(np.uint16), "filename": "a.tif"}, allow_pickle=True)
+    (folder / MANIFEST).unlink()
+
+
 def make_recipes(folder: Path) -> None:
     recipe = derive([Example("a", SMOOTH[None], LABELS.astype(np.int32))], {"steps": 5})
     (folder / "default.toml").write_text(recipe.to_toml(), encoding="utf-8")
@@ -138,7 +212,8 @@ def make_states(folder: Path) -> None:
 
 
 MAKERS = {
-    "images": (make_images, make_zarrs),
+    "images": (make_images, make_zarrs, make_makers_files),
+    "shapes": (make_shapes,),
     "recipes": (make_recipes,),
     "models": (make_models,),
     "states": (make_states,),

@@ -117,6 +117,29 @@ def change_text(data: bytes, rng: Random) -> bytes:
     return data[: token.start()] + str(new).encode() + data[token.end() :]
 
 
+def change_wide_text(data: bytes, rng: Random) -> bytes:
+    """Another number, word or bracket in a text of two bytes a letter (UTF-16), such as makers of microscopes write."""
+    tokens = list(re.finditer(rb"(?:[0-9]\0)+|(?:[A-Za-z_]\0){3,}|[<>\"=\[\]]\0", data))
+    if not tokens:
+        return change_text(data, rng)
+    token = rng.choice(tokens)
+    new: Any = rng.choice(NUMBERS) if token[0][:1].isdigit() else rng.choice((*TEXTS, *NUMBERS))
+    return data[: token.start()] + str(new).encode("utf-16-le", "replace") + data[token.end() :]
+
+
+def set_number(data: bytes, rng: Random) -> bytes:
+    """Another number of 2, 4 or 8 bytes where a small one is: a length, a count or a place, wherever it lies."""
+    form = rng.choice("HIIIQ")
+    size = struct.calcsize(form)
+    for _ in range(200):
+        at = rng.randint(0, max(0, len(data) - size))
+        piece = data[at : at + size]
+        if len(piece) == size and 0 < int.from_bytes(piece, "little") < 2**16:
+            value = rng.choice((*WORDS, rng.randint(0, 40), len(data) + rng.randint(-20, 20))) % 2 ** (8 * size)
+            return data[:at] + struct.pack("<" + form, value) + data[at + size :]
+    return set_word(data, rng)
+
+
 def change_json(data: bytes, rng: Random) -> bytes:
     """Another value, a missing or a new key somewhere in a JSON text; the text stays JSON."""
     try:
@@ -184,6 +207,7 @@ BY_FORMAT: dict[str, tuple[Mutation, ...]] = {
     ".png": (change_png, change_png),
     ".tif": (change_tiff, change_tiff, change_tiff, change_text),
     ".json": (change_json, change_json, change_json, change_text),
+    ".geojson": (change_json, change_json, change_json, change_text),
     ".zarray": (change_json, change_json, change_text),
     ".zattrs": (change_json, change_json, change_text),
     ".zgroup": (change_json, change_text),
@@ -193,6 +217,13 @@ BY_FORMAT: dict[str, tuple[Mutation, ...]] = {
     ".xml": (change_text, change_text),
     ".ckpt": (change_state, change_state, change_state),
     ".safetensors": (change_header, change_header, change_header),
+    ".lif": (change_wide_text, change_wide_text, change_wide_text, set_number),
+    ".oif": (change_wide_text, change_wide_text, change_wide_text),
+    ".oib": (change_wide_text, set_number, set_number),
+    ".czi": (change_text, set_number, set_number),
+    ".nd2": (change_wide_text, set_number, set_number),
+    ".h5": (change_text, set_number, set_number),
+    ".ims": (change_text, set_number, set_number),
 }
 
 

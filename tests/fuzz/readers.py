@@ -39,6 +39,17 @@ def read_annotation(path: Path) -> Any:
     return [one.shape for one in found]
 
 
+def read_shapes(path: Path) -> Any:
+    """Labels of the images of a file of shapes; None where its content is no such file any more."""
+    from contractile.images.shape_files import Canvas, draw_labels, names_in, numbering_of, shape_kind
+
+    if shape_kind(path) is None:
+        return None
+    entries = [(path, entry) for entry in range(len(names_in(path)))][:3]
+    numbering = numbering_of(entries)
+    return [draw_labels(*one, numbering, Canvas((24, 20))).shape for one in entries]
+
+
 def read_maps(path: Path) -> Any:
     from contractile.images import find, read_probabilities
 
@@ -94,6 +105,7 @@ READERS: dict[str, tuple[str, Callable[[Path], Any]]] = {  # reader -> its folde
     "image": ("images", read_image),
     "volume": ("images", read_volume),
     "labels": ("images", read_annotation),
+    "shapes": ("shapes", read_shapes),
     "probabilities": ("images", read_maps),
     "info": ("images", describe),
     "check": ("images", look_at_labels),

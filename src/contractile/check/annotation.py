@@ -25,6 +25,8 @@ def read_annotation(source: Source, *, dims: int = 2) -> NDArray[np.int32] | Spo
     try:
         return read_labels(source, dims=dims)
     except ContractileError:
+        if source.drawn is not None:
+            raise
         pixels = read(source, dims=dims).pixels
         complaint = _name_values(pixels, describe(source))
         if complaint is None:

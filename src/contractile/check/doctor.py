@@ -27,6 +27,7 @@ from contractile.images import Source, describe, find, list_files, open_image, s
 from contractile.images.failures import find_readable
 from contractile.images.layouts import holds_both, list_items
 from contractile.images.planes import name_planes
+from contractile.images.sides import without_shapes
 
 Place = str | Path | Sequence[str | Path]
 PRINTS = 1000  # pairs, evenly spaced, whose images and labels are compared; each print takes 0.1 MB
@@ -145,8 +146,8 @@ def find_errors(
 def _find_each(place: Place, notes: Notes, **how: Any) -> list[Source]:
     """The sources at a place, as `find` gives them. A file that cannot be opened becomes a finding."""
     with notes.catch(place if isinstance(place, str | Path) else ""):
-        files = [[file] for file in list_files(place)]
-        return find_readable(files, partial(find, **how), notes.add)
+        files = without_shapes(list_files(place, shapes=bool(how.get("labels"))))
+        return find_readable([[file] for file in files], partial(find, **how), notes.add)
     return []
 
 

@@ -120,6 +120,8 @@ def _read(source: Source, dims: int) -> Mended:
     try:
         values: NDArray[Any] = read_labels(source, dims=dims)
     except ContractileError as error:
+        if source.drawn is not None:
+            raise
         pixels = read(source, dims=dims).pixels  # raises again what concerns the file
         if name_channels(pixels):
             return Mended(pixels.argmax(axis=0).astype(np.int32), ("each pixel given the number of its largest plane",))

@@ -16,11 +16,13 @@ EXAMPLES = {
     "seams": "nuclei image.tif",
     "view": "images --out session",
     "info": "images",
+    "export": "run --to onnx --out model.onnx",
+    "import": "checkpoint.pth --out model.safetensors",
     "demo": "--out demo",
 }
 PLACES = ("--out", "--fix", "--json", "--against", "--val-images", "--val-labels")
 VALUES = {"--minutes": "10", "--steps": "500", "--val-fraction": "0.1", "--tile": "512", "--dims": "2"}
-VALUES |= {"--max-pixels": f"{2**28}"}  # of all others: 1
+VALUES |= {"--max-pixels": f"{2**28}", "--scale": "0.5"}  # of all others: 1
 
 
 def refuse_empty(words: Sequence[str]) -> None:

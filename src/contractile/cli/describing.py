@@ -31,6 +31,7 @@ from contractile.images.series import Series, split_series
 
 if TYPE_CHECKING:
     from contractile.images import Image
+    from contractile.model import ModelCard
 
 AT_MOST = 2**26  # values of a file that are read to find its range
 MOST_PAGES = 512  # that are read for that
@@ -54,7 +55,7 @@ def describe_all(models: Sequence[str], images: Sequence[str], axes: str | None 
             continue
         failures.count_result()
         yield f"{place}: {card.task}, {card.network.parameters:,} parameters"
-        yield from json.dumps(card.model_dump(mode="json"), indent=2).splitlines()
+        yield from json.dumps({**card.model_dump(mode="json"), **_judges(card)}, indent=2).splitlines()
     files = _list(images, failures)
     sources = find_readable([[file] for file in files], partial(find, axes=axes), failures.add) if files else []
     for path, pages in groupby(sources, key=lambda source: source.path):
@@ -66,6 +67,16 @@ def describe_all(models: Sequence[str], images: Sequence[str], axes: str | None 
             failures.count_result()
     say_rest(files)
     failures.finish()
+
+
+def _judges(card: ModelCard) -> dict[str, str | None]:
+    """What a model judges its results by, in words instead of hundreds of numbers."""
+    sure, even, like = card.confidence, card.calibration, card.likeness
+    return {
+        "confidence": None if sure is None else f"learned from {sure.objects} objects in {sure.images} image(s)",
+        "calibration": None if even is None else f"learned from {even.images} image(s)",
+        "likeness": None if like is None else f"learned from {len(like.images)} images or parts of them",
+    }
 
 
 def _list(places: Sequence[str], failures: Failures) -> list[Path]:

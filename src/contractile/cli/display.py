@@ -111,7 +111,7 @@ def describe_prediction(written: Written) -> list[str]:
         dice = (f"{one.value:.2f} ({one.low:.2f} to {one.high:.2f})" for one in written.dice)
         found += [f"expected Dice of the classes: {', '.join(dice)}"]
     lines = [f"{name}: {files}", *([f"{name}: {', '.join(found)}"] if found else [])]
-    if written.unlike is not None and written.unlike.score > 1:
+    if written.unlike is not None and written.unlike.is_far:
         lines.append(f"{name}: unlike the training images ({written.unlike.reason}): expect worse")
     return lines
 

@@ -13,6 +13,7 @@ import typer
 
 from contractile.cli.complaints import refuse_empty
 from contractile.cli.display import Lines, visible
+from contractile.cli.exporting import export, import_
 from contractile.cli.seams import seams
 from contractile.cli.signals import SIGNALLED, ended_by_signals
 from contractile.cli.verbs import MORE_WORDS, app
@@ -26,12 +27,26 @@ OUR_FAULT, INTERRUPTED = 70, 130
 logger = logging.getLogger(__name__)
 app.command(context_settings=MORE_WORDS)(seams)
 app.command(context_settings=MORE_WORDS)(view)
+app.command()(export)
+app.command("import")(import_)
+
+
+def show_version(asked: bool) -> None:
+    """Print the version, of this package alone, and end."""
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"contractile {version('contractile')}")
+        raise typer.Exit
 
 
 @app.callback()
 def program(
     verbose: Annotated[
         bool, typer.Option("--verbose", help="show the log, and where an error arose; may also follow the verb")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="print the version and end", callback=show_version, is_eager=True)
     ] = False,
 ) -> None:
     """Train a U-Net from a handful of annotated microscopy images; segment images of any size without a seam."""

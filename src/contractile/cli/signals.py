@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-ENDING = ("SIGINT", "SIGTERM", "SIGHUP")  # they end a command
+ENDING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")  # they end a command; the last is of Windows
 SIGNALLED = 128  # and the number of the signal: the status
 PATIENCE_S = 4.0  # work that cannot be interrupted is left after that
 LEFT = "contractile: stopped without waiting; what was saved is whole, and a training goes on with --resume"

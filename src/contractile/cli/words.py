@@ -158,7 +158,8 @@ def leave_out_others(places: list[str]) -> list[str]:
     A warning names the others. A broken image is none of these: its name is that of an image, or it cannot be opened.
     Where nothing else is left, all stay, and whoever opens them says what they are.
     """
-    from contractile.images.formats import SUFFIXES, kind_of
+    from contractile.images.formats import kind_of
+    from contractile.images.known import SUFFIXES
 
     def is_other(place: str) -> bool:
         if Path(place).suffix.lower() in SUFFIXES or not os.path.isfile(place) or not os.access(place, os.R_OK):

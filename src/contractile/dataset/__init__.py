@@ -11,6 +11,7 @@ from contractile.dataset.examples import load_examples as load_examples
 from contractile.dataset.examples import split as split
 from contractile.dataset.pairing import Pair as Pair
 from contractile.dataset.pairing import pair_up as pair_up
+from contractile.dataset.pairing import settle_pairs as settle_pairs
 from contractile.dataset.samples import Batch as Batch
 from contractile.dataset.samples import SampleConfig as SampleConfig
 from contractile.dataset.samples import Samples as Samples

@@ -22,12 +22,16 @@ SMALLEST_PART = 0.2  # share of an example that is cut off for validation, at le
 
 @dataclass(frozen=True)
 class Example:
-    """A pair in memory: pixels (C, *S) of the type of their file, labels (*S) int32."""
+    """A pair in memory: pixels (C, *S) of the type of their file, labels (*S) int32.
+
+    `class_names` are those of the classes 1 ... K, where shapes have names of classes.
+    """
 
     name: str
     pixels: NDArray[Any]
     labels: NDArray[np.int32]
     pixel_size_um: tuple[float, ...] | None = None
+    class_names: tuple[str, ...] = ()
 
 
 def load_examples(pairs: Sequence[Pair], *, dims: int = 2) -> list[Example]:
@@ -73,7 +77,8 @@ def _load(pair: Pair, dims: int) -> Example:
         found = f"image {pair.image.name} {image.shape[1:]} and labels {pair.labels.name} {labels.shape}"
         problem = f"labels must have the size of their image, got {found}"
         raise ContractileError(problem, "crop or resample one of them", where=describe(pair.labels))
-    return Example(pair.name, image.pixels, labels, image.pixel_size_um)
+    drawn = pair.labels.drawn
+    return Example(pair.name, image.pixels, labels, image.pixel_size_um, drawn.numbering.classes if drawn else ())
 
 
 def split(

@@ -14,13 +14,14 @@ from itertools import takewhile
 from pathlib import Path
 
 from contractile.errors import ContractileError
-from contractile.images import Source, find, say_guesses, settle_axes
+from contractile.images import Source, find, say_guesses, settle_axes, settle_shapes
 from contractile.images.folders import Place
 from contractile.images.joined import join_channels, open_item, page_name, sources_of
 from contractile.images.layouts import Item, list_items
 from contractile.images.names import Match, bare, pair_names, some
 from contractile.images.planes import refuse_planes
 from contractile.images.reading import name_pages
+from contractile.images.shape_files import draws_all_pages
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ def pair_up(images: Place, labels: Place | None = None, *, dims: int = 2, axes: 
     places = _place(images), _place(images if labels is None else labels)
     pictures, truths = list_items(images, labels)
     opened = [_find_each(pictures, dims, axes), _find_each(truths, dims, axes, labels=True)]
-    truths = [one for one in truths if one.files[0] in opened[1]]
+    truths = [one for one in truths if one.entry is not None or one.files[0] in opened[1]]
     pictures = [one for one in pictures if one.files[0] in opened[0]]
     if all(len(pages) == 1 for pages in opened[1].values()):  # else each channel may have a page of the labels
         pictures = join_channels(pictures, [one.name for one in truths])
@@ -62,7 +63,9 @@ def pair_up(images: Place, labels: Place | None = None, *, dims: int = 2, axes: 
     stacks = any(len(pages) > 1 for pages in opened[0].values())
     if len(match.partners) < len(truths) and (stacks or 1 in (len(pictures), len(truths))):
         pages, true_pages = ([source for one in found.values() for source in one] for found in opened)
-        return _pair_pages(pages, true_pages, places)
+        true_pages += [source for one in truths if one.entry is not None for source in sources_of(one, {})]
+        return settle_pairs(_pair_pages(pages, true_pages, places))
+    truths = _without_unmatched(truths, match)
     _check_all(pictures, truths, match, places)
     _announce(match, truths)
     by_name = {truth.name: truth for truth in truths}
@@ -70,7 +73,23 @@ def pair_up(images: Place, labels: Place | None = None, *, dims: int = 2, axes: 
     sources = [(sources_of(one, opened[0]), sources_of(other, opened[1])) for one, other in matched]
     if len(matched) < len(pictures):
         logger.warning("%d of %d images have no labels and are left out", len(pictures) - len(matched), len(pictures))
-    return _pair_each(matched, sources, dims, axes)
+    return settle_pairs(_pair_each(matched, sources, dims, axes))
+
+
+def settle_pairs(pairs: Sequence[Pair], *, task: str | None = None) -> list[Pair]:
+    """The pairs that are learned from, with the meaning of labels that are shapes settled (`images.settle_shapes`)."""
+    labels = settle_shapes([pair.image for pair in pairs], [pair.labels for pair in pairs], task=task)
+    return [replace(pair, labels=one) for pair, one in zip(pairs, labels, strict=True)]
+
+
+def _without_unmatched(truths: Sequence[Item], match: Match) -> list[Item]:
+    """Labels without those in a file for many images of which some are there: it may list images that are not."""
+    taken = set(match.partners.values())
+    used = {one.files[0] for one in truths if one.entry is not None and one.name in taken}
+    left = [one for one in truths if one.entry is not None and one.files[0] in used and one.name not in taken]
+    if left:
+        logger.warning("%s: its labels of %d other images are left out", left[0].files[0].name, len(left))
+    return [one for one in truths if one not in left]
 
 
 def _place(place: Place) -> str:
@@ -81,7 +100,8 @@ def _place(place: Place) -> str:
 def _find_each(items: Sequence[Item], dims: int, axes: str | None, *, labels: bool = False) -> dict[Path, list[Source]]:
     """What the first file of each item holds. Of files that hold one image together only one is there."""
     found: dict[Path, list[Source]] = {}
-    for source in find([one.files[0] for one in items], dims=dims, axes=axes, labels=labels, quiet=True):
+    files = [one.files[0] for one in items if one.entry is None]
+    for source in find(files, dims=dims, axes=axes, labels=labels, quiet=True) if files else ():
         found.setdefault(source.path, []).append(source)
     return found
 
@@ -130,7 +150,7 @@ def _announce(match: Match, labels: Sequence[Item]) -> None:
 
 def _pair_pages(images: Sequence[Source], labels: Sequence[Source], places: tuple[str, str]) -> list[Pair]:
     """A stack whose pages are labelled in files of their own, or the other way round."""
-    if len(images) == len(labels):
+    if len(images) == len(labels) and not any(one.drawn for one in labels):
         names = {one.name: other.name for one, other in zip(images, labels, strict=True)}
         _announce(Match(names, "order", tuple(names)), [])
         return [Pair(one.name, one, other) for one, other in zip(images, labels, strict=True)]
@@ -163,6 +183,8 @@ def _pair_each(
             settled.setdefault(found, []).append(picture.files[0].name)
         elif guess is not None and guess.is_open:  # the guess was right, and is one no longer
             images = [replace(one, axes=found) for one in images]
+        if len(labels) == 1 and labels[0].drawn is not None and draws_all_pages(labels[0].path):
+            labels = labels * len(images)
         if len(images) != len(labels):
             if planes := name_pages(labels, dims=dims):
                 raise refuse_planes(planes, truth.files[0])

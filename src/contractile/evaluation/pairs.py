@@ -7,23 +7,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contractile.errors import ContractileError, WrongType, shown
 from contractile.evaluation.predictions import MAP, ROLES, Labels, Prediction, Reader
-from contractile.images import Source, describe, find, list_files, open_image, read_labels, settle_axes, stem
+from contractile.images import Source, describe, list_files, open_image, read_labels, settle_axes, stem
 from contractile.images.arrays import as_array
+from contractile.images.drawings import Numbering
 from contractile.images.joined import open_item
-from contractile.images.layouts import Item, list_truth
+from contractile.images.layouts import Item, list_labels, list_truth
 from contractile.images.names import Match, pair_names, some
 from contractile.images.planes import refuse_planes
 from contractile.images.reading import name_pages
-from contractile.images.sides import without_by_products, without_images
+from contractile.images.shape_files import draws_all_pages, numbering_of
+from contractile.images.sides import without_by_products, without_images, without_shapes
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ class Pair:
     load_prediction: Callable[[], Prediction]
     load_pixel_size: Callable[[], tuple[float, ...] | None] = lambda: None
     files: tuple[Path, ...] = ()
+    task: Literal["objects", "classes"] | None = None  # where the truth says it: shapes do
 
 
 def pair_up(
@@ -132,9 +135,10 @@ def _array_pair(name: str, predicted: NDArray[Any], truth: NDArray[Any], reader:
 
 def _pair_files(predicted: Any, truth: Any, reader: Reader, axes: str | None) -> list[Pair]:
     truths = list_truth(truth)
-    groups: dict[str, list[Path]] = {}
-    for file in _predicted_files(predicted):
-        groups.setdefault(_image_name(stem(file)), []).append(file)
+    groups: dict[str, list[Item]] = {}
+    for item in _predictions(predicted):
+        groups.setdefault(_image_name(item.name), []).append(item)
+    reader.numbering = _number(truths, [one for items in groups.values() for one in items], reader.task)
     match = pair_names(list(groups), [one.name for one in truths])
     if len(match.partners) < max(len(groups), len(truths)) and 1 in (len(groups), len(truths)):
         return _pair_in_order(predicted, groups, truth, truths, reader, axes)
@@ -147,12 +151,26 @@ def _pair_files(predicted: Any, truth: Any, reader: Reader, axes: str | None) ->
     ]
 
 
-def _predicted_files(predicted: Any) -> list[Path]:
-    """The files that are predictions, and not images, overlays or what else lies beside them."""
-    files = [file for file in list_files(predicted) if "_overlay" not in ROLES.findall(stem(file))]
+def _number(truths: Sequence[Item], predictions: Sequence[Item], task: str | None) -> Numbering:
+    """What shapes on both sides mean: true ones decide, and classes have one number on both sides."""
+    sides = [[(one.files[0], one.entry) for one in side if one.entry is not None] for side in (truths, predictions)]
+    found = numbering_of(sides[0] or sides[1], task=task)
+    return numbering_of([*sides[0], *sides[1]], task="classes") if found.classes else found
+
+
+def _predictions(predicted: Any) -> list[Item]:
+    """The files that are predictions, and not images, overlays or what else lies beside them.
+
+    Shapes are predictions where there is nothing else.
+    """
+    files = list_files(predicted, shapes=True)
+    rasters = without_shapes(files)
+    if not rasters:
+        return list_labels(files)
+    files = [file for file in rasters if "_overlay" not in ROLES.findall(stem(file))]
     maps = {file for file in files if MAP.search(stem(file))}
     others = set(without_images(without_by_products([file for file in files if file not in maps])))
-    return [file for file in files if file in maps or file in others]
+    return [Item(stem(file), (file,)) for file in files if file in maps or file in others]
 
 
 def _image_name(name: str) -> str:
@@ -160,14 +178,18 @@ def _image_name(name: str) -> str:
     return ROLES.sub("", MAP.sub("", name))
 
 
-def _pair_pages(name: str, files: Sequence[Path], truth: Item, reader: Reader, axes: str | None) -> list[Pair]:
+def _pair_pages(name: str, items: Sequence[Item], truth: Item, reader: Reader, axes: str | None) -> list[Pair]:
     """The pages of the files of one image, and those of its truth."""
     truths = open_item(truth, dims=reader.dims, axes=axes, labels=True)
+    if truth.entry is not None and draws_all_pages(truth.files[0]):
+        truths = truths * len(open_item(items[0], dims=reader.dims, axes=axes))
     pages: list[list[Source]] = [[] for _ in truths]
-    for file in files:
-        sources = find(file, dims=reader.dims, axes=axes, quiet=True)
+    for file, item in ((item.files[0], item) for item in items):
+        sources = open_item(item, dims=reader.dims, axes=axes)
+        if item.entry is not None and draws_all_pages(file):
+            sources = sources * len(truths)
         if len(sources) != len(truths) and (found := settle_axes(sources[0], truths[0], dims=reader.dims)):
-            sources = find(file, dims=reader.dims, axes=found, quiet=True)
+            sources = open_item(item, dims=reader.dims, axes=found)
         if len(sources) != len(truths):
             for path, side in ((truth.files[0], truths), (file, sources)):
                 if planes := name_pages(side, dims=reader.dims):
@@ -181,13 +203,13 @@ def _pair_pages(name: str, files: Sequence[Path], truth: Item, reader: Reader, a
 
 
 def _pair_in_order(
-    predicted: Any, groups: dict[str, list[Path]], truth: Any, items: Sequence[Item], reader: Reader, axes: str | None
+    predicted: Any, groups: dict[str, list[Item]], truth: Any, items: Sequence[Item], reader: Reader, axes: str | None
 ) -> list[Pair]:
     """A stack on one side, and files of single pages on the other: by name, or in order where there are as many."""
     truths = [source for item in items for source in open_item(item, dims=reader.dims, axes=axes, labels=True)]
     pages: dict[str, list[Source]] = {}
-    for files in groups.values():
-        for source in find(files, dims=reader.dims, axes=axes, quiet=True):
+    for one in (one for each in groups.values() for one in each):
+        for source in open_item(one, dims=reader.dims, axes=axes):
             pages.setdefault(_image_name(source.name), []).append(source)
     names, true_names = list(pages), [one.name for one in truths]
     match = pair_names(names, true_names)
@@ -214,17 +236,28 @@ def _check_all(names: Sequence[str], predicted: Any, true_names: Sequence[str], 
 
 
 def _file_pair(name: str, sources: list[Source], truth: Source, reader: Reader) -> Pair:
+    if truth.drawn is not None:
+        truth = replace(truth, drawn=replace(truth.drawn, on=sources[0], numbering=reader.numbering))
+    sources = [
+        one if one.drawn is None else replace(one, drawn=replace(one.drawn, on=truth, numbering=reader.numbering))
+        for one in sources
+    ]
     return Pair(
         name,
         describe(sources[0]),
         describe(truth),
         lambda: read_labels(truth, dims=reader.dims),
         lambda: reader.read(sources),
-        lambda: _read_pixel_size(truth, reader.dims),
+        lambda: _read_pixel_size([truth, *sources], reader.dims),
         files=tuple(file for source in (*sources, truth) for file in source.files),
+        task=None if truth.drawn is None else "classes" if reader.numbering.classes else "objects",
     )
 
 
-def _read_pixel_size(source: Source, dims: int) -> tuple[float, ...] | None:
-    with open_image(source, dims=dims) as image:
-        return image.pixel_size_um
+def _read_pixel_size(sources: Sequence[Source], dims: int) -> tuple[float, ...] | None:
+    """That of the first of the files that holds pixels; shapes have none."""
+    for source in sources:
+        if source.drawn is None:
+            with open_image(source, dims=dims) as image:
+                return image.pixel_size_um
+    return None

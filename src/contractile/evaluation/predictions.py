@@ -26,6 +26,7 @@ from contractile.images import (
     read_labels,
     read_probabilities,
 )
+from contractile.images.drawings import Numbering
 from contractile.images.names import label_words
 from contractile.images.planes import name_channels
 
@@ -70,12 +71,15 @@ class Reader:
     """Reads the predictions of one evaluation, and says once what they were taken for.
 
     `probabilities` says that integers are maps, 255 or 65535 standing for 1, but in files named NAME_labels.
-    `background` is the value of labels that is background; where it occurs, 0 is an object.
+    `background` is the value of labels that is background; where it occurs, 0 is an object. True shapes are objects or
+    classes where the `task` says so; `numbering` is what they turned out to be.
     """
 
     dims: int
     probabilities: bool = False
     background: int | None = None
+    task: str | None = None
+    numbering: Numbering = field(default_factory=Numbering)
     _said: set[str] = field(default_factory=set)
 
     def read(self, sources: Sequence[Source]) -> Prediction:
@@ -112,6 +116,8 @@ class Reader:
 
     def _read_one(self, source: Source) -> Prediction:
         role, where = ROLES.search(source.name), describe(source)
+        if source.drawn is not None:
+            return self._labels(read_labels(source, dims=self.dims), where, sure=True)
         named = role is not None and role.group(1) == "labels"
         with open_image(source, dims=self.dims) as image:
             dtype, channels = image.dtype, image.shape[0]

@@ -98,7 +98,8 @@ def find_task(pairs: Sequence[Pair], config: EvaluateConfig) -> Task:
         return Task("classes", config.classes)
     if config.objects:
         return Task("objects")
-    meaning = find_meaning(pair.load_truth() for pair in pairs)
+    [told] = tasks if len(tasks := {pair.task for pair in pairs}) == 1 else [None]
+    meaning = find_meaning((pair.load_truth() for pair in pairs), task=told)
     if meaning.class_values in ((), (0,)) and meaning.task == "classes":  # every truth is empty
         return Task("objects" if pairs[0].load_prediction().labels is not None else "binary")
     return Task.of(meaning)
@@ -115,7 +116,8 @@ def _measure(
     _check_scores(scores)
     if challenge.is_challenge(truth):
         return _measure_challenge(predicted, truth, scores, config, progress)
-    reader = Reader(config.dims, config.probabilities, config.background)
+    asked = "objects" if config.objects else "classes" if config.classes is not None else None
+    reader = Reader(config.dims, config.probabilities, config.background, asked)
     pairs = _with_ignored(pair_up(predicted, truth, reader, names=names, axes=config.axes), config)
     task = find_task(pairs, config)
     doubts = doubts_of(task, config) if is_path(predicted) else []  # arrays are what the caller says

@@ -32,6 +32,7 @@ from contractile.images.sources import find as find
 from contractile.images.sources import list_files as list_files
 from contractile.images.sources import say_guesses as say_guesses
 from contractile.images.sources import settle_axes as settle_axes
+from contractile.images.sources import settle_shapes as settle_shapes
 from contractile.images.sources import stem as stem
 from contractile.images.streaming import smallest_type as smallest_type
 from contractile.images.writing import is_ours as is_ours

@@ -62,3 +62,33 @@ def _hex(colour: Any) -> str | None:
 
 def _name(name: Any) -> str | None:
     return " ".join(name.split())[:LONGEST] or None if isinstance(name, str) else None
+
+
+def of_argb(*elements: Element | None) -> Channel:
+    """From elements <Channel Name=""> with a <Color>#AARRGGBB</Color>: what the first one lacks, the next may have."""
+    there = [one for one in elements if one is not None]
+    names = [_name(one.get("Name")) for one in there]
+    colours = [_hex((one.findtext("Color") or "")[-6:]) for one in there]
+    return Channel(next(filter(None, names), None), next(filter(None, colours), None))
+
+
+WORDS = {
+    "red": "FF0000",
+    "green": "00FF00",
+    "blue": "0000FF",
+    "cyan": "00FFFF",
+    "magenta": "FF00FF",
+    "yellow": "FFFF00",
+    "gray": "FFFFFF",
+    "grey": "FFFFFF",
+}
+
+
+def of_word(name: Any, colour: Any) -> Channel:
+    """From a name and the English word for a colour, as makers have them for their lookup tables."""
+    return Channel(_name(name), WORDS.get(str(colour).lower()))
+
+
+def of_rgb(name: Any, colour: tuple[int, int, int]) -> Channel:
+    """From a name and a colour of three numbers up to 255; black says nothing, since it would not show."""
+    return Channel(_name(name), "{:02X}{:02X}{:02X}".format(*colour) if any(colour) else None)

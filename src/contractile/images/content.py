@@ -5,24 +5,12 @@ from __future__ import annotations
 import io
 import re
 from pathlib import Path
-from typing import Literal
 
 from contractile.errors import ContractileError
 from contractile.images.gate import check_regular
+from contractile.images.known import FORMATS
 from contractile.images.raster import one_clear_line
 
-Format = Literal["TIFF", "PNG", "JPEG", "BMP", "GIF", "WebP", "npy"]
-READ: tuple[tuple[Format, bytes], ...] = (
-    ("TIFF", rb"II[*+]\0(?!.{4}CR\x02)|MM\0[*+]"),  # CR: Canon's raw files
-    ("PNG", rb"\x89PNG\r\n\x1a\n"),
-    ("JPEG", rb"\xff\xd8\xff"),
-    ("BMP", rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0"),
-    ("GIF", rb"GIF8[79]a"),
-    ("WebP", rb"RIFF.{4}WEBP"),
-    ("npy", rb"\x93NUMPY"),
-)
-
-TO_OME = "export it as OME-TIFF (Fiji: Bio-Formats Exporter)"
 DEVELOP = "develop it, with the same settings for all, to 16-bit TIFF (RawTherapee, darktable)"
 TO_PNG = "convert it to PNG or TIFF"
 TO_TIFF = "save the image in it as TIFF or OME-Zarr"
@@ -31,7 +19,11 @@ AGAIN = "download the file again, from the link to the file itself"
 # (what the file is, its first bytes, what to do); the first that fits counts
 REFUSED: tuple[tuple[str, bytes, str], ...] = (
     ("an .npz archive of arrays", rb"PK\x03\x04.{26}[^/]{1,80}?\.npy", "save each array in it as .npy or TIFF"),
-    ("a zip of ImageJ's ROIs", rb"PK\x03\x04.{26}[^/]{1,80}?\.roi", "save a label image of them (in Fiji) as TIFF"),
+    (
+        "a zip of ImageJ's ROIs",
+        rb"PK\x03\x04.{26}[^/]{1,80}?\.roi",
+        "give the image; these are labels, in a file named .zip",
+    ),
     (
         "a packed Zarr",
         rb"PK\x03\x04.{26}[^/]{0,80}?/?(\.zgroup|\.zarray|\.zattrs|zarr\.json)",
@@ -56,18 +48,13 @@ REFUSED: tuple[tuple[str, bytes, str], ...] = (
     ("a PNM picture", rb"P[1-7]\s", TO_PNG),
     ("a PDF document", rb"%PDF", "export the image itself from the program that made it"),
     ("a PostScript file", rb"%!PS|\xc5\xd0\xd3\xc6", "export the image itself from the program that made it"),
-    ("an HDF5 file", rb"\x89HDF\r\n\x1a\n", TO_TIFF),
     ("a MATLAB file", rb"MATLAB 5\.0", TO_TIFF),
     ("a DICOM file", rb".{128}DICM", TO_TIFF),
     ("a NIfTI file", rb".{344}n[i+]1\0", TO_TIFF),
     ("an NRRD file", rb"NRRD0", TO_TIFF),
     ("an MRC file", rb".{208}MAP[ \0]", TO_TIFF),
     ("a FITS file", rb"SIMPLE  =", TO_TIFF),
-    ("a CZI file of Zeiss", rb"ZISRAWFILE", TO_OME),
-    ("an ND2 file of Nikon", rb"\xda\xce\xbe\x0a", TO_OME),
-    ("a LIF file of Leica", rb"\x70\0\0\0.{4}\x2a", TO_OME),
-    ("an OLE file (Olympus OIB, Zeiss ZVI)", rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", TO_OME),
-    ("an ROI of ImageJ", rb"Iout", "save a label image of the ROIs (in Fiji) as TIFF"),
+    ("an ROI of ImageJ", rb"Iout", "give the image; this is a label, in a file named .roi"),
     ("a pickle of Python", rb"\x80[\x02-\x05]", "save the array in it as TIFF or .npy"),
     ("a side file of macOS, without pixels", rb"\0\x05\x16\x07", "give the file whose name lacks the ._ in front"),
     ("a pointer of Git LFS, not the image", rb"version https://git-lfs", "fetch the image with `git lfs pull`"),
@@ -82,8 +69,8 @@ CUT = 3  # bytes that one letter may lack
 SHOWN = 24  # characters of a text in a message
 
 
-def format_of(path: Path) -> Format | None:
-    """The format of a file that a reader here opens; None where the content says nothing.
+def format_of(path: Path) -> str | None:
+    """The name of the format of a file that a reader here opens; None where the content says nothing.
 
     Raises ContractileError, with a cure, for an empty file and for content that no reader here opens.
     """
@@ -95,9 +82,10 @@ def format_of(path: Path) -> Format | None:
     if not head:
         problem = "unreadable or truncated (an empty file, 0 bytes)"
         raise ContractileError(problem, "copy the file again or re-export it", where=path)
-    for name, pattern in READ:
-        if re.match(pattern, head, re.DOTALL):
-            return name
+    for one in FORMATS:
+        own = one.own_magic if path.suffix.lower() in one.suffixes else None
+        if any(re.match(pattern, head, re.DOTALL) for pattern in (one.magic, own) if pattern):
+            return one.name
     for what, pattern, cure in REFUSED:
         if re.match(pattern, head, re.DOTALL):
             raise ContractileError(f"is {what}", cure, where=path)

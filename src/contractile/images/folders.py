@@ -11,6 +11,7 @@ from contractile.errors import ContractileError
 from contractile.images.formats import SUPPORTED
 from contractile.images.names import bare, holds_images, holds_labels, some
 from contractile.images.notes import say
+from contractile.images.shape_files import shape_kind
 from contractile.images.sources import list_files, natural
 from contractile.images.zarr_metadata import is_zarr
 
@@ -60,24 +61,35 @@ def folders_in(folder: Path) -> list[Path]:
     return sorted((path for path in inside if not is_zarr(path)), key=natural)
 
 
-def files_in(place: Place) -> list[Path]:
-    """The files at a place; where it is a folder that holds folders alone, those in all of these."""
+def files_in(place: Place, *, shapes: bool = False) -> list[Path]:
+    """The files at a place; where it is a folder that holds folders alone, those in all of these.
+
+    With `shapes` files of shapes are among them.
+    """
     folder = folder_of(place)
-    below = [] if folder is None or has_files(folder) else tree(folder, DEEPEST)
-    return below or list_files(place)
+    below = [] if folder is None or has_files(folder, shapes=shapes) else tree(folder, DEEPEST, shapes=shapes)
+    return below or list_files(place, shapes=shapes)
 
 
-def tree(folder: Path, deep: int) -> list[Path]:
-    inside = list_files(folder) if has_files(folder) else []
-    return inside + [file for inner in folders_in(folder) if deep for file in tree(inner, deep - 1)]
+def tree(folder: Path, deep: int, *, shapes: bool = False) -> list[Path]:
+    inside = list_files(folder, shapes=shapes) if has_files(folder, shapes=shapes) else []
+    return inside + [file for one in folders_in(folder) if deep for file in tree(one, deep - 1, shapes=shapes)]
 
 
-def has_files(folder: Path) -> bool:
-    """Whether a folder holds files that may be images."""
+def has_files(folder: Path, *, shapes: bool = False) -> bool:
+    """Whether a folder holds files that may be images; with `shapes` also whether it holds files of shapes."""
     if not folder.is_dir():
         return False
     shown = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    return any(is_zarr(path) if path.is_dir() else path.suffix.lower() in SUPPORTED for path in shown)
+    if any(is_zarr(path) if path.is_dir() else path.suffix.lower() in SUPPORTED for path in shown):
+        return True
+    return shapes and bool(shape_files_in(folder))
+
+
+def shape_files_in(folder: Path) -> list[Path]:
+    """The files of shapes in a folder, in natural order."""
+    found = [path for path in folder.iterdir() if not path.name.startswith(".") and shape_kind(path) is not None]
+    return sorted(found, key=natural)
 
 
 def role_of(name: str) -> str:

@@ -11,29 +11,16 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from contractile.errors import ContractileError, NotFound
-from contractile.images.content import DEVELOP, Format, format_of
+from contractile.images.content import DEVELOP, format_of
 from contractile.images.gate import refuse_special, what_is
+from contractile.images.known import BY_NAME, FORMATS, SUFFIXES, ZARR, Wanted
 from contractile.images.naming import name_axes, note_on_picture
-from contractile.images.npy import open_npy
-from contractile.images.pictures import open_picture
 from contractile.images.raster import Raster, one_clear_line
-from contractile.images.tiff import open_tiff
 from contractile.images.zarr_metadata import is_zarr
 
-SUFFIXES: dict[str, Format] = {
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".png": "PNG",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".bmp": "BMP",
-    ".gif": "GIF",
-    ".webp": "WebP",
-    ".npy": "npy",
-}
-PICTURES = ("PNG", "JPEG", "BMP", "GIF", "WebP")  # one image each, whose axes are known
-SUPPORTED = (*SUFFIXES, ".zarr")
-MICROSCOPE = (".czi", ".nd2", ".lif", ".oib", ".oif", ".lsm", ".vsi", ".ims", ".dv", ".svs", ".mrc")
+PICTURES = tuple(one.name for one in FORMATS if one.picture)  # one image each, whose axes are known
+SUPPORTED = tuple(SUFFIXES)
+MICROSCOPE = (".vsi", ".dv", ".mrc", ".zvi", ".ets", ".lof", ".xlef", ".stk", ".mvd2", ".vms")  # not read here
 # Many are TIFFs, whose first page is a small picture of the whole.
 CAMERA = (
     *(".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".sr2", ".srf", ".dng", ".orf", ".raf", ".rw2", ".pef", ".srw"),
@@ -52,24 +39,18 @@ def open_rasters(path: Path, *, dims: int, indices: bool = False, axes: str | No
     """
     with ExitStack() as files:
         kind = kind_of(path)
-        if kind in PICTURES:
-            picture = open_picture(path, indices)
-            yield [_noted(picture, path, kind, *note_on_picture(axes, picture.axes))]
+        opens = BY_NAME[kind].opens
+        assert opens is not None, kind
+        rasters = opens(path, Wanted(files, dims, indices))
+        if BY_NAME[kind].picture:
+            yield [_noted(one, path, kind, *note_on_picture(axes, one.axes)) for one in rasters]
             return
-        if kind == "zarr":
-            from contractile.images.zarrs import open_zarr  # Zarr is slow to load, and most images are none
-
-            rasters = open_zarr(path, dims, labels=indices)
-        elif kind == "npy":
-            rasters = [open_npy(path)]
-        else:
-            rasters = open_tiff(path, files, indices=indices)
         name = partial(name_axes, axes=axes, dims=dims, file=str(path), pages_first=kind == "TIFF", labels=indices)
         yield [_noted(name(raster), path, kind) for raster in rasters]
 
 
-def kind_of(path: Path) -> Format | str:
-    """The format of a file, by its content; by its name where the content says nothing. A Zarr is "zarr".
+def kind_of(path: Path) -> str:
+    """The name of the format of a file, by its content; by its name where the content says nothing.
 
     Raises NotFound, and ContractileError for a format that is not read, and for a pipe or a device: none is opened.
     """
@@ -83,7 +64,7 @@ def kind_of(path: Path) -> Format | str:
         raise refuse_special(what, path)
     if stat.S_ISDIR(found.st_mode):
         if is_zarr(path):
-            return "zarr"
+            return ZARR
         raise ContractileError("is a folder, not an image", "use find() to list the images in it", where=path)
     suffix = path.suffix.lower()
     if suffix in CAMERA or (suffix not in SUFFIXES and not found.st_size):
@@ -95,7 +76,7 @@ def kind_of(path: Path) -> Format | str:
 
 
 @lru_cache(maxsize=4096)
-def _format_of(path: Path, *_: int) -> Format | None:
+def _format_of(path: Path, *_: int) -> str | None:
     """`format_of` a file that has not changed: it is listed first and read later."""
     return format_of(path)
 

@@ -15,7 +15,7 @@ from contractile.images.names import bare, some
 from contractile.images.notes import say
 from contractile.images.reading import open_image
 from contractile.images.sides import CHANNEL
-from contractile.images.sources import Source, find, list_files, stem
+from contractile.images.sources import Drawn, Source, find, list_files, stem
 
 logger = logging.getLogger(__name__)
 
@@ -26,12 +26,16 @@ NNUNET = "as nnU-Net names them"
 
 def open_item(item: Item, *, dims: int = 2, axes: str | None = None, labels: bool = False) -> list[Source]:
     """The images in the files of an item, each page one. Guesses of axes are not said. Raises as `find`."""
+    if item.entry is not None:
+        return sources_of(item, {})
     first = item.files[0]
     return sources_of(item, {first: find(first, dims=dims, axes=axes, labels=labels, quiet=True)})
 
 
 def sources_of(item: Item, found: Mapping[Path, list[Source]]) -> list[Source]:
     """The images in the files of an item, where `found` says what its first file holds."""
+    if item.entry is not None:
+        return [Source(item.name.replace("/", "_"), item.files[0], drawn=Drawn(item.entry))]
     sources = found[item.files[0]]
     if not item.together:
         return sources

@@ -18,11 +18,22 @@ from contractile.images.folders import (
     has_files,
     role_folder,
     role_of,
+    shape_files_in,
     train_folder,
 )
 from contractile.images.names import bare, some
 from contractile.images.notes import say
-from contractile.images.sides import apart, only_images, only_labels, same_files, separate, within_zarrs
+from contractile.images.shape_files import names_in, shape_kind
+from contractile.images.sides import (
+    apart,
+    only_images,
+    only_labels,
+    same_files,
+    separate,
+    shapes_or_rasters,
+    within_zarrs,
+    without_shapes,
+)
 from contractile.images.sources import list_files, stem
 from contractile.images.zarr_metadata import is_zarr
 
@@ -33,12 +44,14 @@ SEQUENCE = re.compile(r"\d\d")  # of the Cell Tracking Challenge
 class Item:
     """The files of one image, or of the labels of one; `name` is what they are paired by.
 
-    Several files are `together` one image: each holds a channel of it, or one object of its labels.
+    Several files are `together` one image: each holds a channel of it, or one object of its labels. Labels that are
+    shapes are the `entry` of this number in their file.
     """
 
     name: str
     files: tuple[Path, ...]
     together: bool = False
+    entry: int | None = None
 
 
 Items = tuple[list[Item], list[Item]]
@@ -51,7 +64,7 @@ def list_items(images: Place, labels: Place | None = None) -> Items:
     tell apart (`sides.apart`), a folder of images beside a folder of labels (`images` and `masks`, `imagesTr` and
     `labelsTr`, `raw` and `label`, `x` and `y`), a folder `train` that has these, sequences of the Cell Tracking
     Challenge (`01` and `01_GT`), or a folder for each image (`ID/images`, and `ID/masks` with one object in each file).
-    Labels may lie within an OME-Zarr image.
+    Labels may lie within an OME-Zarr image, or be shapes (`shape_files`), in a file for each image or in one for all.
 
     Raises ContractileError where one file is image and labels at once and nothing tells them apart; and as `find` for
     places.
@@ -60,7 +73,9 @@ def list_items(images: Place, labels: Place | None = None) -> Items:
     folder, other = folder_of(images), folder_of(labels)
     if folder is not None and other is not None and folder.samefile(other):
         return _dataset(folder, DEEPEST)
-    image_files, label_files = separate(files_in(_inner(images, labels=False)), files_in(_inner(labels, labels=True)))
+    image_files = without_shapes(files_in(_inner(images, labels=False)))
+    label_files = shapes_or_rasters(files_in(_inner(labels, labels=True), shapes=True))
+    image_files, label_files = separate(image_files, label_files)
     if len(image_files) > 1 and (cases := _cases(image_files, label_files)):
         return _together(cases)
     return list_images(image_files), list_labels(label_files)
@@ -88,9 +103,9 @@ def list_labels(files: Sequence[Path]) -> list[Item]:
 def list_truth(place: Place) -> list[Item]:
     """The labels at one place, which may hold their images, too. Raises as `list_items`."""
     folder = folder_of(place)
-    if folder is not None and _inner(place, labels=True) == folder and not has_files(folder):
+    if folder is not None and _inner(place, labels=True) == folder and not has_files(folder, shapes=True):
         return _dataset(folder, DEEPEST)[1]
-    files = files_in(_inner(place, labels=True))
+    files = shapes_or_rasters(files_in(_inner(place, labels=True), shapes=True))
     return list_labels(within_zarrs(files) or files)
 
 
@@ -102,7 +117,7 @@ def _inner(place: Place, *, labels: bool) -> Place:
             return place
         if labels and (folder / "SEG").is_dir():  # where the Cell Tracking Challenge keeps its masks
             return folder / "SEG"
-        inner = None if has_files(folder) else role_folder(folder, role) or train_folder(folder)
+        inner = None if has_files(folder, shapes=labels) else role_folder(folder, role) or train_folder(folder)
         if inner is None:
             break
         folder = inner
@@ -140,11 +155,13 @@ def _mixed(folder: Path, deep: int) -> Items:
     files = list_files(folder)
     if sides := apart(files):
         return _items(sides[0]), _items(sides[1])
+    if shapes := shape_files_in(folder):
+        return list_images(files), _items(shapes)
     if found := _two_folders(folder):
         return found
     inner = role_folder(folder, "labels")
-    if inner is not None and has_files(inner):
-        return list_images(files), list_labels(list_files(inner))
+    if inner is not None and has_files(inner, shapes=True):
+        return list_images(files), list_labels(list_files(inner, shapes=True))
     within = _each(folder, deep) if deep else None
     if within is None:
         raise same_files(files)
@@ -154,6 +171,11 @@ def _mixed(folder: Path, deep: int) -> Items:
 def _two_folders(folder: Path) -> Items | None:
     """A folder of images beside a folder of labels."""
     image_folder, label_folder = role_folder(folder, "images"), role_folder(folder, "labels")
+    if image_folder is not None and label_folder is None:
+        if shapes := shape_files_in(folder):
+            return list_images(files_in(image_folder)), _items(shapes)
+        drawn = [path for path in folders_in(folder) if not has_files(path) and shape_files_in(path)]
+        label_folder = drawn[0] if len(drawn) == 1 else None
     if image_folder is None or label_folder is None:
         return None
     images, labels = list_items(image_folder, label_folder)
@@ -239,7 +261,15 @@ def _items(files: Sequence[Path]) -> list[Item]:
         shared = os.path.commonpath([owner.parent for owner in owners])
         paths = [owner.relative_to(shared) for owner in owners]
         names = ["/".join((*path.parts[:-1], stem(path))) for path in paths]
-    return [Item(name, (file,)) for name, file in zip(names, files, strict=True)]
+    found = [
+        _entries(file) if shape_kind(file) else [Item(name, (file,))] for name, file in zip(names, files, strict=True)
+    ]
+    return [item for items in found for item in items]
+
+
+def _entries(file: Path) -> list[Item]:
+    """The images whose labels a file of shapes draws."""
+    return [Item(name, (file,), entry=entry) for entry, name in enumerate(names_in(file))]
 
 
 def _owner(file: Path) -> Path:

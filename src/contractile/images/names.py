@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+from contractile.images import known
+
 Way = Literal["names", "differences", "numbers", "order", "alone"]
 HOW = {
     "names": "by their names",
@@ -45,7 +47,7 @@ def _word(words: str) -> re.Pattern[str]:
 
 LABEL, IMAGE, ROLE = _word(LABEL_WORDS), _word(IMAGE_WORDS), _word(f"{LABEL_WORDS}|{IMAGE_WORDS}")
 OTHER = re.compile(rf"{GAP}(?:{OTHER_WORDS})(?=$|{GAP})")
-SUFFIXES = re.compile(r"(?:\.(?:ome|tiff?|png|jpe?g|bmp|npy|zarr))+$")
+SUFFIXES = re.compile(f"(?:{'|'.join(map(re.escape, ('.ome', *known.SUFFIXES)))})+$")
 CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 

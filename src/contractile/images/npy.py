@@ -12,7 +12,13 @@ import numpy as np
 from contractile.errors import ContractileError
 from contractile.images.cut import load_cut
 from contractile.images.gate import limits
+from contractile.images.known import Wanted
 from contractile.images.raster import AGAIN, FILL, Raster, one_clear_line
+
+
+def open_as_npy(path: Path, _: Wanted) -> list[Raster]:
+    """`open_npy`, for the tuple of formats."""
+    return [open_npy(path)]
 
 
 def open_npy(path: Path) -> Raster:

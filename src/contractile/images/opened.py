@@ -5,6 +5,7 @@ Nobody shares an open file. Whoever takes it has it alone; a second reader opens
 
 from __future__ import annotations
 
+import atexit
 import os
 import stat
 import threading
@@ -50,6 +51,13 @@ class Opened:
 
 _waiting: dict[Key, Opened] = {}
 _lock = threading.Lock()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Close what still waits while all libraries are there: Python takes them away before it ends."""
+    while _waiting:
+        _waiting.popitem()[1].close()
 
 
 def take(path: Path, *, dims: int, indices: bool = False, axes: str | None = None) -> Opened:

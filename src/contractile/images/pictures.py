@@ -24,6 +24,7 @@ from contractile.images.gate import check_piece, check_size, limits
 from contractile.images.jpeg import decode_jpeg, fill_jpeg
 from contractile.images.jpeg_damage import check_data_of_jpeg
 from contractile.images.jpeg_markers import scan_jpeg
+from contractile.images.known import Wanted
 from contractile.images.png import check_data_of_png, decode_png, fill_png, scan_png
 from contractile.images.promised import size_of_webp
 from contractile.images.raster import Damaged, Raster, one_clear_line
@@ -53,6 +54,11 @@ class Decoded:
     notes: tuple[str, ...] = ()
 
 
+def open_as_picture(path: Path, wanted: Wanted) -> list[Raster]:
+    """`open_picture`, for the tuple of formats."""
+    return [open_picture(path, wanted.labels)]
+
+
 def open_picture(path: Path, indices: bool) -> Raster:
     """The raster of a picture; with `indices` (for labels) it has the numbers that the file stores.
 
@@ -80,6 +86,15 @@ def open_picture(path: Path, indices: bool) -> Raster:
         pixels = turn(pixels, orientation)
         notes.append(TURNED)
     return Raster("YXS"[: pixels.ndim], pixels.shape, pixels.dtype, lambda: pixels, alpha, notes=tuple(notes))
+
+
+def decode_mask(data: bytes, path: Path) -> NDArray[Any]:
+    """The pixels (Y, X) of a PNG within another file. Raises ContractileError, which names that file, for others."""
+    if not data.startswith(b"\x89PNG"):
+        raise ContractileError("holds a mask that is no PNG", "export it again", where=path)
+    with one_clear_line(path):
+        pixels = _decode(data, True, partial(check_piece, "a mask", path=path)).pixels
+    return pixels if pixels.ndim == 2 else pixels[..., 0]
 
 
 def turn(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:

@@ -24,7 +24,8 @@ from contractile.images.notes import say
 from contractile.images.opened import take
 from contractile.images.planes import FIX, name_planes, refuse_channels
 from contractile.images.raster import Raster, chunks_of, one_clear_line
-from contractile.images.sources import Source, stem
+from contractile.images.shape_files import Canvas, draw_labels, open_shapes, shape_kind
+from contractile.images.sources import Drawn, Source, stem
 
 LARGEST = 2**31 - 1  # labels are int32
 MOST_PLANES = 256  # of classes in one file
@@ -66,6 +67,8 @@ def open_image(source: Source | str | Path, *, dims: int = 2, axes: str | None =
     but one that is stored as a colour picture is read whole. Raises what `read` raises, but does not look for NaN.
     """
     source = _as_source(source, axes)
+    if source.drawn is not None:
+        raise ContractileError("holds shapes, not pixels", "give it as labels", where=source.path)
     return _join_channels(source, dims) if source.parts else _open(source, dims)
 
 
@@ -179,11 +182,14 @@ def read_labels(source: Source | str | Path, *, dims: int = 2, axes: str | None 
     """Labels (*S): 0 is background, negative values are pixels to ignore.
 
     A file of floats is read where every value is a whole number. Where each part of a source is a mask, part number n
-    is object n. Raises ContractileError for colour, fractions and numbers beyond int32, and what `read` raises.
+    is object n. Shapes are drawn, by the rules in `drawings`. Raises ContractileError for colour, fractions and numbers
+    beyond int32, for shapes of which none lies in the image, and what `read` raises.
     """
     source = _as_source(source, axes)
     if source.parts:
         return _number_objects(source, dims)
+    if source.drawn is not None:
+        return draw_labels(source.path, source.drawn.entry, source.drawn.numbering, _canvas(source.drawn.on, dims))
     where = describe(source)
     with _open(source, dims, indices=True) as image:
         stored = image.pixels
@@ -203,6 +209,21 @@ def read_labels(source: Source | str | Path, *, dims: int = 2, axes: str | None 
         problem = f"labels must fit into 32 bits, got {extreme}"
         raise ContractileError(problem, f"renumber the objects; {FIX} does so", where=where)
     return values.astype(np.int32)
+
+
+def _canvas(on: Source | None, dims: int) -> Canvas | None:
+    """What shapes lie in; None where that is not known."""
+    if on is None:
+        return None
+    if on.drawn is not None:  # shapes on other shapes: their file may say how large the image is
+        size = open_shapes(on.path)[on.drawn.entry].size if shape_kind(on.path) != "Cellpose" else None
+        return None if size is None else Canvas(size)
+    with open_image(on, dims=dims) as image:
+        shape = image.shape[1:]
+    page, stack = on.page or 0, on.stack
+    place = np.unravel_index(page, stack.lengths) if stack is not None and stack.lengths else ()
+    axes = "" if stack is None else stack.axes
+    return Canvas(shape, page, tuple((axis, int(at)) for axis, at in zip(axes, place, strict=False) if axis in "TZ"))
 
 
 def _number_objects(source: Source, dims: int) -> NDArray[np.int32]:
@@ -263,7 +284,7 @@ def _as_source(source: Source | str | Path, axes: str | None) -> Source:
         if not isinstance(source, str | os.PathLike):
             raise WrongType(f"source must be the path of an image file, got {shown(source)}", "give a path")
         path = Path(os.path.expanduser(source))
-        source = Source(stem(path), path)
+        source = Source(stem(path), path, drawn=Drawn() if shape_kind(path) else None)
     return source if axes is None else replace(source, axes=check_axes(axes))
 
 

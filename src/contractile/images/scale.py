@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -32,6 +33,7 @@ TIMES = {  # in seconds
 }
 MICROMETRES = {name: size for size, names in LENGTHS.items() for name in names.split()}
 SECONDS = {name: size for size, names in TIMES.items() for name in names.split()}
+MPP = re.compile(r"\|\s*MPP\s*=\s*([0-9.]+)")
 CENTIMETRE = 3  # of the tag ResolutionUnit
 
 
@@ -98,6 +100,19 @@ def _step(resolution: Any) -> float | None:
 def tiff_interval(facts: Mapping[str, Any]) -> float | None:
     """From ImageJ's `finterval`, in seconds where it names no other unit of time."""
     return in_seconds(facts.get("finterval"), facts.get("tunit", "s"))
+
+
+def svs_scale(description: str) -> dict[str, float]:
+    """From `MPP = 0.2525` in the description of a slide of Aperio: micrometres per pixel."""
+    found = MPP.search(description)
+    size = in_micrometres(found[1], "um") if found else None
+    return _known(Y=size, X=size)
+
+
+def lsm_scale(facts: Mapping[str, Any]) -> tuple[dict[str, float], float | None]:
+    """From the table of Zeiss's LSM: metres per pixel, and the seconds between two frames."""
+    sizes = {axis: in_micrometres(facts.get(f"VoxelSize{axis}"), "m") for axis in "XYZ"}
+    return _known(**sizes), in_seconds(facts.get("TimeInterval") or facts.get("TimeIntervall"), "s")
 
 
 def ome_scale(image: Element) -> dict[str, float]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from contractile.errors import ContractileError
 from contractile.images.names import bare, holds_images, holds_labels, is_image_word, label_words, some, without_other
 from contractile.images.notes import say
+from contractile.images.shape_files import names_in, shape_kind
 from contractile.images.sources import stem
 from contractile.images.zarr_metadata import label_groups
 
@@ -36,6 +37,30 @@ def _tell_apart(files: Sequence[Path]) -> Sides | None:
                 say(f"taken for labels of {images[0].name} by {how} alone", labels)
             return images, labels
     return None
+
+
+def without_shapes(files: Sequence[Path]) -> list[Path]:
+    """The files that hold pixels."""
+    return [file for file in files if shape_kind(file) is None]
+
+
+def shapes_or_rasters(files: Sequence[Path]) -> list[Path]:
+    """Of files that are given as labels those of one kind, where some hold shapes and others pixels; others are said.
+
+    Files of pixels are taken for labels, but for images where none has a word such as mask, the folder has none, and
+    each has shapes of its own name.
+    """
+    rasters = without_shapes(files)
+    shapes = [file for file in files if file not in rasters]
+    if not rasters or not shapes:
+        return list(files)
+    names = {bare(name) for file in shapes for name in names_in(file)}
+    named = any(label_words(stem(file)) or holds_labels(file.parent.name) for file in rasters)
+    if not named and all(bare(stem(file)) in names for file in rasters):
+        say("taken for images, since shapes of that name lie beside them", rasters)
+        return shapes
+    say("left out, since labels lie beside these shapes", shapes)
+    return rasters
 
 
 def only_images(files: Sequence[Path]) -> list[Path]:
@@ -162,8 +187,11 @@ WAYS = {
 
 def apart(files: Sequence[Path]) -> Sides | None:
     """(images, labels) of one place: what names tell apart, or OME-Zarr images and the labels within; else None."""
-    if sides := _tell_apart(files):
+    rasters = without_shapes(files)
+    if sides := _tell_apart(rasters):
         return sides
+    if len(rasters) < len(files):
+        return (only_images(rasters), [file for file in files if file not in rasters]) if rasters else None
     labels = within_zarrs(files)
     return (list(files), labels) if labels else None
 

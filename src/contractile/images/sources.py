@@ -12,6 +12,7 @@ from pathlib import Path
 
 from contractile.errors import ContractileError, NotFound
 from contractile.images.axes import Layout, arrange
+from contractile.images.drawings import Numbering
 from contractile.images.formats import PICTURES, SUPPORTED, kind_of, misnamed, open_rasters, refusal
 from contractile.images.gate import check_pages
 from contractile.images.image import Stack
@@ -19,7 +20,17 @@ from contractile.images.naming import Guess, check_axes, fit_to_labels
 from contractile.images.notes import say
 from contractile.images.npy import pickled
 from contractile.images.raster import Raster, one_clear_line
+from contractile.images.shape_files import numbering_of, shape_kind
 from contractile.images.zarr_metadata import is_zarr
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Labels that are drawn from the shapes in a file: those of its image number `entry`, which lie `on` an image."""
+
+    entry: int = 0
+    on: Source | None = None
+    numbering: Numbering = field(default_factory=Numbering)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +41,8 @@ class Source:
     file, followed by the page where there is one: `stack_0007`. `axes` are the letters that somebody gave for the axes
     of the file; None leaves them to what the file says. `stack` says what the pages of the file are. `guess` is how
     the axes are read where the file does not name them and nobody else does. Where several files hold one image they
-    are the `parts`, and `path` is the first: of an image each holds channels, of labels each holds one object.
+    are the `parts`, and `path` is the first: of an image each holds channels, of labels each holds one object. Labels
+    that a file holds as shapes are `drawn`.
     """
 
     name: str
@@ -40,6 +52,7 @@ class Source:
     stack: Stack | None = None
     guess: Guess | None = field(default=None, compare=False)
     parts: tuple[Path, ...] = ()
+    drawn: Drawn | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -111,7 +124,7 @@ def settle_axes(image: Source, labels: Source, *, dims: int = 2) -> str | None:
     An image (2, Y, X) with labels (Y, X) is CYX, one (Y, X, 5) is YXC; with labels of its own shape it has pages and no
     channels. None where the image's file names its axes, somebody gave them, or the shapes do not fit either way.
     """
-    if image.guess is None:
+    if image.guess is None or labels.drawn is not None:
         return None
     with open_rasters(labels.path, dims=dims, indices=True, axes=labels.axes) as rasters:
         if len(rasters) != 1:
@@ -120,22 +133,46 @@ def settle_axes(image: Source, labels: Source, *, dims: int = 2) -> str | None:
         return fit_to_labels(image.guess, truth.axes, truth.lengths)
 
 
-def list_files(where: str | Path | Sequence[str | Path]) -> list[Path]:
-    """The files that `find` looks into, not opened. Raises as `find` does for places, not for what files hold."""
+def list_files(where: str | Path | Sequence[str | Path], *, shapes: bool = False) -> list[Path]:
+    """The files that `find` looks into, not opened; with `shapes` also files of shapes, which are labels.
+
+    Raises as `find` does for places, not for what files hold.
+    """
     places = [where] if isinstance(where, str | Path) else list(where)
     if not places:
         raise ContractileError("where must name at least one folder or file, got an empty list", "give one")
     paths: list[Path] = []
     for place in places:
         with one_clear_line(Path(place)):
-            paths += _files_at(place)
-    kinds = {path: pickled(path) for path in paths if path.suffix.lower() == ".npy"}
+            paths += _files_at(place, shapes)
+    kinds = {
+        path: None if shapes and shape_kind(path) else pickled(path) for path in paths if path.suffix.lower() == ".npy"
+    }
     kept = [path for path in paths if not kinds.get(path) and not _is_litter(path)]
     if not kept:
         return paths  # whoever opens them says what they are
     for kind in sorted({kind for kind in kinds.values() if kind}):
         say(f"skipped: {kind}, not an image", [path for path in kinds if kinds[path] == kind])
     return kept
+
+
+def settle_shapes(
+    images: Sequence[Source], labels: Sequence[Source], *, task: str | None = None, classes: Sequence[str] = ()
+) -> list[Source]:
+    """The labels of these images, in which shapes know their image and the numbers that are drawn (`find_numbering`).
+
+    `task` is "objects" or "classes" where somebody settled it, and `classes` are the names of the classes 1 ... K that
+    a model knows. Labels that are learned from together are settled together, so that a class has one number in all of
+    them. Raises as `open_shapes`.
+    """
+    files = [(one.path, one.drawn.entry) for one in labels if one.drawn is not None]
+    numbering = numbering_of(files, task=task)
+    if classes and numbering.classes:
+        numbering = replace(numbering, classes=tuple(classes))
+    return [
+        one if one.drawn is None else replace(one, drawn=replace(one.drawn, on=image, numbering=numbering))
+        for image, one in zip(images, labels, strict=True)
+    ]
 
 
 def _is_litter(path: Path) -> bool:
@@ -154,10 +191,10 @@ def natural(path: Path) -> list[tuple[int, int, str]]:
     return [(1, int(part), "") if part.isdecimal() else (0, 0, part.lower()) for part in parts]
 
 
-def _files_at(place: str | Path) -> list[Path]:
+def _files_at(place: str | Path, shapes: bool) -> list[Path]:
     path = Path(os.path.expanduser(place))
     if os.path.isdir(path) and not is_zarr(path):  # unlike the methods of Path, never raises
-        return _files_in(path)
+        return _files_in(path, shapes)
     if os.path.lexists(path):
         return [path]
     if not glob.has_magic(str(place)):
@@ -165,15 +202,15 @@ def _files_at(place: str | Path) -> list[Path]:
     matches = [Path(match) for match in glob.glob(str(path), recursive=True)]
     if not matches:
         raise NotFound("no file matches", "check the pattern and the working folder", where=place)
-    readable = _images_among(matches)
+    readable = _images_among(matches, shapes)
     if not readable:
         raise refusal(sorted(matches, key=natural)[0]).at(place)
     return readable
 
 
-def _files_in(folder: Path) -> list[Path]:
+def _files_in(folder: Path, shapes: bool) -> list[Path]:
     entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
-    readable = _images_among(entries)
+    readable = _images_among(entries, shapes)
     if readable:
         return readable
     if not entries:
@@ -187,10 +224,15 @@ def _files_in(folder: Path) -> list[Path]:
     raise ContractileError(f"no image in it, only {count} file(s): {error.problem}", error.cure, where=folder)
 
 
-def _images_among(paths: Sequence[Path]) -> list[Path]:
-    """Those that may be images, by their suffix, in natural order."""
-    chosen = [path for path in paths if (is_zarr(path) if path.is_dir() else path.suffix.lower() in SUPPORTED)]
-    return sorted(chosen, key=natural)
+def _images_among(paths: Sequence[Path], shapes: bool) -> list[Path]:
+    """Those that may be images, by their suffix, in natural order; with `shapes` also those that hold shapes."""
+
+    def is_chosen(path: Path) -> bool:
+        if path.is_dir():
+            return is_zarr(path)
+        return path.suffix.lower() in SUPPORTED or (shapes and shape_kind(path) is not None)
+
+    return sorted(filter(is_chosen, paths), key=natural)
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def check_pixels(series: tifffile.TiffPageSeries, path: Path) -> tuple[str, ...]
         return say_cut(page, offset, series.nbytes, path)
     _check_pieces(page, path)
     pages = [*series.pages]
-    planes = math.prod(series.get_shape(squeeze=False)) // page.size
+    planes = math.prod(series.shape) // page.size
     missing = max(planes - len(pages), 0) + sum(one is None for one in pages)
     problem = f"{missing} of its {planes} planes are missing ({missing / planes:.0%} of it)"
     if missing and not limits().missing:

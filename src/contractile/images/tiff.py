@@ -23,16 +23,22 @@ from contractile.images.channel_names import of_imagej, of_ome
 from contractile.images.cut import load_cut
 from contractile.images.file_sets import check_sets
 from contractile.images.gate import check_pages, check_xml
+from contractile.images.known import Wanted
 from contractile.images.ome import Ome, settle_ome
 from contractile.images.photometric import interpret, notes_of_imagej
 from contractile.images.raster import AGAIN, Raster, one_clear_line
-from contractile.images.scale import ome_interval, ome_scale, tiff_interval, tiff_scale
+from contractile.images.scale import lsm_scale, ome_interval, ome_scale, svs_scale, tiff_interval, tiff_scale
 from contractile.images.strips import check_end, check_pixels, watch_decoders
 
 PLAIN = ("generic", "uniform", "shaped", "ome", "imagej")  # forms without thumbnails and labels of slides
 FEW = 4  # columns of an image that is hardly one
 XML_TAGS = (270, 700)  # the description, and XMP
 UNNAMED = set("QI")  # tifffile's letters for an axis that counts pages
+
+
+def open_as_tiff(path: Path, wanted: Wanted) -> list[Raster]:
+    """`open_tiff`, for the tuple of formats."""
+    return open_tiff(path, wanted.files, indices=wanted.labels)
 
 
 def open_tiff(path: Path, stack: ExitStack, *, indices: bool = False) -> list[Raster]:
@@ -156,8 +162,11 @@ def _raster(
     page = series.keyframe
     facts = _facts(tiff, page)
     notes = (*check_pixels(series, path), *(notes_of_imagej(facts) if tiff.is_imagej else ()))
-    if image is None:
+    if image is None and series.kind == "lsm":
+        scale, interval = lsm_scale(tiff.lsm_metadata or {})
+    elif image is None:
         scale, interval = tiff_scale(page, facts, imagej=tiff.is_imagej), tiff_interval(facts)
+        scale |= svs_scale(page.description) if series.kind == "svs" else {}
     else:
         scale, interval = ome_scale(image), ome_interval(image)
     channels = of_imagej(facts) if tiff.is_imagej else of_ome(image)

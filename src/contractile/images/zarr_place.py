@@ -22,8 +22,8 @@ def place_inside(image: Path, name: str) -> Path:
 
     Raises ContractileError for a folder that is no OME-Zarr image, and for a name that no folder in it may have.
     """
-    if not name or name.startswith(".") or set(name) & set("/\\\0"):
-        problem = f"name must be that of a folder, without / and without a dot in front, got {name!r}"
+    if not name or name.startswith(".") or set(name) & set("/\\:\0"):
+        problem = f"name must be that of a folder, without /, \\ and :, and without a dot in front, got {name!r}"
         raise ContractileError(problem, "use letters, digits, - and _")
     from contractile.images.zarrs import image_group
 

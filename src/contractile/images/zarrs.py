@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import zarr
@@ -13,6 +13,7 @@ import zarr
 from contractile.errors import ContractileError
 from contractile.images.channel_names import of_omero
 from contractile.images.gate import limits
+from contractile.images.known import Wanted
 from contractile.images.raster import Damaged, Raster, one_clear_line
 from contractile.images.scale import in_micrometres, in_seconds, micrometres
 from contractile.images.zarr_chunks import find_gaps
@@ -39,6 +40,11 @@ def image_group(path: Path) -> Path:
         if _as_list(ome.get("multiscales"), "multiscales"):
             return path
     return image_group(path / _images_inside(path, node, ome)[0])
+
+
+def open_as_zarr(path: Path, wanted: Wanted) -> list[Raster]:
+    """`open_zarr`, for the tuple of formats."""
+    return open_zarr(path, wanted.dims, labels=wanted.labels)
 
 
 def open_zarr(path: Path, dims: int, *, labels: bool = False) -> list[Raster]:
@@ -183,8 +189,8 @@ def _inside(path: Any) -> PurePosixPath:
     """A path of the metadata. Raises Damaged where it leads out of the folder, or is none."""
     if not isinstance(path, str) or not PurePosixPath(path).parts or "\0" in path:
         raise Damaged(f"its metadata name no array but {path!r:.40}")
-    found = PurePosixPath(path)
-    if found.is_absolute() or ".." in found.parts:
+    found, on_windows = PurePosixPath(path), PureWindowsPath(path)
+    if found.is_absolute() or on_windows.anchor or ".." in on_windows.parts:  # C:/elsewhere, on any system
         raise Damaged(f"its metadata name an array outside of it, {found}")
     return found
 

@@ -45,6 +45,9 @@ class ModelCard(BaseModel):
     class_values: tuple[ClassValue, ...] = Field(
         default=(), description="task `classes`: the value of each class in label files, in the order of the classes"
     )
+    class_names: tuple[str, ...] = Field(
+        default=(), description="task `classes`: a name for each class, where the annotations have them"
+    )
     shrunk: float = Field(
         default=1.0, ge=1, le=16, description="images are shrunk by this factor before the network sees them"
     )
@@ -109,6 +112,9 @@ class ModelCard(BaseModel):
             raise ContractileError(f"{problem} classes, got {len(values)}", "give as many values as classes")
         if self.task == "classes" and len(set(values)) != len(values):
             raise ContractileError(f"class_values must differ from each other, got {values}", "give each value once")
+        if self.class_names and len(self.class_names) != len(values):
+            problem = f"class_names must name each of the {len(values)} class_values, got {len(self.class_names)}"
+            raise ContractileError(problem, "give one for each, or none")
 
     def _check_sizes(self) -> None:
         if self.any_size and (self.diameter is None or self.network.dims != 2):

@@ -29,11 +29,13 @@ from contractile.images.series import split_series
 from contractile.images.writing import check_folder
 from contractile.prediction.field import Field, Progress
 from contractile.prediction.inputs import Reader, check_channels, leave_out_results
-from contractile.prediction.outputs import PRODUCTS, Outputs, Written, choose_place
+from contractile.prediction.outputs import OF_OBJECTS, PRODUCTS, Outputs, Written, choose_place
 from contractile.prediction.predictor import Predictor
 from contractile.prediction.progress import FileProgress, Ticker
 from contractile.prediction.scaling import scaled
+from contractile.prediction.shapes import check_shapes
 from contractile.prediction.tables import check_table
+from contractile.prediction.tracks import plan_movies
 from contractile.prediction.unfinished import Course
 from contractile.prediction.unlike import find_unlike
 from contractile.quality import Unlike
@@ -89,6 +91,7 @@ def predict_files(
     """
     _check_products(products, predictor.card.task)
     check_table(table, products)
+    check_shapes(products)
     check_folder(out)
     out = Path(out)
     network, failures = predictor.card.network, Failures("predicted")
@@ -99,11 +102,13 @@ def predict_files(
     sources = find_readable(groups, partial(find_joined, **look), failures.add)
     if not sources:
         failures.finish()
-    files = [
-        Outputs(series, wish, network.dims)
+    series = [
+        one
         for _, pages in groupby(sources, key=lambda source: source.path)
-        for series in split_series(list(pages), dims=network.dims)
+        for one in split_series(list(pages), dims=network.dims)
     ]
+    movies = plan_movies(series, out) if "ctc" in products else {}
+    files = [Outputs(one, wish, network.dims, movies.get(one.name)) for one in series]
     _check_names(files)
     check_channels([outputs.series.pages[0] for outputs in files], network.channels, network.dims)
     wanted = [file for outputs in files for file in outputs.files]
@@ -113,7 +118,8 @@ def predict_files(
     kinds: dict[str, Any] = {"inputs": paths, "held": held, "folders": zarrs, "within": within}
     with claimed(wanted, by="predict", overwrite=overwrite, **kinds) as claim:
         course = Course(predictor, wish.out, tta=tta, products=products, form=form, resume=resume, work=work)
-        files = [outputs for outputs in files if not course.is_finished(outputs.series, outputs.files)]
+        if not movies:  # tracks go through all frames
+            files = [outputs for outputs in files if not course.is_finished(outputs.series, outputs.files)]
         predicted = _predict_each(predictor, files, failures, course=course, progress=progress)
         with closing(predicted):  # else an error leaves it to Python, which may end it in a thread that reads for it
             yield from _write_each(predicted, claim, course)
@@ -228,9 +234,10 @@ def _check_products(products: Sequence[str], task: str) -> None:
         raise ContractileError(
             f"products must be among {', '.join(PRODUCTS)}, got {', '.join(products)!r}", "correct the name"
         )
-    if "objects" in products and task != "objects":
+    named = [product for product in OF_OBJECTS if product in products]
+    if named and task != "objects":
         raise ContractileError(
-            f"products must not hold objects for a model of task {task}, got {', '.join(products)}",
+            f"products must not hold {named[0]} for a model of task {task}, got {', '.join(products)}",
             "train on labels that number their objects",
         )
 

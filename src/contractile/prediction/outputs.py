@@ -28,13 +28,19 @@ from contractile.images.series import Series, describe_planes
 from contractile.prediction.blocks import IN_MEMORY, Segmented
 from contractile.prediction.objects import tabulate_objects
 from contractile.prediction.pages import Pages, Planes, PlanesFirst
+from contractile.prediction.shapes import SHAPES, name_values, write_shapes
 from contractile.prediction.tables import TABLES, write_objects
+from contractile.prediction.tracks import Movie
 from contractile.quality import Expected, ExpectedDice, Shown, Unlike, expect_together
 from contractile.storage import Claim
 
 Form = Literal["tiff", "ome-zarr", "ome-zarr-0.4"]
 FORMS: tuple[Form, ...] = ("tiff", "ome-zarr", "ome-zarr-0.4")
-PRODUCTS = {"labels": ".tif", "probabilities": ".tif", "overlay": ".png", "objects": TABLES["csv"]}
+PRODUCTS = {
+    **{"labels": ".tif", "probabilities": ".tif", "overlay": ".png", "objects": TABLES["csv"], **SHAPES},
+    "ctc": ".tif",  # a result folder of the Cell Tracking Challenge
+}
+OF_OBJECTS = ("objects", "ctc")  # products that a model of classes does not have
 OWN_NAME = "contractile"  # of labels inside of the image that they are of
 
 
@@ -78,7 +84,8 @@ class Wish:
         """The file of a product of the input `name`."""
         if product == "labels" and self.inside is not None:
             return place_inside(self.inside, OWN_NAME)
-        return self.out / f"{name}_{product}{self.suffix(product)}"
+        word = "objects" if product == "geojson" else product
+        return self.out / f"{name}_{word}{self.suffix(product)}"
 
     @property
     def version(self) -> str | None:
@@ -89,12 +96,14 @@ class Wish:
 class Outputs:
     """The files made from one series of pages; they are written when all its pages are predicted."""
 
-    def __init__(self, series: Series, wish: Wish, dims: int) -> None:
-        self.series, self.products, self.dims = series, wish.products, dims
+    def __init__(self, series: Series, wish: Wish, dims: int, movie: Movie | None = None) -> None:
+        self.series, self.products, self.dims, self.movie = series, wish.products, dims, movie
         self._wish, name, pages = wish, series.name, len(series.pages)
         named = {product: [wish.file(name, product)] for product in wish.products}
         if "overlay" in wish.products and pages > 1:
             named["overlay"] = [wish.out / f"{name}_{page:04d}_overlay.png" for page in range(pages)]
+        if movie is not None:
+            named["ctc"] = movie.files(name)
         self._named = named
         self.files = tuple(file for product in PRODUCTS for file in named.get(product, ()))
         zarrs = () if wish.form == "tiff" else ("labels", "probabilities")
@@ -123,7 +132,7 @@ class Outputs:
         self._origin = image.origin_um if len(self.series.pages) == 1 else None
         if "overlay" in self.products:
             self._pictures.append(overlay(image, found))
-        if "objects" in self.products:
+        if found.card.task == "objects" and {"objects", *SHAPES} & set(self.products):
             size = image.pixel_size_um
             table = tabulate_objects(found.blocks(), image, found.count, pixel_size_um=size)
             self._tables.append(table if chances is None else {**table, "confidence": chances})
@@ -157,6 +166,15 @@ class Outputs:
                 self._write_tiff(product) if self._wish.form == "tiff" else self._write_zarr(product)
         if "objects" in self.products:
             write_objects(self._named["objects"][0], self._tables, stack=self.series.stack)
+        for product in (product for product in SHAPES if product in self.products):
+            names = name_values(self._found[0].card)
+            pages = (
+                [(labels, names) for labels in self._found] if names else zip(self._found, self._tables, strict=True)
+            )
+            image = self.series.path.name
+            write_shapes(self._named[product][0], product, list(pages), stack=self.series.stack, image=image)
+        if self.movie is not None:
+            self.movie.write(self.series.name, [np.asarray(found) for found in self._found], self._sizes)
         for file, picture in zip(self._named.get("overlay", ()), self._pictures, strict=True):
             write_picture(file, picture)
 

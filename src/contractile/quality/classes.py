@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from contractile.errors import in_one_line
+from contractile.quality.confidence import FEWEST, NORMAL, UNKNOWN_SPREAD
 
 Floats = NDArray[np.float64]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -18,9 +19,6 @@ Share = Annotated[float, Field(ge=0, le=1)]
 SHARPEST, BLUNTEST = 8.0, 0.125  # powers of a probability that are tried
 LEAST = 1e-6  # of a probability
 FIT_ON = 2**18  # pixels
-NORMAL = 1.96  # standard deviations of a 95 % interval
-UNKNOWN_SPREAD = 0.1  # of the Dice score of an image, where too few are known
-FEWEST = 3  # images that tell how it varies
 
 
 class ExpectedDice(NamedTuple):

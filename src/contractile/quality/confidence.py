@@ -30,6 +30,8 @@ PENALTY = 5.0  # on the square of each weight: as much as some objects say about
 FLAT = 0.1  # on the square of the weight of `rest`, which few images tell
 LEAST_OBJECTS = 10  # to fit on; with fewer, nothing can be said
 NORMAL = 1.96  # standard deviations of a 95 % interval
+UNKNOWN_SPREAD = 0.1  # of the score of an image, where too few are known
+FEWEST = 3  # images that tell how it varies
 DIGITS = 5  # of the numbers that are stored
 
 
@@ -107,7 +109,8 @@ def expect_together(confidence: Confidence, images: Sequence[Shown]) -> Expected
     """What is expected of several images as one set.
 
     The AP is right / (objects + missed). Each object is right or not by its own chance, independently; the number of
-    missed ones is Poisson; and the AP of an image varies by `spread` besides.
+    missed ones is Poisson; the AP of an image varies by `spread` besides; and the chances themselves are no surer than
+    a share that was counted on as many objects as they were learned from.
     """
     chances = np.concatenate([confidence.of(one.features) for one in images])
     features = np.concatenate([one.features for one in images])
@@ -117,9 +120,11 @@ def expect_together(confidence: Confidence, images: Sequence[Shown]) -> Expected
         return None
     uncertain = float((chances * (1 - chances)).sum())
     ap, count = right / total, right + missed
-    spread = confidence.spread / math.sqrt(len(images))
-    ap_error = NORMAL * math.sqrt(uncertain / total**2 + missed * (right / total**2) ** 2 + spread**2)
-    count_error = NORMAL * math.sqrt(uncertain + missed + (spread * count) ** 2)
+    share = right / max(1, len(features))
+    learned = share * (1 - share) / max(1, confidence.objects)
+    beyond = confidence.spread**2 / len(images) + learned
+    ap_error = NORMAL * math.sqrt(uncertain / total**2 + missed * (right / total**2) ** 2 + beyond)
+    count_error = NORMAL * math.sqrt(uncertain + missed + beyond * count**2)
     low, high = max(0.0, ap - ap_error), min(1.0, ap + ap_error)
     return Expected(ap, low, high, count, max(0.0, count - count_error), count + count_error)
 
@@ -157,14 +162,19 @@ def fit_confidence(images: Sequence[Known], *, typical: float) -> Confidence | N
 
 
 def _spread(confidence: Confidence, images: Sequence[Known]) -> float:
-    """By how much the AP of images varies around what is expected, beyond chance: a standard deviation."""
+    """By how much the AP of images varies around what is expected, beyond chance: a standard deviation.
+
+    Of very few images, on which the chances were fitted, it would be near 0 whatever others are like.
+    """
     beyond = []
     for one in images:
         found = confidence.expect(one.shown)
         if found is not None and one.ap is not None:
             by_chance = (found.ap_high - found.ap_low) / 2 / NORMAL
             beyond.append((one.ap - found.ap) ** 2 - by_chance**2)
-    return math.sqrt(max(0.0, float(np.mean(beyond)))) if beyond else 0.0
+    if len(beyond) < FEWEST:
+        return UNKNOWN_SPREAD
+    return math.sqrt(max(0.0, float(np.mean(beyond))))
 
 
 def _fit_alone(images: Sequence[Known]) -> Floats:

@@ -38,6 +38,11 @@ class Unlike(NamedTuple):
     score: float
     reason: str
 
+    @property
+    def is_far(self) -> bool:
+        """Whether the image is beyond the limit, so that worse results are to be expected."""
+        return self.score > 1
+
 
 def statistics(values: NDArray[Any], span: Floats, noise: Floats) -> Floats:
     """The numbers (C * N,) that an image is known by.

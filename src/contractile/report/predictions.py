@@ -96,7 +96,7 @@ def _cards(found: Sequence[Written]) -> tuple[tuple[str, str, str], ...]:
         error = _together([(one.objects_low, one.objects_high) for one in expected])
         interval = f"95 % interval {max(0.0, total - error):,.0f} to {total + error:,.0f}"
         cards.append(("true objects", f"{total:,.0f}", interval))
-    odd = sum(one.unlike is not None and one.unlike.score > 1 for one in found)
+    odd = sum(one.unlike is not None and one.unlike.is_far for one in found)
     if odd:
         cards.append(("unlike the training images", f"{odd}", "expect worse there"))
     return tuple(cards)
@@ -116,5 +116,5 @@ def _row(one: Written) -> Row:
         objects=UNKNOWN if one.count is None else f"{one.count:,}",
         expected="; ".join(f"{value:.2f} ({low:.2f} to {high:.2f})" for value, low, high in scores) or UNKNOWN,
         true=UNKNOWN if expected is None else f"{expected.objects_low:,.0f} to {expected.objects_high:,.0f}",
-        odd=odd.reason if odd is not None and odd.score > 1 else "",
+        odd=odd.reason if odd is not None and odd.is_far else "",
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 from contractile.errors import AlreadyThere, ContractileError, InUse
 from contractile.storage.files import Group, gathering, sweep, telling
 from contractile.storage.folders import GATE, WAIT_S
-from contractile.storage.locks import LOCKS, SAFELY, lock, sole
+from contractile.storage.locks import LOCKS, SAFELY, let_go, lock, sole
 from contractile.storage.manifest import check_replaceable
 from contractile.storage.records import digest_folder
 
@@ -171,19 +171,12 @@ def _held(folder: Path, names: dict[str, Path]) -> Iterator[None]:
             with telling(path), open(number, "w", encoding="utf-8", errors="surrogateescape", closefd=False) as file:
                 file.write("\0".join(map(_plain, names)))
         except BaseException:
-            _let_go(path, number)
+            let_go(path, number)
             raise
     try:
         yield
     finally:
-        _let_go(path, number)
-
-
-def _let_go(path: Path, number: int) -> None:
-    with suppress(OSError):
-        path.unlink()
-    with suppress(OSError):
-        os.close(number)
+        let_go(path, number)
 
 
 def _claims_in(folder: Path) -> list[Path]:
@@ -198,11 +191,10 @@ def _claimed_by(path: Path) -> set[str]:
         with open(number, "rb") as file:
             if not stat.S_ISREG(os.fstat(number).st_mode) or not LOCKS:
                 return set()
-            if lock(number):
-                path.unlink()
-                return set()
-            size = min(os.fstat(number).st_size, LARGEST)
-            return set(file.read(size).decode("utf-8", "surrogateescape").split("\0"))
+            if not lock(number):
+                size = min(os.fstat(number).st_size, LARGEST)
+                return set(file.read(size).decode("utf-8", "surrogateescape").split("\0"))
+        path.unlink()  # it is closed by now: Windows removes no open file
     return set()
 
 

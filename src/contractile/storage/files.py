@@ -7,6 +7,7 @@ import re
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -15,12 +16,15 @@ from pathlib import Path
 from typing import Protocol
 
 from contractile.errors import ContractileError, NotWritable, NotWritten
-from contractile.storage.locks import LOCKS, SAFELY, is_still, lock
+from contractile.storage.locks import LOCKS, OPEN_MOVES, SAFELY, is_still, lock
 from contractile.storage.manifest import enter
 
 UNFINISHED = re.compile(r"\.contractile-[0-9a-f]{16}\.part(\.\w+)?")
 RETIRED = re.compile(r"\.contractile-[0-9a-f]{16}\.was\.(.+)", re.DOTALL)  # a folder that makes room for a new one
 MOST = 100  # files that wait for one another: each is open
+FLUSHED_AS = os.O_RDONLY if OPEN_MOVES else os.O_RDWR | SAFELY  # Windows flushes only what may be written to
+PATIENCE_S, PAUSE_S = (0.0 if OPEN_MOVES else 2.0), 0.05  # Windows: a virus scanner opens new files for a moment
+LEFT_S = 60.0  # Windows: what is unfinished, closed, and that old was left behind
 
 _swept: set[Path] = set()
 
@@ -87,9 +91,9 @@ class _Unfinished:
         return cls(path, temporary, number)
 
     def rename(self) -> None:
-        if not LOCKS:  # Windows renames no open file
+        if not OPEN_MOVES:
             self._close()
-        os.replace(self.temporary, self.path)
+        move(self.temporary, self.path)
 
     def drop(self) -> None:
         """Close and remove it; what was renamed stays."""
@@ -120,7 +124,12 @@ def begin_beside(path: Path, create: Callable[[Path], int | None]) -> tuple[Path
 
 
 def hold(number: int) -> bool:
-    """Lock an open file or folder; False where another process holds it. Without locks all is free."""
+    """Lock an open file or folder; False where another process holds it. Without locks all is free.
+
+    Windows removes no open file, which is as good as a lock, and others may write to it by its name.
+    """
+    if not OPEN_MOVES:
+        return True
     with suppress(OSError):
         return lock(number)
     return True
@@ -128,6 +137,18 @@ def hold(number: int) -> bool:
 
 def _create(file: Path) -> int:
     return os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | SAFELY, 0o666)
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename a file or a folder, in the place of a file that is there. Raises OSError."""
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return os.replace(source, target)
+        except PermissionError:
+            if time.monotonic() >= end:
+                raise
+        time.sleep(PAUSE_S)
 
 
 def temporary_name(path: Path) -> Path:
@@ -224,6 +245,8 @@ def sweep(folder: Path) -> None:
 def _clear(path: Path) -> None:
     """Remove what is unfinished, or give it its name back, where the process that did so is gone."""
     with suppress(OSError):
+        if not OPEN_MOVES:
+            return _clear_closed(path)
         found = os.open(path, os.O_RDONLY | SAFELY)
         try:
             kind = stat.S_IFMT(os.fstat(found).st_mode)
@@ -240,11 +263,23 @@ def _clear(path: Path) -> None:
             os.close(found)
 
 
+def _clear_closed(path: Path) -> None:
+    """Remove an unfinished file that no process has open; give a folder that is missing its name back.
+
+    Folders cannot be locked on Windows, so unfinished ones stay.
+    """
+    found, was = os.lstat(path), RETIRED.fullmatch(path.name)
+    if was and not os.path.lexists(path.with_name(was[1])):
+        os.rename(path, path.with_name(was[1]))
+    elif stat.S_ISREG(found.st_mode) and time.time() - found.st_mtime > LEFT_S:
+        path.unlink()
+
+
 def flush(path: Path) -> None:
     """Wait until a file, or the names in a folder, are on the disk."""
-    if os.name == "nt" and path.is_dir():
+    if not OPEN_MOVES and path.is_dir():
         return
-    found = os.open(path, os.O_RDONLY)
+    found = os.open(path, FLUSHED_AS)
     try:
         os.fsync(found)
     except OSError:

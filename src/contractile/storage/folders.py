@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contractile.errors import AlreadyThere
-from contractile.storage.files import begin_beside, current_group, finish, flush, hold, telling, temporary_name
-from contractile.storage.locks import SAFELY, sole
+from contractile.storage.files import begin_beside, current_group, finish, flush, hold, move, telling, temporary_name
+from contractile.storage.locks import OPEN_MOVES, SAFELY, sole
 from contractile.storage.records import write_record
 
 GATE = ".contractile.gate"  # is held while claims are compared, and while a file of others is changed
@@ -80,8 +80,8 @@ class _UnfinishedFolder:
                 self.numbers.append(number)
                 hold(number)
             self.retired = self.path.with_name(f".contractile-{secrets.token_hex(8)}.was.{self.path.name}")
-            os.replace(self.path, self.retired)
-        os.replace(self.temporary, self.path)
+            move(self.path, self.retired)
+        move(self.temporary, self.path)
 
     def drop(self) -> None:
         """Let go of it. The folder that it should replace goes where it did, and comes back where it did not."""
@@ -118,7 +118,7 @@ class _Amended:
                 with open(number, "wb") as file:
                     file.write(new)
                 flush(temporary)
-                os.replace(temporary, self.path)
+                move(temporary, self.path)
             finally:
                 with suppress(OSError):
                     temporary.unlink()
@@ -143,7 +143,7 @@ def _create(folder: Path) -> int | None:
 
 def _open(folder: Path) -> int | None:
     """The number of a folder as an open file; None where folders cannot be opened. Raises OSError."""
-    return None if os.name == "nt" else os.open(folder, os.O_RDONLY | SAFELY)
+    return os.open(folder, os.O_RDONLY | SAFELY) if OPEN_MOVES else None
 
 
 def _flush_all(folder: Path, *, deep: bool = True) -> None:

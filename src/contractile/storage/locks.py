@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from contractile.errors import InUse, NotWritable, NotWritten
 
-try:
-    import fcntl
-except ImportError:  # Windows: nothing is locked there
-    fcntl = None  # type: ignore[assignment]
 
-# A planted link is not followed, a planted pipe does not block, and children do not keep a lock.
-SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
-LOCKS = fcntl is not None  # whether files can be locked here
+def _there(module: str) -> Any:
+    """A module of some systems; None on others."""
+    with suppress(ImportError):
+        return importlib.import_module(module)
+    return None
+
+
+_posix, _windows = _there("fcntl"), _there("msvcrt")
+# A planted link is not followed, a planted pipe does not block, children do not keep a lock, and Windows writes the
+# bytes that it is given.
+SAFELY = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
+BUSY = PermissionError if _posix is None else BlockingIOError  # as they say that another process holds a lock
+LOCKS = _posix is not None or _windows is not None  # whether files can be locked here
+OPEN_MOVES = os.name != "nt"  # Windows renames and removes no open file, and opens no folder
+FAR = 2**62  # the byte that Windows locks, beyond any content: what is locked there, nobody else can read
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))  # the disk, or the user's share of it
 MOMENT_S = 0.1  # whoever looks whether a file is locked holds it for less
 PAUSE_S = 0.01
@@ -48,8 +58,21 @@ def sole(path: Path, doing: str, *, wait_s: float = MOMENT_S) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError):
-            path.unlink()
+        let_go(path, found)
+
+
+def let_go(path: Path, found: int) -> None:
+    """Remove a lock file and close it; what cannot be removed stays, and harms nobody."""
+    if not OPEN_MOVES:
+        _close(found)
+    with suppress(OSError):
+        path.unlink()
+    if OPEN_MOVES:  # while it is locked, nobody else can have made it anew
+        _close(found)
+
+
+def _close(found: int) -> None:
+    with suppress(OSError):
         os.close(found)
 
 
@@ -68,15 +91,29 @@ def _take(path: Path) -> int | None:
 def lock(found: int) -> bool:
     """Lock an open file; False where another process holds it. Raises OSError on a file system without locks."""
     try:
-        if fcntl is not None:
-            fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        if _posix is not None:
+            _posix.flock(found, _posix.LOCK_EX | _posix.LOCK_NB)
+        elif _windows is not None:
+            _lock_far(found)
+    except BUSY:
         return False
     return True
 
 
+def _lock_far(found: int) -> None:
+    """Lock one byte far beyond the end of a file, and stay where we are in it."""
+    place = os.lseek(found, 0, os.SEEK_CUR)
+    os.lseek(found, FAR, os.SEEK_SET)
+    try:
+        _windows.locking(found, _windows.LK_NBLCK, 1)
+    finally:
+        os.lseek(found, place, os.SEEK_SET)
+
+
 def is_still(path: Path, found: int) -> bool:
     """Whether an open file still has its name: whoever held its lock before may have removed it."""
+    if not OPEN_MOVES:
+        return True
     with suppress(OSError):
         return os.path.samestat(os.lstat(path), os.fstat(found))
     return False

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from contractile.check import find_errors
-from contractile.dataset import Example, Pair, check_places, load_examples, pair_up, split
+from contractile.dataset import Example, Pair, check_places, load_examples, pair_up, settle_pairs, split
 from contractile.errors import ContractileError, check_progress
 from contractile.model import Model, load
 from contractile.recipe import Recipe, check_same, derive, merge, read_recipe
@@ -78,13 +78,17 @@ def train(
         axes = settled.axes if settled else asked.get("axes")
         pairs = pair_up(images, labels, dims=dims, axes=axes)
         others = pair_up(*validation, dims=dims, axes=axes) if validation else []
+        task = settled.targets.task if settled else asked.get("targets", {}).get("task")
+        settled_pairs = settle_pairs([*pairs, *others], task=task)
+        pairs, others = settled_pairs[: len(pairs)], settled_pairs[len(pairs) :]
+        _say_classes(pairs)
         training, held_out = load_examples(pairs, dims=dims), load_examples(others, dims=dims) if others else []
         if settled is None:
             ignored = asked.get("targets", {}).get("ignore_label")
             _examine([*pairs, *others], [*training, *held_out], ignore_label=ignored, anyway=anyway)
         model = load(start) if isinstance(start, str | Path) else start
         known = changes_for(model, training, asked) if model is not None and settled is None else {}
-        fitted = settled or derive(training, merge(known, {**_settled_axes(pairs), **asked}))
+        fitted = settled or derive(training, merge(merge(known, _told_by(pairs)), asked))
         call = Call(folder, stopping, started, progress, command, model)
         if isinstance(folder, FoldedFolder):
             if held_out:
@@ -113,11 +117,24 @@ def _examine(pairs: Sequence[Pair], examples: Sequence[Example], *, ignore_label
         logger.warning("and %d more: `contractile check` names them", len(warnings) - SHOWN_WARNINGS)
 
 
-def _settled_axes(pairs: Sequence[Pair]) -> dict[str, str]:
-    """The axes that the labels showed, as a change of the recipe; nothing where images differ in them."""
+def _told_by(pairs: Sequence[Pair]) -> dict[str, Any]:
+    """What the labels settle, as a change of the recipe: axes where all images have the same, and what shapes mean."""
     found = {pair.image.axes for pair in pairs}
     [axes] = found if len(found) == 1 else [None]
-    return {} if axes is None else {"axes": axes}
+    drawn = [pair.labels.drawn for pair in pairs]
+    told: dict[str, Any] = {} if axes is None else {"axes": axes}
+    if drawn and all(drawn):
+        told["targets"] = {"task": "classes" if drawn[0] and drawn[0].numbering.classes else "objects"}
+    return told
+
+
+def _say_classes(pairs: Sequence[Pair]) -> None:
+    """Say which classes shapes have, since it is their names that decided it."""
+    names = next((pair.labels.drawn.numbering.classes for pair in pairs if pair.labels.drawn is not None), ())
+    if names:
+        numbered = ", ".join(f"{number} {name}" for number, name in enumerate(names, start=1))
+        told = 'to learn the shapes as objects, use a recipe with targets.task = "objects"'
+        logger.warning("the shapes are read as classes, by their names: %s (%s)", numbered, told)
 
 
 def fit(

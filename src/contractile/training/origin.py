@@ -85,6 +85,15 @@ def _compare(side: str, before: Mapping[str, str], after: Mapping[str, str]) -> 
             yield f"{len(names)} {words} ({', '.join(names[:NAMED])}{', ...' if len(names) > NAMED else ''})"
 
 
+def _class_names(recipe: Recipe, training: Sequence[Example]) -> tuple[str, ...]:
+    """A name for each class, where the annotations have them: value 0 is background, value n is class n."""
+    names = training[0].class_names
+    values = recipe.targets.class_values
+    if not names or not all(0 <= value <= len(names) for value in values):
+        return ()
+    return tuple("background" if value == 0 else names[value - 1] for value in values)
+
+
 def describe(recipe: Recipe, training: Sequence[Example], validation: Sequence[Example], origin: Origin) -> ModelCard:
     """The card of every model of a run; only the step and the scores are still missing.
 
@@ -100,6 +109,7 @@ def describe(recipe: Recipe, training: Sequence[Example], validation: Sequence[E
         symmetry=recipe.network.symmetry,
         task=recipe.targets.task,
         class_values=recipe.targets.class_values,
+        class_names=_class_names(recipe, training),
         diameter=typical or None,
         diameters=(small, large) if typical else None,
         pixel_size_um=validation[0].pixel_size_um,

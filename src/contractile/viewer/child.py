@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
+from contractile.process import apart
 from contractile.viewer.learner.messages import Inbox, write
 
 PROGRAM = (
@@ -29,7 +30,7 @@ class Child:
             [sys.executable, "-c", PROGRAM, json.dumps(sys.path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for the page, which ends the learner
+            **apart(),  # Ctrl-C is for the page, which ends the learner
         )
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._sender = threading.Thread(target=self._write_all, name="to the learner", daemon=True)
@@ -68,8 +69,8 @@ class Child:
 
     def _write_all(self) -> None:
         assert self._process.stdin is not None
-        with suppress(BrokenPipeError):
+        with suppress(OSError):
             while (message := self._queue.get()) is not None:
                 write(self._process.stdin, message)
-        with suppress(BrokenPipeError):
+        with suppress(OSError):
             self._process.stdin.close()

@@ -32,8 +32,11 @@ def main() -> int:
     if hasattr(os, "nice"):
         os.nice(NICER)
     prepare_process()
+    from contractile.images import limited
+
     try:
-        DOING[job.pop("kind")](**job)
+        with limited(**job.pop("bounds", {})):  # what the page's own process reads at most
+            DOING[job.pop("kind")](**job)
     except ContractileError as error:
         say(error=str(error))
         return REFUSED

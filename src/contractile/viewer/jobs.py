@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from contractile.errors import ContractileError, InUse
+from contractile.images.gate import limits
+from contractile.process import apart
 
 State = Literal["running", "done", "failed", "stopped"]
 COMMAND = (sys.executable, "-m", "contractile.viewer.job_process")
@@ -97,7 +99,7 @@ class Jobs:
             if self._process is not None:
                 raise InUse(f"another job runs ({self._jobs[-1].kind})", "wait until it ends")
             job = Job(len(self._jobs) + 1, kind, "running", str(out))
-            process = subprocess.Popen(  # a group of its own: Ctrl-C reaches the server, which ends the job
+            process = subprocess.Popen(  # Ctrl-C is for the server, which ends the job
                 self._command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -105,11 +107,12 @@ class Jobs:
                 text=True,
                 encoding="utf-8",
                 errors="replace",
-                start_new_session=True,
+                **apart(),
             )
             self._jobs.append(job)
             self._process = process
-        line = json.dumps({"kind": kind, "out": str(out), **fields})
+        bounds = {"pixels": limits().pixels, "missing": limits().missing}
+        line = json.dumps({"kind": kind, "out": str(out), "bounds": bounds, **fields})
         self._thread = threading.Thread(target=self._follow, args=(process, line, after), daemon=True)
         self._thread.start()
         self._tell(asdict(job))

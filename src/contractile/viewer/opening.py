@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from contractile.errors import ContractileError, NotFound
-from contractile.images import Source, find, leave_out_labels, list_image_files, read_labels
+from contractile.images import Source, find, leave_out_labels, list_image_files, read_labels, settle_shapes
 from contractile.images.failures import Failures, find_readable
-from contractile.images.layouts import holds_both, list_items
+from contractile.images.joined import open_item
+from contractile.images.layouts import holds_both, list_items, list_truth
 from contractile.images.names import pair_names, some
 from contractile.model import ModelCard, is_model, read_card
 from contractile.viewer.remembered import AGAIN, Task, is_session, read_session, recall
@@ -84,12 +85,14 @@ def open_places(
         what, labels = ([file for item in items for file in item.files] for items in list_items(_place(what)))
     folder, model = _folder(what, out), None if start is None else model_file(start)
     sources = find_images(what, axes or _kept_axes(folder))
-    truths = pair_labels(sources, labels) if labels is not None else {}
     card = None if model is None else read_card(model)
+    truths = pair_labels(sources, labels, task=asked, card=card) if labels is not None else {}
+    told = asked or (card.task if card is not None else None)
     if asked is None and is_session(folder):
         settled, names = read_session(folder)
     else:
-        settled = asked or (card.task if card is not None else "objects")
+        by_name = any(one.drawn is not None and one.drawn.numbering.classes for one in truths.values())
+        settled = told or ("classes" if by_name else "objects")
         names = names or (name_classes(card, list(truths.values())) if settled == "classes" else {})
     return Opening(folder, tuple(sources), settled, names, model, truths)
 
@@ -107,7 +110,7 @@ def _open_model(
     if task is not None and task != card.task:
         raise ContractileError(f"task must be that of the model, {card.task}, got {task}", "leave it out")
     sources = find_images(images, axes or card.axes)
-    truths = pair_labels(sources, labels) if labels is not None else {}
+    truths = pair_labels(sources, labels, card=card) if labels is not None else {}
     if labels is not None and len(truths) < len(sources):
         sources = [sources[number] for number in truths]
         truths = dict(enumerate(truths.values()))
@@ -149,22 +152,37 @@ def find_images(what: Place, axes: str | None = None) -> list[Source]:
     return sources
 
 
-def pair_labels(sources: Sequence[Source], labels: Place) -> dict[int, Source]:
+def pair_labels(
+    sources: Sequence[Source], labels: Place, *, task: str | None = None, card: ModelCard | None = None
+) -> dict[int, Source]:
     """The labels of images, by the number of the image; names match as they do for `train`.
+
+    Labels that are shapes are objects or classes as the `card` of a model, the `task` or their names say.
 
     Raises ContractileError where labels have no image, or nothing matches.
     """
-    found = find(_place(labels), labels=True, quiet=True)
+    items = list_truth(_place(labels))
+    rasters = [one.files[0] for one in items if one.entry is None]
+    found = find(rasters, labels=True, quiet=True) if rasters else []
+    found += [source for one in items if one.entry is not None for source in open_item(one)]
     match = pair_names([one.name for one in sources], [one.name for one in found])
     partners, by_name = match.partners, {one.name: one for one in found}
     orphans = [one.name for one in found if one.name not in set(partners.values())]
+    if any(one.drawn is not None for one in found) and partners:  # a file may draw labels of images that are not shown
+        orphans = []
     if orphans:
         shown = some([one.name for one in sources])
         problem = f"labels without an image: {some(orphans)} ({len(orphans)} of {len(found)}); the images are {shown}"
         raise ContractileError(problem, "name each label file like its image", where=_name(labels))
     if match.doubtful:
         logger.warning("images and labels are paired %s; rename them if that is wrong", match)
-    return {n: by_name[partners[one.name]] for n, one in enumerate(sources) if one.name in partners}
+    numbers = [n for n, one in enumerate(sources) if one.name in partners]
+    own = [by_name[partners[sources[n].name]] for n in numbers]
+    classes = card.class_names[1:] if card is not None else ()
+    task = card.task if card is not None else task
+    return dict(
+        zip(numbers, settle_shapes([sources[n] for n in numbers], own, task=task, classes=classes), strict=True)
+    )
 
 
 def find_validation(run: Path, card: ModelCard, axes: str | None = None) -> tuple[Place, Place]:
@@ -243,9 +261,14 @@ def name_classes(card: ModelCard | None, labels: Sequence[Source]) -> dict[int, 
 
     Raises ContractileError where the labels hold more values than there can be classes.
     """
+    if card is not None and card.class_names:
+        return dict(zip(card.class_values, card.class_names, strict=True))
     values = set() if card is None or card.task != "classes" else set(card.class_values)
     for source in [] if values else labels[:LOOKED_AT]:
         values |= set(np.unique(read_labels(source)).tolist())
+    named = next((one.drawn.numbering.classes for one in labels if one.drawn is not None), ())
+    if named and not values - set(range(len(named) + 1)):
+        return {0: "background", **dict(enumerate(named, start=1))}
     values = {int(value) for value in values if value >= 0} | {0}
     if len(values) > MOST_CLASSES:
         problem = f"labels of classes hold at most {MOST_CLASSES} values, got {len(values)}"

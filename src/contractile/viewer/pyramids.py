@@ -25,7 +25,7 @@ from contractile.errors import ContractileError
 from contractile.images import Source, ZarrSink, limited, open_image
 from contractile.images.gate import limits
 from contractile.images.pyramid import mean, shrink
-from contractile.process import end_with_parent
+from contractile.process import apart, end_with_parent
 from contractile.storage import sweep
 from contractile.viewer.facts import axes_of, state_of
 from contractile.viewer.lower import HALF
@@ -139,7 +139,7 @@ def _start(job: Job) -> subprocess.Popen[bytes]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         env={**os.environ, **dict.fromkeys(THREADS, "1")},
-        start_new_session=True,  # Ctrl-C is for this process, which ends the other
+        **apart(),  # Ctrl-C is for this process, which ends the other
     )
     assert process.stdin is not None
     try:

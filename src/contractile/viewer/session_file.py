@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from contractile.storage import replacing, telling
 NAME, JOURNAL = "session.json", "journal.jsonl"
 VERSION = 1
 LARGEST = 2**28  # bytes of the file that are read
+FILE_NAME = r"^[^/\\:\x00]+$" if os.name == "nt" else r"^[^/\\\x00]+$"  # what a drive of Windows is called ends in :
 
 
 class _Plain(BaseModel):
@@ -25,7 +27,7 @@ class _Plain(BaseModel):
 class PageInfo(_Plain):
     """An image: the name of its label file, its size (Y, X) in pixels, and a text by which to know it from others."""
 
-    name: Annotated[str, Field(min_length=1, pattern=r"^[^/\\\x00]+$")]
+    name: Annotated[str, Field(min_length=1, pattern=FILE_NAME)]
     shape: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
     source: str = ""
 

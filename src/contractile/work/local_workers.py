@@ -21,6 +21,7 @@ from typing import Any
 
 from contractile.errors import ContractileError, NotFinished
 from contractile.memory import LEAST, memory_limit
+from contractile.process import apart
 
 PROGRAM = (
     "import json, sys; told = json.loads(sys.stdin.buffer.readline()); sys.path[:] = told['path']; "
@@ -80,7 +81,7 @@ class LocalWorker:
                 stdout=log,
                 stderr=log,
                 env=self._environment,
-                start_new_session=True,  # Ctrl-C is for this process, which ends the worker
+                **apart(),  # Ctrl-C is for this process, which ends the worker
             )
             _tell(self._process, self.told)
             return self._process

@@ -11,15 +11,18 @@ const PRODUCTS = [
   ["overlay", "overlays: the image with outlines", true],
   ["objects", "a table of all objects", true],
   ["probabilities", "probabilities", false],
+  ["geojson", "outlines for QuPath (GeoJSON)", false],
+  ["rois", "outlines for ImageJ and Fiji (ROIs)", false],
+  ["coco", "masks for annotation tools (COCO)", false],
 ];
-const OF_CLASSES = ["labels", "overlay", "probabilities"];
+const ONLY_OBJECTS = ["objects"];
 
 export function buildDialogs() {
   for (const button of document.querySelectorAll("[data-close]")) {
     button.addEventListener("click", () => button.closest("dialog").close());
   }
   for (const [value, words, checked] of PRODUCTS) {
-    if (!isObjects() && !OF_CLASSES.includes(value)) continue;
+    if (!isObjects() && ONLY_OBJECTS.includes(value)) continue;
     find("save").append(make("label", {}, make("input", { type: "checkbox", value, checked }), ` ${words}`));
   }
   find("keys").replaceChildren(help(isObjects()));

@@ -1,0 +1,191 @@
+"""Objects and regions that people or programs drew -> labels, by one rule for all formats of shapes.
+
+Where shapes overlap, a pixel belongs to the smaller one: what was drawn inside a larger shape is seen. Shapes of the
+class `Ignore` are not annotated. What no shape covers is background, but not annotated where there are shapes of a
+class `Background` (in any file of the set), or outside all shapes of the class `Region` (of the same image).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contractile.errors import ContractileError
+from contractile.images.shapes import Mask, Shape
+from contractile.labels import draw, signed_area
+
+IGNORED, BACKGROUND, REGION = "ignore", "background", "region"  # QuPath writes Ignore*, Region*
+SHOWN = 3  # shapes that a message names
+FARTHEST = 2.0**40  # pixels
+Drawn = Shape | Mask
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What a file holds of one image: objects that are drawn when they are loaded.
+
+    `name` is that of the image, or of the file where it names none. `size` is (Y, X), or None where the file does not
+    say it. `kinds` are the classes of the objects, in order.
+    """
+
+    name: str
+    size: tuple[int, int] | None
+    kinds: tuple[str, ...]
+    load: Callable[[], Sequence[Drawn]]
+
+
+@dataclass(frozen=True)
+class Numbering:
+    """What numbers shapes get: 1 ... n in the order of their file, or those of their class, 1 ... K of `classes`.
+
+    With `sparse` what no shape covers is not annotated.
+    """
+
+    classes: tuple[str, ...] = ()
+    sparse: bool = False
+
+
+def plain_kind(kind: str) -> str:
+    """The name of a class without the case and the asterisk by which QuPath marks classes that are no objects."""
+    return kind.strip().rstrip("*").strip().casefold()
+
+
+def find_numbering(kinds: Sequence[str], *, task: str | None = None) -> Numbering:
+    """What the shapes of a dataset mean, whose classes are `kinds`.
+
+    They are classes where there are two at least, or where the `task` is "classes"; they are objects where there are
+    fewer, or where the `task` is "objects".
+    """
+    plain = {plain_kind(kind) for kind in kinds}
+    names = sorted({kind for kind in kinds if plain_kind(kind) not in ("", IGNORED, BACKGROUND, REGION)})
+    by_class = task == "classes" or (task is None and len(names) > 1)
+    return Numbering(tuple(names or ["object"]) if by_class else (), BACKGROUND in plain)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Labels (Y, X), and the names of shapes that have no pixel in them: `outside` the image, or `hidden` by others."""
+
+    labels: NDArray[np.int32]
+    outside: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+    unnamed: int = 0  # shapes without a class, where classes are learned
+
+
+def fill(drawn: Sequence[Drawn], shape: tuple[int, int], numbering: Numbering) -> Outcome:
+    """Draw the shapes of one image (Y, X). Raises ContractileError for corners that are no finite numbers."""
+    drawn = [_within_reach(one) for one in drawn]
+    kinds = [plain_kind(one.kind) for one in drawn]
+    regions = [one for one, kind in zip(drawn, kinds, strict=True) if kind == REGION]
+    rest = [(one, kind) for one, kind in zip(drawn, kinds, strict=True) if kind != REGION]
+    numbers = {name: number for number, name in enumerate(numbering.classes, start=1)}
+    values: list[int] = []
+    shown: list[Drawn] = []
+    objects = 0
+    for one, kind in rest:
+        if kind in (IGNORED, BACKGROUND):
+            value = -1 if kind == IGNORED else 0
+        elif not numbering.classes:
+            value = objects = objects + 1
+        elif one.kind in numbers or len(numbers) == 1:
+            value = numbers.get(one.kind, 1)
+        else:
+            continue
+        values.append(value)
+        shown.append(one)
+    order = sorted(range(len(shown)), key=lambda index: _extent(shown[index]))
+    places = _paint([shown[index] for index in order], shape)
+    labels = np.full(shape, -1 if numbering.sparse else 0, np.int32)
+    if regions:
+        labels[...] = np.where(_paint(regions, shape) > 0, labels, -1)
+    labels[...] = np.where(places > 0, np.array([0, *(values[index] for index in order)], np.int32)[places], labels)
+    there = np.bincount(places.ravel(), minlength=len(order) + 1)[1:]
+    gone = sorted(index for index, count in zip(order, there.tolist(), strict=True) if not count)
+    names = {index: shown[index].name or f"number {index + 1}" for index in gone}
+    beyond = [index for index in gone if not _meets(shown[index], shape)]
+    return Outcome(
+        labels,
+        tuple(names[index] for index in beyond),
+        tuple(names[index] for index in gone if index not in beyond),
+        len(rest) - len(shown),
+    )
+
+
+def _within_reach(one: Drawn) -> Drawn:
+    """The same object; corners that are absurdly far off are near enough to reckon with."""
+    if isinstance(one, Mask):
+        return one
+    rings = [np.asarray(ring, np.float64) for ring in one.rings if len(ring)]
+    if not all(np.isfinite(ring).all() for ring in rings):
+        problem = f"corners must be finite numbers, got others in shape {one.name or one.kind or 'without a name'}"
+        raise ContractileError(problem, "export the shapes again")
+    return replace(one, rings=tuple(np.clip(ring, -FARTHEST, FARTHEST) for ring in rings))
+
+
+def _extent(one: Drawn) -> float:
+    """The area of a mask, or that within the largest ring of a shape."""
+    if isinstance(one, Mask):
+        return float(one.pixels.sum())
+    return max((abs(signed_area(ring)) for ring in one.rings if len(ring)), default=0.0)
+
+
+def _paint(drawn: Sequence[Drawn], shape: tuple[int, int]) -> NDArray[np.int32]:
+    """The place 1 ... n of the first object at each pixel (Y, X), 0 where there is none."""
+    if not any(isinstance(one, Mask) for one in drawn):
+        return draw([one.rings for one in drawn if isinstance(one, Shape)], shape)
+    labels = np.zeros(shape, np.int32)
+    for number, one in enumerate(drawn, start=1):
+        mask = one if isinstance(one, Mask) else _as_mask(one, shape)
+        top, left = max(mask.top, 0), max(mask.left, 0)
+        bottom, right = mask.top + mask.pixels.shape[0], mask.left + mask.pixels.shape[1]
+        part = labels[top : max(bottom, top), left : max(right, left)]
+        seen = mask.pixels[top - mask.top :, left - mask.left :][: part.shape[0], : part.shape[1]]
+        part[seen & (part == 0)] = number
+    return labels
+
+
+def _as_mask(one: Shape, shape: tuple[int, int]) -> Mask:
+    """The pixels of a shape within an image (Y, X)."""
+    box = _box(one)
+    low = np.clip(np.floor(box[0]), 0, shape).astype(np.int64)
+    high = np.clip(np.ceil(box[1]), low, shape).astype(np.int64)
+    size = int(high[0] - low[0]), int(high[1] - low[1])
+    return Mask(draw([[ring - low for ring in one.rings]], size) > 0, int(low[0]), int(low[1]))
+
+
+def _box(one: Drawn) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The lowest and the highest corner (y, x)."""
+    if isinstance(one, Mask):
+        corner = np.array([one.top, one.left], np.float64)
+        return corner, corner + one.pixels.shape
+    corners = np.concatenate([np.zeros((0, 2)), *(np.asarray(ring, np.float64) for ring in one.rings)])
+    if not len(corners):
+        return np.zeros(2), np.zeros(2)
+    return corners.min(axis=0), corners.max(axis=0)
+
+
+def _meets(one: Drawn, shape: tuple[int, int]) -> bool:
+    low, high = _box(one)
+    return bool((low < np.asarray(shape)).all() and (high > 0).all())
+
+
+def on_page(drawn: Sequence[Drawn], place: Mapping[str, int], page: int) -> list[Drawn]:
+    """The shapes that lie in a page, which is at `place` along axes such as T and Z, and number `page` of its file.
+
+    A shape lies in all places along the axes that it does not name.
+    """
+
+    def is_here(one: Drawn) -> bool:
+        planes = one.plane
+        return all(planes.get(axis, at) == at for axis, at in place.items()) and planes.get("", page) == page
+
+    return [one for one in drawn if is_here(one)]
+
+
+def refuse_outside(count: int, shape: tuple[int, ...], where: object) -> ContractileError:
+    """The error for shapes none of which lies in the image (Y, X)."""
+    problem = f"none of its {count} shapes lies in the image of {shape[-2]} x {shape[-1]} pixels (height x width)"
+    return ContractileError(problem, "give the image that they were drawn on, in its full resolution", where=where)

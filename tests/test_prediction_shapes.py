@@ -1,0 +1,135 @@
+"""Shapes of predictions: every format gives the labels back, of pages, volumes and stacks."""
+
+import json
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_cli import call, data, objects_model, refused  # noqa: F401 - fixtures
+
+from contractile.images import Stack
+from contractile.images.coco import read_coco
+from contractile.images.drawings import Numbering, fill
+from contractile.images.geojson import read_geojson
+from contractile.images.rois import read_rois
+from contractile.labels import boxes, draw, renumber
+from contractile.prediction import shapes
+from contractile.prediction.shapes import cut, write_shapes
+
+SIDES = {2: (("top", "left"), ("bottom", "right")), 3: (("front", "top", "left"), ("back", "bottom", "right"))}
+
+
+def drawn(drawing):
+    return fill(drawing.load(), drawing.size, Numbering()).labels
+
+
+def table_of(labels):
+    found = boxes(labels)
+    table = {"id": np.arange(1, len(found) + 1), "area_px": np.bincount(labels.ravel())[1:]}
+    for end, sides in zip(("start", "stop"), SIDES[labels.ndim], strict=True):
+        for axis, side in enumerate(sides):
+            table[f"box_{side}_px"] = np.array([getattr(box[axis], end) for box in found], int)
+    return table
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([(20, 30), (3, 9, 11)]))
+def test_masks_are_those_of_the_labels_whatever_is_read_together(seed, shape):
+    labels = renumber(np.random.default_rng(seed).integers(-3, 6, shape).clip(0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shapes, "FIELD", 7)
+        again = np.zeros_like(labels)
+        for mask in cut(labels, table_of(labels), {}):
+            plane = again if labels.ndim == 2 else again[mask.plane["Z"]]
+            height, width = mask.pixels.shape
+            plane[mask.top : mask.top + height, mask.left : mask.left + width][mask.pixels] = int(mask.name)
+    np.testing.assert_array_equal(again, labels)
+
+
+@pytest.mark.parametrize("product", ["geojson", "coco", "rois"])
+def test_a_stack_gives_one_file_with_the_place_of_each_object(tmp_path, product):
+    if product == "rois":
+        pytest.importorskip("roifile")
+    rng = np.random.default_rng(0)
+    pages = [renumber(rng.integers(-3, 4, (9, 11)).clip(0)) for _ in range(3)]
+    path, stack = tmp_path / f"a{shapes.SHAPES[product]}", Stack("T", (3,))
+    write_shapes(path, product, [(one, table_of(one)) for one in pages], stack=stack, image="a.tif")
+    if product == "coco":
+        entries = read_coco(path)
+        assert [one.name for one in entries] == ["a_0000.tif", "a_0001.tif", "a_0002.tif"]
+        found = [drawn(one) for one in entries]
+    else:
+        read = {"geojson": read_geojson, "rois": read_rois}[product](path)
+        found = [draw([one.rings for one in read if one.plane["T"] == page], (9, 11)) for page in range(3)]
+    np.testing.assert_array_equal(found, pages)
+
+
+def test_a_volume_gives_its_planes(tmp_path):
+    labels = renumber(np.random.default_rng(0).integers(-3, 4, (3, 9, 11)).clip(0))
+    labels[1] = 0
+    write_shapes(tmp_path / "a.json", "coco", [(labels, table_of(labels))], stack=None, image="a.tif")
+    entries = read_coco(tmp_path / "a.json")
+    assert [one.name for one in entries] == ["a_z0000.tif", "a_z0001.tif", "a_z0002.tif"]
+    np.testing.assert_array_equal([drawn(one) > 0 for one in entries], labels > 0)
+    write_shapes(tmp_path / "a.geojson", "geojson", [(labels, table_of(labels))], stack=None, image="a.tif")
+    found = read_geojson(tmp_path / "a.geojson")
+    assert {one.plane["Z"] for one in found} == {0, 2}
+    assert {one.name for one in found} == {str(number) for number in np.unique(labels) if number}
+
+
+def test_predict_saves_shapes(data, objects_model, capsys):  # noqa: F811
+    pytest.importorskip("roifile")
+    words = ("predict", objects_model, data / "images", "--out", data / "out")
+    for _ in range(2):  # its own results are replaced
+        assert call(capsys, *words, "--save", "labels,objects,geojson,coco,rois")[0] == 0
+    names = {path.name for path in (data / "out").iterdir() if path.name.startswith("0_")}
+    assert names == {"0_labels.tif", "0_objects.csv", "0_objects.geojson", "0_coco.json", "0_rois.zip"}
+    rows = (data / "out" / "0_objects.csv").read_text().splitlines()
+    features = json.loads((data / "out" / "0_objects.geojson").read_text())["features"]
+    assert len(features) == len(rows) - 1
+    assert all("area_px" in one["properties"]["measurements"] for one in features)
+
+
+def classes_model(path, names=()):
+    from contractile.model import Model, ModelCard, save
+    from contractile.unet import UNet, UNetConfig
+
+    torch.manual_seed(0)
+    config = UNetConfig(width=2, depth=1)
+    card = ModelCard(network=config, class_values=(0, 1), class_names=names)
+    save(Model(UNet(config), card), path)
+    return path
+
+
+@pytest.mark.parametrize(("names", "name"), [((), "class 1"), (("background", "vessel"), "vessel")])
+def test_pieces_of_classes_are_shapes_of_their_name(data, capsys, names, name):  # noqa: F811
+    model = classes_model(data / "c.safetensors", names)
+    words = ("predict", model, data / "images", "--out", data / "out", "--save", "labels,geojson,coco")
+    assert call(capsys, *words)[0] == 0
+    labels = tifffile.imread(data / "out" / "0_labels.tif")
+    shapes = read_geojson(data / "out" / "0_objects.geojson")
+    assert shapes
+    assert {one.kind for one in shapes} == {name}
+    np.testing.assert_array_equal(draw([one.rings for one in shapes], labels.shape) > 0, labels > 0)
+    [entry] = read_coco(data / "out" / "0_coco.json")
+    assert set(entry.kinds) == {name}
+
+
+@pytest.mark.parametrize("product", ["objects", "ctc"])
+def test_a_model_of_classes_has_no_objects(data, capsys, product):  # noqa: F811
+    model = classes_model(data / "c.safetensors")
+    words = ("predict", model, data / "images", "--out", data / "out", "--save", f"labels,{product}")
+    assert f"products must not hold {product} for a model of task classes" in refused(capsys, *words)
+
+
+def test_pieces_of_classes_in_a_volume_know_their_plane():
+    labels = np.zeros((2, 4, 5), np.int32)
+    labels[1, 1:3, :2], labels[1, :, 4] = 1, 2
+    found = list(cut(labels, {1: "a", 2: "b"}, {"T": 3}))
+    assert [(one.kind, one.plane, one.top, one.left) for one in found] == [
+        ("a", {"T": 3, "Z": 1}, 1, 0),
+        ("b", {"T": 3, "Z": 1}, 0, 4),
+    ]
