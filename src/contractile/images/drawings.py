@@ -77,7 +77,7 @@ class Outcome:
 
 def fill(drawn: Sequence[Drawn], shape: tuple[int, int], numbering: Numbering) -> Outcome:
     """Draw the shapes of one image (Y, X). Raises ContractileError for corners that are no finite numbers."""
-    drawn = [_within_reach(one) for one in drawn]
+    drawn = _within_reach(drawn)
     kinds = [plain_kind(one.kind) for one in drawn]
     regions = [one for one, kind in zip(drawn, kinds, strict=True) if kind == REGION]
     rest = [(one, kind) for one, kind in zip(drawn, kinds, strict=True) if kind != REGION]
@@ -114,15 +114,20 @@ def fill(drawn: Sequence[Drawn], shape: tuple[int, int], numbering: Numbering) -
     )
 
 
-def _within_reach(one: Drawn) -> Drawn:
-    """The same object; corners that are absurdly far off are near enough to reckon with."""
-    if isinstance(one, Mask):
-        return one
-    rings = [np.asarray(ring, np.float64) for ring in one.rings if len(ring)]
-    if not all(np.isfinite(ring).all() for ring in rings):
+def _within_reach(drawn: Sequence[Drawn]) -> list[Drawn]:
+    """The same objects; corners that are absurdly far off are near enough to reckon with."""
+    rings = [ring for one in drawn if isinstance(one, Shape) for ring in one.rings]
+    every = np.concatenate([np.zeros((0, 2)), *rings])
+    if np.isfinite(every).all() and np.abs(every).max(initial=0) <= FARTHEST:
+        return list(drawn)
+    return [one if isinstance(one, Mask) else _clipped(one) for one in drawn]
+
+
+def _clipped(one: Shape) -> Shape:
+    if not all(np.isfinite(ring).all() for ring in one.rings):
         problem = f"corners must be finite numbers, got others in shape {one.name or one.kind or 'without a name'}"
         raise ContractileError(problem, "export the shapes again")
-    return replace(one, rings=tuple(np.clip(ring, -FARTHEST, FARTHEST) for ring in rings))
+    return replace(one, rings=tuple(np.clip(ring, -FARTHEST, FARTHEST) for ring in one.rings))
 
 
 def _extent(one: Drawn) -> float:

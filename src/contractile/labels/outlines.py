@@ -62,6 +62,8 @@ def outline(labels: NDArray[Any]) -> Outlines:
 
 def polygons(rings: Sequence[Ring]) -> list[list[Ring]]:
     """The rings of one object, as `outline` gives them -> its pieces: the ring around each, and those of its holes."""
+    if len(rings) == 1:
+        return [[rings[0]]]
     outer = [ring for ring in rings if signed_area(ring) > 0]
     if len(outer) == 1:
         return [[outer[0], *(ring for ring in rings if ring is not outer[0])]]
@@ -76,7 +78,7 @@ def polygons(rings: Sequence[Ring]) -> list[list[Ring]]:
 def signed_area(ring: Ring) -> float:
     """The area within a ring; above 0 where it goes clockwise on the screen."""
     y, x = np.asarray(ring, np.float64).T
-    return float(np.sum(np.roll(y, -1) * x - np.roll(x, -1) * y) / 2)
+    return float(y[1:] @ x[:-1] - x[1:] @ y[:-1] + y[0] * x[-1] - x[0] * y[-1]) / 2
 
 
 def _beside(hole: Ring) -> tuple[float, float]:
