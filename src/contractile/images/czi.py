@@ -167,11 +167,9 @@ def _raster(blocks: Sequence[Block], metadata: Element, tiles: _Tiles, path: Pat
     array = _Mosaic(scene, tiles, full, 1)
     axes = f"{letters}YX{'S' if scene.samples > 1 else ''}"
     scale, interval = _scale(metadata)
-    return Raster(
+    return Raster.of(
         axes,
-        array.shape,
-        array.dtype,
-        partial(_given, array),
+        array,
         alpha=1 if scene.samples == 4 else 0,
         scale=scale,
         interval_s=interval,
@@ -181,17 +179,13 @@ def _raster(blocks: Sequence[Block], metadata: Element, tiles: _Tiles, path: Pat
     )
 
 
-def _given(array: _Mosaic) -> _Mosaic:
-    return array
-
-
 def _lower(axes: str, scene: _Scene, tiles: _Tiles, blocks: Sequence[Block]) -> list[Raster]:
     """The lower resolutions of a scene, as far as they have all of its planes."""
     factors = sorted({block.factor for block in blocks} - {1})
     alike = [[block for block in blocks if block.factor == factor] for factor in factors]
     arrays = [_Mosaic(scene, tiles, some, factor) for some, factor in zip(alike, factors, strict=True)]
     whole = [one for one in arrays if len(one.blocks) >= math.prod(scene.outer)]
-    return [Raster(axes, one.shape, one.dtype, partial(_given, one)) for one in whole]
+    return [Raster.of(axes, one) for one in whole]
 
 
 def _missing(array: _Mosaic, planes: int, path: Path) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +53,7 @@ def open_hdf5(path: Path, wanted: Wanted) -> list[Raster]:
         letters = _letters(dataset)
         scale = _scale(dataset)
     axes = letters or "Q" * dataset.ndim
-    load = partial(_given, dataset)
-    return [Raster(axes, tuple(dataset.shape), dataset.dtype, load, scale=scale, guessed=letters is None)]
+    return [Raster.of(axes, dataset, scale=scale, guessed=letters is None)]
 
 
 def _datasets(library: Any, file: Any) -> dict[str, Any]:
@@ -109,7 +107,3 @@ def _scale(dataset: Any) -> dict[str, float]:
     found = dataset.attrs.get("element_size_um")
     sizes = [in_micrometres(one, "um") for one in found] if getattr(found, "ndim", 0) == 1 else []
     return {axis: size for axis, size in zip("XYZ", sizes[::-1], strict=False) if size is not None}
-
-
-def _given(dataset: Any) -> Any:
-    return dataset

@@ -35,11 +35,9 @@ def open_ims(file: Any, path: Path) -> list[Raster]:
     full = _level(file, 0, times, channels, path)
     scale, interval = _scale(file, full.shape[2:])
     return [
-        Raster(
+        Raster.of(
             AXES,
-            full.shape,
-            full.dtype,
-            partial(_given, full),
+            full,
             scale=scale,
             interval_s=interval,
             lower=partial(_lower, file, times, channels, path),
@@ -95,12 +93,8 @@ def _lower(file: Any, times: int, channels: int, path: Path) -> list[Raster]:
         if f"{DATA}/ResolutionLevel {level}" not in file:
             break
         array = _level(file, level, times, channels, path)
-        found.append(Raster(AXES, array.shape, array.dtype, partial(_given, array)))
+        found.append(Raster.of(AXES, array))
     return found
-
-
-def _given(array: Planewise) -> Planewise:
-    return array
 
 
 def _text(group: Any, name: str, otherwise: str = "") -> str:

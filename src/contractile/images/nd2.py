@@ -69,11 +69,9 @@ def open_nd2(path: Path, wanted: Wanted) -> list[Raster]:
         make = partial(_position, opened, loops, shape, wanted)
         arrays = [make(number) for number in range(positions)]
     return [
-        Raster(
+        Raster.of(
             axes,
-            array.shape,
-            array.dtype,
-            partial(_given, array),
+            array,
             scale=scale,
             interval_s=loops.interval_s,
             notes=notes,
@@ -179,10 +177,6 @@ def _position(opened: Any, loops: _Loops, shape: Place, wanted: Wanted, position
     array = Planewise(counts, plane, opened.dtype, read)
     wanted.files.callback(array.forget)
     return f"{letters}CYXS" if coloured else f"{letters}CYX", array
-
-
-def _given(array: Planewise) -> Planewise:
-    return array
 
 
 def _described(opened: Any) -> tuple[dict[str, float], tuple[Channel, ...], tuple[str, ...]]:

@@ -70,11 +70,9 @@ def open_oif(path: Path, wanted: Wanted) -> list[Raster]:
         axes = axes.replace("L", "C")  # of a spectrum each wavelength is a channel
     channels = _channels(settings, array.shape[axes.index("C")] if "C" in axes else 1)
     return [
-        Raster(
+        Raster.of(
             axes,
-            array.shape,
-            array.dtype,
-            partial(_given, array),
+            array,
             scale=scale,
             interval_s=interval,
             notes=notes,
@@ -185,10 +183,6 @@ def _decode(read: Reader, path: Path) -> NDArray[Any]:
         check_piece("a plane", page.shape, path, pixel_bytes=page.dtype.itemsize)
         found: NDArray[Any] = page.asarray()
         return found
-
-
-def _given(array: Planewise) -> Planewise:
-    return array
 
 
 def _number(text: str | None) -> float | None:

@@ -7,7 +7,7 @@ import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,15 @@ class Raster:
     origin: dict[str, float] = field(default_factory=dict)
     lower: Callable[[], Sequence[Raster]] = tuple
     channels: tuple[Channel, ...] = ()
+
+    @classmethod
+    def of(cls, axes: str, array: Any, **more: Any) -> Raster:
+        """The raster of an array that is open already, and reads only what it is sliced with; `more` are its fields."""
+        return cls(axes, tuple(array.shape), array.dtype, partial(_given, array), **more)
+
+
+def _given(array: Any) -> Any:
+    return array
 
 
 def chunks_of(stored: Any) -> tuple[int, ...]:

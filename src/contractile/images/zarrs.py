@@ -178,11 +178,7 @@ def _ome_raster(path: Path, multiscale: dict[str, Any], *, labels: bool) -> Rast
 def _lower(axes: str, folders: Sequence[Path]) -> list[Raster]:
     """The lower resolutions of an image. Raises what `open_array` raises."""
     arrays = [open_array(folder) for folder in folders]
-    return [Raster(axes, one.shape, one.dtype, partial(_given, one)) for one in arrays]
-
-
-def _given(array: zarr.Array) -> zarr.Array:
-    return array
+    return [Raster.of(axes, one) for one in arrays]
 
 
 def _inside(path: Any) -> PurePosixPath:
