@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contractile.errors import ContractileError
-from contractile.images.drawings import Drawing
+from contractile.images.drawings import Drawing, as_mask
 from contractile.images.gate import limits
 from contractile.images.json_text import fitting, load_json
-from contractile.images.shapes import Mask
-from contractile.labels import Ring, draw
+from contractile.images.shapes import Mask, Shape
+from contractile.labels import Ring
 from contractile.storage import replacing
 
 CATEGORY = 1
@@ -164,10 +164,9 @@ def _places(segmentation: Any, shape: tuple[int, int], image: str) -> NDArray[np
 def _within(ring: Ring, shape: tuple[int, int]) -> NDArray[np.int64]:
     if not np.isfinite(ring).all():
         raise ContractileError("has a polygon with a corner that is not a number", CURE)
-    low = np.clip(np.floor(ring.min(axis=0)), 0, shape).astype(np.int64)
-    high = np.clip(np.ceil(ring.max(axis=0)), 0, shape).astype(np.int64)
-    rows, columns = np.nonzero(draw([[ring - low]], (int(high[0] - low[0]), int(high[1] - low[1]))))
-    found: NDArray[np.int64] = (columns + low[1]) * shape[0] + rows + low[0]
+    mask = as_mask(Shape((ring,)), shape)
+    rows, columns = np.nonzero(mask.pixels)
+    found: NDArray[np.int64] = (columns + mask.left) * shape[0] + rows + mask.top
     return found
 
 

@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 
 from contractile.errors import ContractileError
 from contractile.images.shapes import Mask, Shape
-from contractile.labels import draw, signed_area
+from contractile.labels import FARTHEST, draw, signed_area
 
 IGNORED, BACKGROUND, REGION = "ignore", "background", "region"  # QuPath writes Ignore*, Region*
 SHOWN = 3  # shapes that a message names
-FARTHEST = 2.0**40  # pixels
 Drawn = Shape | Mask
 
 
@@ -143,7 +142,7 @@ def _paint(drawn: Sequence[Drawn], shape: tuple[int, int]) -> NDArray[np.int32]:
         return draw([one.rings for one in drawn if isinstance(one, Shape)], shape)
     labels = np.zeros(shape, np.int32)
     for number, one in enumerate(drawn, start=1):
-        mask = one if isinstance(one, Mask) else _as_mask(one, shape)
+        mask = one if isinstance(one, Mask) else as_mask(one, shape)
         top, left = max(mask.top, 0), max(mask.left, 0)
         bottom, right = mask.top + mask.pixels.shape[0], mask.left + mask.pixels.shape[1]
         part = labels[top : max(bottom, top), left : max(right, left)]
@@ -152,7 +151,7 @@ def _paint(drawn: Sequence[Drawn], shape: tuple[int, int]) -> NDArray[np.int32]:
     return labels
 
 
-def _as_mask(one: Shape, shape: tuple[int, int]) -> Mask:
+def as_mask(one: Shape, shape: tuple[int, int]) -> Mask:
     """The pixels of a shape within an image (Y, X)."""
     box = _box(one)
     low = np.clip(np.floor(box[0]), 0, shape).astype(np.int64)

@@ -16,6 +16,7 @@ from contractile.labels.numbers import find_meaning as find_meaning
 from contractile.labels.numbers import object_sizes as object_sizes
 from contractile.labels.numbers import renumber as renumber
 from contractile.labels.numbers import typical_diameter as typical_diameter
+from contractile.labels.outlines import FARTHEST as FARTHEST
 from contractile.labels.outlines import Outlines as Outlines
 from contractile.labels.outlines import Ring as Ring
 from contractile.labels.outlines import draw as draw
