@@ -241,7 +241,6 @@ sys.path.insert(0, {tests!r})
 from test_prediction_kept import Bright, predict
 import time
 from contractile import cli, prediction
-from contractile.cli import verbs
 import contractile.model, contractile.prediction
 contractile.model.load = contractile.model.combine = lambda path: None
 def during(image):

@@ -2,5 +2,5 @@
 
 from __future__ import annotations
 
+from contractile.cli.program import app as app
 from contractile.cli.program import main as main
-from contractile.cli.verbs import app as app

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from contractile.cli.display import visible
-from contractile.cli.verbs import Axes, Overwrite
+from contractile.cli.options import Axes, Overwrite
 from contractile.cli.words import choose_one, configure, expand, given, tidy
 
 if TYPE_CHECKING:

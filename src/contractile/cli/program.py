@@ -14,9 +14,12 @@ import typer
 from contractile.cli.complaints import refuse_empty
 from contractile.cli.display import Lines, visible
 from contractile.cli.exporting import export, import_
+from contractile.cli.looking import check, info
+from contractile.cli.predicting import predict
+from contractile.cli.scoring import evaluate
 from contractile.cli.seams import seams
 from contractile.cli.signals import SIGNALLED, ended_by_signals
-from contractile.cli.verbs import MORE_WORDS, app
+from contractile.cli.training import demo, train
 from contractile.cli.viewing import view
 from contractile.cli.words import NOT_FINISHED, WRONG_CALL, explain_wrong_call
 from contractile.errors import ContractileError, NotFinished, NotFound, NotWritable
@@ -25,6 +28,15 @@ from contractile.process import prepare_process
 OUR_FAULT, INTERRUPTED = 70, 130
 
 logger = logging.getLogger(__name__)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+MORE_WORDS = {"allow_extra_args": True}  # the verb itself says what is wrong with them
+
+app.command(context_settings=MORE_WORDS)(train)
+app.command()(predict)
+app.command(context_settings=MORE_WORDS)(evaluate)
+app.command(context_settings=MORE_WORDS)(check)
+app.command()(info)
+app.command()(demo)
 app.command(context_settings=MORE_WORDS)(seams)
 app.command(context_settings=MORE_WORDS)(view)
 app.command()(export)

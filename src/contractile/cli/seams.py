@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from contractile.cli.display import NARROWEST, Bar, visible
-from contractile.cli.verbs import AllowMissing, Axes, Device, MaxPixels, Overwrite
+from contractile.cli.options import AllowMissing, Axes, Device, MaxPixels, Overwrite
 from contractile.cli.words import configure, diameter_of, expand, refuse_image, tidy
 from contractile.errors import ContractileError
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from contractile.cli.display import visible
-from contractile.cli.verbs import AllowMissing, Axes, Device, MaxPixels
+from contractile.cli.options import AllowMissing, Axes, Device, MaxPixels
 from contractile.cli.words import expand, tidy
 from contractile.errors import ContractileError
 

@@ -1,0 +1,75 @@
+"""`contractile check` and `contractile info`: what is wrong with a dataset, and what models and images are."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from contractile.cli.display import visible
+from contractile.cli.options import AllowMissing, Axes, Dims, MaxPixels, Overwrite
+from contractile.cli.words import NOT_FINISHED, expand, find_labels, given, leave_out_others, refuse_more, tidy
+from contractile.errors import ContractileError
+
+
+def check(
+    call: typer.Context,
+    images: Annotated[str, typer.Argument(metavar="IMAGES", help="folder, quoted glob, file or stack", callback=tidy)],
+    labels: Annotated[
+        str | None,
+        typer.Argument(metavar="LABELS", help="their annotations [IMAGES, where they hold both]", callback=tidy),
+    ] = None,
+    fix: Annotated[
+        Path | None, typer.Option(help="write corrected copies of the labels into this folder", callback=expand)
+    ] = None,
+    overwrite: Overwrite = False,
+    dims: Dims = 2,
+    axes: Axes = None,
+    max_pixels: MaxPixels = None,
+    allow_missing: AllowMissing = False,
+) -> None:
+    """Name what is wrong with a dataset, and the cure."""
+    refuse_more(call, (images, labels))
+    from contractile.check import check_dataset, check_place, fix_dataset
+    from contractile.images.writing import check_folder
+
+    if fix is not None:
+        check_folder(fix)
+        labels = labels or find_labels(images, "check")
+        check_place(images, labels, fix)
+    elif labels is None:
+        with suppress(ContractileError):  # there may be none
+            labels = find_labels(images, "check")
+    findings = check_dataset(images, labels, dims=dims, axes=axes)
+    for finding in findings:
+        typer.echo(visible(f"{finding.level}: {finding.where}: {finding.problem}; {finding.cure}"))
+    if not findings:
+        typer.echo("nothing to complain about")
+    if fix is not None and labels is not None:
+        for line in fix_dataset(images, labels, fix, dims=dims, axes=axes, **given(overwrite=overwrite)):
+            typer.echo(visible(line))
+    if any(finding.level == "error" for finding in findings) and fix is None:
+        raise typer.Exit(NOT_FINISHED)
+
+
+def info(
+    what: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="WHAT", help="model files, run folders, images, or folders or globs of images", callback=tidy
+        ),
+    ],
+    axes: Axes = None,
+    max_pixels: MaxPixels = None,
+    allow_missing: AllowMissing = False,
+) -> None:
+    """Describe models and images."""
+    from contractile.cli.describing import describe_all
+    from contractile.model import is_model
+
+    models = [place for place in what if is_model(place)]
+    images = leave_out_others([place for place in what if place not in models])
+    for line in describe_all(models, images, axes):
+        typer.echo(visible(line))
