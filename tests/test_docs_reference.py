@@ -6,6 +6,8 @@ from docs.tools import score_page
 from docs.tools.fields import leaves, meaning
 from docs.tools.recipe_page import DERIVED, explain
 from docs.tools.reference import FOLDER, pages
+from pydantic import BaseModel, Field
+from pydantic.fields import FieldInfo
 
 import contractile
 from contractile.dataset import Example
@@ -32,20 +34,26 @@ def test_every_command_and_score_and_name_has_its_place():
 
 
 def test_every_recipe_field_is_explained():
-    for name, kind, field in leaves(Recipe):
-        assert explain(name, kind, field)
+    for name, _, field in leaves(Recipe):
+        assert explain(name, field)
 
 
-def test_a_field_that_nothing_explains_is_named(monkeypatch):
-    monkeypatch.setattr("docs.tools.recipe_page.WORDS", {})
+def test_a_field_that_nothing_explains_is_named():
     with pytest.raises(KeyError, match=r"network\.dims"):
-        pages()
+        explain("network.dims", FieldInfo(annotation=int))
 
 
-def test_a_meaning_is_the_sentence_that_names_the_field():
-    fields = {name: (kind, field) for name, kind, field in leaves(Recipe)}
-    kind, field = fields["targets.balance"]
-    assert meaning(kind, "balance", field) == "`balance` gives every class the same total weight."
+class Lamp(BaseModel):
+    """A lamp. `colour` is what it looks like, `power` in watts. Nothing else counts."""
+
+    colour: str = "red"
+    power: float = Field(1.0, description="what it takes")
+
+
+def test_a_meaning_is_the_description_or_the_sentence_that_names_the_field():
+    fields = Lamp.model_fields
+    assert meaning(Lamp, "power", fields["power"]) == "what it takes"
+    assert meaning(Lamp, "colour", fields["colour"]) == "`colour` is what it looks like, `power` in watts."
 
 
 @pytest.mark.parametrize("task", ["objects", "classes"])

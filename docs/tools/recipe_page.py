@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from docs.tools.fields import allowed, default, leaves, meaning, toml
+from docs.tools.fields import allowed, default, leaves, toml
 
 from contractile.recipe import Recipe
 
@@ -61,55 +61,9 @@ DERIVED = {
     "optimizer.warmup": "50; 20 under three minutes",
     "minutes": "10, where neither `minutes` nor `steps` is given",
 }
-# What the code leaves to the names of the fields.
-WORDS = {
-    "network.dims": "axes of an image: 2 for (Y, X), 3 for volumes (Z, Y, X)",
-    "network.padding": "`valid`: unpadded convolutions, as in the paper, whose output is smaller than their input; "
-    "`same`: zeros around each tile, which are cut off with the margin",
-    "network.norm": "normalisation after each convolution; statistics are fixed after training",
-    "network.head_kernel": "side of the last convolution",
-    "samples.batch": "samples in one step of the optimiser",
-    "targets.class_values": "for `classes`: the numbers in the label files, in the order of the classes",
+# What the page says in place of the description in the code, for its link.
+LINKED = {
     "samples.normalization.kind": "how grey values are scaled; [the kinds](../science/targets.md#grey-values)",
-    "samples.normalization.low": "percentile of the grey values that becomes 0 (of kinds with percentiles)",
-    "samples.normalization.high": "percentile of the grey values that becomes 1 (of kinds with percentiles)",
-    "samples.tile": "pixels that the network sees in one sample, along each axis",
-    "samples.core": "pixels of a sample that are learned from: fewer than `tile` for unpadded networks",
-    "samples.augment.grey_chance": "chance of each change of grey values, and of dimmed objects",
-    "samples.augment.light_chance": "chance of each change of light: illumination, blur, noise, saturation",
-    "samples.augment.dimmed": "single objects become up to this many times darker; 1: none",
-    "samples.augment.illumination": "strength of a smooth slope of light across the sample",
-    "samples.augment.blur": "largest sigma of a Gaussian blur, in pixels",
-    "samples.augment.photons": "largest noise of the light itself, as a share of the brightest structures",
-    "samples.augment.noise": "largest noise of the camera, as a share of the brightest structures",
-    "samples.augment.smoothed": "largest sigma, in pixels, by which noise is spread over neighbours",
-    "samples.augment.saturation": "share of the range that the camera may cut off at the top",
-    "samples.augment.brightness": "largest offset, in standard deviations of the sample",
-    "samples.augment.contrast": "largest factor: 0.3 means from 1 / 1.3 to 1.3",
-    "samples.augment.gamma": "largest exponent: 0.3 means from 1 / 1.3 to 1.3",
-    "samples.augment.elastic_grid": "points of the grid of random displacements, along the longest axis",
-    "samples.augment.elastic_std": "standard deviation of the displacements, in pixels; 0: none",
-    "samples.augment.rotation": "largest angle in the plane of Y and X, in degrees, in either direction",
-    "samples.augment.tilt": "largest angle in the planes with Z, in degrees",
-    "samples.augment.quarter_turns": "turn by 0, 90, 180 or 270 degrees",
-    "samples.augment.flip": "mirror along every axis",
-    "samples.augment.scale": "smallest and largest magnification",
-    "samples.augment.spacing": "relative size of a pixel along each axis, in the order of the axes; empty: isotropic",
-    "targets.task": "`objects`: touching things have different numbers; `classes`: every pixel has a class",
-    "targets.w0": "weight of the pixels between two near objects (equation 2 of the paper); 0 switches it off",
-    "targets.sigma": "how far this weight reaches, in pixels (equation 2 of the paper)",
-    "targets.balance": "give every class the same total weight",
-    "targets.separation": "how touching objects are kept apart: `gap`, background between them, as in the paper; "
-    "`contact`, a third class there; `none`",
-    "targets.ignore_label": 'a number in the label files that means "not annotated", as all negative numbers do',
-    "targets.known_around": "for labels that show only some of the objects: background farther than this many pixels "
-    "from every object counts as not annotated",
-    "targets.spacing": "relative size of a pixel along each axis, such as `[5, 1, 1]`; empty: isotropic",
-    "optimizer.kind": "`sgd`: gradient descent with momentum, as in the paper; `adamw`: Adam; `muon`: steps of "
-    "kernels made orthogonal, and Adam for everything else",
-    "device": "`auto`, `cpu`, `cuda` (an NVIDIA GPU) or `mps` (a GPU by Apple)",
-    "precision": "of the numbers in training; `auto` takes bfloat16 where the hardware multiplies it",
-    "seed": "of all random numbers; the same seed and steps on the same machine give the same network",
 }
 
 
@@ -117,10 +71,10 @@ def page() -> str:
     """The page of all recipe fields, as Markdown."""
     paper = Recipe.paper()
     groups: dict[str, list[str]] = {}
-    for name, kind, field in leaves(Recipe):
+    for name, _, field in leaves(Recipe):
         group = name.rpartition(".")[0]
         chosen = DERIVED.get(name) or default(field) or "-"
-        said = explain(name, kind, field)
+        said = explain(name, field)
         row = f"| `{name.rpartition('.')[2]}` | {said} | {chosen} | {_of(paper, name)} | {allowed(field)} |"
         groups.setdefault(group, []).append(row.replace("\n", " "))
     parts = [f"# {TITLE}", INTRODUCTION.strip()]
@@ -128,9 +82,9 @@ def page() -> str:
     return "\n\n".join([*parts, *_published()]) + "\n"
 
 
-def explain(name, kind, field) -> str:
+def explain(name, field) -> str:
     """What a field means. Raises KeyError for one that nothing explains."""
-    return WORDS.get(name) or meaning(kind, name.rpartition(".")[2], field) or WORDS[name]
+    return LINKED.get(name) or field.description or LINKED[name]
 
 
 def _of(recipe: Recipe, name: str) -> str:

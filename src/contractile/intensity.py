@@ -133,9 +133,15 @@ class Normalization(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["linear", "compressive", "percentile", "standard", "none"] = "linear"
-    low: float = Field(1.0, ge=0, le=100)
-    high: float = Field(99.8, ge=0, le=100)
+    kind: Literal["linear", "compressive", "percentile", "standard", "none"] = Field(
+        "linear", description="how grey values are scaled"
+    )
+    low: float = Field(
+        1.0, ge=0, le=100, description="percentile of the grey values that becomes 0 (of kinds with percentiles)"
+    )
+    high: float = Field(
+        99.8, ge=0, le=100, description="percentile of the grey values that becomes 1 (of kinds with percentiles)"
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Normalization:

@@ -32,32 +32,46 @@ class GreyConfig(BaseModel):
     Each change of grey values happens with probability `grey_chance`, each change of light with `light_chance`, and
     objects are dimmed with `grey_chance`.
 
-    Of light, in units of the brightest structures: `illumination` is the relative strength of a smooth slope of light
-    across the tile, `noise` the standard deviation of what the camera adds, `photons` that of the light itself at full
-    brightness (it grows with the root of the brightness), and `saturation` how much of the range the camera may cut off
-    at the top. `smoothed` is the largest sigma in pixels by which noise is spread over neighbours, as interpolation and
-    filters do; it happens to a share `light_chance` of the noise. `dimmed` is the largest number that the brightness of
-    a single object, above its surroundings, is divided by; 1 switches it off. `blur` is the sigma of a Gaussian in
-    pixels.
-
-    Of grey values: `brightness` (offset) is relative to the standard deviation of the tile. `contrast` and `gamma` are
-    factors: 0.3 means from 1 / 1.3 to 1.3.
+    The noise of the light itself (`photons`) grows with the root of the brightness. Noise is spread over neighbours, as
+    interpolation and filters do, in a share `light_chance` of the cases. An object is dimmed relative to its
+    surroundings.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    grey_chance: float = Field(default=0.5, ge=0, le=1)
-    light_chance: float = Field(default=0.25, ge=0, le=1)
-    dimmed: float = Field(default=1.0, ge=1, le=1e6)
-    illumination: float = Field(default=0.3, ge=0, le=1)
-    blur: float = Field(default=1.0, ge=0, le=100)
-    photons: float = Field(default=0.1, ge=0, le=10)
-    noise: float = Field(default=0.1, ge=0, le=10)
-    smoothed: float = Field(default=0.0, ge=0, le=100)
-    saturation: float = Field(default=0.3, ge=0, lt=1)
-    brightness: float = Field(default=0.3, ge=0, le=100)
-    contrast: float = Field(default=0.3, ge=0, le=100)
-    gamma: float = Field(default=0.3, ge=0, le=100)
+    grey_chance: float = Field(
+        default=0.5, ge=0, le=1, description="chance of each change of grey values, and of dimmed objects"
+    )
+    light_chance: float = Field(
+        default=0.25, ge=0, le=1, description="chance of each change of light: illumination, blur, noise, saturation"
+    )
+    dimmed: float = Field(
+        default=1.0, ge=1, le=1e6, description="single objects become up to this many times darker; 1: none"
+    )
+    illumination: float = Field(
+        default=0.3, ge=0, le=1, description="strength of a smooth slope of light across the sample"
+    )
+    blur: float = Field(default=1.0, ge=0, le=100, description="largest sigma of a Gaussian blur, in pixels")
+    photons: float = Field(
+        default=0.1,
+        ge=0,
+        le=10,
+        description="largest noise of the light itself, as a share of the brightest structures",
+    )
+    noise: float = Field(
+        default=0.1, ge=0, le=10, description="largest noise of the camera, as a share of the brightest structures"
+    )
+    smoothed: float = Field(
+        default=0.0, ge=0, le=100, description="largest sigma, in pixels, by which noise is spread over neighbours"
+    )
+    saturation: float = Field(
+        default=0.3, ge=0, lt=1, description="share of the range that the camera may cut off at the top"
+    )
+    brightness: float = Field(
+        default=0.3, ge=0, le=100, description="largest offset, in standard deviations of the sample"
+    )
+    contrast: float = Field(default=0.3, ge=0, le=100, description="largest factor: 0.3 means from 1 / 1.3 to 1.3")
+    gamma: float = Field(default=0.3, ge=0, le=100, description="largest exponent: 0.3 means from 1 / 1.3 to 1.3")
 
 
 def change_light(

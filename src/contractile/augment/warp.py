@@ -24,25 +24,33 @@ MOST_UNLIKE = 1000  # how many times larger pixels can be along one axis than al
 class WarpConfig(BaseModel):
     """Strength of the warp; every part has a value that switches it off.
 
-    `elastic_grid` points along the longest axis of the tile, at the same distance fewer along shorter axes, have
-    random displacement vectors of standard deviation `elastic_std` pixels (0 = none), limited to an eighth of the
-    distance between two points so that nothing folds. `rotation` is the largest angle in degrees, in either direction,
-    in the plane of the last two axes; `tilt` is the same for the planes with Z. `quarter_turns` (last two axes) and
-    `flip` (all axes) are the exact symmetries of the pixel grid. `scale` is the range of magnification.
-    `spacing` is the relative size of a pixel along each axis, e.g. (5, 1, 1), () = isotropic: the warp is then drawn
-    in space, in units of the finest axis.
+    Random displacement vectors belong to the points of a grid, which are as far apart along shorter axes as along the
+    longest one. They are limited to an eighth of the distance between two points, so that nothing folds. Quarter turns
+    and mirrors are the exact symmetries of the pixel grid. With `spacing`, the warp is drawn in space, in units of the
+    finest axis.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    elastic_grid: int = Field(default=3, ge=2, le=64)
-    elastic_std: float = Field(default=10.0, ge=0, le=1e4)
-    rotation: float = Field(default=180.0, ge=0, le=180)
-    tilt: float = Field(default=0.0, ge=0, le=180)
-    quarter_turns: bool = False
-    flip: bool = True
-    scale: tuple[float, float] = (0.8, 1.25)
-    spacing: tuple[float, ...] = ()
+    elastic_grid: int = Field(
+        default=3, ge=2, le=64, description="points of the grid of random displacements, along the longest axis"
+    )
+    elastic_std: float = Field(
+        default=10.0, ge=0, le=1e4, description="standard deviation of the displacements, in pixels; 0: none"
+    )
+    rotation: float = Field(
+        default=180.0,
+        ge=0,
+        le=180,
+        description="largest angle in the plane of Y and X, in degrees, in either direction",
+    )
+    tilt: float = Field(default=0.0, ge=0, le=180, description="largest angle in the planes with Z, in degrees")
+    quarter_turns: bool = Field(default=False, description="turn by 0, 90, 180 or 270 degrees")
+    flip: bool = Field(default=True, description="mirror along every axis")
+    scale: tuple[float, float] = Field(default=(0.8, 1.25), description="smallest and largest magnification")
+    spacing: tuple[float, ...] = Field(
+        default=(), description="relative size of a pixel along each axis, in the order of the axes; empty: isotropic"
+    )
 
     @model_validator(mode="after")
     def _ranges_make_sense(self) -> WarpConfig:

@@ -52,9 +52,14 @@ class SampleConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    tile: tuple[Side, ...] = Field(examples=[[256, 256]])
-    core: tuple[Side, ...] = Field(examples=[[256, 256]])
-    batch: int = Field(default=1, ge=1, le=2**16)
+    tile: tuple[Side, ...] = Field(
+        examples=[[256, 256]], description="pixels that the network sees in one sample, along each axis"
+    )
+    core: tuple[Side, ...] = Field(
+        examples=[[256, 256]],
+        description="pixels of a sample that are learned from: fewer than `tile` for unpadded networks",
+    )
+    batch: int = Field(default=1, ge=1, le=2**16, description="samples in one step of the optimiser")
     focus: float = Field(default=0.0, ge=0, le=1, description="share of samples around a pixel of a rarer class")
     pasted: int = Field(
         default=0, ge=0, le=100, description="extra copies of each image, with objects of all images pasted in"

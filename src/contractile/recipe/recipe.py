@@ -23,7 +23,11 @@ class OptimizerConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["sgd", "adamw", "muon"] = "muon"
+    kind: Literal["sgd", "adamw", "muon"] = Field(
+        default="muon",
+        description="`sgd`: gradient descent with momentum, as in the paper; `adamw`: Adam; `muon`: steps of "
+        "kernels made orthogonal, and Adam for everything else",
+    )
     learning_rate: float = Field(
         default=3e-3,
         gt=0,
@@ -87,9 +91,16 @@ class Recipe(BaseModel):
         examples=["YXC"],
         description="letters of the axes of the image files, such as YXC, where the files do not say it right",
     )
-    device: str = "auto"
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    seed: int = Field(default=0, ge=0, le=2**63 - 1)
+    device: str = Field(default="auto", description="`auto`, `cpu`, `cuda` (an NVIDIA GPU) or `mps` (a GPU by Apple)")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="of the numbers in training; `auto` takes bfloat16 where the hardware multiplies it"
+    )
+    seed: int = Field(
+        default=0,
+        ge=0,
+        le=2**63 - 1,
+        description="of all random numbers; the same seed and steps on the same machine give the same network",
+    )
 
     @classmethod
     def paper(cls, *, dims: Literal[2, 3] = 2) -> Recipe:

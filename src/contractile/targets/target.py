@@ -26,28 +26,51 @@ BETWEEN = {"gap": 0, "contact": 2, "none": 1}  # class of the pixels that keep t
 class TargetConfig(BaseModel):
     """What the network is asked to learn, and how much each pixel counts.
 
-    `task` is `objects` (touching things have different numbers) or `classes` (every pixel has a class);
-    `class_values` are the numbers in the label file in class order, e.g. (0, 255), for `classes` only.
-    `w0` and `sigma` (pixels) are those of equation 2 of the paper; w0 = 0 switches the separation weight off.
-    `balance` gives every class the same total weight. `separation` is how touching objects are kept apart: by
-    background between them (`gap`, as in the paper), by a third class there, which is decoded as part of the objects
-    (`contact`), or not at all (`none`). `ignore_label` is a number in the label file that means "not annotated", as
-    all negative numbers do. `known_around` is for labels that show only some of the objects: background farther than
-    this many pixels from every object counts as not annotated.
-    `spacing` is the relative size of a pixel along each axis, e.g. (5, 1, 1) or (1, 0.2, 0.2); () means isotropic.
+    With separation `contact`, the class between touching objects is decoded as part of the objects.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    task: Literal["classes", "objects"] = "objects"
-    class_values: tuple[Label, ...] = ()
-    w0: float = Field(default=10.0, ge=0, le=1e6)
-    sigma: float = Field(default=5.0, gt=0, le=1e4)
-    balance: bool = True
-    separation: Literal["gap", "contact", "none"] = "gap"
-    ignore_label: int | None = Field(default=None, ge=-(2**31), le=2**31 - 1, examples=[255])
-    known_around: float | None = Field(default=None, ge=0, le=1e6, examples=[30])
-    spacing: tuple[float, ...] = ()
+    task: Literal["classes", "objects"] = Field(
+        default="objects",
+        description="`objects`: touching things have different numbers; `classes`: every pixel has a class",
+    )
+    class_values: tuple[Label, ...] = Field(
+        default=(), description="for `classes`: the numbers in the label files, in the order of the classes"
+    )
+    w0: float = Field(
+        default=10.0,
+        ge=0,
+        le=1e6,
+        description="weight of the pixels between two near objects (equation 2 of the paper); 0 switches it off",
+    )
+    sigma: float = Field(
+        default=5.0, gt=0, le=1e4, description="how far this weight reaches, in pixels (equation 2 of the paper)"
+    )
+    balance: bool = Field(default=True, description="give every class the same total weight")
+    separation: Literal["gap", "contact", "none"] = Field(
+        default="gap",
+        description="how touching objects are kept apart: `gap`, background between them, as in the paper; "
+        "`contact`, a third class there; `none`",
+    )
+    ignore_label: int | None = Field(
+        default=None,
+        ge=-(2**31),
+        le=2**31 - 1,
+        examples=[255],
+        description='a number in the label files that means "not annotated", as all negative numbers do',
+    )
+    known_around: float | None = Field(
+        default=None,
+        ge=0,
+        le=1e6,
+        examples=[30],
+        description="for labels that show only some of the objects: background farther than this many pixels "
+        "from every object counts as not annotated",
+    )
+    spacing: tuple[float, ...] = Field(
+        default=(), description="relative size of a pixel along each axis, such as `[5, 1, 1]`; empty: isotropic"
+    )
 
     @model_validator(mode="after")
     def _values_fit_task(self) -> TargetConfig:

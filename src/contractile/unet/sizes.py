@@ -27,7 +27,7 @@ class UNetConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    dims: Literal[2, 3] = 2
+    dims: Literal[2, 3] = Field(default=2, description="axes of an image: 2 for (Y, X), 3 for volumes (Z, Y, X)")
     channels: int = Field(default=1, ge=1, le=4096, description="channels of the image")
     classes: int = Field(default=2, ge=1, le=4096, description="channels of the output")
     width: int = Field(
@@ -39,11 +39,17 @@ class UNetConfig(BaseModel):
         description="for each axis, at how many of the finest levels it is neither pooled nor convolved along "
         "(for images with coarse Z); empty: at none",
     )
-    padding: Literal["valid", "same"] = "same"
-    norm: Literal["none", "batch"] = "batch"
+    padding: Literal["valid", "same"] = Field(
+        default="same",
+        description="`valid`: unpadded convolutions, as in the paper, whose output is smaller than their input; "
+        "`same`: zeros around each tile, which are cut off with the margin",
+    )
+    norm: Literal["none", "batch"] = Field(
+        default="batch", description="normalisation after each convolution; statistics are fixed after training"
+    )
     dropout: float = Field(default=0.0, ge=0, lt=1, description="at the two lowest levels of the contracting path")
     activate_up: bool = Field(default=False, description="norm and ReLU after each up-convolution, too")
-    head_kernel: Literal[1, 3] = 1
+    head_kernel: Literal[1, 3] = Field(default=1, description="side of the last convolution")
     sigmoid: bool = Field(default=False, description="one output channel, mapped into [0, 1] by a sigmoid")
     symmetry: Literal["none", "square"] = Field(
         default="none", description="kernels tied under quarter turns and mirrors; width counts all eight poses"
