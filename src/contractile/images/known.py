@@ -261,7 +261,7 @@ SUFFIXES: dict[str, str] = {}  # of a file -> the format that opens it
 for _one in FORMATS:
     if _one.opens or _one.opened_as:
         SUFFIXES |= {suffix: _one.opened_as or _one.name for suffix in _one.suffixes if suffix.count(".") == 1}
-HEADINGS = ("format", "files", "read", "written", "needs", "kept", "left out")
+HEADINGS = ("format", "files", "read", "written", "extra", "kept", "left out")
 
 
 def table_rows() -> list[tuple[str, ...]]:
@@ -272,7 +272,7 @@ def table_rows() -> list[tuple[str, ...]]:
             " ".join(f"`{suffix}`" for suffix in one.suffixes),
             one.by,
             "yes" if one.writes else "-",
-            f"`pip install 'contractile[{one.extra}]'`" if one.extra else "-",
+            f"`[{one.extra}]`" if one.extra else "-",
             one.keeps or "-",
             one.loses or "-",
         )
