@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from contractile.check import Finding, check_dataset, fix_dataset
+from contractile.check.findings import Spot, gather
 from contractile.check.greys import count_greys, cut_greys
 from contractile.check.pieces import (
     find_pieces,
@@ -450,3 +451,8 @@ def test_planes_that_nobody_annotated_are_no_fault(tmp_path: Path) -> None:
         found = check_dataset(tmp_path / "stack.tif", tmp_path / "labels.tif", dims=dims)
         faults = [finding.problem for finding in found if finding.level != "note"]
         assert not [one for one in faults if "the same labels" in one or "nothing is annotated" in one]
+
+
+def test_a_file_with_several_pages_at_fault_is_named_once() -> None:
+    [finding] = gather([Spot("empty", "a.lif", "0"), Spot("empty", "a.lif", "0"), Spot("empty", "b.lif", "0")])
+    assert finding.where == "a.lif, b.lif"

@@ -49,6 +49,5 @@ def by_level(findings: Iterable[Finding]) -> list[Finding]:
 def _describe(kind: str, spots: list[Spot]) -> Finding:
     complaint = COMPLAINTS[kind]
     detail = spots[0].detail + (", ..." if len({spot.detail for spot in spots}) > 1 else "")
-    return Finding(
-        complaint.level, some([spot.where for spot in spots]), complaint.problem.format(detail), complaint.cure, kind
-    )
+    places = list(dict.fromkeys(spot.where for spot in spots))
+    return Finding(complaint.level, some(places), complaint.problem.format(detail), complaint.cure, kind)
