@@ -248,7 +248,9 @@ def test_no_bar_before_the_first_step(images, model, capsys):
         assert (status, text, told.count("\n")) == (2, "", 1)
 
 
-def test_a_bar_shows_how_far_the_work_is(capsys):
+def test_a_bar_shows_how_far_the_work_is(capsys, monkeypatch):
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr("rich.console.Console.is_terminal", True)
     with Bar("images") as bar:
         bar.announce("[bold]first[/bold]")
         bar.show("[a].tif", 1, 4)
@@ -258,6 +260,18 @@ def test_a_bar_shows_how_far_the_work_is(capsys):
     assert "[bold]first[/bold]\n" in told
     assert "[a].tif" in told
     assert "4/4 images" in told
+
+
+def test_a_log_is_told_now_and_then_how_far_the_work_is(capsys, monkeypatch):
+    clock = iter([100.0, 110.0, 140.0, 150.0, 175.0, 176.0])
+    monkeypatch.setattr("contractile.cli.display.time.monotonic", lambda: next(clock))
+    with Bar("tiles") as bar:
+        for done in (20, 25, 40, 45, 50, 100):
+            bar.show("[a].tif", done, 100)
+    assert capsys.readouterr().err.splitlines() == [
+        "[a].tif: 40 of 100 (tiles), 0:02:00 left",
+        "[a].tif: 50 of 100 (tiles), 0:02:05 left",
+    ]
 
 
 def test_a_call_in_a_folder_that_is_gone(images, capsys, monkeypatch):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 # characters that steer a terminal, or that no terminal can show: control, direction of writing, half a pair
 UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+SILENT_SECONDS = 30.0  # between two lines of a log that say how far the work is
 NARROWEST = 60  # columns in which the numbers of a table are still whole
 TELLING = ("contractile.recipe", "contractile.evaluation")  # rooms that say what they chose or took files for
 
@@ -49,6 +52,7 @@ class Lines(logging.Handler):
 class Bar:
     """A progress bar on standard error, which appears with the first step: above an early error there is none.
 
+    Where standard error is no terminal, such as the log of a cluster, a line now and then says how far the work is.
     Names of files are shown as they are: brackets in them have no meaning.
     """
 
@@ -75,13 +79,29 @@ class Bar:
         ]
         self._progress = Progress(*columns, console=Console(stderr=True, markup=False))
         self._task: TaskID | None = None
+        self._unit, self._first = unit, 0
+        self._begun: float | None = None  # of `time.monotonic`, when `_first` steps were taken
+        self._told = 0.0
 
     def show(self, description: str, done: int, total: int) -> None:
         """Show that `done` of `total` steps are taken."""
+        if not self._progress.console.is_terminal:
+            return self._tell(description, done, total)
         if self._task is None:
             self._task = self._progress.add_task(description, total=total)
             self._progress.start()
         self._progress.update(self._task, description=visible(description), completed=done, total=total)
+
+    def _tell(self, description: str, done: int, total: int) -> None:
+        """A line about the progress, where the last one is long ago."""
+        now = time.monotonic()
+        if self._begun is None:
+            self._begun, self._told, self._first = now, now, done
+        if now - self._told < SILENT_SECONDS or not self._first < done < total:
+            return
+        self._told = now
+        left = timedelta(seconds=round((now - self._begun) / (done - self._first) * (total - done)))
+        self.announce(f"{description}: {done} of {total} ({self._unit}), {left} left")
 
     def show_training(self, status: Status) -> None:
         """Show how far a training run is."""
