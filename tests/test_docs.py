@@ -113,9 +113,11 @@ def test_planes_are_marked_by_the_readme(tmp_path, monkeypatch):
     labels[:, 1:4, 1:4], labels[:, 5:7, 5:7] = 1, 2
     tifffile.imwrite("labels.tif", labels, photometric="minisblack")
     exec(compile(MARK_PLANES, "README.md", "exec"), {})
-    marked = read_labels("marked.tif", dims=3)
-    assert (np.delete(marked, [0, 10, 20], axis=0) == -1).all()
-    assert (marked[::10] == labels[::10]).all()
+    marked, kept = read_labels("marked.tif", dims=3), read_labels("kept.tif", dims=3)
+    assert (np.delete(marked, [0, 20], axis=0) == -1).all()
+    assert (np.delete(kept, 10, axis=0) == -1).all()
+    assert (marked[::20] == labels[::20]).all()
+    assert (kept[10] == labels[10]).all()
 
 
 def test_the_parts_of_a_mask_are_numbered_by_the_readme(tmp_path, monkeypatch):
