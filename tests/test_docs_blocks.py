@@ -73,7 +73,7 @@ def workshop(tmp_path_factory):
                 tifffile.imwrite(folder / f"{kind}{what}" / f"{name}.tif", pixels.astype(np.uint16))
             (folder / "masks").mkdir(exist_ok=True)
             tifffile.imwrite(folder / "masks" / f"{name}.tif", (labels > 0).astype(np.uint8))
-    volume, cells = draw_scene(SceneConfig(shape=(8, 32, 32), radius=5), rng)
+    volume, cells = draw_scene(SceneConfig(shape=(12, 32, 32), radius=5), rng)
     tifffile.imwrite(folder / "stack.tif", volume[0].clip(0).astype(np.uint16), metadata={"axes": "ZYX"})
     tifffile.imwrite(folder / "labels.tif", cells.astype(np.uint16), metadata={"axes": "ZYX"})
     with pytest.MonkeyPatch.context() as patch:

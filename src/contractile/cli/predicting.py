@@ -36,7 +36,9 @@ def predict(
         list[str], typer.Argument(metavar="IMAGES", help="folders, globs, files or stacks", callback=tidy)
     ],
     out: Annotated[Path, typer.Option(help="folder for the results; made if it is not there", callback=expand)],
-    save: Annotated[str, typer.Option(help="any of labels,probabilities,overlay,objects,geojson,coco,rois,ctc")] = "labels",
+    save: Annotated[
+        str, typer.Option(help="any of labels,probabilities,overlay,objects,geojson,coco,rois,ctc")
+    ] = "labels",
     form: Annotated[
         str, typer.Option("--format", help="of labels and probabilities: tiff, ome-zarr or ome-zarr-0.4")
     ] = "tiff",
