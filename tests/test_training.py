@@ -20,7 +20,7 @@ from contractile.model import load
 from contractile.prediction import Predictor
 from contractile.recipe import derive
 from contractile.training import fit, train
-from contractile.training.decoding import choose_decoding
+from contractile.training.decoding import choose_decoding, first_decoding
 from contractile.training.norms import measure_statistics
 from contractile.training.state import take_step
 
@@ -174,6 +174,33 @@ def test_the_decoding_is_the_one_that_scores_best():
     assert choose_decoding([probabilities], [far], score="pq") == chosen
     for score in ("seg", "pq"):
         assert choose_decoding([probabilities], [np.zeros_like(truth)], score=score) == Decoding()
+
+
+def test_until_validation_says_otherwise_much_smaller_things_than_annotated_ones_are_specks():
+    labels = np.zeros((40, 60), np.int32)
+    for number in range(1, 11):
+        labels[4 * number - 4 : 4 * number - 1, : 5 * number] = number  # 15, 30, ... 150 pixels: median 82.5
+    assert first_decoding([labels]) == Decoding(min_size=16)
+    assert first_decoding([np.where(labels > 8, -1, labels)]) == Decoding(min_size=14)
+    few = np.where(labels == 10, 10, 0)
+    few[39, :2] = 1
+    assert first_decoding([few]).min_size < 12  # not a fifth of 76: that would drop half of what was annotated
+    assert first_decoding([np.zeros_like(labels)]) == Decoding()
+
+
+def test_another_decoding_must_be_better_by_more_than_chance():
+    truth = np.zeros((20, 80), np.int32)
+    for number in range(4):
+        truth[2:18, 20 * number + 2 : 20 * number + 18] = number + 1
+    inside = 0.9 * (truth > 0).astype(np.float32)
+    inside[:, :20] *= 0.5  # one of four is seen below a threshold of 0.45 alone
+    maps = np.stack([1 - inside, inside])
+    assert choose_decoding([maps], [truth], score="pq", least=0.5 / 4).threshold < 0.45
+    assert choose_decoding([maps], [truth], score="pq", least=0.6) == Decoding()
+    first = Decoding(min_size=7)
+    assert choose_decoding([maps], [truth], score="pq", first=first, least=0.6) == first
+    blind = Decoding(min_size=1000)  # nothing is found: anything is better
+    assert choose_decoding([maps], [truth], score="pq", first=blind, least=0.9).min_size < 1000
 
 
 def test_specks_that_the_score_does_not_mind_are_dropped_all_the_same():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,17 +19,35 @@ CANDIDATES: dict[str, tuple[float, ...]] = {
     "threshold": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7),
     "sure": (0.5, 0.6, 0.7, 0.8),
 }
+SPECK = 0.2  # of the median annotated object: what is smaller is a speck, unless validation images say otherwise
+RARE = 0.05  # of the annotated objects, at most so many are smaller than a speck
+EVIDENCE = 0.5  # objects that must be better for another decoding: one image may have two or three in all
 TRIED = 1 + len(SHARES_OF_AN_OBJECT) + sum(map(len, CANDIDATES.values()))
 
 
+def first_decoding(labels: Iterable[NDArray[np.int32]]) -> Decoding:
+    """The decoding that another one must beat, from the sizes of annotated objects (*S, not above 0 where ignored)."""
+    sizes = object_sizes(labels)
+    if len(sizes) == 0:
+        return Decoding()
+    return Decoding(min_size=round(min(SPECK * np.median(sizes), np.quantile(sizes, RARE))))
+
+
 def choose_decoding(
-    probabilities: Sequence[NDArray[np.float32]], truths: Sequence[NDArray[np.int32]], *, score: str, dims: int = 2
+    probabilities: Sequence[NDArray[np.float32]],
+    truths: Sequence[NDArray[np.int32]],
+    *,
+    score: str,
+    dims: int = 2,
+    first: Decoding | None = None,
+    least: float = 0.0,
 ) -> Decoding:
     """The decoding with the best `score` over all images, found one parameter after the other.
 
-    `probabilities` (K, *S) and `truths` (*S, negative where ignored) of each image. Of two decodings with the same
-    score, the one with the higher PQ is better, since SEG does not count specks; of equal ones, the first. The default
-    decoding is returned where the score is undefined, as without any true object.
+    `probabilities` (K, *S) and `truths` (*S, negative where ignored) of each image. The search begins with `first` (by
+    default `Decoding()`). Another decoding is taken where its score is higher by more than `least`, or no lower and its
+    PQ higher by more than that, since SEG does not count specks; where nothing is right so far, `least` is 0. `first`
+    is returned where the score is undefined, as without any true object.
     """
     config = EvaluateConfig.model_validate({"dims": dims, "objects": True, "resamples": 0})
 
@@ -39,7 +57,7 @@ def choose_decoding(
         main, other = found[score].value, found["pq"].value
         return (-math.inf, 0.0) if main is None else (main, other or 0.0)
 
-    chosen, sizes = Decoding(), object_sizes(truths)
+    chosen, sizes = first or Decoding(), object_sizes(truths)
     if len(sizes) == 0:
         return chosen
     best = rate(chosen)
@@ -48,7 +66,7 @@ def choose_decoding(
     for field, values in candidates.items():
         for value in values:
             tried = chosen.model_copy(update={field: value})
-            rating = rate(tried)
-            if rating > best:
+            rating, enough = rate(tried), least if best[0] > 0 else 0.0  # anything is better than nothing
+            if rating[0] > best[0] + enough or (rating[0] >= best[0] and rating[1] > best[1] + enough):
                 best, chosen = rating, tried
     return chosen

@@ -103,13 +103,13 @@ def carry_out(
     """Begin a run, or go on from what was found, to its end."""
     if recipe.steps is None and recipe.minutes is None:
         raise ContractileError("recipe must say how long to train, got neither steps nor minutes", "set one of them")
-    fabric, scoring = launch(recipe), Validation(recipe, validation)
+    fabric, scoring = launch(recipe), Validation(recipe, validation, training)
     samples = Samples(training, recipe.targets, recipe.samples, seed=recipe.seed)
     origin = trace(recipe, training, validation, command=call.command)
     if found is not None:
         check_origin(found.saved.origin, origin, call.folder.path)
         origin = origin.model_copy(update={"command": found.saved.origin.command})
-    card = describe(recipe, training, validation, origin)
+    card = describe(recipe, training, validation, origin).model_copy(update={"decoding": scoring.first})
     if recipe.steps is None:
         deadline = call.started + 60 * (recipe.minutes or 0)
         steps = count_steps(recipe, fabric, samples, scoring, card, deadline=deadline)

@@ -13,11 +13,12 @@ from contractile.dataset import Example, pasted_copies
 from contractile.decode import Decoding
 from contractile.engine import EngineConfig
 from contractile.evaluation import EvaluateConfig, Evaluation, evaluate
+from contractile.labels import object_sizes
 from contractile.model import Model
 from contractile.prediction import Predictor
 from contractile.recipe import Recipe
 from contractile.targets import TargetConfig, unannotated
-from contractile.training.decoding import TRIED, choose_decoding
+from contractile.training.decoding import EVIDENCE, TRIED, choose_decoding, first_decoding
 from contractile.training.quality import learn_calibration, learn_confidence
 
 VALIDATED_IMAGES = 12  # images, evenly spaced, that are scored during the run; after the last step all are
@@ -37,10 +38,16 @@ def steering_score(recipe: Recipe) -> str:
 
 
 class Validation:
-    """The validation images of a run, and how its recipe has them scored."""
+    """The validation images of a run, and how its recipe has them scored.
 
-    def __init__(self, recipe: Recipe, examples: Sequence[Example]) -> None:
+    The objects of `known` images, which the network learns from, tell how large objects are. `first` is the decoding
+    until validation images have chosen a better one.
+    """
+
+    def __init__(self, recipe: Recipe, examples: Sequence[Example], known: Sequence[Example] = ()) -> None:
         self.recipe, self.examples = recipe, list(examples)
+        annotated = (_scored_labels(one.labels, recipe.targets) for one in (*known, *examples))
+        self.first = first_decoding(annotated) if recipe.targets.task == "objects" else Decoding()
         self._some = self.examples[:: math.ceil(len(self.examples) / VALIDATED_IMAGES)]
         self._decoded = slice(None, None, math.ceil(len(self.examples) / DECODED_IMAGES))
 
@@ -117,7 +124,9 @@ class Validation:
         crowded = pasted_copies(examples, recipe.targets, recipe.samples, seed=recipe.seed)
         maps = [*maps[self._decoded], *self.predict(model, crowded)]
         truths = [_scored_labels(example.labels, recipe.targets) for example in (*examples, *crowded)]
-        return choose_decoding(maps, truths, score=recipe.score, dims=recipe.network.dims)
+        objects = len(object_sizes(truths[: len(examples)]))  # pasted ones are copies of these
+        least, dims = EVIDENCE / max(1, objects), recipe.network.dims
+        return choose_decoding(maps, truths, score=recipe.score, dims=dims, first=self.first, least=least)
 
 
 def defined_scores(evaluation: Evaluation) -> dict[str, float]:

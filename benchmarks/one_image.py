@@ -1,0 +1,224 @@
+"""What one annotated image teaches, and what plain images beside it add: one row for each choice of the image.
+
+    python benchmarks/splits.py dsb2018 DATA --out data/dsb2018
+    python benchmarks/one_image.py dsb2018 data/dsb2018 --choices 0 1 2 3 4 --steps 100 [--set samples.pasted=4]
+    python benchmarks/one_image.py dsb2018 data/dsb2018 --plain teacher | statistics | both
+
+Choice n is the image that `accuracy.py --annotated 1 --choice n` takes. The other images of the training part are
+plain: their labels are not read. `statistics` measures the norms on half annotated, half plain samples at the end.
+`teacher` is a moving average of the network (Tarvainen and Valpola 2017, arXiv:1703.01780): where it is sure of a plain
+sample, the network learns to say the same of that sample with other brightness, contrast and noise. A step with a
+teacher takes --plain-batch samples more, so compare seconds, which are printed (of this process, on one thread), and
+not steps.
+
+Scored are at most --test images of the test part, evenly spaced: AP at 0.5 and SEG; V_Rand for isbi2012. Objects are
+decoded in three ways: by whatever scores best on the part of the image that validates ("by score alone"), by the
+decoding that the search begins with ("the first"), and by the one that training takes ("chosen"). Rows are added to
+--out as lines of JSON, and rows that are there already are not measured again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import time
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import contractile
+
+contractile.prepare_process()  # before PyTorch starts its threads
+
+# isort: split
+import numpy as np
+import torch
+from annotator import load
+from torch.nn import functional
+
+from contractile.dataset import Example, Samples, pasted_copies, split
+from contractile.decode import Decoding, decode_objects
+from contractile.evaluation import EvaluateConfig, evaluate
+from contractile.labels import renumber
+from contractile.loss import combined
+from contractile.model import Model, combine, save
+from contractile.prediction import Predictor
+from contractile.recipe import Recipe, derive, merge
+from contractile.training.decoding import choose_decoding
+from contractile.training.norms import count_batches, measure_statistics
+from contractile.training.optimizer import learning_rate, set_rate
+from contractile.training.origin import describe, trace
+from contractile.training.state import State, begin, launch, take_step
+from contractile.training.validation import Validation
+
+WAYS = ("by score alone", "the first", "chosen")
+SURE = 0.9  # probability from which the teacher is believed
+KEPT = 0.99  # of the teacher at each step
+FROM, FULL = 0.15, 0.4  # of all steps: where plain samples begin to count, and where they count fully
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", choices=("dsb2018", "dic-hela", "phc-u373", "isbi2012"))
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--choices", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="such as samples.pasted=4")
+    parser.add_argument("--plain", choices=("none", "statistics", "teacher", "both"), default="none")
+    parser.add_argument("--members", type=int, default=1, help="networks with other seeds, of which the mean is scored")
+    parser.add_argument("--plain-images", type=int, default=40)
+    parser.add_argument("--plain-batch", type=int, default=2)
+    parser.add_argument("--test", type=int, default=28)
+    parser.add_argument("--models", type=Path, help="a folder to keep the models in")
+    parser.add_argument("--out", type=Path, default=Path("runs/one_image.jsonl"))
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    known, test = load(given.data, "train"), load(given.data, "test")
+    test = test[:: -(-len(test) // given.test)]
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    for choice in given.choices:
+        row = {"dataset": given.dataset, "choice": choice, "steps": given.steps, "set": given.set}
+        row |= {"plain": given.plain, "members": given.members}
+        done = given.out.read_text().splitlines() if given.out.is_file() else []
+        if any({**json.loads(line), **row} == json.loads(line) for line in done):
+            continue
+        order = np.random.default_rng(choice).permutation(len(known))
+        one, others = known[order[0]], [known[n] for n in order[1 : 1 + given.plain_images]]
+        row |= measure(given, one, others, test)
+        with given.out.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        print(json.dumps(row), flush=True)
+
+
+def measure(given: argparse.Namespace, one: Example, others: list[Example], test: list[Example]) -> dict[str, Any]:
+    """Train on one image, with plain ones where they are asked for, and score: cells of a row."""
+    changes: Any = {"steps": given.steps}
+    for assignment in given.set:
+        changes = merge(changes, tomllib.loads(assignment))
+    training, validation = split([one], 0.2)
+    recipe, models, begun = derive(training, changes), list[Model](), time.process_time()
+    for seed in range(given.members):
+        models.append(learn(given, recipe.model_copy(update={"seed": seed}), training, validation, others))
+    seconds = time.process_time() - begun
+    model = combine(models)
+    if given.models:
+        given.models.mkdir(parents=True, exist_ok=True)
+        words = [one.name, str(given.steps), *given.set, given.plain, str(given.members)]
+        save(model, given.models / f"{'-'.join(words)}.safetensors")
+    return {"seconds": round(seconds), **score(model, recipe, (training, validation), test)}
+
+
+def learn(
+    given: argparse.Namespace,
+    recipe: Recipe,
+    training: list[Example],
+    validation: list[Example],
+    others: list[Example],
+) -> Model:
+    """One network."""
+    samples = Samples(training, recipe.targets, recipe.samples, seed=recipe.seed)
+    plain = make_plain(others, recipe, given.plain_batch) if given.plain != "none" else None
+    state = begin(recipe, launch(recipe))
+    if plain is not None and given.plain in ("teacher", "both"):
+        learn_from_both(state, samples, plain)
+    else:
+        for number in range(given.steps):
+            take_step(state, samples.batch(number))
+    model = state.model(describe(recipe, training, validation, trace(recipe, training, validation)))
+    count = count_batches(model.network, given.steps)
+    images = (samples.batch(number).image for number in range(count))
+    if plain is not None and given.plain in ("statistics", "both"):
+        images = mixed(samples, plain, count)
+    measure_statistics(model.network, images, shared=recipe.network.symmetry == "square")
+    return model
+
+
+def make_plain(others: list[Example], recipe: Recipe, batch: int) -> Samples:
+    """Samples of images without labels; objects that nobody annotated are not dimmed."""
+    blank = [Example(one.name, one.pixels, np.zeros(one.labels.shape, np.int32)) for one in others]
+    augment = recipe.samples.augment.model_copy(update={"dimmed": 1.0, "grey_chance": 0.0, "light_chance": 0.0})
+    config = recipe.samples.model_copy(update={"batch": batch, "focus": 0.0, "pasted": 0, "augment": augment})
+    return Samples(blank, recipe.targets, config, seed=recipe.seed + 1)
+
+
+def mixed(samples: Samples, plain: Samples, number: int) -> Iterator[torch.Tensor]:
+    for step in range(number):
+        some, count = samples.batch(step).image, plain.config.batch
+        more = torch.cat([plain.batch(step * len(some) + n).image for n in range(max(1, len(some) // count))])
+        yield torch.cat([some, more])
+
+
+def learn_from_both(state: State, samples: Samples, plain: Samples) -> None:
+    """All steps of a run with a teacher."""
+    recipe, steps = state.recipe, state.recipe.steps or 0
+    teacher = copy.deepcopy(state.network).eval()
+    for number in range(steps):
+        annotated, image = samples.batch(number), plain.batch(number).image
+        with torch.no_grad():
+            said = torch.softmax(teacher.class_scores(image).float(), 1)
+        sure, classes = said.max(1)
+        counts = min(1.0, max(0.0, (number / steps - FROM) / (FULL - FROM)))
+        state.on_device.train()
+        set_rate(state.optimizer, learning_rate(state.step, steps, recipe.optimizer))
+        both = torch.cat([annotated.image, change(image, number)]).contiguous(memory_format=torch.channels_last)
+        scores = state.on_device(both).float()
+        first = len(annotated.image)
+        loss = combined(scores[:first], annotated.classes, weight=annotated.weight, config=recipe.loss)
+        other = functional.cross_entropy(scores[first:], classes, reduction="none")
+        loss = loss + counts * (other * (sure > SURE)).mean()
+        state.optimizer.zero_grad()
+        state.fabric.backward(loss)
+        state.optimizer.step()
+        state.step += 1
+        follow(teacher, state.network, min(KEPT, (number + 1) / (number + 10)))
+
+
+def change(image: torch.Tensor, number: int) -> torch.Tensor:
+    """Another brightness, contrast and noise for each sample (B, C, *tile)."""
+    drawn, shape = torch.Generator().manual_seed(number), (len(image), *(1,) * (image.ndim - 1))
+    gain = torch.empty(shape).uniform_(0.6, 1.4, generator=drawn)
+    offset = torch.empty(shape).uniform_(-0.15, 0.15, generator=drawn)
+    noise = 0.1 * torch.rand(shape, generator=drawn) * torch.randn(image.shape, generator=drawn)
+    return image * gain + offset + noise
+
+
+@torch.no_grad()
+def follow(teacher: torch.nn.Module, network: torch.nn.Module, kept: float) -> None:
+    for mean, now in zip(teacher.state_dict().values(), network.state_dict().values(), strict=True):
+        if mean.dtype.is_floating_point:
+            mean.mul_(kept).add_(now, alpha=1 - kept)
+        else:
+            mean.copy_(now)
+
+
+def score(
+    model: Model, recipe: Recipe, parts: tuple[list[Example], list[Example]], test: list[Example]
+) -> dict[str, Any]:
+    """Scores of the test images; of objects, for each of three ways to choose a decoding."""
+    predictor = Predictor(model)
+    maps = [np.asarray(predictor.probabilities(one.pixels)) for one in test]
+    config = EvaluateConfig(objects=model.card.task == "objects", resamples=0)
+    if model.card.task != "objects":
+        truths = [(one.labels > 0).astype(np.int32) for one in test]
+        found = evaluate(maps, truths, scores=("v_rand", "v_info"), config=config).summary
+        return {name: round(found[name].value, 4) for name in ("v_rand", "v_info")}
+    row: dict[str, Any] = {}
+    for way, decoding in choose(model, recipe, *parts).items():
+        labels = [decode_objects(one, decoding) for one in maps]
+        found = evaluate(labels, [renumber(one.labels) for one in test], scores=("ap", "seg"), config=config).summary
+        row[way] = [*(round(found[name].value, 3) for name in ("ap", "seg")), list(decoding.model_dump().values())]
+    return row
+
+
+def choose(model: Model, recipe: Recipe, training: list[Example], validation: list[Example]) -> dict[str, Decoding]:
+    """The decodings of WAYS."""
+    seen = Validation(recipe, validation, training)
+    looked_at = [*validation, *pasted_copies(validation, recipe.targets, recipe.samples, seed=recipe.seed)]
+    before = choose_decoding(seen.predict(model, looked_at), [one.labels for one in looked_at], score=recipe.score)
+    return dict(zip(WAYS, (before, seen.first, seen.conclude(model)[0].card.decoding), strict=True))
+
+
+if __name__ == "__main__":
+    main()
