@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/one_image.jsonl"))
     given = parser.parse_args()
     torch.set_num_threads(1)
-    known, test = load(given.data, "train"), load(given.data, "test")
+    known, test = sorted(load(given.data, "train"), key=lambda one: one.name), load(given.data, "test")
     test = test[:: -(-len(test) // given.test)]
     given.out.parent.mkdir(parents=True, exist_ok=True)
     for choice in given.choices:
