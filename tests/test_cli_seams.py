@@ -10,6 +10,7 @@ from PIL import Image
 from test_cli import call, refused
 from test_prediction_seams import NETWORKS, make_predictor, noise
 
+from contractile.cli import display
 from contractile.cli.seams import conclude, describe_part
 from contractile.errors import NotWritten
 from contractile.model import Model, save
@@ -42,7 +43,8 @@ def objects():
     return measure_seams(make_predictor(config, task="objects"), noise(config, 60, 90))
 
 
-def test_the_whole_call(place, capsys):
+def test_the_whole_call(place, capsys, monkeypatch):
+    monkeypatch.setattr(display, "SILENT_SECONDS", 0.0)  # say each step in the log
     status, text, told = call(capsys, "seams", "model.safetensors", "cells.tif", *QUICK)
     assert status == 0, told
     lines = text.splitlines()
@@ -54,7 +56,8 @@ def test_the_whole_call(place, capsys):
     assert lines[-1] == "picture cells_seams.png"
     with Image.open("cells_seams.png") as picture:
         assert picture.format == "PNG"
-    assert "measuring" in told
+    assert "measuring: " in told
+    assert " left" in told
     assert call(capsys, "seams", "model.safetensors", "cells.tif", *QUICK)[0] == 0  # its own picture is replaced
     assert [path.name for path in entries(place)] == ["cells.tif", "cells_seams.png", "model.safetensors"]
 
