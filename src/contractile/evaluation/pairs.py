@@ -202,21 +202,21 @@ def _pair_pages(name: str, items: Sequence[Item], truth: Item, reader: Reader, a
     true = Opened(truth, open_item(truth, dims=reader.dims, axes=axes, labels=True))
     found: list[list[Source]] = []
     for item in items:
-        one = Opened(item, open_item(item, dims=reader.dims, axes=axes))
-        one, true, others = match_pages(one, true, dims=reader.dims, axes=axes)
+        opened = Opened(item, open_item(item, dims=reader.dims, axes=axes))
+        opened, true, others = match_pages(opened, true, dims=reader.dims, axes=axes)
         if others is not None:
             say(f"axes {others}, from the shape of the truth (--axes settles it otherwise)", [item.files[0]])
         count = len(found[0]) if found else len(true.pages)  # as many as shapes of all pages were taken for
-        if not len(one.pages) == len(true.pages) == count:
-            for side in (true, one):
+        if not len(opened.pages) == len(true.pages) == count:
+            for side in (true, opened):
                 if planes := name_pages(side.pages, dims=reader.dims):
                     raise refuse_planes(planes, side.item.files[0])
-            problem = f"has {len(one.pages)} page(s), and the truth {truth.files[0]} has {count}"
+            problem = f"has {len(opened.pages)} page(s), and the truth {truth.files[0]} has {count}"
             raise ContractileError(problem, "predict the images that the truth was drawn on", where=item.files[0])
-        found.append(one.pages)
+        found.append(opened.pages)
     ends = [""] if len(true.pages) == 1 else [f"_{page:04d}" for page in range(len(true.pages))]
     pages = zip(ends, zip(*found, strict=True), true.pages, strict=True)
-    return [_file_pair(name + end, truth.name + end, list(of_page), one, reader) for end, of_page, one in pages]
+    return [_file_pair(name + end, truth.name + end, list(side), source, reader) for end, side, source in pages]
 
 
 def _pair_in_order(
