@@ -163,7 +163,8 @@ def _open_seg(folder: Path, dims: int, axes: str | None) -> dict[Place, Source]:
     whole = [file for file in files if file not in slices]
     masks = _by_frame(find(whole, dims=dims, axes=axes, labels=True)) if whole else {}
     planes = find(slices, dims=2, axes=axes, labels=True) if slices else []
-    return {(frame, -1): mask for frame, mask in masks.items()} | _unique([(_number(s)[:2], s) for s in planes])
+    found: dict[Place, Source] = {(frame, -1): mask for frame, mask in masks.items()}
+    return found | _unique([(_number(source)[:2], source) for source in planes])
 
 
 def _by_frame(sources: list[Source]) -> dict[int, Source]:
