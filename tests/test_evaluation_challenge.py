@@ -196,9 +196,9 @@ def test_surfaces_of_slices(tmp_path):
 def test_axes_of_masks(tmp_path):
     predicted, _ = shifted()
     (tmp_path / "01_RES").mkdir()
-    np.save(tmp_path / "01_RES" / "mask000.npy", np.stack([0 * predicted, predicted, predicted], axis=-1))
+    np.save(tmp_path / "01_RES" / "mask000.npy", np.stack([0 * predicted, predicted, predicted], axis=1))
     write_labels(tmp_path / "01_GT" / "SEG" / "man_seg_000_002.tif", predicted)
-    assert values(tmp_path / "01_RES", tmp_path / "01_GT", ["seg"], dims=3, axes="YXZ") == [1]
+    assert values(tmp_path / "01_RES", tmp_path / "01_GT", ["seg"], dims=3, axes="YZX") == [1]
 
 
 @pytest.mark.parametrize(

@@ -192,6 +192,13 @@ def test_shapes_are_predictions_of_each_page(tmp_path):
     assert [image.name for image in found.images] == ["a_0000", "a_0001", "a_0002"]
 
 
+def test_a_guess_that_the_truth_does_not_settle_is_said(tmp_path, caplog):
+    draw_square(tmp_path / "truth.geojson")
+    np.save(tmp_path / "a.npy", np.full((2, 12, 12), 0.5))
+    evaluate(tmp_path / "a.npy", tmp_path / "truth.geojson", scores=["dice"], config=QUICK)
+    assert "a.npy: shape (2, 12, 12) is read as Y, X and 2 channels; --axes QYX reads it as 2 pages" in caplog.text
+
+
 def test_a_page_of_a_stack_and_a_file_may_have_one_name(tmp_path):
     for folder in ("predicted", "truth"):
         write_labels(tmp_path / folder / "a.tif", np.ones((2, 6, 6), int))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from contractile.errors import ContractileError, WrongType, shown
 from contractile.evaluation.predictions import MAP, ROLES, Labels, Prediction, Reader
-from contractile.images import Source, describe, list_files, open_image, read_labels, stem
+from contractile.images import Source, describe, list_files, open_image, read_labels, say_guesses, stem
 from contractile.images.arrays import as_array
 from contractile.images.drawings import Numbering
 from contractile.images.joined import Opened, match_pages, open_item, page_name
@@ -213,6 +213,7 @@ def _pair_pages(name: str, items: Sequence[Item], truth: Item, reader: Reader, a
                     raise refuse_planes(planes, side.item.files[0])
             problem = f"has {len(opened.pages)} page(s), and the truth {truth.files[0]} has {count}"
             raise ContractileError(problem, "predict the images that the truth was drawn on", where=item.files[0])
+        say_guesses([page for page in opened.pages if page.axes is None])
         found.append(opened.pages)
     ends = [""] if len(true.pages) == 1 else [f"_{page:04d}" for page in range(len(true.pages))]
     pages = zip(ends, zip(*found, strict=True), true.pages, strict=True)
