@@ -5,7 +5,7 @@ from scenes import stored_scenes, stored_values
 
 from contractile.errors import ContractileError
 from contractile.evaluation import EvaluateConfig, evaluate
-from contractile.images import write_labels
+from contractile.images import read_labels, write_labels, write_probabilities
 
 QUICK = EvaluateConfig(resamples=50)
 
@@ -125,3 +125,169 @@ def test_planes_of_masks_are_never_channels(tmp_path, planes):
         tifffile.imwrite(tmp_path / folder / f"{file}.tif", volume)
     found = evaluate(tmp_path / "01_RES", tmp_path / "01_GT", config=EvaluateConfig(dims=3, resamples=0)).summary
     assert [found[key].value for key in ("seg", "det")] == [1, 1]
+
+
+# Options
+
+
+def record():
+    return stored_values()["ctc"]["records"][0]
+
+
+def change(folder, rule):
+    """Write each mask of a folder anew."""
+    for file in folder.glob("**/*.tif"):
+        write_labels(file, rule(read_labels(file)))
+
+
+def values(predicted, truth, scores=("seg", "det", "tra", "dice"), **options):
+    config = EvaluateConfig(resamples=0, **options)
+    found = evaluate(predicted, truth, scores=scores, config=config)
+    return [found.summary[score].value for score in scores]
+
+
+def test_masks_on_another_background(tmp_path):
+    predicted, truth = write_challenge(tmp_path, record())
+    expected = values(predicted, truth)
+    change(predicted, lambda labels: np.where(labels == 0, 255, labels))
+    assert values(predicted, truth, background=255) == pytest.approx(expected)
+    with pytest.raises(ContractileError, match=r"holds no 0, but 255 .*; --background 255 \(background=255\) reads"):
+        values(predicted, truth)
+
+
+def test_pixels_that_are_to_be_ignored(tmp_path):
+    def marked(value):
+        predicted, truth = write_challenge(tmp_path / str(value), record())
+        change(truth, lambda labels: np.where(np.arange(30) < 12, value, labels))
+        return predicted, truth
+
+    expected = values(*marked(-1))
+    assert values(*marked(200), ignore_label=200) == pytest.approx(expected)
+    assert expected != pytest.approx(values(*write_challenge(tmp_path, record())))
+
+
+def shifted(shape=(30, 30)):
+    """(prediction, truth): one square, 3 pixels lower in the prediction."""
+    truth, predicted = np.zeros(shape, int), np.zeros(shape, int)
+    truth[5:15, 5:15], predicted[8:18, 5:15] = 1, 1
+    return predicted, truth
+
+
+def test_surfaces_know_the_pixel_size_of_the_truth(tmp_path):
+    predicted, truth = shifted()
+    write_labels(tmp_path / "01_RES" / "mask000.tif", predicted)
+    write_labels(tmp_path / "01_GT" / "SEG" / "man_seg000.tif", truth, pixel_size_um=(0.5, 0.5))
+    places = tmp_path / "01_RES", tmp_path / "01_GT"
+    assert values(*places, ["hausdorff"]) == [pytest.approx(1.5)]
+    assert values(*places, ["hausdorff"], pixel_size=(2, 2)) == [pytest.approx(6)]
+
+
+def test_surfaces_of_slices(tmp_path):
+    predicted, truth = shifted()
+    volume = np.zeros((5, 30, 30), int)
+    volume[1:4] = predicted
+    write_labels(tmp_path / "01_RES" / "mask000.tif", volume)
+    write_labels(tmp_path / "01_GT" / "SEG" / "man_seg_000_002.tif", truth, pixel_size_um=(0.5, 0.5))
+    places = tmp_path / "01_RES", tmp_path / "01_GT"
+    assert values(*places, ["hausdorff"], dims=3) == [pytest.approx(1.5)]
+    assert values(*places, ["hausdorff"], dims=3, pixel_size=(7, 0.25, 0.25)) == [pytest.approx(0.75)]
+
+
+def test_axes_of_masks(tmp_path):
+    predicted, _ = shifted()
+    (tmp_path / "01_RES").mkdir()
+    np.save(tmp_path / "01_RES" / "mask000.npy", np.stack([0 * predicted, predicted, predicted], axis=1))
+    write_labels(tmp_path / "01_GT" / "SEG" / "man_seg_000_002.tif", predicted)
+    assert values(tmp_path / "01_RES", tmp_path / "01_GT", ["seg"], dims=3, axes="YZX") == [1]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("classes", (0, 1)), ("white", 0), ("probabilities", True)], ids=lambda one: str(one)
+)
+def test_options_that_masks_of_objects_cannot_take(tmp_path, option, value):
+    predicted, truth = write_challenge(tmp_path, record())
+    with pytest.raises(ContractileError) as caught:
+        values(predicted, truth, **{option: value})
+    rule = f"{option} must not be given for a sequence of the Cell Tracking Challenge, whose masks number objects"
+    assert str(caught.value) == f"{truth}: {rule}, got {value}; leave it out, or give {truth / 'SEG'} as the truth"
+    for file in (truth / "SEG").iterdir():
+        file.unlink()
+    (truth / "SEG").rmdir()
+    with pytest.raises(ContractileError, match=r"or give .*TRA as the truth"):
+        values(predicted, truth, **{option: value})
+
+
+def test_arrays_and_names_have_no_place_here(tmp_path):
+    predicted, truth = write_challenge(tmp_path, record())
+    with pytest.raises(ContractileError, match="must both be paths or both be arrays, got ndarray and PosixPath; read"):
+        evaluate(np.ones((20, 30), int), truth)
+    with pytest.raises(ContractileError, match=r"names are for arrays, got \['a'\] for files; leave them out"):
+        evaluate(predicted, truth, names=["a"])
+
+
+# Which files are the masks
+
+
+def test_tracks_lie_beside_the_masks_of_a_pattern(tmp_path):
+    predicted, truth = write_challenge(tmp_path, record())
+    assert values(f"{predicted}/*.tif", truth, ["tra"]) == [pytest.approx(record()["tra"], abs=1e-6)]
+
+
+def test_what_lies_beside_masks_is_none(tmp_path):
+    predicted, _ = shifted()
+    write_labels(tmp_path / "out" / "t000_labels.tif", predicted)
+    write_probabilities(tmp_path / "out" / "t000_probabilities.tif", np.stack([1 - predicted, predicted]) * 1.0)
+    tifffile.imwrite(tmp_path / "out" / "t000_overlay.tif", np.zeros((30, 30, 3), np.uint8))
+    tifffile.imwrite(tmp_path / "out" / "t000.tif", np.zeros((30, 30), np.uint8))
+    write_labels(tmp_path / "01_GT" / "SEG" / "man_seg000.tif", predicted)
+    assert values(tmp_path / "out", tmp_path / "01_GT", ["seg"]) == [1]
+    for name in ("t000_labels", "t000_overlay", "t000"):
+        (tmp_path / "out" / f"{name}.tif").unlink()
+    with pytest.raises(ContractileError, match=r"t000_probabilities.tif: labels .* they look one-hot"):
+        values(tmp_path / "out", tmp_path / "01_GT", ["seg"])
+
+
+def test_two_masks_of_one_frame_are_refused(tmp_path):
+    predicted, truth = write_challenge(tmp_path, record())
+    write_labels(predicted / "other000.tif", np.ones((20, 30), int))
+    with pytest.raises(
+        ContractileError, match=r"other000.tif: a second mask of frame 0 beside .*mask000.tif; keep one"
+    ):
+        values(predicted, truth)
+    (predicted / "other000.tif").unlink()
+    write_labels(truth / "SEG" / "again000.tif", np.ones((20, 30), int))
+    write_labels(truth / "SEG" / "man_seg000.tif", np.ones((20, 30), int))
+    with pytest.raises(ContractileError, match=r"man_seg000.tif: a second mask of frame 0 beside .*again000.tif; keep"):
+        values(predicted, truth)
+
+
+def test_volumes_that_are_read_as_frames_are_refused_with_the_cure(tmp_path):
+    for frame in (0, 1):
+        write_labels(tmp_path / "01_RES" / f"mask{frame:03d}.tif", np.ones((3, 8, 8), int))
+        write_labels(tmp_path / "01_GT" / "TRA" / f"man_track{frame:03d}.tif", np.ones((3, 8, 8), int))
+    with pytest.raises(
+        ContractileError, match=r"second mask of frame 0 beside .* or say that these are volumes \(--dim"
+    ):
+        values(tmp_path / "01_RES", tmp_path / "01_GT", ["det"])
+    assert values(tmp_path / "01_RES", tmp_path / "01_GT", ["det"], dims=3) == [1]
+
+
+def test_volumes_that_are_annotated_whole_are_scored_whole(tmp_path):
+    """An object of three slices, of which the prediction has two and a half."""
+    truth = np.zeros((5, 12, 12), int)
+    truth[1:4, 2:6, 2:6] = 1
+    predicted = truth.copy()
+    predicted[3, 4:] = 0
+    write_labels(tmp_path / "01_RES" / "mask000.tif", predicted)
+    write_labels(tmp_path / "01_GT" / "SEG" / "man_seg000.tif", truth)
+    found = evaluate(tmp_path / "01_RES", tmp_path / "01_GT", scores=["seg"], config=EvaluateConfig(dims=3))
+    assert [image.name for image in found.images] == ["t000"]
+    assert found.summary["seg"].value == pytest.approx(2.5 / 3)
+
+
+def test_a_slice_that_the_prediction_does_not_have(tmp_path):
+    predicted, truth = shifted()
+    write_labels(tmp_path / "01_RES" / "mask000.tif", np.stack([predicted] * 3))
+    write_labels(tmp_path / "01_GT" / "SEG" / "man_seg_000_007.tif", truth)
+    with pytest.raises(ContractileError, match=r"mask000.tif: must hold slice 7, which .*_007.tif annotates, got 3 sl"):
+        values(tmp_path / "01_RES", tmp_path / "01_GT", ["seg"], dims=3)

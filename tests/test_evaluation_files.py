@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import tifffile
@@ -153,3 +155,65 @@ def test_what_is_said_of_one_file_is_said_of_the_others_too(tmp_path, caplog):
             picture.save(tmp_path / folder / f"{name}.png", exif=exif)
     evaluate(tmp_path / "predicted", tmp_path / "truth", scores=["dice"])
     assert "b.png and 1 more, too: " in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis", "said"), [((2, 12, 10), 0, ""), ((12, 2, 10), 1, "axes YCX, from the shape of the truth (--axes")]
+)
+def test_the_shape_of_the_truth_settles_the_axes(tmp_path, shape, axis, said, caplog):
+    truth = np.zeros((12, 10), np.uint8)
+    truth[2:8, 3:9] = 1
+    maps = np.stack([truth == 0, truth > 0], axis=axis).astype(np.float32)
+    assert maps.shape == shape
+    for name in "ab":
+        for folder, array in (("predicted", maps), ("truth", truth)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            np.save(tmp_path / folder / f"{name}.npy", array)
+    found = evaluate(tmp_path / "predicted", tmp_path / "truth", scores=["dice"], config=QUICK)
+    assert found.summary["dice"].value == 1
+    about = [line for line in caplog.messages if "axes" in line]
+    assert [line.startswith("a.npy: " + said) for line in about[:1]] == ([True] if said else [])
+    assert not [line for line in about if "is read as" in line]  # the truth leaves no doubt
+
+
+def draw_square(path):
+    """A file of one shape, which lies in all pages of its image."""
+    corners = [[2, 2], [8, 2], [8, 8], [2, 8], [2, 2]]
+    shape = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [corners]}, "properties": {}}
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [shape]}))
+
+
+def test_shapes_are_predictions_of_each_page(tmp_path):
+    draw_square(tmp_path / "a.geojson")
+    truth = np.zeros((3, 12, 12), int)
+    truth[:, 2:8, 2:8] = 1
+    write_labels(tmp_path / "truth" / "a.tif", truth)
+    found = evaluate(tmp_path / "a.geojson", tmp_path / "truth", scores=["seg"], config=EvaluateConfig(objects=True))
+    assert [image.name for image in found.images] == ["a_0000", "a_0001", "a_0002"]
+
+
+def test_a_guess_that_the_truth_does_not_settle_is_said(tmp_path, caplog):
+    draw_square(tmp_path / "truth.geojson")
+    np.save(tmp_path / "a.npy", np.full((2, 12, 12), 0.5))
+    evaluate(tmp_path / "a.npy", tmp_path / "truth.geojson", scores=["dice"], config=QUICK)
+    assert "a.npy: shape (2, 12, 12) is read as Y, X and 2 channels; --axes QYX reads it as 2 pages" in caplog.text
+
+
+def test_a_page_of_a_stack_and_a_file_may_have_one_name(tmp_path):
+    for folder in ("predicted", "truth"):
+        write_labels(tmp_path / folder / "a.tif", np.ones((2, 6, 6), int))
+        write_labels(tmp_path / folder / "a_0001.tif", np.ones((6, 6), int))
+    assert len(evaluate(tmp_path / "predicted", tmp_path / "truth", scores=["dice"], config=QUICK).images) == 3
+
+
+def test_pages_of_shapes_are_as_many_as_those_of_the_first_prediction(tmp_path):
+    for folder in ("truth", "out"):
+        (tmp_path / folder).mkdir()
+    draw_square(tmp_path / "truth" / "a.geojson")
+    tifffile.imwrite(tmp_path / "out" / "a_labels.tif", np.ones((12, 12), np.uint8))
+    stack = np.ones((2, 12, 12), np.uint8)
+    tifffile.imwrite(tmp_path / "out" / "a_labels.tiff", stack, imagej=True, metadata={"axes": "TYX"})
+    with pytest.raises(
+        ContractileError, match=r"labels.tiff: has 2 page\(s\), and the truth .*a.geojson has 1; predict"
+    ):
+        evaluate(tmp_path / "out", tmp_path / "truth", scores=["dice"])

@@ -67,11 +67,31 @@ def test_comparison_needs_a_score_on_both_sides():
     assert differences["tra"].reason == "no image on which both are defined"
 
 
+def test_files_of_two_tools_are_compared_by_their_truth(tmp_path):
+    """Their names differ, and so does their order."""
+    for number, end in ((1, "first"), (2, "second")):
+        truth = np.zeros((12, 12), int)
+        truth[2:8, 2:8] = 1
+        write_labels(tmp_path / "t" / f"c{number}.tif", truth)
+        write_labels(tmp_path / "a" / f"c{number}_labels.tif", truth)
+        poor = np.roll(truth, number, axis=0)
+        write_labels(tmp_path / "b" / f"{'z' if number == 1 else 'a'}_c{number}_mask_{end}.tif", poor)
+    found = compare(tmp_path / "a", tmp_path / "b", tmp_path / "t", scores=["iou"])
+    assert found.differences["iou"].better == "first"
+    assert [image.scores["iou"].value for image in found.first.images] == [1, 1]
+    assert [image.scores["iou"].value for image in found.second.images] == [pytest.approx(5 / 7), pytest.approx(0.5)]
+
+
 def test_comparison_refuses_other_images(tmp_path):
-    for folder, name in (("a", "x"), ("b", "y")):
-        write_labels(tmp_path / folder / f"{name}.tif", np.ones((4, 4), int))
-    write_labels(tmp_path / "t" / "x.tif", np.ones((4, 4), int))
-    with pytest.raises(
-        ContractileError, match="must predict the same images, got different names; predict all with both"
-    ):
+    """A drawing lies in all pages: there are as many truths as somebody predicted."""
+    corners = [[2, 2], [8, 2], [8, 8], [2, 8], [2, 2]]
+    shape = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [corners]}, "properties": {}}
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "x.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [shape]}))
+    for folder, pages in (("a", 3), ("b", 2)):
+        write_labels(tmp_path / folder / "x_labels.tif", np.ones((pages, 12, 12), int))
+    line = "must predict the same images, got x_0002 of the truth in {} alone; predict all with both"
+    with pytest.raises(ContractileError, match=line.format("predicted")):
         compare(tmp_path / "a", tmp_path / "b", tmp_path / "t")
+    with pytest.raises(ContractileError, match=line.format("other")):
+        compare(tmp_path / "b", tmp_path / "a", tmp_path / "t")

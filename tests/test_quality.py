@@ -1,5 +1,7 @@
 """Quality without a truth: how likely an object is right, what is expected of an image, whether it is an odd one."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -96,6 +98,26 @@ def test_no_object_is_certain_even_where_all_were_right():
     assert (chances < 1).all()
 
 
+def counted(*right_of_ten):
+    """Images of ten objects that look the same; so many of them are right."""
+    made = []
+    for right in right_of_ten:
+        flags = np.arange(10) < right
+        made.append(Known(Shown(np.zeros((10, N)), 0.0), flags, np.zeros(10), 0, float(flags.mean())))
+    return made
+
+
+def test_images_that_vary_by_chance_alone_have_no_spread():
+    """Objects that are right with a chance of 0.97: ten of them vary so much, and part of the interval is above 1."""
+    assert fit_confidence(counted(*[10] * 74, *[9] * 23, *[8] * 3), typical=100.0).spread == 0
+
+
+def test_the_spread_is_what_chance_does_not_explain():
+    found = fit_confidence(counted(*[10] * 50, *[8] * 50), typical=100.0)
+    by_chance = 0.9 * 0.1 / 10 + 0.9 * 0.1 / 1000  # of ten objects; and the share was learned from 1000
+    assert found.spread == pytest.approx(np.sqrt(0.1**2 - by_chance), rel=0.1)
+
+
 def test_confidence_is_stored_as_plain_numbers():
     confidence = fit_confidence(images(0, number=5), typical=100.0)
     assert Confidence.model_validate_json(confidence.model_dump_json()) == confidence
@@ -162,6 +184,30 @@ def test_likeness_of_few_of_many_and_of_no_images():
     many = fit_likeness([row(scene(rng, side=32)) for _ in range(300)])
     assert len(many.images) == 256
     assert Likeness.model_validate_json(many.model_dump_json()) == many
+
+
+def test_the_limit_is_that_of_all_distances():
+    known = np.random.default_rng(0).normal(size=(40, 10))
+    found = fit_likeness([*known, known[3]])
+    images, scales, axes = (np.array(one) for one in (found.images, found.scales, found.axes))
+    apart = (np.array([*known, known[3]])[:, None] - images[None]) / scales @ axes
+    distances = np.sqrt((apart**2).mean(axis=-1))
+    own = np.abs(np.array([*known, known[3]])[:, None] - images[None]).max(axis=-1) < 1e-3
+    own[40] = False  # the copy of another one, which is as near as can be
+    near = np.where(own, np.inf, distances).min(axis=1)
+    assert found.limit == pytest.approx(1.4 * np.quantile(near, 0.98), rel=1e-3)
+
+
+def test_likeness_of_many_images_needs_little_memory():
+    known = np.random.default_rng(0).normal(size=(3000, 20))
+    fit_likeness(known[:3])  # what is imported at first use is not counted
+    tracemalloc.start()
+    try:
+        fit_likeness(known)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 20 * known.nbytes
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (2, 3), (5, 64, 33)])

@@ -14,14 +14,13 @@ from itertools import takewhile
 from pathlib import Path
 
 from contractile.errors import ContractileError
-from contractile.images import Source, find, say_guesses, settle_axes, settle_shapes
+from contractile.images import Source, find, say_guesses, settle_shapes
 from contractile.images.folders import Place
-from contractile.images.joined import join_channels, open_item, page_name, sources_of
+from contractile.images.joined import Opened, join_channels, match_pages, page_name, sources_of
 from contractile.images.layouts import Item, list_items
 from contractile.images.names import Match, bare, pair_names, some
 from contractile.images.planes import refuse_planes
 from contractile.images.reading import name_pages
-from contractile.images.shape_files import draws_all_pages
 
 logger = logging.getLogger(__name__)
 
@@ -173,18 +172,11 @@ def _pair_each(
     unsettled: list[Source] = []
     settled: dict[str, list[str]] = {}
     for (picture, truth), (images, labels) in zip(matched, opened, strict=True):
-        guess = images[0].guess if axes is None else None
-        found = None if guess is None else settle_axes(images[0], labels[0], dims=dims)
-        if guess is not None and found is None:
-            unsettled += images
-        elif guess is not None and found is not None and not (guess.agrees(found) and len(images) == len(labels)):
-            images = open_item(picture, dims=dims, axes=found)
-            labels = open_item(truth, dims=dims, axes=found, labels=True)
+        one_side, other_side, found = match_pages(Opened(picture, images), Opened(truth, labels), dims=dims, axes=axes)
+        images, labels = one_side.pages, other_side.pages
+        unsettled += [one for one in images if one.axes is None]
+        if found is not None:
             settled.setdefault(found, []).append(picture.files[0].name)
-        elif guess is not None and guess.is_open:  # the guess was right, and is one no longer
-            images = [replace(one, axes=found) for one in images]
-        if len(labels) == 1 and labels[0].drawn is not None and draws_all_pages(labels[0].path):
-            labels = labels * len(images)
         if len(images) != len(labels):
             if planes := name_pages(labels, dims=dims):
                 raise refuse_planes(planes, truth.files[0])

@@ -1,7 +1,8 @@
 """Predicted x true -> a table of scores with intervals. Training scores its validation images with the same call.
 
-`pairs` and `challenge` find the files that belong together, `measures` turns one image into terms, `table` adds them up
-and turns them into the scores that `contractile.metrics` describes, `uncertainty` resamples the images.
+`pairs` and `challenge` find the files that belong together, `measures` turns one image into terms, `sets` all of them,
+`table` adds them up and turns them into the scores that `contractile.metrics` describes, `uncertainty` resamples the
+images.
 """
 
 from __future__ import annotations

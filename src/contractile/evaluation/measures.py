@@ -34,16 +34,19 @@ Value = Annotated[int, Field(ge=-(2**31), le=2**32 - 1)]  # of labels
 class EvaluateConfig(BaseModel):
     """How to score.
 
-    `dims`: axes of an image. `classes`: the class values, where the labels are classes; `objects`: true where the
-    labels number objects. Without either, the truth decides (`labels.find_meaning`). `white`: index of the channel of
-    probabilities that is the white class, -1 the last; by default all channels together but the first, background.
-    `probabilities`: true where predictions are maps also where they are unsigned integers. `background`: value of
-    predicted labels that is background, if not 0; a 0 is an object then. `axes`: the letters of the axes of files, such
-    as "TYX". `ignore_label`: value of the truth that marks pixels to ignore; negative values always do. `border`:
-    objects that lie entirely within so many pixels of the edge are left out of the ctc scores (field of interest).
-    `pixel_size`: size of a pixel along each axis; by default that in the file of the truth, or 1. `tolerance`: of the
-    surface Dice, in the unit of the pixel size; one pixel by default. `resamples`: number of bootstrap samples and of
-    permutations; 0 for no intervals. `seed`: random seed of both.
+    `dims`: axes of an image in a file; arrays show theirs. `classes`: the class values, where the labels are classes;
+    `objects`: true where the labels number objects. Without either, the truth decides (`labels.find_meaning`). `white`:
+    index of the channel of probabilities that is the white class, -1 the last; by default all channels together but the
+    first, background. `probabilities`: true where predictions are maps also where they are unsigned integers.
+    `background`: value of predicted labels that is background, if not 0; a 0 is an object then. `axes`: the letters of
+    the axes of files, such as "TYX". `ignore_label`: value of the truth that marks pixels to ignore; negative values
+    always do. `border`: objects that lie entirely within so many pixels of the edge are left out of the ctc scores
+    (field of interest). `pixel_size`: size of a pixel along each axis, for the surface scores; by default that in the
+    file of the truth, or 1. `tolerance`: of the surface Dice, in the unit of the pixel size; one pixel by default.
+    `resamples`: number of bootstrap samples and of permutations; 0 for no intervals. `seed`: random seed of both.
+
+    An option that has nothing to act on is refused, or a warning says so. Masks of a Cell Tracking Challenge sequence
+    number objects, so `classes`, `white` and `probabilities` are refused there.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -235,6 +238,8 @@ def _measure_ctc(case: Case, names: Sequence[str]) -> Measured:
 
 def _measure_surface(case: Case, names: Sequence[str]) -> Measured:
     spacing = case.config.pixel_size or case.load_pixel_size() or (1.0,) * case.truth.ndim
+    if case.truth.ndim < case.config.dims:  # a slice of a volume
+        spacing = spacing[-case.truth.ndim :]
     tolerance = min(spacing) if case.config.tolerance is None else case.config.tolerance
     counted = case.truth >= 0  # ignored pixels belong to neither mask
     values = [v for v in case.task.values if v > 0] if case.task.kind == "classes" else [None]

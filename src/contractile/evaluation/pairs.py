@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 
 from contractile.errors import ContractileError, WrongType, shown
 from contractile.evaluation.predictions import MAP, ROLES, Labels, Prediction, Reader
-from contractile.images import Source, describe, list_files, open_image, read_labels, settle_axes, stem
+from contractile.images import Source, describe, list_files, open_image, read_labels, say_guesses, stem
 from contractile.images.arrays import as_array
 from contractile.images.drawings import Numbering
-from contractile.images.joined import open_item
+from contractile.images.joined import Opened, match_pages, open_item, page_name
 from contractile.images.layouts import Item, list_labels, list_truth
 from contractile.images.names import Match, pair_names, some
+from contractile.images.notes import say
 from contractile.images.planes import refuse_planes
 from contractile.images.reading import name_pages
-from contractile.images.shape_files import draws_all_pages, numbering_of
+from contractile.images.shape_files import numbering_of
 from contractile.images.sides import without_by_products, without_images, without_shapes
 
 logger = logging.getLogger(__name__)
@@ -32,9 +33,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Pair:
-    """One image to score. For messages, `where` names the predicted file and `truth_where` the true one."""
+    """One image to score. For messages, `where` names the predicted file and `truth_where` the true one.
+
+    `name` is that of the prediction, without what says that it is one; `truth_name` is the same for all predictions.
+    """
 
     name: str
+    truth_name: str
     where: str
     truth_where: str
     load_truth: Callable[[], Labels]
@@ -52,15 +57,22 @@ def pair_up(
     names: Sequence[str] | None = None,
     axes: str | None = None,
 ) -> list[Pair]:
-    """Pair predictions with truths.
+    """Pair predictions with truths, in the order of the truths.
 
     Both are paths (folder, glob, file, stack, or a list of files), or both are arrays or lists of arrays. Files pair by
     name as in training, stacks page by page. Arrays pair in order: labels (*S) of integers, or probabilities (K, *S) or
     (*S) of floats. A predicted folder may hold both labels and probabilities of an image, and the truth may lie beside
-    its images. `axes` names the axes of the files (`find`).
+    its images. `axes` names the axes of the files (`find`), `names` are those of arrays (`check_sides`).
 
     Raises ContractileError, which names the image, when a prediction is missing or has no truth.
     """
+    if is_path(predicted):
+        return _pair_files(predicted, truth, reader, axes)
+    return _pair_arrays(_as_list(predicted, "predicted"), _as_list(truth, "true"), names, reader)
+
+
+def check_sides(predicted: Any, truth: Any, *, names: Sequence[str] | None, axes: str | None) -> None:
+    """Raise ContractileError unless both are paths without `names`, or both are arrays without letters of `axes`."""
     if is_path(predicted) != is_path(truth):
         raise ContractileError(
             "predicted and truth must both be paths or both be arrays, "
@@ -71,13 +83,17 @@ def pair_up(
         strange = [one for one in places if not isinstance(one, str | Path)] if isinstance(places, list | tuple) else []
         if strange:
             raise WrongType(f"{name} must hold paths only, got {shown(strange[0])}", "give paths or arrays, not both")
-    if is_path(predicted):
-        return _pair_files(predicted, truth, reader, axes)
-    return _pair_arrays(_as_list(predicted, "predicted"), _as_list(truth, "true"), names, reader)
+    if is_path(predicted) and names is not None:
+        raise ContractileError(
+            f"names are for arrays, got {shown(names)} for files", "leave them out: files have names"
+        )
+    if not is_path(predicted) and axes is not None:
+        cure = "leave it out: arrays are labels (*S) or probabilities (K, *S)"
+        raise ContractileError(f"axes are for files, got {axes!r} for arrays", cure)
 
 
 def place(paths: Any) -> str:
-    """One path, or the first of a list, for messages."""
+    """A path, or the first three of a list and how many more there are, for messages."""
     return str(paths) if isinstance(paths, str | Path) else some([str(path) for path in paths])
 
 
@@ -125,18 +141,21 @@ def _array_pair(name: str, predicted: NDArray[Any], truth: NDArray[Any], reader:
         problem = f"must be labels (Y, X) or (Z, Y, X) of one image at least, got {truth.dtype} {truth.shape}"
         cure = "give np.array(labels), or a list of arrays of several images"
         raise ContractileError(problem, cure, where=truth_where)
+    if truth.ndim < reader.dims:
+        problem = f"must be a volume (Z, Y, X) where dims is 3, got {truth.dtype} {truth.shape}"
+        raise ContractileError(problem, "leave dims out: the arrays show it", where=truth_where)
     if not predicted.size:
         problem = f"must have pixels, got {predicted.dtype} {predicted.shape}"
         raise ContractileError(problem, "check how it was cut", where=where)
     labels = truth.astype(np.uint8) if truth.dtype.kind == "b" else truth
     prediction = reader.take(predicted, truth.ndim, where)
-    return Pair(name, where, truth_where, lambda: labels, lambda: prediction)
+    return Pair(name, name, where, truth_where, lambda: labels, lambda: prediction)
 
 
 def _pair_files(predicted: Any, truth: Any, reader: Reader, axes: str | None) -> list[Pair]:
     truths = list_truth(truth)
     groups: dict[str, list[Item]] = {}
-    for item in _predictions(predicted):
+    for item in list_predictions(predicted):
         groups.setdefault(_image_name(item.name), []).append(item)
     reader.numbering = _number(truths, [one for items in groups.values() for one in items], reader.task)
     match = pair_names(list(groups), [one.name for one in truths])
@@ -158,7 +177,7 @@ def _number(truths: Sequence[Item], predictions: Sequence[Item], task: str | Non
     return numbering_of([*sides[0], *sides[1]], task="classes") if found.classes else found
 
 
-def _predictions(predicted: Any) -> list[Item]:
+def list_predictions(predicted: Any) -> list[Item]:
     """The files that are predictions, and not images, overlays or what else lies beside them.
 
     Shapes are predictions where there is nothing else.
@@ -167,7 +186,7 @@ def _predictions(predicted: Any) -> list[Item]:
     rasters = without_shapes(files)
     if not rasters:
         return list_labels(files)
-    files = [file for file in rasters if "_overlay" not in ROLES.findall(stem(file))]
+    files = [file for file in rasters if "overlay" not in ROLES.findall(stem(file))]
     maps = {file for file in files if MAP.search(stem(file))}
     others = set(without_images(without_by_products([file for file in files if file not in maps])))
     return [Item(stem(file), (file,)) for file in files if file in maps or file in others]
@@ -180,44 +199,47 @@ def _image_name(name: str) -> str:
 
 def _pair_pages(name: str, items: Sequence[Item], truth: Item, reader: Reader, axes: str | None) -> list[Pair]:
     """The pages of the files of one image, and those of its truth."""
-    truths = open_item(truth, dims=reader.dims, axes=axes, labels=True)
-    if truth.entry is not None and draws_all_pages(truth.files[0]):
-        truths = truths * len(open_item(items[0], dims=reader.dims, axes=axes))
-    pages: list[list[Source]] = [[] for _ in truths]
-    for file, item in ((item.files[0], item) for item in items):
-        sources = open_item(item, dims=reader.dims, axes=axes)
-        if item.entry is not None and draws_all_pages(file):
-            sources = sources * len(truths)
-        if len(sources) != len(truths) and (found := settle_axes(sources[0], truths[0], dims=reader.dims)):
-            sources = open_item(item, dims=reader.dims, axes=found)
-        if len(sources) != len(truths):
-            for path, side in ((truth.files[0], truths), (file, sources)):
-                if planes := name_pages(side, dims=reader.dims):
-                    raise refuse_planes(planes, path)
-            problem = f"has {len(sources)} page(s), and the truth {truth.files[0]} has {len(truths)}"
-            raise ContractileError(problem, "predict the images that the truth was drawn on", where=file)
-        for page, source in zip(pages, sources, strict=True):
-            page.append(source)
-    names = [name] if len(truths) == 1 else [f"{name}_{page:04d}" for page in range(len(truths))]
-    return [_file_pair(*one, reader) for one in zip(names, pages, truths, strict=True)]
+    true = Opened(truth, open_item(truth, dims=reader.dims, axes=axes, labels=True))
+    found: list[list[Source]] = []
+    for item in items:
+        opened = Opened(item, open_item(item, dims=reader.dims, axes=axes))
+        opened, true, others = match_pages(opened, true, dims=reader.dims, axes=axes)
+        if others is not None:
+            say(f"axes {others}, from the shape of the truth (--axes settles it otherwise)", [item.files[0]])
+        count = len(found[0]) if found else len(true.pages)  # as many as shapes of all pages were taken for
+        if not len(opened.pages) == len(true.pages) == count:
+            for side in (true, opened):
+                if planes := name_pages(side.pages, dims=reader.dims):
+                    raise refuse_planes(planes, side.item.files[0])
+            problem = f"has {len(opened.pages)} page(s), and the truth {truth.files[0]} has {count}"
+            raise ContractileError(problem, "predict the images that the truth was drawn on", where=item.files[0])
+        say_guesses([page for page in opened.pages if page.axes is None])
+        found.append(opened.pages)
+    ends = [""] if len(true.pages) == 1 else [f"_{page:04d}" for page in range(len(true.pages))]
+    pages = zip(ends, zip(*found, strict=True), true.pages, strict=True)
+    return [_file_pair(name + end, truth.name + end, list(side), source, reader) for end, side, source in pages]
 
 
 def _pair_in_order(
     predicted: Any, groups: dict[str, list[Item]], truth: Any, items: Sequence[Item], reader: Reader, axes: str | None
 ) -> list[Pair]:
     """A stack on one side, and files of single pages on the other: by name, or in order where there are as many."""
-    truths = [source for item in items for source in open_item(item, dims=reader.dims, axes=axes, labels=True)]
+    truths = {
+        page_name(item, source): source
+        for item in items
+        for source in open_item(item, dims=reader.dims, axes=axes, labels=True)
+    }
     pages: dict[str, list[Source]] = {}
     for one in (one for each in groups.values() for one in each):
         for source in open_item(one, dims=reader.dims, axes=axes):
             pages.setdefault(_image_name(source.name), []).append(source)
-    names, true_names = list(pages), [one.name for one in truths]
+    names, true_names = list(pages), list(truths)
     match = pair_names(names, true_names)
     if len(match.partners) < len(truths) == len(pages):
         match = Match(dict(zip(names, true_names, strict=True)), "order", tuple(names))
     _check_all(names, predicted, true_names, truth, match)
-    by_name = {one.name: one for one in truths}
-    return [_file_pair(name, pages[name], by_name[other], reader) for name, other in match.partners.items()]
+    by_truth = {other: name for name, other in match.partners.items()}
+    return [_file_pair(by_truth[one], one, pages[by_truth[one]], source, reader) for one, source in truths.items()]
 
 
 def _check_all(names: Sequence[str], predicted: Any, true_names: Sequence[str], truth: Any, match: Match) -> None:
@@ -235,7 +257,7 @@ def _check_all(names: Sequence[str], predicted: Any, true_names: Sequence[str], 
         logger.warning("predictions and truths are paired %s; rename them if that is wrong", match)
 
 
-def _file_pair(name: str, sources: list[Source], truth: Source, reader: Reader) -> Pair:
+def _file_pair(name: str, truth_name: str, sources: list[Source], truth: Source, reader: Reader) -> Pair:
     if truth.drawn is not None:
         truth = replace(truth, drawn=replace(truth.drawn, on=sources[0], numbering=reader.numbering))
     sources = [
@@ -244,17 +266,18 @@ def _file_pair(name: str, sources: list[Source], truth: Source, reader: Reader) 
     ]
     return Pair(
         name,
+        truth_name,
         describe(sources[0]),
         describe(truth),
         lambda: read_labels(truth, dims=reader.dims),
         lambda: reader.read(sources),
-        lambda: _read_pixel_size([truth, *sources], reader.dims),
+        lambda: read_pixel_size([truth, *sources], reader.dims),
         files=tuple(file for source in (*sources, truth) for file in source.files),
         task=None if truth.drawn is None else "classes" if reader.numbering.classes else "objects",
     )
 
 
-def _read_pixel_size(sources: Sequence[Source], dims: int) -> tuple[float, ...] | None:
+def read_pixel_size(sources: Sequence[Source], dims: int) -> tuple[float, ...] | None:
     """That of the first of the files that holds pixels; shapes have none."""
     for source in sources:
         if source.drawn is None:

@@ -80,6 +80,7 @@ class Reader:
     background: int | None = None
     task: str | None = None
     numbering: Numbering = field(default_factory=Numbering)
+    met_background: bool = False  # whether a label had the value `background`
     _said: set[str] = field(default_factory=set)
 
     def read(self, sources: Sequence[Source]) -> Prediction:
@@ -103,16 +104,21 @@ class Reader:
     def take(self, predicted: NDArray[Any], dims: int, where: str) -> Prediction:
         """An array for a truth of `dims` dimensions. Raises ContractileError for what it cannot be."""
         if predicted.dtype.kind == "b":
-            predicted = predicted.astype(np.uint8)
-        maps = self.probabilities and predicted.dtype in (np.uint8, np.uint16)
-        if predicted.dtype.kind in "iu" and not maps:
+            predicted = predicted.astype(np.float32 if self.probabilities else np.uint8)
+        if predicted.dtype.kind in "iu" and not self.probabilities:
             return self._labels(predicted, where, sure=False)
-        if not (predicted.dtype.kind == "f" or maps) or predicted.ndim not in (dims, dims + 1):
+        if predicted.dtype.kind not in "fiu" or predicted.ndim not in (dims, dims + 1):
             rule = f"must be integer labels (*S) or probabilities (K, *S) or (*S) for a truth of {dims} dimensions"
             problem = f"{rule}, got {predicted.dtype} {predicted.shape}"
             raise ContractileError(problem, "check the order of the axes", where=where)
         probabilities = as_probabilities(predicted, where)
         return Prediction(None, probabilities if predicted.ndim == dims + 1 else probabilities[None])
+
+    def read_mask(self, source: Source) -> Labels:
+        """Labels (*S) of a file that holds nothing else, whatever it looks like. Raises ContractileError as `read`."""
+        labels = self._labels(read_labels(source, dims=self.dims), describe(source), sure=True).labels
+        assert labels is not None
+        return labels
 
     def _read_one(self, source: Source) -> Prediction:
         role, where = ROLES.search(source.name), describe(source)
@@ -137,6 +143,7 @@ class Reader:
 
     def _labels(self, values: Labels, where: str, *, sure: bool, dtype: Any = None) -> Prediction:
         if self.background is not None:
+            self.met_background = self.met_background or bool((values == self.background).any())
             values = _with_background(values, self.background)
         if values.min(initial=0) < 0:
             problem = f"predicted labels must be 0 (background) or above, got {values.min()}"

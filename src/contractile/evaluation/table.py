@@ -2,43 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+import logging
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from contractile.errors import ContractileError, WrongType, check_progress, nearest, shown
-from contractile.evaluation import challenge, uncertainty
-from contractile.evaluation.doubts import Doubt, doubts_of
-from contractile.evaluation.measures import Case, EvaluateConfig, Measured, Task, measure
-from contractile.evaluation.pairs import Pair, is_path, pair_up
-from contractile.evaluation.predictions import Labels, Prediction, Reader
+from contractile.evaluation import uncertainty
+from contractile.evaluation.measures import EvaluateConfig
 from contractile.evaluation.result import Comparison, Difference, Evaluation, ImageScores, Score
-from contractile.images import say_rest
-from contractile.labels import find_meaning
+from contractile.evaluation.sets import Asked, Measurements, Progress, measure_set
 from contractile.metrics import GROUPS, METRICS
 from contractile.metrics.metric import Floats
 
-Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Measurements:
-    """What was measured: terms of every image by name, and of the whole set for scores that images do not have."""
-
-    images: dict[str, Measured]
-    whole: Measured
-
-    @property
-    def keys(self) -> list[str]:
-        """Names of the scores."""
-        return list(next(iter(self.images.values())))
-
-    def of(self, key: str) -> list[Floats | str]:
-        """Terms to add up for the score of the set."""
-        return [self.whole[key]] if key in self.whole else [m[key] for m in self.images.values()]
+logger = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -64,7 +42,11 @@ def evaluate(
     """
     config = _check_config(config)
     check_progress(progress, "(done, total)")
-    return _summarise(_measure(predicted, truth, scores, config, names, progress), config)
+    _check_scores(scores)
+    found = measure_set(predicted, truth, Asked(scores, config, progress), names)
+    for reason in found.unused:
+        logger.warning("%s", reason)
+    return _summarise(found, config)
 
 
 def compare(
@@ -78,127 +60,24 @@ def compare(
 ) -> Comparison:
     """Score two predictions of the same images and test whether they differ.
 
-    The test is a paired permutation test of the score of the set (see `uncertainty.permutation_test`). Images on which
-    one of the two scores is undefined are left out. Arguments and errors are those of `evaluate`.
+    The test is a paired permutation test of the score of the set (see `uncertainty.permutation_test`). Images belong
+    together that have the same truth, whatever their files are named. Those on which one of the two scores is undefined
+    are left out. Arguments and errors are those of `evaluate`.
     """
     config = _check_config(config)
-    first, second = (_measure(p, truth, scores, config, names, None) for p in (predicted, other))
-    if list(first.images) != list(second.images):
-        raise ContractileError(
-            "predicted and other must predict the same images, got different names", "predict all with both"
-        )
+    _check_scores(scores)
+    first, second = (measure_set(one, truth, Asked(scores, config), names) for one in (predicted, other))
+    for reason in first.unused:
+        if reason in second.unused:
+            logger.warning("%s", reason)
+    alone = [name for name in (*first.truths, *second.truths) if name not in first.truths or name not in second.truths]
+    if alone:
+        where = "predicted" if alone[0] in first.truths else "other"
+        problem = f"predicted and other must predict the same images, got {alone[0]} of the truth in {where} alone"
+        raise ContractileError(problem, "predict all with both")
     shared = [key for key in first.keys if key in second.keys]
     differences = {key: _difference(key, first, second, config) for key in shared}
     return Comparison(first=_summarise(first, config), second=_summarise(second, config), differences=differences)
-
-
-def find_task(pairs: Sequence[Pair], config: EvaluateConfig) -> Task:
-    """What the configuration says the truth holds, otherwise what `labels.find_meaning` finds."""
-    if config.classes is not None:
-        return Task("classes", config.classes)
-    if config.objects:
-        return Task("objects")
-    [told] = tasks if len(tasks := {pair.task for pair in pairs}) == 1 else [None]
-    meaning = find_meaning((pair.load_truth() for pair in pairs), task=told)
-    if meaning.class_values in ((), (0,)) and meaning.task == "classes":  # every truth is empty
-        return Task("objects" if pairs[0].load_prediction().labels is not None else "binary")
-    return Task.of(meaning)
-
-
-def _measure(
-    predicted: Any,
-    truth: Any,
-    scores: Sequence[str] | None,
-    config: EvaluateConfig,
-    names: Sequence[str] | None,
-    progress: Progress | None,
-) -> Measurements:
-    _check_scores(scores)
-    if challenge.is_challenge(truth):
-        return _measure_challenge(predicted, truth, scores, config, progress)
-    asked = "objects" if config.objects else "classes" if config.classes is not None else None
-    reader = Reader(config.dims, config.probabilities, config.background, asked)
-    pairs = _with_ignored(pair_up(predicted, truth, reader, names=names, axes=config.axes), config)
-    task = find_task(pairs, config)
-    doubts = doubts_of(task, config) if is_path(predicted) else []  # arrays are what the caller says
-    return Measurements(_measure_pairs(pairs, task, scores, config, progress, doubts), {})
-
-
-def _with_ignored(pairs: Sequence[Pair], config: EvaluateConfig) -> list[Pair]:
-    """The same pairs; the truth is negative where it was `ignore_label`."""
-    if config.ignore_label is None:
-        return list(pairs)
-
-    def mark(load: Callable[[], Labels]) -> Labels:
-        truth = load()
-        return np.where(truth == config.ignore_label, -1, truth.astype(np.int64))
-
-    return [replace(pair, load_truth=partial(mark, pair.load_truth)) for pair in pairs]
-
-
-def _measure_challenge(
-    predicted: Any, truth: Any, scores: Sequence[str] | None, config: EvaluateConfig, progress: Progress | None
-) -> Measurements:
-    """DET and TRA on the frames of the folder TRA, SEG and all other groups on those of the folder SEG."""
-    sequence = challenge.open_sequence(predicted, truth, config.dims)
-    pairs = challenge.list_pairs(sequence, config.dims)
-    images = _measure_pairs(pairs, Task("objects"), scores or ("ctc",), config, progress)
-    keys = list(next(iter(images.values())))
-    if not sequence.tra:
-        return Measurements(images, {})
-    if not sequence.seg and "seg" in keys:
-        images = {name: m | {"seg": "needs the folder SEG in the truth"} for name, m in images.items()}
-    if not {"det", "tra"} & set(keys):
-        return Measurements(images, {})
-    frames, graph = challenge.measure_frames(sequence, config)
-    merged: dict[str, Measured] = {}
-    for name in sorted({*images, *frames}, key=challenge.frame_order):
-        measured: Measured = dict.fromkeys(keys, "this frame is not in the folder SEG of the truth")
-        measured |= {"det": "this frame is not in the folder TRA of the truth", "tra": "a score of whole sequences"}
-        measured |= {k: v for k, v in images.get(name, {}).items() if k not in ("det", "tra")}
-        measured |= frames.get(name, {})
-        merged[name] = {key: measured[key] for key in keys}
-    return Measurements(merged, {"tra": graph} if "tra" in keys else {})
-
-
-def _measure_pairs(
-    pairs: Sequence[Pair],
-    task: Task,
-    scores: Sequence[str] | None,
-    config: EvaluateConfig,
-    progress: Progress | None,
-    doubts: Sequence[Doubt] = (),
-) -> dict[str, Measured]:
-    measured: dict[str, Measured] = {}
-    for i, pair in enumerate(pairs):
-        case = _open_case(pair, task, config)
-        measured[pair.name] = _measure_case(pair, case, scores)
-        for doubt in doubts:
-            doubt.look(pair, case)
-        if progress:
-            progress(i + 1, len(pairs))
-    say_rest(file for pair in pairs for file in pair.files)
-    for doubt in doubts:
-        doubt.conclude()
-    keys = dict.fromkeys(key for m in measured.values() for key in m)
-    missing = "needs object labels, and the prediction of this image holds probabilities"
-    return {name: {key: m.get(key, missing) for key in keys} for name, m in measured.items()}
-
-
-def _open_case(pair: Pair, task: Task, config: EvaluateConfig) -> Case:
-    truth, prediction = pair.load_truth(), pair.load_prediction()
-    challenge.check_shapes(prediction.shape, truth.shape, pair.where, pair.truth_where)
-    return Case(prediction, truth, task, config, pair.load_pixel_size)
-
-
-def _measure_case(pair: Pair, case: Case, scores: Sequence[str] | None) -> Measured:
-    measured: Measured = {}
-    try:
-        for group, keys in _choose(scores, case.task, case.prediction).items():
-            measured |= measure(group, case, keys)
-    except ContractileError as error:
-        raise error.at(pair.where) from None
-    return measured
 
 
 def _check_config(config: EvaluateConfig | None) -> EvaluateConfig:
@@ -220,22 +99,6 @@ def _check_scores(scores: Sequence[str] | None) -> None:
             f"scores must be among {', '.join(known)}, got {', '.join(unknown) or 'none'}",
             f"write {match}" if match else "correct the name, or leave `scores` out for those that fit",
         )
-
-
-def _choose(scores: Sequence[str] | None, task: Task, prediction: Prediction) -> dict[str, list[str]]:
-    """Names of the scores asked for, or of those that fit truth and prediction, by group."""
-    if scores is None:
-        by_kind = {"binary": ["overlap", "isbi"], "objects": ["overlap", "ap", "seg", "det"], "classes": ["overlap"]}
-        scores = by_kind[task.kind] if prediction.labels is not None or task.kind != "objects" else ["overlap"]
-    elif prediction.labels is None and task.kind != "binary":
-        of_objects = [s for s in scores if s in ("ap", "ctc", *GROUPS["ap"], *GROUPS["ctc"])]
-        if of_objects:
-            raise ContractileError(
-                f"{', '.join(of_objects)} need object labels, got probabilities", "predict with --save labels"
-            )
-    wanted = {key for s in scores for key in GROUPS.get(s, ())} | set(scores)
-    chosen = {group: [k for k in keys if k in wanted] for group, keys in GROUPS.items()}
-    return {group: keys for group, keys in chosen.items() if keys}
 
 
 def _summarise(terms: Measurements, config: EvaluateConfig) -> Evaluation:

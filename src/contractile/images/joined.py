@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from contractile.errors import ContractileError
@@ -14,8 +14,9 @@ from contractile.images.layouts import Item
 from contractile.images.names import bare, some
 from contractile.images.notes import say
 from contractile.images.reading import open_image
+from contractile.images.shape_files import draws_all_pages
 from contractile.images.sides import CHANNEL
-from contractile.images.sources import Drawn, Source, find, list_files, stem
+from contractile.images.sources import Drawn, Source, find, list_files, settle_axes, stem
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,41 @@ def sources_of(item: Item, found: Mapping[Path, list[Source]]) -> list[Source]:
     if not item.together:
         return sources
     return [replace(one, name=page_name(item, one), parts=item.files) for one in sources]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The files of an image, or of its labels, and the pages that they hold."""
+
+    item: Item
+    pages: list[Source]
+
+
+def match_pages(image: Opened, labels: Opened, *, dims: int, axes: str | None) -> tuple[Opened, Opened, str | None]:
+    """Both with the pages that belong together, and the axes, where the labels show others than those guessed.
+
+    Where no `axes` are given, and a guess says what those of the image are, the shape of the labels settles it
+    (`settle_axes`). Shapes on one side that may lie in all pages are there once for each page of the other. The caller
+    asks whether there are as many pages on both sides.
+    """
+    guess = image.pages[0].guess if axes is None else None
+    found = None if guess is None else settle_axes(image.pages[0], labels.pages[0], dims=dims)
+    others = None
+    if guess is not None and found is not None:
+        if not guess.agrees(found) or len(image.pages) != len(labels.pages):
+            image = replace(image, pages=open_item(image.item, dims=dims, axes=found))
+            labels = replace(labels, pages=open_item(labels.item, dims=dims, axes=found, labels=True))
+            others = found
+        elif guess.is_open:  # the guess was right, and is one no longer
+            image = replace(image, pages=[replace(one, axes=found) for one in image.pages])
+    return _for_all_pages(image, labels), _for_all_pages(labels, image), others
+
+
+def _for_all_pages(shapes: Opened, other: Opened) -> Opened:
+    one = shapes.pages[0]
+    if len(shapes.pages) == 1 and one.drawn is not None and draws_all_pages(one.path):
+        return replace(shapes, pages=shapes.pages * len(other.pages))
+    return shapes
 
 
 def page_name(item: Item, source: Source) -> str:

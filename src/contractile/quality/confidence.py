@@ -112,6 +112,25 @@ def expect_together(confidence: Confidence, images: Sequence[Shown]) -> Expected
     missed ones is Poisson; the AP of an image varies by `spread` besides; and the chances themselves are no surer than
     a share that was counted on as many objects as they were learned from.
     """
+    found = _expect(confidence, images)
+    if found is None:
+        return None
+    ap, count = found.ap, found.objects
+    ap_error, count_error = NORMAL * found.ap_error, NORMAL * found.objects_error
+    low, high = max(0.0, ap - ap_error), min(1.0, ap + ap_error)
+    return Expected(ap, low, high, count, max(0.0, count - count_error), count + count_error)
+
+
+class _Moments(NamedTuple):
+    """What is expected, and its standard deviation, which knows no bounds: half of it may lie beyond 1."""
+
+    ap: float
+    ap_error: float
+    objects: float
+    objects_error: float
+
+
+def _expect(confidence: Confidence, images: Sequence[Shown]) -> _Moments | None:
     chances = np.concatenate([confidence.of(one.features) for one in images])
     features = np.concatenate([one.features for one in images])
     missed = float(confidence.hidden(features).sum() + _alone(confidence, len(features), sum(o.rest for o in images)))
@@ -123,10 +142,8 @@ def expect_together(confidence: Confidence, images: Sequence[Shown]) -> Expected
     share = right / max(1, len(features))
     learned = share * (1 - share) / max(1, confidence.objects)
     beyond = confidence.spread**2 / len(images) + learned
-    ap_error = NORMAL * math.sqrt(uncertain / total**2 + missed * (right / total**2) ** 2 + beyond)
-    count_error = NORMAL * math.sqrt(uncertain + missed + beyond * count**2)
-    low, high = max(0.0, ap - ap_error), min(1.0, ap + ap_error)
-    return Expected(ap, low, high, count, max(0.0, count - count_error), count + count_error)
+    ap_error = math.sqrt(uncertain / total**2 + missed * (right / total**2) ** 2 + beyond)
+    return _Moments(ap, ap_error, count, math.sqrt(uncertain + missed + beyond * count**2))
 
 
 def _alone(confidence: Confidence, objects: int, rest: float) -> float:
@@ -168,10 +185,9 @@ def _spread(confidence: Confidence, images: Sequence[Known]) -> float:
     """
     beyond = []
     for one in images:
-        found = confidence.expect(one.shown)
+        found = _expect(confidence, [one.shown])
         if found is not None and one.ap is not None:
-            by_chance = (found.ap_high - found.ap_low) / 2 / NORMAL
-            beyond.append((one.ap - found.ap) ** 2 - by_chance**2)
+            beyond.append((one.ap - found.ap) ** 2 - found.ap_error**2)  # not from the interval, which is cut at 1
     if len(beyond) < FEWEST:
         return UNKNOWN_SPREAD
     return math.sqrt(max(0.0, float(np.mean(beyond))))

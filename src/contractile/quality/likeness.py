@@ -134,9 +134,11 @@ def fit_likeness(rows: Sequence[Floats]) -> Likeness | None:
     axes = _independent((known - known.mean(axis=0)) / scales)
     seen = known / scales @ axes
     kept = _spread_out(seen)
-    apart = _length(seen[:, None] - seen[kept][None])
-    apart[kept, np.arange(len(kept))] = np.inf  # from itself
-    near = apart.min(axis=1)
+    near = np.full(len(seen), np.inf)
+    for one in kept:
+        apart = _length(seen - seen[one])
+        apart[one] = np.inf  # from itself
+        near = np.minimum(near, apart)
     near = near[np.isfinite(near)]  # one that is the only one kept has no other
     limit = WIDEN * max(float(np.quantile(near, NEAREST)) if len(near) else 1.0, 0.5)
     return Likeness(
