@@ -1,6 +1,7 @@
 """The page of predictions: the least certain first, and what the command line says of quality."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,12 @@ def test_the_least_certain_image_comes_first(tmp_path):
     assert "0.40 (0.30 to 0.50)" in page
     assert "95 % interval 23 to 37" in page  # 30 objects, +- sqrt(3) * 4
     assert page.count("data:image/") == 3
+
+
+def test_intervals_that_end_at_one_are_added_as_if_they_did_not(tmp_path):
+    found = [replace(written(tmp_path, name, 0.9), expected=Expected(0.98, 0.88, 1.0, 10, 6, 14)) for name in "abcd"]
+    page = write_predictions(found, tmp_path / "predictions.html", model="run").read_text()
+    assert "95 % interval 0.93 to 1.00" in page  # 0.98 - sqrt(4) * 0.1 / 4
 
 
 def test_a_page_of_somebody_else_is_not_replaced(tmp_path):

@@ -89,11 +89,11 @@ def _cards(found: Sequence[Written]) -> tuple[tuple[str, str, str], ...]:
     expected = [one.expected for one in found if one.expected is not None]
     if expected:
         mean = float(np.mean([one.ap for one in expected]))
-        error = _together([(one.ap_low, one.ap_high) for one in expected]) / len(expected)
+        error = _together([(one.ap_low, one.ap, one.ap_high) for one in expected]) / len(expected)
         interval = f"95 % interval {max(0.0, mean - error):.2f} to {min(1.0, mean + error):.2f}"
         cards.append(("expected AP at IoU 0.5", f"{mean:.2f}", f"mean of the images, {interval}"))
         total = sum(one.objects for one in expected)
-        error = _together([(one.objects_low, one.objects_high) for one in expected])
+        error = _together([(one.objects_low, one.objects, one.objects_high) for one in expected])
         interval = f"95 % interval {max(0.0, total - error):,.0f} to {total + error:,.0f}"
         cards.append(("true objects", f"{total:,.0f}", interval))
     odd = sum(one.unlike is not None and one.unlike.is_far for one in found)
@@ -102,9 +102,12 @@ def _cards(found: Sequence[Written]) -> tuple[tuple[str, str, str], ...]:
     return tuple(cards)
 
 
-def _together(intervals: Sequence[tuple[float, float]]) -> float:
-    """Half the width of the interval of a sum, from those of its parts, which are independent."""
-    return math.sqrt(sum(((high - low) / 2) ** 2 for low, high in intervals))
+def _together(intervals: Sequence[tuple[float, float, float]]) -> float:
+    """Half the width of the interval of a sum, from (low, value, high) of its parts, which are independent.
+
+    A side that was cut off where no value can lie is as long as the other one.
+    """
+    return math.sqrt(sum(max(high - value, value - low) ** 2 for low, value, high in intervals))
 
 
 def _row(one: Written) -> Row:
