@@ -1,15 +1,18 @@
 """Annotated images -> samples: splits, and a stream that can be repeated."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from contractile.augment import AugmentConfig
 from contractile.dataset import Example, SampleConfig, Samples, pasted_copies, split
 from contractile.errors import ContractileError
-from contractile.targets import TargetConfig
+from contractile.targets import TargetConfig, unannotated
 
 
 def example(name="a", shape=(40, 60), labels=None):
@@ -55,6 +58,64 @@ def test_what_is_not_annotated_does_not_validate():
     ignored = replace(example("ignored"), labels=np.where(np.arange(60) < 30, example().labels, 255))
     targets = TargetConfig(task="classes", class_values=(0, 1), ignore_label=255)
     assert split([ignored], 0.2, targets)[1][0].labels.shape == (40, 36)
+
+
+@settings(max_examples=200)
+@given(st.data())
+def test_both_parts_of_a_cut_hold_annotated_pixels(data):
+    shape = data.draw(st.lists(st.integers(1, 7), min_size=2, max_size=3).map(tuple))
+    size = math.prod(shape)
+    places = sorted(data.draw(st.sets(st.integers(0, size - 1), min_size=1, max_size=min(5, size))))
+    targets = TargetConfig(known_around=data.draw(st.none() | st.floats(0, 3)))
+    labels = np.full(shape, -1 if targets.known_around is None else 0, np.int32)
+    labels.flat[places] = data.draw(st.integers(0 if targets.known_around is None else 1, 2))
+    one = example(shape=shape, labels=labels)
+    fraction = data.draw(st.floats(0.01, 0.99))
+    if len(places) == 1:
+        with pytest.raises(
+            ContractileError, match=r"^image a: labels must hold annotated pixels to train on and oth.*"
+        ):
+            split([one], fraction, targets)
+        return
+    (training,), (validation,) = split([one], fraction, targets)
+    for part in (training, validation):
+        assert not unannotated(part.labels, targets).all()
+        assert part.pixels.shape == (1, *part.labels.shape)
+    (axis,) = [a for a, (n, m) in enumerate(zip(shape, training.labels.shape, strict=True)) if n != m]
+    np.testing.assert_array_equal(np.concatenate([training.labels, validation.labels], axis), labels)
+    np.testing.assert_array_equal(np.concatenate([training.pixels, validation.pixels], axis + 1), one.pixels)
+
+
+def planes(*numbers, pixels=()):
+    """A volume of which some planes are annotated, and some pixels of others."""
+    one = example(shape=(20, 16, 16))
+    one.labels[[number for number in range(20) if number not in numbers]] = -1
+    for place in pixels:
+        one.labels[place] = 0
+    return one
+
+
+@pytest.mark.parametrize(
+    ("volume", "trained", "validated"),
+    [
+        (planes(3, 12), (8, 16, 16), (12, 16, 16)),  # between the two
+        (planes(3), (20, 13, 16), (20, 3, 16)),
+        (planes(19), (20, 13, 16), (20, 3, 16)),
+        (planes(3, pixels=[(12, 0, 0)]), (20, 13, 16), (20, 3, 16)),  # a single pixel is too few to validate on
+        (planes(*range(20)), (16, 16, 16), (4, 16, 16)),
+    ],
+    ids=["two planes", "one", "the last one", "one and a pixel", "all"],
+)
+def test_a_volume_with_few_annotated_planes_is_cut_where_both_parts_have_some(volume, trained, validated):
+    (training,), (validation,) = split([volume], 0.2)
+    assert (training.labels.shape, validation.labels.shape) == (trained, validated)
+
+
+def test_an_image_with_a_single_annotated_pixel_is_not_the_one_that_is_cut():
+    speck = example("speck", labels=np.full((40, 60), -1, np.int32))
+    speck.labels[3, 4] = 1
+    training, validation = split([example("a"), speck], 0.1)
+    assert [one.name for one in (*training, *validation)] == ["a", "speck", "a"]
 
 
 @pytest.mark.parametrize("fraction", [0, 1, -1])
@@ -178,3 +239,19 @@ def test_classes_are_balanced_over_all_images():
     (first, second) = samples.targets
     assert first.weight[0, 0] > 1 > first.weight[-1, -1]
     assert first.weight[-1, -1] == second.weight[0, 0]
+
+
+def test_a_number_that_means_not_annotated_is_like_a_negative_one():
+    """In targets and places, and where single objects are dimmed: what nobody annotated is no object."""
+    scene = blocks([1, 2, 3, 4])
+    far = scene.labels.copy()
+    far[:, 18:] = np.where(far[:, 18:] > 0, far[:, 18:], 255)
+    bright = replace(scene, pixels=np.where(far > 0, 200, 10).astype(np.uint8)[None], labels=far)
+    light = AugmentConfig.none().model_copy(update={"dimmed": 16.0, "grey_chance": 1.0, "brightness": 0.0})
+    config = SampleConfig(tile=(8, 32), core=(8, 32), augment=light, focus=0.5, pasted=1)
+    negative = replace(bright, labels=np.where(far == 255, -1, far))
+    told = (TargetConfig(ignore_label=255), TargetConfig())
+    some, others = (Samples([one], targets, config) for one, targets in zip((bright, negative), told, strict=True))
+    for number in range(10):
+        for one, other in zip(some[number], others[number], strict=True):
+            np.testing.assert_array_equal(one, other)

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from contractile.augment import AugmentConfig
 from contractile.dataset import Example
 from contractile.errors import ContractileError
-from contractile.recipe import Recipe, check_same, derive, read_recipe, survey
+from contractile.recipe import Recipe, check_same, derive, make_recipe, read_recipe, survey
 from contractile.recipe.plausible import step_bytes
+from contractile.targets import TargetConfig, unannotated
+from contractile.unet import UNetConfig
 
 
 def examples(shape=(300, 400), channels=1, values=(0, 255)):
@@ -450,3 +452,59 @@ def test_a_resumed_run_keeps_its_recipe():
     ):
         with pytest.raises(ContractileError, match=line):
             check_same(held, asked)
+
+
+def test_configurations_in_a_mapping_are_tables_of_what_was_given():
+    given = {
+        "steps": 3,
+        "network": UNetConfig(width=8),
+        "samples": {"augment": AugmentConfig(flip=False), "pasted": None},
+        "targets": TargetConfig(task="classes", class_values=(0, 255), ignore_label=None),
+    }
+    plain = {
+        "steps": 3,
+        "network": {"width": 8},
+        "samples": {"augment": {"flip": False}},
+        "targets": {"task": "classes", "class_values": (0, 255)},
+    }
+    assert read_recipe(given) == plain
+    assert derive(examples(), given) == derive(examples(), plain)
+    with pytest.raises(ContractileError, match=r"recipe field network\.flip does not exist, got False"):
+        read_recipe({"network": AugmentConfig(flip=False)})
+
+
+def test_a_whole_recipe_needs_its_tables():
+    fields = derive(examples(), {"steps": 3}).model_dump()
+    assert make_recipe(fields).steps == 3
+    del fields["network"]
+    with pytest.raises(ContractileError, match="recipe field network must be a table of fields, got nothing"):
+        make_recipe(fields)
+
+
+def seen_kinds(monkeypatch, labels):
+    """What the survey remembers of each pixel, and what it measured."""
+    module, seen = sys.modules["contractile.recipe.survey"], []
+    monkeypatch.setattr(module, "_class_size", lambda kinds, pixel_size: seen.extend(kinds) or 1.0)
+    return survey([Example("a", nearly_blank(labels.shape), labels)], task="classes"), seen
+
+
+@pytest.mark.parametrize(("classes", "size"), [(2, 1), (128, 1), (129, 2), (300, 2)])
+def test_the_survey_remembers_classes_in_few_bytes(monkeypatch, classes, size):
+    labels = np.arange(30 * classes, dtype=np.int32).reshape(30, classes) % classes
+    labels[:10] = -1
+    found, (kinds,) = seen_kinds(monkeypatch, 7 * labels.clip(0) + np.minimum(labels, 0))
+    assert kinds.dtype.itemsize == size
+    np.testing.assert_array_equal(kinds, labels)
+    assert (found.rarest, found.labelled) == (pytest.approx(1 / classes), pytest.approx(2 / 3))
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_the_survey_measures_distances_as_training_does(told):
+    """In planes five times as far apart as pixels, whether the user or the file says so."""
+    one = balls(5)
+    changes = {"steps": 3, "targets": {"known_around": 6, **({"spacing": [5, 1, 1]} if told else {})}}
+    one = replace(one, pixel_size_um=None) if told else one
+    targets = derive([one], changes).targets
+    assert targets.spacing == (5, 1, 1)
+    seen = survey([one], known_around=6, spacing=(5, 1, 1) if told else ())
+    assert seen.labelled == pytest.approx((~unannotated(one.labels, targets)).mean())

@@ -435,3 +435,53 @@ def test_decoding_is_chosen_on_images_with_pasted_objects_too(folder, monkeypatc
     for pasted in (0, 2):
         run(folder, f"run-{pasted}", targets=objects, samples={**TINY["samples"], "pasted": pasted})
     assert seen[1] == 3 * seen[0] > 0
+
+
+@pytest.mark.parametrize(
+    ("labels", "found"), [([], "no image"), ([-1, -1], r"only ignored ones in 2 image\(s\)")], ids=["none", "ignored"]
+)
+def test_nothing_to_validate_on_is_named(tmp_path, labels, found):
+    one = bright_discs("a", 0)
+    recipe = derive([one], TINY)
+    validation = [dataclasses.replace(one, labels=np.full_like(one.labels, value)) for value in labels]
+    with pytest.raises(ContractileError, match=f"validation images must hold annotated pixels, got {found}; give at"):
+        fit([one], validation, recipe, folder=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def validated_apart(folder, change):
+    """A run that validates on image 3, of which pixels (Y, X) and labels are changed; all are stored as colour."""
+    for kind in ("images", "labels"):
+        (folder / f"more_{kind}").mkdir()
+        for path in sorted((folder / kind).iterdir()):
+            array = tifffile.imread(path)
+            path.unlink()
+            if kind == "images":
+                array = np.stack([array, array, array // (1 if path.stem == "3" else 2)], axis=-1)
+            elif path.stem == "3":
+                array = change(array)
+            place = folder / (f"more_{kind}" if path.stem == "3" else kind)
+            tifffile.imwrite(place / path.name, array, photometric="rgb" if array.ndim == 3 else "minisblack")
+    others = folder / "more_images", folder / "more_labels"
+    return train(folder / "images", folder / "labels", out=folder / "run", recipe=TINY, validation=others)
+
+
+def test_grey_validation_images_beside_coloured_ones_keep_their_channels(folder):
+    result = validated_apart(folder, lambda labels: labels)
+    assert result.recipe.network.channels == 3
+    assert [one.pixels.shape[0] for one in result.validation] == [3]
+
+
+def test_an_empty_image_can_validate(folder):
+    result = validated_apart(folder, np.zeros_like)
+    assert [one.name for one in result.validation] == ["3"]
+    assert result.evaluation.summary["pixel_error"].value is not None
+
+
+def test_labels_of_validation_images_are_not_learned_from(folder):
+    for path in (folder / "labels").iterdir():
+        if path.stem != "3":
+            tifffile.imwrite(path, np.zeros_like(tifffile.imread(path)))
+    message = r"labels must hold at least two classes .* got only the value 0 in all 3 file\(s\)"
+    with pytest.raises(ContractileError, match=message):
+        validated_apart(folder, lambda labels: labels)

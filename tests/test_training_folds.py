@@ -1,8 +1,12 @@
 """Folds: each image is predicted by a network that has not seen it, and the model is the mean of all."""
 
+import tomllib
+
 import numpy as np
 import pytest
+import tomli_w
 from discs import TINY, bright_discs, folder, run
+from test_training_saved import StopError, resumed, same
 
 from contractile.engine import EngineConfig
 from contractile.errors import AlreadyThere, ContractileError, NotFound
@@ -105,3 +109,117 @@ def test_folds_that_cannot_be_made(folder):
         )
     with pytest.raises(NotFound, match=r"holds no .* to resume"):
         train(folder / "images", folder / "labels", out=folder / "none", recipe={**TINY, "folds": 2}, resume=True)
+
+
+def stopped(folder, at, *, overwrite=False, **changes):
+    """Begin a run into `run` that ends by an exception after step `at`."""
+
+    def stop(status):
+        if status.step == at:
+            raise StopError
+
+    call = {"out": folder / "run", "recipe": {**TINY, **changes}, "overwrite": overwrite, "progress": stop}
+    with pytest.raises(StopError):
+        train(folder / "images", folder / "labels", **call)
+
+
+def go_on(folder, **more):
+    return train(folder / "images", folder / "labels", out=folder / "run", resume=True, **more)
+
+
+def edit(path, *, without=(), **changes):
+    """Change a recipe by hand."""
+    fields = {**tomllib.loads(path.read_text()), **changes}
+    path.write_text(tomli_w.dumps({name: value for name, value in fields.items() if name not in without}))
+
+
+def test_a_plain_run_goes_on_where_a_run_in_folds_was_before(folder):
+    whole = run(folder, "whole")
+    run(folder, **FOLDED)
+    stopped(folder, 8, overwrite=True)
+    assert same(whole, resumed(folder, "run"))
+    assert (folder / "run" / "fold-1").is_dir()
+
+
+@pytest.mark.parametrize("before", [{}, {**FOLDED, "seed": 9}], ids=["a plain run", "a run in other folds"])
+def test_a_run_in_folds_goes_on_where_another_run_was_before(folder, before):
+    whole = run(folder, "whole", **FOLDED)
+    run(folder, **before)
+    stopped(folder, 2, overwrite=True, **FOLDED)  # in the first fold
+    assert not list((folder / "run").glob("**/model.safetensors"))  # of the run before
+    again = go_on(folder)
+    for name, value in whole.model.weights.items():
+        np.testing.assert_array_equal(again.model.weights[name], value)
+    assert [load(folder / "run" / f"fold-{number}").card.provenance["seed"] for number in (1, 2)] == [0, 1]
+
+
+def test_folds_with_a_time_budget_go_on(folder):
+    budget = {key: value for key, value in TINY.items() if key != "steps"} | {"folds": 2, "minutes": 1e-5}
+
+    def stop(status):
+        if status.step > status.steps / 2:
+            raise StopError
+
+    with pytest.raises(StopError):
+        train(folder / "images", folder / "labels", out=folder / "run", recipe=budget, progress=stop)
+    assert len(go_on(folder, recipe=budget).unseen) == 4
+
+
+WIDE = {**TINY["network"], "width": 4, "classes": 2}
+BACK = "; put the file back, or start anew with --overwrite"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"without": ["network"]}, "recipe field network must be a table of fields, got nothing"),
+        ({"without": ["steps"]}, "in which steps is 4, got None"),
+        ({"steps": -1}, "recipe field steps must be a whole number"),
+        ({"steps": 40}, "in which steps is 4, got 20"),
+        ({"folds": 4}, "in which steps is 4, got 2"),
+        ({"folds": 1}, "in which steps is 4, got 8"),
+        ({"network": WIDE}, "in which network.width is 2, got 4"),
+        ({"seed": 5}, "in which seed is 0, got 5"),
+        ({"without": ["validations"]}, "in which validations is 1, got 8"),
+    ],
+)
+def test_a_recipe_that_was_changed_by_hand_is_refused(folder, change, told):
+    whole = run(folder, "whole", **FOLDED)
+    stopped(folder, 6, **FOLDED)
+    path = folder / "run" / "recipe.toml"
+    before = path.read_text()
+    edit(path, **change)
+    with pytest.raises(ContractileError, match=rf"run/recipe\.toml: .*{told}.*{BACK}"):
+        go_on(folder)
+    path.write_text(f"# a remark\n{before}")
+    assert whole.evaluation == go_on(folder).evaluation
+
+
+def test_a_run_in_folds_without_its_recipe(folder):
+    stopped(folder, 6, **FOLDED)
+    (folder / "run" / "recipe.toml").unlink()
+    with pytest.raises(NotFound, match=r"holds no recipe\.toml of a run to resume; start anew with --overwrite"):
+        go_on(folder)
+    with pytest.raises(AlreadyThere, match="run already holds a run; resume it with --resume, or start anew"):
+        run(folder, **FOLDED)
+
+
+def test_a_plain_run_does_not_replace_a_run_in_folds_unasked(folder):
+    stopped(folder, 6, **FOLDED)
+    before = (folder / "run" / "recipe.toml").read_bytes()
+    with pytest.raises(AlreadyThere, match="run already holds a run; resume it with --resume, or start anew"):
+        run(folder)
+    assert (folder / "run" / "recipe.toml").read_bytes() == before
+
+
+def test_a_damaged_state_of_a_fold_is_named(folder):
+    stopped(folder, 6, **FOLDED)
+    (folder / "run" / "fold-1" / "state.ckpt").write_bytes(b"nothing")
+    with pytest.raises(ContractileError, match=r"fold-1/state\.ckpt: is not the state of a run; start anew"):
+        go_on(folder)
+
+
+def test_folds_cannot_be_asked_of_a_plain_run(folder):
+    stopped(folder, 6)
+    with pytest.raises(ContractileError, match="in which folds is 1, got 2"):
+        go_on(folder, recipe=FOLDED)

@@ -7,7 +7,8 @@ from discs import TINY, bright_discs, folder, run
 
 from contractile.errors import ContractileError
 from contractile.model import load
-from contractile.recipe import derive
+from contractile.recipe import derive, read_recipe
+from contractile.report import write_report
 from contractile.training import train
 from contractile.training.starting import begin_from, changes_for
 from contractile.training.state import launch
@@ -92,3 +93,14 @@ def test_models_that_cannot_be_started_from(start):
         changes_for(start.with_card(shrunk=4.0), examples, {})
     with pytest.raises(ContractileError, match=r"network\.width must be that of the model to start from, 8, got 16"):
         changes_for(start, examples, {"network": {"width": 16}})
+
+
+def test_a_time_budget_for_a_few_steps_still_trains(folder, start):
+    few = {key: value for key, value in TINY.items() if key not in ("network", "steps")}
+    places, out = (folder / "images", folder / "labels"), folder / "run"
+    result = train(*places, out=out, recipe={**few, "minutes": 1e-6}, start=start)
+    assert result.recipe.steps == read_recipe(out / "recipe.toml")["steps"] == 1
+    assert load(out).card.provenance["step"] == 1
+    assert write_report(result).is_file()  # of a run without a loss
+    again = train(*places, out=out, recipe={"minutes": 1e-6}, start=start, resume=True)
+    assert again.recipe == result.recipe

@@ -16,7 +16,7 @@ from contractile.labels import renumber
 
 Floats = NDArray[np.float32]
 
-RIM = 4.0  # width in pixels of the light beyond the outline of an object
+GLOW = 4.0  # width in pixels of the light beyond the outline of an object
 SOFT = 1.0  # sigma in pixels by which the light of an object ends softly at its outline
 AROUND = 12.0  # sigma in pixels of the surroundings that an object rises above
 SHRUNK = 4  # the surroundings are found on an image so many times smaller
@@ -122,7 +122,7 @@ def _draw_grain(shape: tuple[int, ...], sigma: float, rng: np.random.Generator) 
 
 def with_rims(labels: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
     """Labels (*S) -> objects 1..N (*S), each with the light that the lens spreads beyond its outline."""
-    return np.asarray(expand_labels(renumber(labels), RIM), np.int32)
+    return np.asarray(expand_labels(renumber(labels), GLOW), np.int32)
 
 
 def dim_objects(light: Floats, numbers: NDArray[np.int32], dimmed: float, *, rng: np.random.Generator) -> Floats:

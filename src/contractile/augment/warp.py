@@ -15,9 +15,10 @@ from scipy.interpolate import CubicSpline
 
 from contractile.augment.resample import positions, warp_tile
 from contractile.errors import ContractileError, WrongType, in_one_line
+from contractile.grid import mirror
+from contractile.spacing import check_spacing, in_finest
 
 MOST_SCALED = 100  # times larger or smaller
-MOST_UNLIKE = 1000  # how many times larger pixels can be along one axis than along another
 
 
 @in_one_line
@@ -60,12 +61,7 @@ class WarpConfig(BaseModel):
                 f"scale must be (low, high) with {1 / MOST_SCALED} <= low <= high <= {MOST_SCALED}, got {self.scale}",
                 "use (1, 1) for none",
             )
-        sizes = self.spacing
-        if not all(0 < size < math.inf for size in sizes) or (sizes and max(sizes) / min(sizes) > MOST_UNLIKE):
-            raise ContractileError(
-                f"spacing must be positive and differ by a factor of at most {MOST_UNLIKE}, got {sizes}",
-                "use () for isotropic pixels",
-            )
+        check_spacing(self.spacing)
         return self
 
 
@@ -128,13 +124,7 @@ def draw_warp(tile: tuple[int, ...], centre: tuple[int, ...], *, config: WarpCon
             f"on each, got tile {tuple(tile)} and centre {tuple(centre)}",
             "give one number per axis of the image",
         )
-    if config.spacing and len(config.spacing) != dims:
-        raise ContractileError(
-            f"spacing must hold one number for each of the {dims} axes, got {config.spacing}",
-            "use () for isotropic pixels",
-        )
-    spacing = np.asarray(config.spacing or (1.0,) * dims)
-    spacing = spacing / spacing.min()  # (D,) size of a pixel in units of the finest axis
+    spacing = np.asarray(in_finest(config.spacing, dims) or (1.0,) * dims)  # (D,)
     turn = _draw_matrix(dims, config=config, rng=rng)
     matrix = turn * spacing / spacing[:, None]  # tile pixels -> space, turn, space -> image pixels
     vectors = _draw_vectors(tile, spacing, config=config, rng=rng)
@@ -173,12 +163,8 @@ def apply_warp(drawn: Warp, whole: Sample, *, inner: tuple[int, ...]) -> Sample:
 
 def nearest(drawn: Warp, values: NDArray[Any]) -> NDArray[Any]:
     """The value (*S) of the nearest pixel for every pixel of the tile, mirrored beyond the image: (*tile)."""
-    at = np.rint(drawn.coordinates()).astype(np.int64)
-    for axis, size in enumerate(values.shape):
-        period = max(1, 2 * (size - 1))
-        inside = np.abs(at[axis]) % period
-        at[axis] = np.minimum(inside, period - inside)
-    taken: NDArray[Any] = values[tuple(at)]
+    at = np.rint(drawn.coordinates()).astype(np.intp)
+    taken: NDArray[Any] = values[tuple(mirror(one, size) for one, size in zip(at, values.shape, strict=True))]
     return taken
 
 

@@ -17,7 +17,7 @@ from contractile.targets import TargetConfig, unannotated
 
 logger = logging.getLogger(__name__)
 
-SMALLEST_PART = 0.2  # share of an example that is cut off for validation, at least
+SMALLEST_PART = 0.2  # about this share of an example, or more, is cut off for validation
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,18 @@ def load_examples(pairs: Sequence[Pair], *, dims: int = 2) -> list[Example]:
         counts = ", ".join(f"{name}: {count}" for count, name in sorted(channels.items()))
         problem = f"images must all have the same number of channels, got {counts}"
         raise ContractileError(problem, "convert them to one kind, or move the odd ones away")
+    check_values(examples)
+    return examples
+
+
+def check_values(examples: Sequence[Example]) -> None:
+    """Raise ContractileError for labels that hold a single value in the whole set."""
     values = sorted({int(v) for example in examples for v in np.unique(example.labels) if v >= 0})
     if len(values) < 2:
         found = f"the value {values[0]}" if values else "pixels to ignore"
         rule = "labels must hold at least two classes (or background and objects)"
         problem = f"{rule}, got only {found} in all {len(examples)} file(s)"
         raise ContractileError(problem, "check that these are the annotations")
-    return examples
 
 
 def _grey(examples: Sequence[Example]) -> list[Example]:
@@ -87,9 +92,9 @@ def split(
     """(training, validation): the last annotated examples validate, a `fraction` of all annotated ones.
 
     The choice is not random: neighbouring frames and sections look alike, and would make the score too good. Where
-    that is less than one example, the last annotated one is cut across its longest axis, and at least a fifth of its
-    annotated pixels validate. `targets` say which labels are annotated (by default all >= 0).
-    Raises ContractileError unless 0 < fraction < 1, or when nothing is annotated.
+    that is less than one example, the last annotated one is cut across an axis, and about a fifth of its annotated
+    pixels validate, or more. Both parts hold annotated pixels. `targets` say which labels are annotated (by default
+    all >= 0). Raises ContractileError unless 0 < fraction < 1, or when fewer than two pixels are annotated.
     """
     if not 0 < fraction < 1:
         raise ContractileError(f"val_fraction must lie between 0 and 1, got {fraction}", "use 0.1")
@@ -102,18 +107,44 @@ def split(
     if wanted >= 1:
         held_out = annotated[-min(round(wanted), len(annotated) - 1) :]
         return [e for n, e in enumerate(examples) if n not in held_out], [examples[n] for n in held_out]
-    last = annotated[-1]
-    known = ~unannotated(examples[last].labels, targets)
-    first, second = _cut(examples[last], known, max(wanted, SMALLEST_PART))
-    return [*examples[:last], first, *examples[last + 1 :]], [second]
+    for number in reversed(annotated):
+        place = _find_cut(_known_by_itself(examples[number].labels, targets), max(wanted, SMALLEST_PART))
+        if place is not None:
+            first, second = _cut(examples[number], *place)
+            return [*examples[:number], first, *examples[number + 1 :]], [second]
+    problem = "labels must hold annotated pixels to train on and others to validate on, got a single one"
+    cure = "annotate more, or name images for validation"
+    raise ContractileError(problem, cure, where=f"image {examples[annotated[-1]].name}")
 
 
-def _cut(example: Example, known: NDArray[np.bool_], share: float) -> tuple[Example, Example]:
-    """An example in two, cut across its longest axis. The second part holds `share` of the pixels that are `known`."""
-    axis = int(np.argmax(example.labels.shape))
-    across = tuple(a for a in range(example.labels.ndim) if a != axis)
-    before = np.cumsum(known.sum(axis=across))
-    at = 1 + int(np.argmin(np.abs(before[:-1] - (1 - share) * before[-1]))) if len(before) > 1 else 1
+def _known_by_itself(labels: NDArray[np.int32], targets: TargetConfig) -> NDArray[np.bool_]:
+    """Pixels (*S) that are annotated whatever lies beside them: not the background that is known around objects."""
+    known = ~unannotated(labels, targets)
+    return known if targets.known_around is None else known & (labels > 0)
+
+
+def _find_cut(known: NDArray[np.bool_], share: float) -> tuple[int, int] | None:
+    """(axis, place): a cut with about `share` of the pixels that are `known` (*S) behind it, and the others before it.
+
+    The axis is the longest on which each side gets at least half of what it should, else the one where `share` is met
+    best. Of equally good places, as between two annotated planes, the middle one is taken. None where no cut leaves
+    known pixels on both sides.
+    """
+    found: list[tuple[float, int, int]] = []
+    for axis in sorted(range(known.ndim), key=lambda axis: -known.shape[axis]):
+        others = tuple(other for other in range(known.ndim) if other != axis)
+        behind = 1 - np.cumsum(known.sum(axis=others))[:-1] / known.sum()
+        off = np.where((behind > 0) & (behind < 1), np.abs(behind - share), np.inf)
+        if np.isfinite(off).any():
+            best = np.flatnonzero(off == off.min())
+            at = int(best[len(best) // 2])
+            fits = share / 2 <= behind[at] <= (1 + share) / 2
+            found.append((0.0 if fits else float(off[at]), axis, 1 + at))
+    return min(found, key=lambda one: one[0])[1:] if found else None
+
+
+def _cut(example: Example, axis: int, at: int) -> tuple[Example, Example]:
+    """An example in two: what lies before pixel `at` of an axis, and the rest."""
 
     def part(along: slice) -> Example:
         index = tuple(along if a == axis else slice(None) for a in range(example.labels.ndim))

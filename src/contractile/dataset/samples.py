@@ -121,6 +121,11 @@ def _fit_each(examples: Sequence[Example], normalization: Normalization) -> list
     return curves
 
 
+def _without_ignored(labels: NDArray[np.int32], targets: TargetConfig) -> NDArray[np.int32]:
+    """Labels (*S) with -1 for the number that means "not annotated": it is no object."""
+    return np.where(labels == targets.ignore_label, -1, labels).astype(np.int32)
+
+
 def pasted_copies(
     examples: Sequence[Example], targets: TargetConfig, config: SampleConfig, *, seed: int = 0
 ) -> list[Example]:
@@ -131,7 +136,7 @@ def pasted_copies(
     if config.pasted == 0:
         return []
     intensity = _fit_each(examples, config.normalization)
-    known = [np.where(e.labels == targets.ignore_label, -1, e.labels).astype(np.int32) for e in examples]
+    known = [_without_ignored(e.labels, targets) for e in examples]
     known = [np.where(one < 0, one, renumber(one)) for one in known]  # leaves numbers for what is pasted
     pictures = [Picture(a.apply(e.pixels), one) for e, a, one in zip(examples, intensity, known, strict=True)]
     pasted = []
@@ -174,7 +179,7 @@ class Samples:
         examples = [*examples, *pasted_copies(examples, targets, config, seed=seed)]
         self._pixels = [example.pixels for example in examples]
         dimmed = targets.task == "objects" and config.augment.dimmed > 1
-        self._objects = [with_rims(example.labels) for example in examples] if dimmed else []
+        self._objects = [with_rims(_without_ignored(one.labels, targets)) for one in examples] if dimmed else []
         made = made if made and not config.pasted else _make_targets([one.labels for one in examples], targets)
         self.targets = list(made)
         maps = [target.classes for target in self.targets]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contractile.recipe.changes import check_fields as check_fields
 from contractile.recipe.changes import check_same as check_same
+from contractile.recipe.changes import make_recipe as make_recipe
 from contractile.recipe.changes import merge as merge
 from contractile.recipe.changes import read_recipe as read_recipe
 from contractile.recipe.derive import derive as derive

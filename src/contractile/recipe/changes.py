@@ -70,22 +70,27 @@ def _refusal(fault: Mapping[str, Any], called: Callable[[str], str] = "recipe fi
 
 
 def apply_changes(recipe: Recipe, *layers: Mapping[str, Any]) -> Recipe:
-    """The recipe with each of `layers` laid over it, table by table; the last one wins.
+    """The recipe with each of `layers` laid over it, table by table; the last one wins. Raises as `make_recipe`."""
+    return make_recipe(reduce(merge, layers, recipe.model_dump()))
 
-    Raises ContractileError, naming the field, for a name or value that does not exist, for a tile or a number of
-    classes that does not fit, and for objects to be pasted where there are none.
+
+def make_recipe(fields: Mapping[str, Any]) -> Recipe:
+    """The recipe with these fields, which are all that it needs.
+
+    Raises ContractileError, naming the field, for a name or value that does not exist, for a field that is missing, for
+    a tile or a number of classes that does not fit, and for objects to be pasted where there are none.
     """
     try:
-        changed = Recipe.model_validate(reduce(merge, layers, recipe.model_dump()))
+        recipe = Recipe.model_validate(fields)
     except ValidationError as error:
         raise _refusal(error.errors()[0]) from None
-    _check_tile(changed)
-    _check_classes(changed)
-    if changed.samples.pasted and changed.targets.task == "classes":
+    _check_tile(recipe)
+    _check_classes(recipe)
+    if recipe.samples.pasted and recipe.targets.task == "classes":
         raise ContractileError(
-            f"samples.pasted must be 0 for task classes, got {changed.samples.pasted}", "only objects can be pasted"
+            f"samples.pasted must be 0 for task classes, got {recipe.samples.pasted}", "only objects can be pasted"
         )
-    return changed
+    return recipe
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

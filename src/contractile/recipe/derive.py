@@ -14,7 +14,7 @@ from contractile.augment import AugmentConfig
 from contractile.dataset import Example, SampleConfig
 from contractile.engine import find_device, native_precision
 from contractile.intensity import Normalization
-from contractile.recipe.changes import apply_changes, check_fields
+from contractile.recipe.changes import apply_changes, read_recipe
 from contractile.recipe.plausible import check_examples, check_memory
 from contractile.recipe.recipe import OptimizerConfig, Recipe
 from contractile.recipe.survey import Survey, survey
@@ -51,7 +51,7 @@ def derive(examples: Sequence[Example], changes: Mapping[str, Any]) -> Recipe:
     field or value that does not exist or does not fit, for a step that cannot fit into memory, and for images that are
     too small or show nothing.
     """
-    check_fields(changes)
+    changes = read_recipe(changes)
     check_examples(examples)
     asked = changes.get("targets", {})
     told = {key: asked[key] for key in ("task", "ignore_label", "known_around", "spacing") if key in asked}

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from contractile.errors import ContractileError, NotFound, WrongType, nearest, shown
 
 NAMES = ("default", "paper")
@@ -20,6 +22,7 @@ DEEPEST = 50  # tables in tables; the time to read them grows with the square of
 def read_source(source: str | Path | Mapping[str, Any] | None) -> dict[str, Any]:
     """The fields that a source names, not checked; those that are None count as left out.
 
+    Of a configuration in a mapping, such as `UNetConfig(width=8)`, those fields count that were given.
     Raises NotFound, WrongType, and ContractileError for a file that is not TOML.
     """
     if source is None:
@@ -81,8 +84,12 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
 
 def _without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that have a value, table by table."""
+    tables = {
+        key: value.model_dump(exclude_unset=True) if isinstance(value, BaseModel) else value
+        for key, value in fields.items()
+    }
     return {
         key: _without_none(value) if isinstance(value, Mapping) else value
-        for key, value in fields.items()
+        for key, value in tables.items()
         if value is not None
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,10 +70,12 @@ def survey(
     found, values = meaning.task, meaning.class_values
     some = examples[:: math.ceil(len(examples) / LOOKED_AT)]
     pixel_size = _relative_size(some, spacing)
-    known = TargetConfig(ignore_label=ignore_label, known_around=known_around)
+    apart = (tuple(spacing) or pixel_size) if known_around else ()
+    known = TargetConfig(ignore_label=ignore_label, known_around=known_around, spacing=apart)
     ignored = [unannotated(e.labels, known) for e in some]
+    small = np.min_scalar_type(-max(2, len(values)))  # there is one for every pixel of all these images
     kinds = [
-        np.where(out, -1, e.labels > 0 if found == "objects" else np.searchsorted(values, e.labels))
+        np.where(out, -1, e.labels > 0 if found == "objects" else np.searchsorted(values, e.labels)).astype(small)
         for e, out in zip(some, ignored, strict=True)
     ]
     counts = sum(np.bincount(kind[kind >= 0], minlength=max(2, len(values))) for kind in kinds)
@@ -124,7 +126,7 @@ def _relative_size(examples: Sequence[Example], spacing: Sequence[float]) -> tup
     return tuple(round(float(n), 6) for n in np.median([size / size.min() for size in sizes], axis=0))
 
 
-def _class_size(kinds: Sequence[NDArray[np.int64]], pixel_size: Sequence[float]) -> float:
+def _class_size(kinds: Sequence[NDArray[np.signedinteger[Any]]], pixel_size: Sequence[float]) -> float:
     """Width of the widest class but the first: twice the distance to its edge that nine tenths of it stay under.
 
     In a disc of radius r that distance is 0.68 r, in a strip of half width r it is 0.9 r: about 0.8 r.

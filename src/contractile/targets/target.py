@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -14,11 +13,11 @@ from scipy import ndimage
 
 from contractile.errors import ContractileError, in_one_line
 from contractile.labels import check_labels, connected, renumber
+from contractile.spacing import check_spacing, in_finest
 from contractile.targets.separation import find_cores, separate, separation_weight
 
 IGNORE = -1
 Label = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]  # labels are read as int32
-MOST_UNLIKE = 1000  # how many times larger pixels can be along one axis than along another
 BETWEEN = {"gap": 0, "contact": 2, "none": 1}  # class of the pixels that keep touching objects apart
 
 
@@ -84,12 +83,7 @@ class TargetConfig(BaseModel):
             raise ContractileError(
                 f"class_values must be empty for task 'objects', got {values}", "drop it or use task 'classes'"
             )
-        sizes = self.spacing
-        if not all(0 < size < math.inf for size in sizes) or (sizes and max(sizes) / min(sizes) > MOST_UNLIKE):
-            raise ContractileError(
-                f"spacing must be positive and differ by a factor of at most {MOST_UNLIKE}, got {sizes}",
-                "use () for isotropic pixels",
-            )
+        check_spacing(self.spacing)
         if self.known_around is not None and self.task == "classes":
             raise ContractileError(
                 f"known_around must be left out for task 'classes', got {self.known_around}",
@@ -152,7 +146,8 @@ def make_target(labels: NDArray[Any], config: TargetConfig, *, class_weights: Se
         w_c = class_balance(classes, config.n_classes)
     weight = np.append(w_c, np.float32(0))[classes]  # class -1 finds the 0 at the end
     if config.w0 > 0:
-        separation = separation_weight(objects, w0=config.w0, sigma=config.sigma, spacing=_steps(config, labels.ndim))
+        spacing = in_finest(config.spacing, labels.ndim)
+        separation = separation_weight(objects, w0=config.w0, sigma=config.sigma, spacing=spacing)
         weight += np.where(ignored, np.float32(0), separation)
     return Target(classes, weight)
 
@@ -172,19 +167,9 @@ def unannotated(labels: NDArray[Any], config: TargetConfig) -> NDArray[np.bool_]
         drawn = (labels > 0) & ~ignored
         if not drawn.any():
             return np.ones(labels.shape, bool)
-        distance = ndimage.distance_transform_edt(~drawn, sampling=_steps(config, labels.ndim) or None)
+        distance = ndimage.distance_transform_edt(~drawn, sampling=in_finest(config.spacing, labels.ndim) or None)
         ignored = ignored | (distance > config.known_around)
     return ignored
-
-
-def _steps(config: TargetConfig, dims: int) -> tuple[float, ...]:
-    """The size of a pixel along each axis, in units of the finest axis; () for isotropic pixels."""
-    sizes = config.spacing
-    if sizes and len(sizes) != dims:
-        raise ContractileError(
-            f"spacing must hold one number for each of the {dims} axes, got {sizes}", "use () for isotropic pixels"
-        )
-    return tuple(size / min(sizes) for size in sizes)
 
 
 def class_balance(classes: NDArray[Any] | Sequence[NDArray[Any]], n: int) -> NDArray[np.float32]:

@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from contractile.check import find_errors
-from contractile.dataset import Example, Pair, check_places, load_examples, pair_up, settle_pairs, split
+from contractile.dataset import (
+    Example,
+    Pair,
+    check_places,
+    check_values,
+    load_examples,
+    pair_up,
+    settle_pairs,
+    split,
+)
 from contractile.errors import ContractileError, check_progress
 from contractile.model import Model, load
 from contractile.recipe import Recipe, check_same, derive, merge, read_recipe
@@ -65,7 +74,7 @@ def train(
     check_places(images, labels, out=out, validation=validation)
     check_progress(progress, "the status")
     asked = read_recipe(recipe)
-    folded = int(asked.get("folds", 1)) > 1 or (resume and is_folded(Path(out)))
+    folded = is_folded(Path(out)) if resume else int(asked.get("folds", 1)) > 1
     folder = (FoldedFolder if folded else RunFolder)(Path(out), resume=resume, overwrite=overwrite)
     with stoppable() as stopping, _telling(stopping, folder, command), folder.held():
         found = folder.read_state() if resume and not folded else None
@@ -82,7 +91,10 @@ def train(
         settled_pairs = settle_pairs([*pairs, *others], task=task)
         pairs, others = settled_pairs[: len(pairs)], settled_pairs[len(pairs) :]
         _say_classes(pairs)
-        training, held_out = load_examples(pairs, dims=dims), load_examples(others, dims=dims) if others else []
+        loaded = load_examples([*pairs, *others], dims=dims)  # together: what holds of a set must hold of both
+        training, held_out = loaded[: len(pairs)], loaded[len(pairs) :]
+        if held_out:
+            check_values(training)
         if settled is None:
             ignored = asked.get("targets", {}).get("ignore_label")
             _examine([*pairs, *others], [*training, *held_out], ignore_label=ignored, anyway=anyway)

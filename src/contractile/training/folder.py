@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -20,10 +20,27 @@ from contractile.training.saved import ANEW, Found, Saved, decode, encode, is_st
 from contractile.training.state import State
 
 MODEL_FILE, STATE_FILE, HISTORY_FILE, RECIPE_FILE = "model.safetensors", "state.ckpt", "history.csv", "recipe.toml"
+FOLD = "fold-{}"  # folder of one of several networks
 REPORT_FILE = "report.html"  # written by `report`, replaced together with the run
 RESULTS = (MODEL_FILE, HISTORY_FILE, REPORT_FILE)
 LOCK_FILE = ".contractile.lock"
 SAVED_EVERY = 50.0  # seconds at most between two savings, beside a step: no more than a minute is ever lost
+
+
+def folds_in(folder: Path) -> list[Path]:
+    """The folders of the folds of a run."""
+    return [place for place in folder.glob(FOLD.format("*")) if place.is_dir()]
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether a folder holds a run that has begun, of one network or of several folds."""
+    return any(is_state(place / STATE_FILE) for place in (folder, *folds_in(folder)))
+
+
+def remove_files(folder: Path, names: Iterable[str]) -> None:
+    """Remove what is there of these files."""
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
 
 
 class RunFolder:
@@ -64,7 +81,7 @@ class RunFolder:
             known = (self.path / MANIFEST).is_file()
             check_replaceable(results if known else [], overwrite=self.overwrite)
             return
-        if not self.overwrite and is_state(state):
+        if not self.overwrite and holds_run(self.path):
             raise AlreadyThere(f"out {self.path} already holds a run", f"resume it with --resume, or {ANEW}")
         check_replaceable([*results, state, self.path / RECIPE_FILE], overwrite=self.overwrite)
         if not self.overwrite and model.exists():
@@ -83,11 +100,15 @@ class RunFolder:
         return found
 
     def begin(self, state: State) -> None:
-        """Write the first files of a new run. Those of an earlier one go once the new state is safe."""
+        """Write the first files of a new run. Those of an earlier one go once the new state is safe.
+
+        Its recipe goes before, since the state holds it, too: what is found later is never the recipe of another run.
+        """
+        if self.overwrite:
+            (self.path / RECIPE_FILE).unlink(missing_ok=True)
         self.write_state(state)
-        for name in RESULTS:
-            if self.overwrite:
-                (self.path / name).unlink(missing_ok=True)
+        if self.overwrite:
+            remove_files(self.path, RESULTS)
         self.write_recipe(state.recipe)
 
     def go_on(self, state: State, found: Found) -> None:

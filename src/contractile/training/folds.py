@@ -16,33 +16,61 @@ import numpy as np
 from contractile.dataset import Example
 from contractile.errors import AlreadyThere, ContractileError, NotFound
 from contractile.model import combine
-from contractile.recipe import Recipe, read_recipe
+from contractile.recipe import Recipe, check_same, make_recipe, read_recipe
 from contractile.storage import check_replaceable
 from contractile.targets import unannotated
-from contractile.training.folder import MODEL_FILE, RECIPE_FILE, RESULTS, RunFolder
+from contractile.training.folder import (
+    FOLD,
+    MODEL_FILE,
+    RECIPE_FILE,
+    RESULTS,
+    STATE_FILE,
+    RunFolder,
+    folds_in,
+    holds_run,
+    remove_files,
+)
 from contractile.training.loop import Call, Progress, Run, carry_out
-from contractile.training.saved import ANEW
+from contractile.training.saved import ANEW, is_state
 from contractile.training.validation import Validation
 
-FOLD = "fold-{}"
+BACK = f"put the file back, or {ANEW}"
 
 
 class FoldedFolder(RunFolder):
     """The folder of a run of several folds: the recipe, the model, the report, and a run folder for each fold."""
 
     def _check(self) -> None:
-        recipe, results = self.path / RECIPE_FILE, [self.path / name for name in RESULTS]
+        recipe, state = self.path / RECIPE_FILE, self.path / STATE_FILE
+        results = [self.path / name for name in RESULTS]
         if self.resume:
             if not recipe.is_file():
-                raise NotFound(f"out {self.path} holds no {RECIPE_FILE} of a run to resume", "leave out --resume")
+                raise NotFound(f"out {self.path} holds no {RECIPE_FILE} of a run to resume", ANEW)
             return check_replaceable(results, overwrite=self.overwrite)
-        if not self.overwrite and (recipe.exists() or (self.path / MODEL_FILE).exists()):
+        if not self.overwrite and (recipe.exists() or (self.path / MODEL_FILE).exists() or holds_run(self.path)):
             raise AlreadyThere(f"out {self.path} already holds a run", f"resume it with --resume, or {ANEW}")
-        return check_replaceable([*results, recipe], overwrite=self.overwrite)
+        return check_replaceable([*results, state, recipe], overwrite=self.overwrite)
 
     def read_recipe(self) -> Recipe:
-        """The recipe that the run began with. Raises ContractileError for one that was changed and is wrong."""
-        return Recipe.model_validate(read_recipe(self.path / RECIPE_FILE))
+        """The recipe that the run began with. Raises ContractileError where it was changed since, or is damaged."""
+        path = self.path / RECIPE_FILE
+        try:
+            recipe = make_recipe(read_recipe(path))
+        except ContractileError as error:
+            raise type(error)(error.problem, BACK, where=path) from error
+        for number in range(1, recipe.folds + 1):
+            own = self.fold(number)
+            if own.resume:
+                _check_share(own.read_state().saved.recipe, _share(recipe, number), path)
+        return recipe
+
+    def begin_folds(self, recipe: Recipe) -> None:
+        """Write the recipe of a run that begins or goes on. Files of an earlier run go once it is safe."""
+        self.write_recipe(recipe)
+        if self.overwrite and not self.resume:
+            begun = [place for place in folds_in(self.path) if is_state(place / STATE_FILE)]
+            for place in (self.path, *begun):
+                remove_files(place, (STATE_FILE, *RESULTS))
 
     def describe_rest(self, command: str) -> str:
         """What a stopped run leaves, and how to go on, in one line."""
@@ -53,13 +81,17 @@ class FoldedFolder(RunFolder):
     def fold(self, number: int) -> RunFolder:
         """The run folder of one fold, from 1. With `resume` a fold goes on where it has begun."""
         place = self.path / FOLD.format(number)
-        begun = self.resume and (place / "state.ckpt").is_file()
+        begun = self.resume and (place / STATE_FILE).is_file()
         return RunFolder(place, resume=begun, overwrite=self.overwrite or self.resume)
 
 
 def is_folded(folder: Path) -> bool:
-    """Whether a folder holds a run of several folds."""
-    return (folder / FOLD.format(1)).is_dir()
+    """Whether a folder holds a run of several folds: its recipe says so, or there is a fold and no state of one run."""
+    try:
+        folds = int(read_recipe(folder / RECIPE_FILE).get("folds", 1))
+    except ContractileError:  # whoever reads the run complains
+        folds = 1
+    return folds > 1 or ((folder / FOLD.format(1)).is_dir() and not (folder / STATE_FILE).exists())
 
 
 def split_folds(examples: Sequence[Example], recipe: Recipe) -> Iterator[tuple[list[Example], list[Example]]]:
@@ -83,7 +115,7 @@ def train_folds(examples: Sequence[Example], recipe: Recipe, folder: FoldedFolde
     Raises what `carry_out` raises, and ContractileError where there are too few images.
     """
     parts, runs = list(split_folds(examples, recipe)), list[Run]()
-    folder.write_recipe(recipe)
+    folder.begin_folds(recipe)
     for number, (training, held_out) in enumerate(parts, start=1):
         own = folder.fold(number)
         share = _share(recipe, number)
@@ -104,6 +136,17 @@ def train_folds(examples: Sequence[Example], recipe: Recipe, folder: FoldedFolde
     card = {"decoding": model.card.decoding}
     unseen = {one.name: run.model.with_card(**card) for run in runs for one in run.validation}
     return Run(folder.path, recipe, model, evaluation, runs[0].history, scoring.examples, unseen)
+
+
+def _check_share(began: Recipe, now: Recipe, path: Path) -> None:
+    """Check that a fold began with what is now its share of the recipe in `path`; ContractileError names the field."""
+    held, found = began.model_dump(mode="json"), now.model_dump(mode="json")
+    if now.steps is None and now.minutes is not None:  # how many steps these were was found out as the fold began
+        found["steps"] = held["steps"]
+    try:
+        check_same(held, found)
+    except ContractileError as error:
+        raise ContractileError(error.problem, BACK, where=path) from error
 
 
 def _share(recipe: Recipe, number: int) -> Recipe:

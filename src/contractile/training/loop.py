@@ -81,7 +81,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class _Course:
+class _Tools:
     """What a run needs beside its state. Seconds count from `clock` (of `time.monotonic`)."""
 
     samples: Samples
@@ -113,8 +113,8 @@ def carry_out(
     if recipe.steps is None:
         deadline = call.started + 60 * (recipe.minutes or 0)
         steps = count_steps(recipe, fabric, samples, scoring, card, deadline=deadline)
-        steps -= 0 if call.start is None else steps_tried(steps)
-        recipe = recipe.model_copy(update={"steps": steps})
+        tried = 0 if call.start is None else steps_tried(steps)
+        recipe = recipe.model_copy(update={"steps": max(1, steps - tried)})
     if call.start is not None and found is None:
         state = choose_start(call.start, recipe, fabric, samples, scoring, card)
     else:
@@ -123,10 +123,10 @@ def carry_out(
     with call.stopping.whole():
         call.folder.begin(state) if found is None else call.folder.go_on(state, found)
     before = max((row.get("seconds", 0.0) for row in state.history), default=0.0)
-    course = _Course(samples, scoring, card, call.folder, call.started - before)
+    tools = _Tools(samples, scoring, card, call.folder, call.started - before)
     try:
-        _learn(state, course, call.progress)
-        model, evaluation = _finish(state, course)
+        _learn(state, tools, call.progress)
+        model, evaluation = _finish(state, tools)
     except BaseException:
         if call.stopping.ends and not call.stopping.torn:
             call.folder.write_state(state)
@@ -136,59 +136,59 @@ def carry_out(
     return Run(call.folder.path, recipe, model, evaluation, state.history, scoring.examples)
 
 
-def _learn(state: State, course: _Course, progress: Progress | None) -> None:
+def _learn(state: State, tools: _Tools, progress: Progress | None) -> None:
     """Take the steps that are left, and after each of them do what is due."""
     steps, ranks = state.recipe.steps or 0, {"rank": state.fabric.global_rank, "ranks": state.fabric.world_size}
-    _do_what_is_due(state, course)  # a run may have been stopped in a validation
-    with closing(course.samples.batches(state.step, **ranks)) as batches:
+    _do_what_is_due(state, tools)  # a run may have been stopped in a validation
+    with closing(tools.samples.batches(state.step, **ranks)) as batches:
         for batch in islice(batches, steps - state.step):
             take_step(state, batch)
             loss = sum(state.losses) / len(state.losses)
-            _do_what_is_due(state, course)
+            _do_what_is_due(state, tools)
             if progress is not None:
                 progress(Status(state.step, steps, loss, state.best))
 
 
-def _do_what_is_due(state: State, course: _Course) -> None:
+def _do_what_is_due(state: State, tools: _Tools) -> None:
     """Add a row to the history, about 200 in a run; validate; save the state. Nothing is done twice for a step."""
     steps, last = state.recipe.steps or 0, state.step == state.recipe.steps
     if state.losses and (state.step % max(1, steps // LOGGED_ROWS) == 0 or last):
         with state.stopping.whole():
             loss = sum(state.losses) / len(state.losses)
             rate = learning_rate(state.step - 1, steps, state.recipe.optimizer)
-            state.record(seconds=round(time.monotonic() - course.clock, 2), learning_rate=rate, loss=loss)
+            state.record(seconds=round(time.monotonic() - tools.clock, 2), learning_rate=rate, loss=loss)
             state.losses = []
     if state.validated < state.step and (state.step % math.ceil(steps / state.recipe.validations) == 0 or last):
-        _validate(state, course)
-    course.folder.write_state_in_time(state)
+        _validate(state, tools)
+    tools.folder.write_state_in_time(state)
 
 
-def _validate(state: State, course: _Course) -> None:
+def _validate(state: State, tools: _Tools) -> None:
     """Score some validation images. Save the network, unless an earlier one was clearly better, and the state."""
     with torch.random.fork_rng(devices=[]):  # a network is made, which draws weights: dropout must not notice
-        scores = course.scoring.look(state.model(course.card))
-        model = state.model(course.card, scores)
+        scores = tools.scoring.look(state.model(tools.card))
+        model = state.model(tools.card, scores)
     with state.stopping.whole():
         state.record(**{f"val_{name}": value for name, value in scores.items()})
         steering = scores.get(steering_score(state.recipe), 0.0)
         state.validated, state.best = state.step, steering if state.best is None else max(state.best, steering)
         if steering >= state.best - CHANCE:
-            course.folder.write_model(model)
+            tools.folder.write_model(model)
             state.kept = state.step
-        course.folder.write_state(state)
-        course.folder.write_history(state.history)
+        tools.folder.write_state(state)
+        tools.folder.write_history(state.history)
 
 
-def _finish(state: State, course: _Course) -> tuple[Model, Evaluation]:
+def _finish(state: State, tools: _Tools) -> tuple[Model, Evaluation]:
     """Complete the network that was kept: statistics of its norms, decoding, scores on all validation images."""
-    kept = course.folder.read_model(state)
+    kept = tools.folder.read_model(state)
     network, device = kept.network, state.fabric.device
     numbers = range(count_batches(network, state.step))
-    images = (course.samples.batch(number).image.to(device) for number in numbers)
+    images = (tools.samples.batch(number).image.to(device) for number in numbers)
     with state.fabric.autocast():
         measure_statistics(network.to(device), images, shared=state.recipe.network.symmetry == "square")
     network.cpu()
-    model, evaluation = course.scoring.conclude(kept.with_card(likeness=course.likeness()))
+    model, evaluation = tools.scoring.conclude(kept.with_card(likeness=tools.likeness()))
     with state.stopping.whole():
-        course.folder.write_model(model)
+        tools.folder.write_model(model)
     return model, evaluation

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from contractile.dataset import Example, pasted_copies
 from contractile.decode import Decoding
 from contractile.engine import EngineConfig
+from contractile.errors import ContractileError
 from contractile.evaluation import EvaluateConfig, Evaluation, evaluate
 from contractile.labels import object_sizes
 from contractile.model import Model
@@ -41,11 +42,15 @@ class Validation:
     """The validation images of a run, and how its recipe has them scored.
 
     The objects of `known` images, which the network learns from, tell how large objects are. `first` is the decoding
-    until validation images have chosen a better one.
+    until validation images have chosen a better one. Raises ContractileError where nothing in them is annotated.
     """
 
     def __init__(self, recipe: Recipe, examples: Sequence[Example], known: Sequence[Example] = ()) -> None:
         self.recipe, self.examples = recipe, list(examples)
+        if all(unannotated(one.labels, recipe.targets).all() for one in examples):
+            found = f"only ignored ones in {len(examples)} image(s)" if examples else "no image"
+            problem = f"validation images must hold annotated pixels, got {found}"
+            raise ContractileError(problem, "give at least one annotated image to validate on")
         annotated = (_scored_labels(one.labels, recipe.targets) for one in (*known, *examples))
         self.first = first_decoding(annotated) if recipe.targets.task == "objects" else Decoding()
         self._some = self.examples[:: math.ceil(len(self.examples) / VALIDATED_IMAGES)]
