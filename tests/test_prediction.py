@@ -155,6 +155,20 @@ def test_tiles_are_halved_when_memory_runs_out(small_memory, caplog):
         np.asarray(one.probabilities(image))
 
 
+def test_tiles_stay_small_for_the_rest_of_an_image(small_memory, caplog):
+    """In all its blocks and views; the next image is tried with large ones again."""
+    one = predictor(make_model(UNetConfig(width=2, depth=1)))
+    image = np.random.default_rng(0).random((1, 200, 200), np.float32)
+    field = one.probabilities(image, tta=True)
+    whole = np.asarray(field)
+    small_memory(150**2)
+    for part in (slice(0, 100), slice(100, 200)):
+        np.testing.assert_allclose(field[:, part], whole[:, part], atol=1e-5)
+    assert caplog.text.count("out of memory with tiles of") == 1
+    np.asarray(one.probabilities(image))
+    assert caplog.text.count("out of memory with tiles of") == 2
+
+
 @pytest.mark.parametrize("shape", [(2, 40, 40), (40,), (1, 1, 40, 40)])
 def test_an_image_that_does_not_fit_the_model(shape):
     with pytest.raises(

@@ -143,6 +143,34 @@ def test_another_model_image_or_option_is_refused(folder, small_blocks):
     assert not (out / WORK).exists()
 
 
+def test_other_axes_are_another_prediction(folder, small_blocks):
+    out = folder.parent / "out"
+    assert killed(lambda: predict(folder, out, axes="YX"), 4, "after")
+    with pytest.raises(ContractileError, match="began with another choice of axes, another shape; give what it began"):
+        predict(folder, out, axes="XY", resume=True)
+    assert len(predict(folder, out, axes="YX", resume=True)) == 1
+    assert predict(folder, out, axes="YX", resume=True) == []
+    assert len(predict(folder, out, axes="XY", resume=True)) == 1  # it is not finished in this way
+    assert tifffile.imread(out / "a_labels.tif").shape == (90, 70)
+
+
+def test_what_a_format_cannot_hold_need_not_be_predicted_again(folder, small_blocks, monkeypatch):
+    def refuse(*_, **__):
+        raise ContractileError("it has too many corners", "save labels instead")
+
+    out, seen = folder.parent / "out", []
+    with monkeypatch.context() as patch:
+        patch.setattr("contractile.prediction.outputs.write_shapes", refuse)
+        with pytest.raises(ContractileError, match=r"a\.tif: it has too many corners; save labels instead"):
+            predict(folder, out, products=("labels", "geojson"))
+    assert contents(out) == {}
+    predict(folder, out, products=("labels",), resume=True, progress=lambda *told: seen.append(told))
+    assert seen == [("a.tif", 9, 9)]
+    predict(folder, folder.parent / "whole", products=("labels",))
+    assert contents(out) == contents(folder.parent / "whole")
+    assert not (out / WORK).exists()
+
+
 def test_finished_files_are_left_out(folder, small_blocks):
     out, seen = folder.parent / "out", []
     tifffile.imwrite(folder / "b.tif", tifffile.imread(folder / "a.tif")[::-1])

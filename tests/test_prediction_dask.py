@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,12 +14,17 @@ from test_prediction import EXACT, NETWORKS, make_model
 
 from contractile import grid
 from contractile.decode import Decoding
-from contractile.errors import ContractileError
+from contractile.engine import Placed
+from contractile.errors import ContractileError, OutOfMemory, WrongType
 from contractile.grid import Mosaic
 from contractile.images import read_labels, read_probabilities
+from contractile.model import combine
 from contractile.prediction import Predictor, blocks, lazy, predict_files
-from contractile.work import connect
+from contractile.prediction.seams import measure_seams
+from contractile.unet import UNetConfig
+from contractile.work import connect, forget
 
+dask = pytest.importorskip("dask")
 da = pytest.importorskip("dask.array")
 pytest.importorskip("distributed")
 
@@ -135,6 +141,80 @@ def test_a_dask_array_on_workers(lazy_place):
     with connect("local", workers=1) as work:
         values = work.client.compute(found).result()
     np.testing.assert_allclose(values, np.asarray(predictor.probabilities(pixels)), atol=1e-5)
+
+
+def test_all_networks_of_a_model_see_a_dask_array(lazy_place):
+    """The first one has the smallest margin."""
+    _, pixels = lazy_place
+    small, large = make_model(UNetConfig(width=2, depth=1)), make_model(NETWORKS["default"])
+    predictor = Predictor(combine([small, large]), engine=EXACT)
+    expected = np.asarray(predictor.probabilities(pixels))
+    assert np.abs(expected - np.asarray(Predictor(small, engine=EXACT).probabilities(pixels))).max() > 1e-2
+    found = predictor.probabilities(da.from_array(pixels, chunks=(1, 80, 80)))
+    np.testing.assert_allclose(found.compute(scheduler="threads"), expected, atol=1e-5)
+
+
+def names_of_tasks(found):
+    return {str(key) for key in found.dask if "network" in str(key)}
+
+
+@pytest.mark.parametrize("change", [{"tile": 64}, {"precision": "bfloat16"}, {"backend": "another"}])
+def test_tasks_of_another_tile_or_engine_have_other_names(lazy_place, change):
+    predictor, pixels = lazy_place
+    image = da.from_array(pixels, chunks=(1, 80, 80))
+    names = names_of_tasks(predictor.probabilities(image))
+    assert len(names) == 9
+    other = Predictor(predictor.model, engine=EXACT, tile=change.pop("tile", None))
+    other.placed = replace(predictor.placed, **change)
+    assert names.isdisjoint(names_of_tasks(other.probabilities(image)))
+    assert names == names_of_tasks(predictor.probabilities(image))
+
+
+def test_each_curve_has_a_result_of_its_own(lazy_place):
+    predictor, pixels = lazy_place
+    image = da.from_array(pixels, chunks=(1, 80, 80))
+    curve = predictor.card.normalization.fit(pixels)
+    curves = [curve, replace(curve, offset=curve.offset + 40)]
+    found = dask.compute(*(predictor.probabilities(image, curve=one) for one in curves), scheduler="threads")
+    for values, one in zip(found, curves, strict=True):
+        np.testing.assert_allclose(values, np.asarray(predictor.probabilities(pixels, curve=one)), atol=1e-5)
+    assert np.abs(found[0] - found[1]).max() > 1e-3
+
+
+def test_memory_that_ran_out_is_known_to_the_next_block(lazy_place, monkeypatch, caplog):
+    _, pixels = lazy_place
+    predictor = Predictor(make_model(UNetConfig(width=2, depth=1)), engine=EXACT)
+    expected, run = np.asarray(predictor.probabilities(pixels)), Placed.__call__
+    found = predictor.probabilities(da.from_array(pixels, chunks=(1, 80, 80)))
+
+    def guarded(placed, batch):
+        if batch.size > 60**2:
+            raise OutOfMemory("too large", "use a smaller tile")
+        return run(placed, batch)
+
+    monkeypatch.setattr(Placed, "__call__", guarded)
+    forget()
+    np.testing.assert_allclose(found.compute(scheduler="threads"), expected, atol=1e-5)
+    assert caplog.text.count("out of memory with tiles of") == 1
+
+
+def test_labels_of_a_dask_array_are_those_of_its_pixels(lazy_place):
+    predictor, pixels = lazy_place
+    found = predictor.segment(da.from_array(pixels, chunks=(1, 80, 80)))
+    assert np.mean(found == predictor.segment(pixels)) > 0.999
+
+
+def test_what_takes_no_dask_array(lazy_place):
+    predictor, pixels = lazy_place
+    image = da.from_array(pixels)
+    line = (
+        "image must be an array in memory, or one that reads its regions from disk, got a Dask array; "
+        "give image.compute()"
+    )
+    for call in (predictor.assess, lambda pixels: measure_seams(predictor, pixels)):
+        with pytest.raises(WrongType) as error:
+            call(image)
+        assert str(error.value) == line
 
 
 def test_what_a_dask_array_cannot_have(lazy_place):

@@ -2,6 +2,7 @@
 
 import csv
 import re
+import weakref
 
 import numpy as np
 import pytest
@@ -9,13 +10,14 @@ import tifffile
 from conftest import entries
 from test_prediction import EXACT, NETWORKS, make_model, predictor
 
-from contractile.errors import ContractileError, NotFinished, NotFound, NotWritten
+from contractile.errors import ContractileError, InUse, NotFinished, NotFound, NotWritable, NotWritten, WrongType
 from contractile.images import Stack, find, read, read_labels, read_probabilities
 from contractile.images.formats import open_rasters
 from contractile.model import save
-from contractile.prediction import load, predict_files
+from contractile.prediction import blocks, load, outputs, predict_files
 from contractile.prediction.inputs import has_absurd_value
 from contractile.prediction.outputs import Outputs
+from contractile.prediction.tracks import Tracker
 from contractile.unet import UNetConfig
 
 
@@ -157,6 +159,33 @@ def test_what_was_written_is_forgotten(folder, one, monkeypatch):
     assert not any(outputs._found or outputs._pictures for outputs in made)
 
 
+def test_pictures_of_pages_are_not_kept_as_they_are(files, monkeypatch):
+    one, drawn, real = load(files / "model.safetensors", engine=EXACT), [], outputs.overlay
+
+    def watched(image, labels):
+        assert [picture() for picture in drawn] == [None] * len(drawn)
+        picture = real(image, labels)
+        drawn.append(weakref.ref(picture))
+        return picture
+
+    monkeypatch.setattr(outputs, "overlay", watched)
+    list(predict_files(one, files / "pages.tif", out=files / "out", products=("overlay",)))
+    assert len(drawn) == 3
+    pictures = [read(files / "out" / f"pages_000{page}_overlay.png").pixels for page in range(3)]
+    assert len({picture.tobytes() for picture in pictures}) == 3
+
+
+def test_frames_of_a_movie_are_in_memory_one_at_a_time(files, monkeypatch):
+    model, steps = make_model(NETWORKS["default"], task="objects", class_values=()), []
+    real, add = blocks.Segmented.__array__, Tracker.add
+    monkeypatch.setattr(
+        blocks.Segmented, "__array__", lambda self, *more, **named: steps.append("read") or real(self, *more, **named)
+    )
+    monkeypatch.setattr(Tracker, "add", lambda self, *more: steps.append("join") or add(self, *more))
+    list(predict_files(predictor(model), files / "pages.tif", out=files / "out", products=("ctc",)))
+    assert steps == ["read", "join"] * 3
+
+
 def test_tables_of_files_and_stacks(files):
     model = make_model(NETWORKS["default"], task="objects", class_values=())
     inputs = [files / "one.tif", files / "pages.tif"]
@@ -180,6 +209,22 @@ def test_unknown_products_are_refused(files):
     one = load(files / "model.safetensors", engine=EXACT)
     with pytest.raises(ValueError, match=r"products must be among labels, .*, rois, ctc, got 'lables'"):
         list(predict_files(one, files / "one.tif", out=files / "out", products=("lables",)))
+
+
+@pytest.mark.parametrize(
+    ("products", "line"),
+    [
+        ("labels", "products must be a list of names, got 'labels'; give ('labels',)"),
+        ("labels,overlay", "products must be a list of names, got 'labels,overlay'; give ('labels', 'overlay')"),
+        (None, "products must be a list of names, got None; give ('labels',)"),
+        ([3], "products must be a list of names, got [3]; give ('labels',)"),
+    ],
+)
+def test_products_that_are_no_list_of_names(files, products, line):
+    one = load(files / "model.safetensors", engine=EXACT)
+    with pytest.raises(WrongType) as error:
+        list(predict_files(one, files / "one.tif", out=files / "out", products=products))
+    assert str(error.value) == line
 
 
 def test_two_inputs_of_one_name_are_refused(files):
@@ -387,6 +432,81 @@ def test_a_fault_of_ours_costs_no_finished_result(folder, one, monkeypatch):
     with pytest.raises(KeyError, match="a fault"):
         list(predict_files(one, folder, out=folder.parent / "out"))
     assert [path.name for path in entries(folder.parent / "out")] == ["a_labels.tif", "b_labels.tif"]
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """Let no results of these files be written as GeoJSON."""
+
+    def refuse(names, error=None):
+        def write(path, *_, **__):
+            if path.name[0] in names:
+                raise error or ContractileError("it has too many corners", "save labels instead", where=path)
+            path.write_text("shapes")
+
+        monkeypatch.setattr(outputs, "write_shapes", write)
+
+    return refuse
+
+
+@pytest.mark.parametrize("names", ["a", "c", "e", "ab", "de", "abcd"])
+def test_results_that_a_format_cannot_hold_cost_their_file_alone(folder, one, narrow, caplog, names):
+    narrow(names)
+    out = folder.parent / "out"
+    done, error = predicted(one, folder, out, products=("labels", "geojson"))
+    assert done == [f"{name}.tif" for name in "abcde" if name not in names]
+    assert {path.name for path in entries(out)} == {
+        f"{name[0]}{rest}" for name in done for rest in ("_labels.tif", "_objects.geojson")
+    }
+    assert type(error) is NotFinished
+    listed = ", ".join(str(folder / f"{name}.tif") for name in names)
+    assert error.problem == f"{len(names)} of 5 files could not be predicted: {listed}"
+    for name in names:
+        assert caplog.text.count(f"{out / name}_objects.geojson: it has too many corners; save labels instead") == 1
+
+
+def test_where_no_results_can_be_held_the_first_error_is_the_answer(folder, one, narrow, caplog):
+    narrow("abcde")
+    names, error = predicted(one, folder, folder.parent / "out", products=("labels", "geojson"))
+    assert not names
+    assert error.problem == "it has too many corners (so none of the 5 files could be predicted)"
+    assert error.where.endswith("a_objects.geojson")
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("kind", [NotWritten, NotWritable, InUse])
+def test_what_is_wrong_with_the_folder_ends_the_work(folder, one, narrow, kind):
+    narrow("b", kind("no results can be written there", "choose another folder"))
+    names, error = predicted(one, folder, folder.parent / "out", products=("labels", "geojson"))
+    assert names == ["a.tif"]
+    assert type(error) is kind
+    assert str(error) == "no results can be written there; choose another folder"
+
+
+def test_a_frame_of_another_size_costs_itself_alone(tmp_path):
+    model = make_model(UNetConfig(width=2, depth=1), task="objects", class_values=())
+    for number, shape in enumerate([(24, 32), (20, 30), (24, 32)]):
+        tifffile.imwrite(tmp_path / f"t{number:03d}.tif", noise(shape))
+    names, error = predicted(predictor(model), tmp_path, tmp_path / "out", products=("labels", "ctc"))
+    assert names == ["t000.tif", "t002.tif"]
+    assert error.problem == f"1 of 3 files could not be predicted: {tmp_path / 't001.tif'}"
+    [result] = (tmp_path / "out").glob("*_RES")
+    assert [path.name for path in entries(result)] == ["mask000.tif", "mask002.tif", "res_track.txt"]
+    assert not (tmp_path / "out" / "t001_labels.tif").exists()
+
+
+class Gone:
+    """Workers of which none is left."""
+
+    def each(self, function, items, *, name):
+        raise NotFinished("there was no worker for 60 s", "start some, then run it again", where="tcp://node3:8786")
+
+
+def test_workers_that_are_gone_end_the_work_and_what_was_begun_stays(folder, one):
+    names, error = predicted(one, folder, folder.parent / "out", work=Gone())
+    assert not names
+    assert str(error) == "tcp://node3:8786: there was no worker for 60 s; start some, then run it again"
+    assert (folder.parent / "out" / ".a.contractile-work" / "plan.json").exists()
 
 
 def test_progress_is_of_files_that_are_predicted(folder, one):

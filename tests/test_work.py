@@ -4,6 +4,7 @@ import json
 import sys
 import threading
 import time
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -147,6 +148,26 @@ def test_the_values_that_were_used_last_are_kept(monkeypatch):
     for key in ("a", "b", "a", "c"):
         once(key, lambda: 1)
     assert list(kept_module._kept) == list(kept_module._locks) == ["a", "c"]
+
+
+class Costly:
+    """A value that can be watched."""
+
+
+def test_in_one_place_the_next_value_is_made_when_the_former_one_is_gone():
+    former, seen = weakref.ref(once("a", Costly, place="image")), []
+
+    def make():
+        seen.append(former())
+        return Costly()
+
+    value = once("b", make, place="image")
+    assert seen == [None]
+    assert once("b", make, place="image") is value
+    assert once("b", Costly, place="another") is not value
+    assert once("a", make, place="image") is not value
+    assert len(seen) == 2
+    assert list(kept_module._kept) == ["another", "image"]
 
 
 @pytest.mark.parametrize(

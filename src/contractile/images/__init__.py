@@ -35,7 +35,9 @@ from contractile.images.sources import settle_axes as settle_axes
 from contractile.images.sources import settle_shapes as settle_shapes
 from contractile.images.sources import stem as stem
 from contractile.images.streaming import smallest_type as smallest_type
+from contractile.images.writing import encode_picture as encode_picture
 from contractile.images.writing import is_ours as is_ours
+from contractile.images.writing import write_encoded as write_encoded
 from contractile.images.writing import write_image as write_image
 from contractile.images.writing import write_labels as write_labels
 from contractile.images.writing import write_picture as write_picture

@@ -106,12 +106,22 @@ def write_picture(path: str | Path, rgb: NDArray[np.uint8]) -> None:
 
     Raises ContractileError, NotWritten, NotWritable.
     """
+    write_encoded(path, encode_picture(rgb))
+
+
+def encode_picture(rgb: NDArray[np.uint8]) -> bytes:
+    """A colour picture (Y, X, 3) uint8, or a grey one (Y, X), as PNG. Raises ContractileError."""
     rgb = np.asarray(rgb)
     if rgb.dtype != np.uint8 or rgb.ndim not in (2, 3) or (rgb.ndim == 3 and rgb.shape[-1] != 3):
         raise ContractileError(f"rgb must be (Y, X, 3) or (Y, X) uint8, got {rgb.dtype} {rgb.shape}", "convert it")
     data = imagecodecs.png_encode(np.ascontiguousarray(rgb))
+    return bytes(data[:PNG_HEAD]) + PNG_MARK + bytes(data[PNG_HEAD:])
+
+
+def write_encoded(path: str | Path, png: bytes) -> None:
+    """Write what `encode_picture` gave. Raises NotWritten, NotWritable."""
     with replacing(Path(path)) as temporary:
-        temporary.write_bytes(data[:PNG_HEAD] + PNG_MARK + data[PNG_HEAD:])
+        temporary.write_bytes(png)
 
 
 def is_ours(path: str | Path) -> bool:

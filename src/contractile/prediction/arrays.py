@@ -19,6 +19,13 @@ def is_dask(image: object) -> bool:
     return type(image).__module__.split(".")[0] == "dask" and hasattr(image, "dask")
 
 
+def refuse_dask(image: object) -> None:
+    """Raise WrongType for a Dask array, of which nothing is computed before somebody asks for it."""
+    if is_dask(image):
+        problem = "image must be an array in memory, or one that reads its regions from disk, got a Dask array"
+        raise WrongType(problem, "give image.compute()")
+
+
 def as_image(image: Any, channels: int, dims: int) -> Any:
     """An image (C, *S) or, of one channel, (*S) -> (C, *S), not copied where that is possible.
 

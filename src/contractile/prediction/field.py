@@ -91,13 +91,33 @@ class Mean(Field):
         return total / np.float32(len(self.fields))
 
 
+class TileLimit:
+    """The largest side of a tile in pixels: `tile`, or what fits in memory; less where memory has run out.
+
+    Fields share it, and threads may: at worst one of them tries a tile that is too large once more.
+    """
+
+    def __init__(self, tile: int | None = None) -> None:
+        self._tile = tile
+        self._fits: int | None = None  # what is left to try, once memory has run out
+
+    def of(self, placed: Placed) -> int:
+        """The largest side of a tile for this network."""
+        most = self._tile or placed.largest_tile()
+        return most if self._fits is None else min(most, self._fits)
+
+    def lower(self, side: int) -> None:
+        """Say that only smaller tiles fit: those of this side, perhaps."""
+        self._fits = side if self._fits is None else min(side, self._fits)
+
+
 class NetworkField(Field):
     """What a network says about an image (C, *S), tile by tile.
 
     Tiled and untiled results agree to rounding: tiles read real pixels around them, mirrored only at the image's own
     border, and all tiles lie on one pooling grid, wherever a region begins. `intensity` is that of the whole image.
-    `tile` limits the side of a tile in pixels (default: what fits in memory). When memory runs out, the tile is halved.
-    `progress(done, total)` counts the tiles of a region.
+    `limit` is that of the side of a tile. When memory runs out, tiles are halved, and stay so for all that share the
+    limit. `progress(done, total)` counts the tiles of a region.
     """
 
     def __init__(
@@ -106,17 +126,17 @@ class NetworkField(Field):
         placed: Placed,
         intensity: Intensity,
         *,
-        tile: int | None = None,
+        limit: TileLimit | None = None,
         progress: Progress | None = None,
     ) -> None:
         self.image, self.placed, self.intensity = image, placed, intensity
         self.shape = (max(2, placed.config.classes), *image.shape[1:])
-        self._tile, self._progress = tile, progress
+        self._limit, self._progress = limit or TileLimit(), progress
 
     def compute(self, region: Region) -> Floats:
-        limit, size = self._tile or self.placed.largest_tile(), tuple(part.stop - part.start for part in region)
+        size = tuple(part.stop - part.start for part in region)
         while True:
-            tile = fit_tile(self.placed.config, size, limit)
+            tile = fit_tile(self.placed.config, size, self._limit.of(self.placed))
             try:
                 return self._run(region, tile)
             except OutOfMemory:
@@ -124,7 +144,7 @@ class NetworkField(Field):
                 if fit_tile(self.placed.config, size, smaller) == tile:
                     raise
                 logger.warning("out of memory with tiles of %s pixels; trying %d", tile, smaller)
-                limit = smaller
+                self._limit.lower(smaller)
 
     def _run(self, region: Region, tile: tuple[int, ...]) -> Floats:
         config = self.placed.config

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -12,7 +12,16 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from contractile.errors import ContractileError, NotWritten
+from contractile.errors import (
+    AlreadyThere,
+    ContractileError,
+    InUse,
+    NotFinished,
+    NotWritable,
+    NotWritten,
+    WrongType,
+    shown,
+)
 from contractile.images import (
     Image,
     Source,
@@ -43,6 +52,8 @@ from contractile.storage import Claim, claimed
 from contractile.work import Work, here
 
 logger = logging.getLogger(__name__)
+
+OF_THE_FOLDER = (NotWritten, NotWritable, AlreadyThere, InUse)  # errors of the place of results, not of one file
 
 
 def predict_files(
@@ -81,13 +92,14 @@ def predict_files(
     The results of one image appear together. Results of an earlier prediction are replaced, unless they were changed
     since; what else is there only with `overwrite`. An image that is read is never replaced.
 
-    Raises ContractileError, before any work, for an unknown product or form, a table of objects of a model that has
-    none, a table as Parquet that is no product or cannot be written, two inputs that would write the same file, or
-    images of which none can be read or fits the model; AlreadyThere where a file would be replaced that is not such a
-    result; InUse where another process predicts one of the images into the same folder; NotWritable for a folder that
-    takes no files; NotFound where there are no images; NotWritten where a result cannot be written; ContractileError
-    with `resume` where the model, an option or the image is another one. A file among others that cannot be read or
-    predicted is logged as a warning and left out; when all others are done, NotFinished names it.
+    Raises WrongType for `products` that are no list of names; ContractileError, before any work, for an unknown product
+    or form, a table of objects of a model that has none, a table as Parquet that is no product or cannot be written,
+    two inputs that would write the same file, or images of which none can be read or fits the model; AlreadyThere where
+    a file would be replaced that is not such a result; InUse where another process predicts one of the images into the
+    same folder; NotWritable for a folder that takes no files; NotFound where there are no images; NotWritten where a
+    result cannot be written; NotFinished where the workers of `work` are gone; ContractileError with `resume` where the
+    model, an option or the image is another one. A file among others that cannot be read or predicted, or whose results
+    a format cannot hold, is logged as a warning and left out; when all others are done, NotFinished names it.
     """
     _check_products(products, predictor.card.task)
     check_table(table, products)
@@ -122,13 +134,13 @@ def predict_files(
             files = [outputs for outputs in files if not course.is_finished(outputs.series, outputs.files)]
         predicted = _predict_each(predictor, files, failures, course=course, progress=progress)
         with closing(predicted):  # else an error leaves it to Python, which may end it in a thread that reads for it
-            yield from _write_each(predicted, claim, course)
+            yield from _write_each(predicted, claim, failures, course)
         course.end()
     say_rest(paths)
     failures.finish()
 
 
-def _write_each(predicted: Iterable[Outputs], claim: Claim, course: Course) -> Iterator[Written]:
+def _write_each(predicted: Iterable[Outputs], claim: Claim, failures: Failures, course: Course) -> Iterator[Written]:
     """Write the results of one series while the next one is predicted."""
 
     def write(outputs: Outputs) -> Written:
@@ -137,13 +149,35 @@ def _write_each(predicted: Iterable[Outputs], claim: Claim, course: Course) -> I
         return written
 
     with ThreadPoolExecutor(max_workers=1) as writer:
-        writing: Future[Written] | None = None
+        writing: tuple[Outputs, Future[Written]] | None = None
         for outputs in predicted:
             if writing is not None:
-                yield writing.result()
-            writing = writer.submit(write, outputs)
+                yield from _take(*writing, failures)
+            writing = outputs, writer.submit(write, outputs)
         if writing is not None:
-            yield writing.result()
+            yield from _take(*writing, failures)
+
+
+def _take(outputs: Outputs, writing: Future[Written], failures: Failures) -> Iterator[Written]:
+    """What was written of a series; nothing where a format cannot hold its results.
+
+    What was predicted of a large image stays, so that `resume` with other products need not predict it again.
+    """
+    try:
+        written = writing.result()
+    except ContractileError as error:
+        if not _is_of_one_file(error):
+            raise
+        failures.add(outputs.series, error)
+        outputs.release()
+    else:
+        failures.count_result()
+        yield written
+
+
+def _is_of_one_file(error: ContractileError) -> bool:
+    """Whether other files may do better: not where the folder takes no results, or where no worker is left."""
+    return not isinstance(error, OF_THE_FOLDER) and type(error) is not NotFinished
 
 
 def _predict_each(
@@ -165,7 +199,6 @@ def _predict_each(
                 outputs.release()
                 course.forget(outputs.series)
                 continue
-            failures.count_result()
             yield outputs
 
 
@@ -180,7 +213,7 @@ def _fill(
     """Predict the pages of one file. Returns the error of a page that cannot be read or predicted.
 
     Raises ContractileError where no image can be predicted, because the network cannot be placed on its device, and
-    NotWritten.
+    for what is no fault of this file.
     """
     for page, (source, image) in enumerate(pages):
         if isinstance(image, ContractileError):
@@ -194,10 +227,8 @@ def _fill(
                 found = course.begin(outputs.series, page, field)
                 course.carry_out(found, source, ticker)
                 outputs.add(image, found, unlike)
-        except NotWritten:
-            raise
         except ContractileError as error:
-            if not error.where and predictor.placed is None:
+            if not _is_of_one_file(error) or (not error.where and predictor.placed is None):
                 raise
             return error.at(error.where or describe(source))
     return None
@@ -230,6 +261,9 @@ def _has_grey_values(predictor: Predictor, image: Image) -> bool:
 
 
 def _check_products(products: Sequence[str], task: str) -> None:
+    if not _are_names(products):
+        likely = tuple(products.split(",")) if isinstance(products, str) and products else ("labels",)
+        raise WrongType(f"products must be a list of names, got {shown(products)}", f"give {likely}")
     if not products or not set(products) <= set(PRODUCTS):
         raise ContractileError(
             f"products must be among {', '.join(PRODUCTS)}, got {', '.join(products)!r}", "correct the name"
@@ -240,6 +274,10 @@ def _check_products(products: Sequence[str], task: str) -> None:
             f"products must not hold {named[0]} for a model of task {task}, got {', '.join(products)}",
             "train on labels that number their objects",
         )
+
+
+def _are_names(value: object) -> bool:
+    return isinstance(value, Collection) and not isinstance(value, str) and all(isinstance(one, str) for one in value)
 
 
 def _check_names(files: Iterable[Outputs]) -> None:

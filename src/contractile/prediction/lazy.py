@@ -5,72 +5,58 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from contractile.engine import place
 from contractile.errors import ContractileError
 from contractile.grid import Mosaic, widened
 from contractile.intensity import Intensity
-from contractile.model import Model
-from contractile.prediction.field import Floats, NetworkField
-from contractile.work import once, threads_of_a_block
-
-if TYPE_CHECKING:
-    from contractile.prediction.predictor import Predictor
+from contractile.prediction.field import Floats, TileLimit
+from contractile.prediction.predictor import Predictor
+from contractile.prediction.remote import ModelThere
+from contractile.work import once
 
 _one_at_a_time = threading.Lock()  # a network uses all cores that its process may use
 
 
-def lazily(predictor: Predictor, image: Any, intensity: Intensity, *, mark: str) -> Any:
+def lazily(predictor: Predictor, image: Any, intensity: Intensity) -> Any:
     """Probabilities (K, *S) of a Dask array (C, *S) as a Dask array, one chunk for each block of its mosaic.
 
-    Each block reads its own pixels and the margin around them. `mark` changes with the model and its engine. Workers
-    of a cluster place the network themselves, once each.
+    Each block reads its own pixels and the margin around them, the largest one of all networks. The names of tasks
+    change with all on which the result depends: the mark of the predictor, the image, and its curve. Workers of a
+    cluster place the networks themselves, once each.
     """
     import dask.array as da
     from dask import delayed
     from dask.base import tokenize
 
-    mosaic = Mosaic.of(image.shape[1:])
-    network, placed = predictor.card.network, predictor.placed
-    assert placed is not None
-    chosen = {"backend": placed.backend, "precision": placed.precision}
-    engine = predictor.engine.model_copy(update=chosen)
-    there = delayed(_There(predictor.model, engine, predictor.tile, mark), pure=True)
-    reach = max(network.margin)
+    mosaic, card = Mosaic.of(image.shape[1:]), predictor.card
+    there = delayed(ModelThere.of(predictor, predictor.model), name=f"model-{tokenize(predictor.mark)}")
+    whole = _Whole(tokenize(predictor.mark, image.name, intensity), tuple(image.shape), intensity)
+    reach = max(side for config in (card.network, *card.others) for side in config.margin)
     blocks = np.empty((1, *mosaic.counts), object)
     for number, region in enumerate(mosaic.regions()):
         around = widened(region, reach, mosaic.shape)
         part = image[(slice(None), *around)]
-        name = f"network-{number}-{tokenize(mark, image.name, number)}"
-        value = delayed(_predict, pure=True)(
-            there, part, [one.start for one in around], tuple(image.shape), intensity, region, dask_key_name=name
-        )
-        shape = (max(2, network.classes), *(one.stop - one.start for one in region))
-        place: tuple[Any, ...] = (0, *np.unravel_index(number, mosaic.counts))
-        blocks[place] = da.from_delayed(value, shape, np.float32)
+        name = f"network-{number}-{whole.name}"
+        origin = [one.start for one in around]
+        value = delayed(_predict, pure=True)(there, whole, part, origin, region, dask_key_name=name)
+        shape = (max(2, card.network.classes), *(one.stop - one.start for one in region))
+        where: tuple[Any, ...] = (0, *np.unravel_index(number, mosaic.counts))
+        blocks[where] = da.from_delayed(value, shape, np.float32)
     return da.block(blocks.tolist())
 
 
-@dataclass(frozen=True)
-class _There:
-    """A model that is sent to other processes, and placed once in each."""
+@dataclass(frozen=True, eq=False)
+class _Whole:
+    """An image (C, *S) of which processes see parts: a name that only this prediction of it has, shape and curve."""
 
-    model: Model
-    engine: Any
-    tile: int | None
-    mark: str
-
-    def predictor(self) -> Predictor:
-        return once(("lazy", self.mark), self._make)
-
-    def _make(self) -> Predictor:
-        from contractile.prediction.predictor import Predictor
-
-        engine = self.engine.model_copy(update={"threads": threads_of_a_block()})
-        return Predictor(self.model, engine=engine, tile=self.tile)
+    name: str
+    shape: tuple[int, ...]
+    intensity: Intensity
 
 
 class _Part:
@@ -91,19 +77,16 @@ class _Part:
 
 
 def _predict(
-    there: _There,
-    part: NDArray[Any],
-    origin: Sequence[int],
-    shape: tuple[int, ...],
-    intensity: Intensity,
-    region: tuple[slice, ...],
+    there: ModelThere, whole: _Whole, part: NDArray[Any], origin: Sequence[int], region: tuple[slice, ...]
 ) -> Floats:
     """The probabilities of one block from the part of the image around it."""
-    predictor = there.predictor()
-    image = _Part(np.asarray(part), origin, shape)
+    predictor = there.load()
+    limit = once(("tiles", whole.name), lambda: TileLimit(there.tile))
+    image = _Part(np.asarray(part), origin, whole.shape)
     with _one_at_a_time:
-        placed = predictor.placed = predictor.placed or predictor.place(image, intensity)
-        return NetworkField(image, placed, intensity, tile=predictor.tile)[(slice(None), *region)]
+        # The engine was chosen on the image; its middle, which would be the example, may not be in this part.
+        predictor.placed = predictor.placed or place(predictor.model.stored, predictor.engine)
+        return predictor.look(image, whole.intensity, limit=limit)[(slice(None), *region)]
 
 
 def refuse(scale: float, tta: bool) -> None:

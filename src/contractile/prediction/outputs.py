@@ -16,11 +16,12 @@ from contractile.images import (
     Facts,
     Image,
     check_list,
+    encode_picture,
     overlay,
     place_inside,
     smallest_type,
+    write_encoded,
     write_labels,
-    write_picture,
     write_probabilities,
 )
 from contractile.images.image import Size
@@ -29,6 +30,7 @@ from contractile.prediction.blocks import IN_MEMORY, Segmented
 from contractile.prediction.objects import tabulate_objects
 from contractile.prediction.pages import Pages, Planes, PlanesFirst
 from contractile.prediction.shapes import SHAPES, name_values, write_shapes
+from contractile.prediction.spool import Spool
 from contractile.prediction.tables import TABLES, write_objects
 from contractile.prediction.tracks import Movie
 from contractile.quality import Expected, ExpectedDice, Shown, Unlike, expect_together
@@ -113,14 +115,14 @@ class Outputs:
         self._sizes = list[Size]()
         self._origin: Size = None
         self._found: list[Segmented] = []
-        self._pictures: list[NDArray[np.uint8]] = []
+        self._pictures = Spool(wish.out)  # of thousands of pages they would fill the memory
         self._tables: list[dict[str, NDArray[Any]]] = []
         self._shown: list[Shown] = []
         self._tallies: list[NDArray[np.float64]] = []
         self._unlike: list[Unlike] = []
 
     def add(self, image: Image, found: Segmented, unlike: Unlike | None = None) -> None:
-        """Take the results of the next page."""
+        """Take the results of the next page. Raises NotWritten and NotWritable."""
         confidence = found.card.confidence
         chances = None
         if confidence is not None:
@@ -131,7 +133,7 @@ class Outputs:
         self._sizes.append(image.pixel_size_um)
         self._origin = image.origin_um if len(self.series.pages) == 1 else None
         if "overlay" in self.products:
-            self._pictures.append(overlay(image, found))
+            self._pictures.add(encode_picture(overlay(image, found)))
         if found.card.task == "objects" and {"objects", *SHAPES} & set(self.products):
             size = image.pixel_size_um
             table = tabulate_objects(found.blocks(), image, found.count, pixel_size_um=size)
@@ -174,9 +176,10 @@ class Outputs:
             image = self.series.path.name
             write_shapes(self._named[product][0], product, list(pages), stack=self.series.stack, image=image)
         if self.movie is not None:
-            self.movie.write(self.series.name, [np.asarray(found) for found in self._found], self._sizes)
+            frames: Any = (np.asarray(found) for found in self._found)  # one is in memory at a time
+            self.movie.write(self.series.name, frames, self._sizes)
         for file, picture in zip(self._named.get("overlay", ()), self._pictures, strict=True):
-            write_picture(file, picture)
+            write_encoded(file, picture)
 
     def _write_tiff(self, product: str) -> None:
         stack = self.series.stack

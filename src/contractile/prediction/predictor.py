@@ -20,9 +20,9 @@ from contractile.grid import Block, cut
 from contractile.intensity import Intensity
 from contractile.model import Model, ModelCard
 from contractile.model import load as load_model
-from contractile.prediction.arrays import as_image, as_probabilities, is_dask
+from contractile.prediction.arrays import as_image, as_probabilities, is_dask, refuse_dask
 from contractile.prediction.blocks import segment
-from contractile.prediction.field import Field, Held, Mean, NetworkField, Progress
+from contractile.prediction.field import Field, Held, Mean, NetworkField, Progress, TileLimit
 from contractile.prediction.scaling import LARGEST_SCALE, SAME_SIZE, estimate_diameter, restored, scaled
 from contractile.prediction.unlike import find_unlike
 from contractile.prediction.views import UNCHANGED, views
@@ -54,7 +54,7 @@ class Predictor:
     """A model placed on a device: `segment(image)` and `probabilities(image)` for images of any size.
 
     `tile` limits the side of a tile in pixels (default: the largest that fits in memory). When memory runs out, tiles
-    are halved.
+    of the image are halved.
 
     `diameter` is that of the objects in the images, in pixels: each image is resampled until they have the size that
     the model learned from, and its probabilities are resampled back. "estimate" finds the diameter for every image;
@@ -105,7 +105,8 @@ class Predictor:
 
         Nothing is computed until the field is sliced: `field[:, 0:512, 0:512]`, or `np.asarray(field)` for all of it.
         The image is anything that can be sliced: an array, an image on disk, a Zarr array; or lists of numbers, or a
-        PyTorch tensor. Of a Dask array it is a Dask array, which is as lazy; its objects must have the model's size.
+        PyTorch tensor. Of a Dask array it is a Dask array, which is as lazy and tells no progress; its objects must
+        have the model's size.
         `tta` averages over mirrored and turned copies, eight in 2-D; networks whose kernels are tied under these
         symmetries would give eight times the same, so for them over copies turned by 0, 30 and 60 degrees.
         `progress(done, total)` is called after each tile. `curve` is that of the image, where it is known already.
@@ -121,12 +122,16 @@ class Predictor:
 
             lazy.refuse(scale, tta)
             self.placed = self.placed or self.place(image, intensity)
-            return cast(Field, lazy.lazily(self, image, intensity, mark=self.fingerprint))
-        field = self._field(scaled(image, scale), intensity, tta=tta, progress=progress)
+            return cast(Field, lazy.lazily(self, image, intensity))  # whoever needs a `Field` calls `refuse_dask`
+        field = self.look(scaled(image, scale), intensity, tta=tta, progress=progress)
         return restored(field, image.shape[1:], scale)
 
     def assess(self, image: Any, *, tta: bool = False, progress: Progress | None = None) -> Assessed:
-        """Labels of an image, and how good they are to be expected; arguments and errors as of `probabilities`."""
+        """Labels of an image, and how good they are to be expected; arguments and errors as of `probabilities`.
+
+        Raises WrongType for a Dask array, too.
+        """
+        refuse_dask(image)
         pixels = as_image(image, self.card.network.channels, self.card.network.dims)
         curve = self.card.normalization.fit(pixels)
         field = self.probabilities(pixels, tta=tta, progress=progress, curve=curve)
@@ -146,6 +151,18 @@ class Predictor:
             found.update(name.encode() + values.tobytes())
         return found.hexdigest()
 
+    @property
+    def chosen(self) -> EngineConfig:
+        """The engine as it was chosen for the first image; before that, as it was asked for."""
+        if self.placed is None:
+            return self.engine
+        return self.engine.model_copy(update={"backend": self.placed.backend, "precision": self.placed.precision})
+
+    @property
+    def mark(self) -> str:
+        """What changes with all on which results depend: model, engine, tile and diameter."""
+        return f"{self.fingerprint} {self.chosen.model_dump_json()} {self.tile} {self.diameter}"
+
     def decode(self, probabilities: Any) -> NDArray[np.int32]:
         """Probabilities (K, *S), a field or an array, -> labels (*S), as `segment` gives them.
 
@@ -156,17 +173,29 @@ class Predictor:
             probabilities = Held(as_probabilities(probabilities, max(2, network.classes), network.dims))
         return np.asarray(segment(probabilities, self.card))
 
-    def _field(self, image: Any, intensity: Intensity, *, tta: bool = False, progress: Progress | None = None) -> Field:
-        """What the network says about an image (C, *S) as it is, or the mean over its views."""
+    def look(
+        self,
+        image: Any,
+        intensity: Intensity,
+        *,
+        tta: bool = False,
+        progress: Progress | None = None,
+        limit: TileLimit | None = None,
+    ) -> Field:
+        """What all networks say about an image (C, *S) as it is: the mean over them, and with `tta` over its views.
+
+        `limit` is that of tiles, where several fields share it.
+        """
         placed = self.placed = self.placed or self.place(image, intensity)
         if not self._others:
-            self._others = [place(one, self._chosen(placed)) for one in self.model.others]
+            self._others = [place(one, self.chosen) for one in self.model.others]
+        limit = limit or TileLimit(self.tile)
         seen = views(image.shape[1:], self.card.symmetry) if tta else [UNCHANGED]
         looks = list(product(seen, (placed, *self._others)))
         fields = []
         for number, (view, network) in enumerate(looks):
             shared = _share(progress, number, len(looks))
-            field = NetworkField(view.see(image), network, intensity, tile=self.tile, progress=shared)
+            field = NetworkField(view.see(image), network, intensity, limit=limit, progress=shared)
             fields.append(view.restore(field))
         return Mean(fields) if len(fields) > 1 else fields[0]
 
@@ -176,10 +205,6 @@ class Predictor:
         read = tuple(((size - side) // 2, (size - side) // 2 + side) for size, side in sides)
         example = intensity.apply(cut(image, Block(read=read, write=read)))[None]
         return place(self.model.stored, self.engine, example=example)
-
-    def _chosen(self, placed: Placed) -> EngineConfig:
-        """The engine as it was chosen for the first network."""
-        return self.engine.model_copy(update={"backend": placed.backend, "precision": placed.precision})
 
     def _scale(self, image: Any, intensity: Intensity) -> float:
         """By how much an image (C, *S) is enlarged for the network: the model's diameter / that of its objects.
@@ -202,7 +227,7 @@ class Predictor:
 
     def _find_objects(self, image: Any, *, intensity: Intensity) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """An image (C, Y, X) at the model's own scale -> labels and probability of being inside, (Y, X) each."""
-        maps = np.asarray(self._field(image, intensity))
+        maps = np.asarray(self.look(image, intensity))
         return self.decode(maps), inside_probability(maps)
 
 

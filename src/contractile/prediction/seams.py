@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from contractile.engine import EngineConfig, Placed, place
 from contractile.errors import ContractileError, OutOfMemory, WrongType, check_progress, shown
 from contractile.metrics.contingency import select_objects, tabulate
-from contractile.prediction.arrays import as_image
+from contractile.prediction.arrays import as_image, refuse_dask
 from contractile.prediction.field import Progress
 from contractile.prediction.margins import Margins, border_windows, measure_margins
 from contractile.prediction.peers import habits, join, lay
@@ -104,12 +104,13 @@ def measure_seams(
     At most 1024 x 1024 pixels in the middle are measured, of volumes 32 x 128 x 128. `tile` limits the side of a tile
     in pixels, as it does for a Predictor; without it tiles give 256 x 256 pixels (48 x 48 x 48), or a third of the
     part. Tiles that would hold all of it are made smaller, which is logged. `progress(done, total)` counts tiles.
-    Raises what `Predictor.probabilities` raises; ContractileError for a tile that leaves less than two strides inside
-    its margins, and for an image of at most two strides along every axis; OutOfMemory.
+    Raises what `Predictor.probabilities` raises; WrongType for a Dask array; ContractileError for a tile that leaves
+    less than two strides inside its margins, and for an image of at most two strides along every axis; OutOfMemory.
     """
     if not isinstance(predictor, Predictor):
         raise WrongType(f"predictor must be a Predictor, got {shown(predictor)}", "use contractile.load(path)")
     check_progress(progress, "(done, total)")
+    refuse_dask(image)
     config = predictor.card.network
     limit = _check_tile(config, tile or predictor.tile)
     field = predictor.probabilities(image)  # looks at the image and places the network; nothing is predicted yet

@@ -9,6 +9,7 @@ import math
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -56,15 +57,17 @@ class Course:
         self.tta, self.work, self._out, self._resume = tta, work, out, resume
         self._predictor, self._with_maps = predictor, "probabilities" in products
         self._products = f"{', '.join(sorted(products))} as {form}"
+        self._call = uuid.uuid4().hex  # tells workers that outlive this call what belongs to it
         self._opened: set[str] = set()  # names of the files whose blocks are those of this call
         self._marks: dict[str, str] = _read_marks(out / FINISHED) if resume else {}
 
     def plan(self, series: Series) -> dict[str, str]:
         """The things on which the results of a file depend, in words."""
-        predictor = self._predictor
+        predictor, first = self._predictor, series.pages[0]
         return {
-            "model": self._predictor.fingerprint,
-            "image": trace([file for page in series.pages[:1] for file in page.files]),
+            "model": predictor.fingerprint,
+            "image": trace(first.files),
+            "choice of axes": f"{first.axes}",
             "engine": f"{predictor.engine.model_dump_json()}",
             "diameter": f"{predictor.diameter}",
             "tta": f"{self.tta}",
@@ -88,7 +91,7 @@ class Course:
         if math.prod(shape) * BYTES > share:
             folder = self._folder(series)
             if page == 0:
-                open_work(folder, self.plan(series), resume=self._resume)
+                open_work(folder, {**self.plan(series), "shape": f"{tuple(shape)}"}, resume=self._resume)
                 self._opened.add(series.name)
             folder = folder / f"{page:04d}"
         card = self._predictor.card
@@ -105,7 +108,7 @@ class Course:
             else:
                 self._predict(found, todo, ticker)
             return found.sew()
-        there = BlockThere(self._model_there(), source, found.place, self.tta, self._with_maps)
+        there = BlockThere(self._model_there(), source, found.place, self.tta, self._with_maps, self._call)
         for _ in self.work.each(there, todo, name="network"):
             ticker.block()
             ticker.tile(0, 1)
@@ -139,16 +142,12 @@ class Course:
 
     def _model_there(self) -> ModelThere:
         """The model in a file that other processes read, with the engine that was chosen here."""
-        predictor, placed = self._predictor, self._predictor.placed
-        assert placed is not None
-        file = self._out.absolute() / f".{self._predictor.fingerprint[:16]}.contractile-work" / "model.safetensors"
+        predictor = self._predictor
+        file = self._out.absolute() / f".{predictor.fingerprint[:16]}.contractile-work" / "model.safetensors"
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
             save(predictor.model, file)
-        chosen = {"backend": placed.backend, "precision": placed.precision}
-        engine = predictor.engine.model_copy(update=chosen)
-        mark = f"{self._predictor.fingerprint} {engine.model_dump_json()} {predictor.tile} {predictor.diameter}"
-        return ModelThere(file, mark, engine, predictor.tile, predictor.diameter)
+        return ModelThere.of(predictor, file)
 
     def end(self) -> None:
         """Forget the model that other processes read."""
