@@ -6,8 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from contractile.augment import Picture, paste_objects
+from contractile.augment import Picture, paste, paste_objects
 from contractile.intensity import Normalization
+
+
+class FixedDraw:
+    """A generator whose next number is known."""
+
+    def __init__(self, drawn):
+        self.drawn = drawn
+
+    def random(self):
+        return self.drawn
 
 
 def scene(seed, objects=6, size=60):
@@ -55,6 +65,39 @@ def test_an_object_in_the_middle_is_opaque_and_its_rim_is_soft():
     outside = after.pixels[0][after.labels == 0]
     assert 0 < outside.max() < 1
     assert (outside == 0).mean() > 0.7
+
+
+@given(seed=st.integers(0, 10**6))
+def test_a_bare_object_leaves_its_neighbours_as_they_are(seed):
+    before = scene(seed, objects=12)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paste, "BARE_SHARE", 1.0)
+        after = paste_objects(before, [scene(seed + 1)], rng=np.random.default_rng(seed))
+    seen = (after.labels == before.labels) & (before.labels > 0)
+    np.testing.assert_array_equal(after.pixels[0][seen], before.pixels[0][seen])
+
+
+def test_a_rim_covers_neighbours_where_it_may(monkeypatch):
+    monkeypatch.setattr(paste, "BARE_SHARE", 0.0)
+    touched = 0
+    for seed in range(10):
+        before = scene(seed, objects=12)
+        after = paste_objects(before, [scene(seed + 1)], rng=np.random.default_rng(seed))
+        seen = (after.labels == before.labels) & (before.labels > 0)
+        touched += int((after.pixels[0][seen] != before.pixels[0][seen]).any())
+    assert touched > 0
+
+
+def test_objects_are_pasted_beside_others():
+    """A disc beside a disc: they touch, or nearly, and hide little of each other."""
+    y, x = np.mgrid[:60, :60]
+    disc = ((y - 30) ** 2 + (x - 30) ** 2 <= 6**2).astype(np.int32)
+    places = paste._find_places(disc, radius=6.5, rng=FixedDraw(0.9))
+    away = np.hypot(*(np.array(np.unravel_index(places, disc.shape)) - 30))
+    assert len(places) > 0
+    assert (np.abs(away - 12.5) < 2).all()
+    assert (disc.flat[paste._find_places(disc, radius=6.5, rng=FixedDraw(0.6))] == 1).all()
+    assert len(paste._find_places(disc, radius=6.5, rng=FixedDraw(0.1))) == disc.size
 
 
 @pytest.mark.parametrize(
