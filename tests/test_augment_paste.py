@@ -1,5 +1,8 @@
 """Objects pasted into images: new ones stay whole, old ones keep half of themselves, all else stays as it was."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,14 +13,15 @@ from contractile.augment import Picture, paste, paste_objects
 from contractile.intensity import Normalization
 
 
-class FixedDraw:
-    """A generator whose next number is known."""
+class FixedKind(np.random.Generator):
+    """A generator whose numbers from 0 to 1 are all the same; the others are random."""
 
-    def __init__(self, drawn):
-        self.drawn = drawn
+    def __init__(self, kind):
+        super().__init__(np.random.PCG64(0))
+        self.kind = kind
 
     def random(self):
-        return self.drawn
+        return self.kind
 
 
 def scene(seed, objects=6, size=60):
@@ -58,7 +62,7 @@ def test_the_same_generator_pastes_the_same():
 
 def test_an_object_in_the_middle_is_opaque_and_its_rim_is_soft():
     ground, donor = Picture(np.zeros((1, 40, 40), np.float32), np.zeros((40, 40), np.int32)), scene(0, objects=1)
-    donor = donor._replace(pixels=np.ones_like(donor.pixels))
+    donor = replace(donor, pixels=np.ones_like(donor.pixels))
     after = paste_objects(ground, [donor], rng=np.random.default_rng(0))
     assert after.labels.max() == 1
     assert (after.pixels[0][after.labels == 1] == 1).all()
@@ -88,16 +92,21 @@ def test_a_rim_covers_neighbours_where_it_may(monkeypatch):
     assert touched > 0
 
 
-def test_objects_are_pasted_beside_others():
-    """A disc beside a disc: they touch, or nearly, and hide little of each other."""
+@pytest.mark.parametrize(("kind", "nearest", "farthest"), [(0.6, 0, 6), (0.9, 10.5, 14.5)])
+def test_a_quarter_lies_on_an_object_and_a_quarter_beside_one(kind, nearest, farthest):
     y, x = np.mgrid[:60, :60]
     disc = ((y - 30) ** 2 + (x - 30) ** 2 <= 6**2).astype(np.int32)
-    places = paste._find_places(disc, radius=6.5, rng=FixedDraw(0.9))
-    away = np.hypot(*(np.array(np.unravel_index(places, disc.shape)) - 30))
-    assert len(places) > 0
-    assert (np.abs(away - 12.5) < 2).all()
-    assert (disc.flat[paste._find_places(disc, radius=6.5, rng=FixedDraw(0.6))] == 1).all()
-    assert len(paste._find_places(disc, radius=6.5, rng=FixedDraw(0.1))) == disc.size
+    empty, rng = np.zeros((1, 60, 60), np.float32), FixedKind(kind)
+    for _ in range(30):
+        centre = paste._Scene(Picture(empty, disc))._draw_centre(6.5, rng)
+        assert nearest <= math.dist(centre, (30, 30)) <= farthest
+    assert paste._Scene(Picture(empty, 0 * disc))._draw_centre(6.5, rng) is None
+
+
+def test_an_object_pasted_where_nothing_is_annotated_is_an_object():
+    blank, donor = Picture(np.zeros((1, 40, 40), np.float32), np.full((40, 40), -1, np.int32)), scene(0, objects=1)
+    after = paste_objects(blank, [donor], rng=np.random.default_rng(0))
+    assert np.unique(after.labels).tolist() == [-1, 1]
 
 
 @pytest.mark.parametrize(
