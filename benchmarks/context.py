@@ -17,7 +17,6 @@ The pages of the test part are neighbours of one another only, and so are those 
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,6 +29,7 @@ contractile.prepare_process()  # before PyTorch starts its threads
 
 # isort: split
 import numpy as np
+import rows
 import torch
 from annotator import load
 from numpy.typing import NDArray
@@ -62,17 +62,11 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     known, test = load(given.data, "train"), load(given.data, "test")
-    given.out.parent.mkdir(parents=True, exist_ok=True)
     for seed in given.seeds:
         for way in given.ways:
             row = {"dataset": given.dataset, "way": way, "seed": seed, "steps": given.steps}
-            done = given.out.read_text().splitlines() if given.out.is_file() else []
-            if any({**json.loads(line), **row} == json.loads(line) for line in done):
-                continue
-            row |= measure(given, way, seed, known, test)
-            with given.out.open("a") as file:
-                file.write(json.dumps(row) + "\n")
-            print(json.dumps(row), flush=True)
+            if not rows.is_there(given.out, row):
+                rows.add(given.out, row | measure(given, way, seed, known, test))
 
 
 def measure(

@@ -2,14 +2,17 @@
 
     python benchmarks/splits.py dsb2018 DATA --out data/dsb2018
     python benchmarks/one_image.py dsb2018 data/dsb2018 --choices 0 1 2 3 4 --steps 100 [--set samples.pasted=4]
-    python benchmarks/one_image.py dsb2018 data/dsb2018 --plain teacher | statistics | both
+    python benchmarks/one_image.py dsb2018 data/dsb2018 --plain teacher | own-labels
 
 Choice n is the image that `accuracy.py --annotated 1 --choice n` takes. The other images of the training part are
-plain: their labels are not read. `statistics` measures the norms on half annotated, half plain samples at the end.
-`teacher` is a moving average of the network (Tarvainen and Valpola 2017, arXiv:1703.01780): where it is sure of a plain
-sample, the network learns to say the same of that sample with other brightness, contrast and noise. A step with a
-teacher takes --plain-batch samples more, so compare seconds, which are printed (of this process, on one thread), and
-not steps.
+plain: their labels are not read. The norms are measured at the end as usual ("norms: annotated") and once more on half
+annotated, half plain samples ("norms: both"). What else is learned from plain images, --plain:
+
+- `teacher`: a moving average of the network (Tarvainen and Valpola 2017, arXiv:1703.01780). Where it is sure of a plain
+  sample, the network learns to say the same of that sample with other brightness, contrast and noise. A step takes
+  --plain-batch samples more, so compare seconds (of this process, on one thread), and not steps.
+- `own-labels`: after half of the steps the network labels the plain images; from then on half of each batch is of
+  these. Pixels of which it was not sure, and objects of which it was not sure as a whole, are ignored.
 
 Scored are at most --test images of the test part, evenly spaced: AP at 0.5 and SEG; V_Rand for isbi2012. Objects are
 decoded in three ways: by whatever scores best on the part of the image that validates ("by score alone"), by the
@@ -21,10 +24,10 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import time
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,27 +37,33 @@ contractile.prepare_process()  # before PyTorch starts its threads
 
 # isort: split
 import numpy as np
+import rows
 import torch
 from annotator import load
+from numpy.typing import NDArray
+from scipy import ndimage
 from torch.nn import functional
 
-from contractile.dataset import Example, Samples, pasted_copies, split
-from contractile.decode import Decoding, decode_objects
+from contractile.dataset import Batch, Example, Samples, pasted_copies, split
+from contractile.decode import Decoding, decode_objects, inside_probability
 from contractile.evaluation import EvaluateConfig, evaluate
 from contractile.labels import renumber
 from contractile.loss import combined
-from contractile.model import Model, combine, save
+from contractile.model import Model, ModelCard, combine, save
 from contractile.prediction import Predictor
 from contractile.recipe import Recipe, derive, merge
-from contractile.training.decoding import choose_decoding
+from contractile.training.decoding import choose_decoding, first_decoding
 from contractile.training.norms import count_batches, measure_statistics
 from contractile.training.optimizer import learning_rate, set_rate
 from contractile.training.origin import describe, trace
 from contractile.training.state import State, begin, launch, take_step
 from contractile.training.validation import Validation
 
+NORMS = ("annotated", "both")
 WAYS = ("by score alone", "the first", "chosen")
-SURE = 0.9  # probability from which the teacher is believed
+SURE = 0.9  # probability from which the teacher, or a label of a class, is believed
+SURE_OUTSIDE = 0.8  # probability from which a pixel is believed to be outside of objects
+SURE_OBJECT = 0.75  # mean probability of the inside from which an object is believed
 KEPT = 0.99  # of the teacher at each step
 FROM, FULL = 0.15, 0.4  # of all steps: where plain samples begin to count, and where they count fully
 
@@ -66,7 +75,7 @@ def main() -> None:
     parser.add_argument("--choices", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="such as samples.pasted=4")
-    parser.add_argument("--plain", choices=("none", "statistics", "teacher", "both"), default="none")
+    parser.add_argument("--plain", choices=("nothing", "teacher", "own-labels"), default="nothing")
     parser.add_argument("--members", type=int, default=1, help="networks with other seeds, of which the mean is scored")
     parser.add_argument("--plain-images", type=int, default=40)
     parser.add_argument("--plain-batch", type=int, default=2)
@@ -77,19 +86,14 @@ def main() -> None:
     torch.set_num_threads(1)
     known, test = sorted(load(given.data, "train"), key=lambda one: one.name), load(given.data, "test")
     test = test[:: -(-len(test) // given.test)]
-    given.out.parent.mkdir(parents=True, exist_ok=True)
     for choice in given.choices:
         row = {"dataset": given.dataset, "choice": choice, "steps": given.steps, "set": given.set}
         row |= {"plain": given.plain, "members": given.members}
-        done = given.out.read_text().splitlines() if given.out.is_file() else []
-        if any({**json.loads(line), **row} == json.loads(line) for line in done):
+        if rows.is_there(given.out, row):
             continue
         order = np.random.default_rng(choice).permutation(len(known))
         one, others = known[order[0]], [known[n] for n in order[1 : 1 + given.plain_images]]
-        row |= measure(given, one, others, test)
-        with given.out.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-        print(json.dumps(row), flush=True)
+        rows.add(given.out, row | measure(given, one, others, test))
 
 
 def measure(given: argparse.Namespace, one: Example, others: list[Example], test: list[Example]) -> dict[str, Any]:
@@ -98,16 +102,18 @@ def measure(given: argparse.Namespace, one: Example, others: list[Example], test
     for assignment in given.set:
         changes = merge(changes, tomllib.loads(assignment))
     training, validation = split([one], 0.2)
-    recipe, models, begun = derive(training, changes), list[Model](), time.process_time()
-    for seed in range(given.members):
-        models.append(learn(given, recipe.model_copy(update={"seed": seed}), training, validation, others))
-    seconds = time.process_time() - begun
-    model = combine(models)
-    if given.models:
-        given.models.mkdir(parents=True, exist_ok=True)
-        words = [one.name, str(given.steps), *given.set, given.plain, str(given.members)]
-        save(model, given.models / f"{'-'.join(words)}.safetensors")
-    return {"seconds": round(seconds), **score(model, recipe, (training, validation), test)}
+    recipe, begun = derive(training, changes), time.process_time()
+    recipes = [recipe.model_copy(update={"seed": seed}) for seed in range(given.members)]
+    members = [learn(given, each, training, validation, others) for each in recipes]
+    row: dict[str, Any] = {"seconds": round(time.process_time() - begun)}
+    for number, norms in enumerate(NORMS):
+        model = combine([each[number] for each in members])
+        if given.models:
+            given.models.mkdir(parents=True, exist_ok=True)
+            words = [one.name, str(given.steps), *given.set, given.plain, norms, str(given.members)]
+            save(model, given.models / f"{'-'.join(words)}.safetensors")
+        row[f"norms: {norms}"] = score(model, recipe, (training, validation), test)
+    return row
 
 
 def learn(
@@ -116,23 +122,26 @@ def learn(
     training: list[Example],
     validation: list[Example],
     others: list[Example],
-) -> Model:
-    """One network."""
+) -> list[Model]:
+    """One network, with the norms of NORMS."""
     samples = Samples(training, recipe.targets, recipe.samples, seed=recipe.seed)
-    plain = make_plain(others, recipe, given.plain_batch) if given.plain != "none" else None
+    plain = make_plain(others, recipe, given.plain_batch)
     state = begin(recipe, launch(recipe))
-    if plain is not None and given.plain in ("teacher", "both"):
+    card = describe(recipe, training, validation, trace(recipe, training, validation))
+    if given.plain == "teacher":
         learn_from_both(state, samples, plain)
+    elif given.plain == "own-labels":
+        learn_from_own_labels(state, samples, card.model_copy(update={"decoding": find_first(training)}), others)
     else:
         for number in range(given.steps):
             take_step(state, samples.batch(number))
-    model = state.model(describe(recipe, training, validation, trace(recipe, training, validation)))
-    count = count_batches(model.network, given.steps)
-    images = (samples.batch(number).image for number in range(count))
-    if plain is not None and given.plain in ("statistics", "both"):
-        images = mixed(samples, plain, count)
-    measure_statistics(model.network, images, shared=recipe.network.symmetry == "square")
-    return model
+    count = count_batches(state.network, given.steps)
+    models = []
+    for images in ((samples.batch(number).image for number in range(count)), mixed(samples, plain, count)):
+        model = copy.deepcopy(state.model(card))
+        measure_statistics(model.network, images, shared=recipe.network.symmetry == "square")
+        models.append(model)
+    return models
 
 
 def make_plain(others: list[Example], recipe: Recipe, batch: int) -> Samples:
@@ -173,6 +182,43 @@ def learn_from_both(state: State, samples: Samples, plain: Samples) -> None:
         state.optimizer.step()
         state.step += 1
         follow(teacher, state.network, min(KEPT, (number + 1) / (number + 10)))
+
+
+def find_first(training: list[Example]) -> Decoding:
+    return first_decoding([one.labels for one in training])
+
+
+def learn_from_own_labels(state: State, samples: Samples, card: ModelCard, others: list[Example]) -> None:
+    """All steps of a run, the second half of them with plain images as the network labels them."""
+    recipe, steps = state.recipe, state.recipe.steps or 0
+    for number in range(steps // 2):
+        take_step(state, samples.batch(number))
+    model = copy.deepcopy(state.model(card))
+    images = (samples.batch(number).image for number in range(count_batches(model.network, state.step)))
+    measure_statistics(model.network, images, shared=recipe.network.symmetry == "square")
+    predictor = Predictor(model)
+    labelled = [replace(one, labels=label(predictor, one.pixels)) for one in others]
+    batch = recipe.samples.batch // 2
+    config = recipe.samples.model_copy(update={"batch": batch, "pasted": 0})
+    own = Samples(labelled, recipe.targets, config, seed=recipe.seed + 1)
+    for number in range(steps // 2, steps):
+        one, other = samples.batch(number), own.batch(number)
+        rest = len(one.image) - batch
+        pairs = ((getattr(one, part), getattr(other, part)) for part in ("image", "classes", "weight"))
+        take_step(state, Batch(*(torch.cat([first[:rest], second]) for first, second in pairs)))
+
+
+def label(predictor: Predictor, pixels: NDArray[Any]) -> NDArray[np.int32]:
+    """Labels (*S) of an image (C, *S) by a network, -1 where it is not sure."""
+    card, field = predictor.card, np.asarray(predictor.probabilities(pixels))
+    if card.task == "classes":
+        labels = np.array(card.class_values, np.int32)[field.argmax(0)]
+        return np.where(field.max(0) < SURE, np.int32(-1), labels)
+    labels, inside = decode_objects(field, card.decoding), inside_probability(field)
+    unsure = (inside > 1 - SURE_OUTSIDE) & (labels == 0)
+    means = ndimage.mean(inside, labels, np.arange(1, labels.max() + 1)) if labels.max() else np.zeros(0)
+    doubtful = np.flatnonzero(np.asarray(means) < SURE_OBJECT) + 1
+    return np.where(unsure | np.isin(labels, doubtful), np.int32(-1), labels)
 
 
 def change(image: torch.Tensor, number: int) -> torch.Tensor:

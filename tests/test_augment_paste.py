@@ -1,13 +1,27 @@
 """Objects pasted into images: new ones stay whole, old ones keep half of themselves, all else stays as it was."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from contractile.augment import Picture, paste_objects
+from contractile.augment import Picture, paste, paste_objects
 from contractile.intensity import Normalization
+
+
+class FixedKind(np.random.Generator):
+    """A generator whose numbers from 0 to 1 are all the same; the others are random."""
+
+    def __init__(self, kind):
+        super().__init__(np.random.PCG64(0))
+        self.kind = kind
+
+    def random(self):
+        return self.kind
 
 
 def scene(seed, objects=6, size=60):
@@ -48,13 +62,51 @@ def test_the_same_generator_pastes_the_same():
 
 def test_an_object_in_the_middle_is_opaque_and_its_rim_is_soft():
     ground, donor = Picture(np.zeros((1, 40, 40), np.float32), np.zeros((40, 40), np.int32)), scene(0, objects=1)
-    donor = donor._replace(pixels=np.ones_like(donor.pixels))
+    donor = replace(donor, pixels=np.ones_like(donor.pixels))
     after = paste_objects(ground, [donor], rng=np.random.default_rng(0))
     assert after.labels.max() == 1
     assert (after.pixels[0][after.labels == 1] == 1).all()
     outside = after.pixels[0][after.labels == 0]
     assert 0 < outside.max() < 1
     assert (outside == 0).mean() > 0.7
+
+
+@given(seed=st.integers(0, 10**6))
+def test_a_bare_object_leaves_its_neighbours_as_they_are(seed):
+    before = scene(seed, objects=12)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paste, "BARE_SHARE", 1.0)
+        after = paste_objects(before, [scene(seed + 1)], rng=np.random.default_rng(seed))
+    seen = (after.labels == before.labels) & (before.labels > 0)
+    np.testing.assert_array_equal(after.pixels[0][seen], before.pixels[0][seen])
+
+
+def test_a_rim_covers_neighbours_where_it_may(monkeypatch):
+    monkeypatch.setattr(paste, "BARE_SHARE", 0.0)
+    touched = 0
+    for seed in range(10):
+        before = scene(seed, objects=12)
+        after = paste_objects(before, [scene(seed + 1)], rng=np.random.default_rng(seed))
+        seen = (after.labels == before.labels) & (before.labels > 0)
+        touched += int((after.pixels[0][seen] != before.pixels[0][seen]).any())
+    assert touched > 0
+
+
+@pytest.mark.parametrize(("kind", "nearest", "farthest"), [(0.6, 0, 6), (0.9, 10.5, 14.5)])
+def test_a_quarter_lies_on_an_object_and_a_quarter_beside_one(kind, nearest, farthest):
+    y, x = np.mgrid[:60, :60]
+    disc = ((y - 30) ** 2 + (x - 30) ** 2 <= 6**2).astype(np.int32)
+    empty, rng = np.zeros((1, 60, 60), np.float32), FixedKind(kind)
+    for _ in range(30):
+        centre = paste._Scene(Picture(empty, disc))._draw_centre(6.5, rng)
+        assert nearest <= math.dist(centre, (30, 30)) <= farthest
+    assert paste._Scene(Picture(empty, 0 * disc))._draw_centre(6.5, rng) is None
+
+
+def test_an_object_pasted_where_nothing_is_annotated_is_an_object():
+    blank, donor = Picture(np.zeros((1, 40, 40), np.float32), np.full((40, 40), -1, np.int32)), scene(0, objects=1)
+    after = paste_objects(blank, [donor], rng=np.random.default_rng(0))
+    assert np.unique(after.labels).tolist() == [-1, 1]
 
 
 @pytest.mark.parametrize(
