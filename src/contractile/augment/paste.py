@@ -147,4 +147,5 @@ class _Scene:
         found = np.argwhere(places)
         if len(found) == 0:
             return None
-        return found[int(rng.integers(len(found)))] + np.array([side.start for side in box])
+        offset: NDArray[np.intp] = np.array([side.start for side in box], np.intp)
+        return offset + found[int(rng.integers(len(found)))]
