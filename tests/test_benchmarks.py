@@ -16,6 +16,7 @@ import install  # noqa: E402
 import ratios  # noqa: E402
 import reading  # noqa: E402
 import splits  # noqa: E402
+import start  # noqa: E402
 
 
 def test_a_ratio_that_fell_by_more_than_a_fifth_is_named(monkeypatch, tmp_path, capsys):
@@ -46,6 +47,15 @@ def test_what_pytorch_alone_brings_does_not_count(capsys):
     assert install.has_grown(install.Installed("3.11", packages, 33, 9), old)
     assert install.has_grown(install.Installed("3.11", {**packages, "new": {"size": 0, "needs": []}}, 31, 7), old)
     assert "packages that came: new; +0.0 MB" in capsys.readouterr().out
+
+
+def test_starts_that_take_longer_than_promised_are_named():
+    quick = {start.PREDICT: 2.0, start.HELP: 0.3, start.IMPORT: 0.1, "info IMAGE": 60.0}
+    assert start.beyond(quick) == []
+    assert start.beyond({**quick, start.HELP: 0.31, start.IMPORT: 0.2}) == [
+        "--help: 0.310 s, at most 0.3 s are promised",
+        "import contractile: 0.200 s, at most 0.1 s are promised",
+    ]
 
 
 def test_known_ratios_can_be_read():

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import matplotlib
@@ -23,7 +24,7 @@ from contractile.synthetic import SceneConfig, draw_scene
 
 matplotlib.use("Agg")
 DOCS = Path(__file__).parents[1] / "docs"
-BLOCK = re.compile(r"^```(sh|python|toml)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^ *```(sh|python|toml)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)  # also within lists
 PAGES = [
     "../README.md",
     *("index.md", "labels.md", "recipes.md", "any-size.md", "evaluate.md", "quality.md", "python.md", "faq.md"),
@@ -33,7 +34,8 @@ STEPS = "2"
 
 
 def blocks(page):
-    return BLOCK.findall((DOCS / page).read_text(encoding="utf-8"))
+    found = BLOCK.findall((DOCS / page).read_text(encoding="utf-8"))
+    return [(kind, textwrap.dedent(text)) for kind, text in found]
 
 
 def call(*words):
@@ -127,6 +129,10 @@ def test_the_blocks_of_a_page_run(page, workshop, tmp_path, monkeypatch, capsys)
 
 def check(page, folder):
     """What the blocks of a page promise beyond running."""
+    if page == "../README.md":
+        assert (folder / "results" / "stack_labels.tif").is_file()
+        assert (folder / "results" / "g_overlay.png").is_file()
+        assert [kind for kind, _ in blocks(page)].count("sh") >= 4
     if page == "labels.md":
         assert (folder / "from_rois" / "model.safetensors").is_file()
         assert sorted(np.unique(ct.read_labels("marked.tif", dims=3)[1])) == [-1]

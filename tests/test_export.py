@@ -1,6 +1,7 @@
 """Exported networks give what `prediction` gives, however others tile; what cannot be exported is refused."""
 
 import json
+import keyword
 import re
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ from contractile.export.proof import predict_exactly
 from contractile.export.rule import Rule, typical_curve
 from contractile.export.to_onnx import make_onnx, run_onnx
 from contractile.export.to_torchscript import make_torchscript, run_torchscript
+from contractile.export.words import Facts, as_identifiers, entries
 from contractile.intensity import Normalization
 from contractile.model import Model, combine, save
 from contractile.synthetic import SceneConfig, draw_scene
@@ -113,6 +115,37 @@ def test_percentiles_are_those_of_each_channel():
     pixels = np.stack([np.arange(10000.0), 5 - np.arange(10000.0)]).reshape(2, 100, 100).astype(np.float32)
     values = rule.scale(pixels, rule.fit(pixels))
     np.testing.assert_allclose(np.percentile(values.reshape(2, -1), (1, 99.8), axis=1), [[0, 0], [1, 1]], atol=1e-5)
+
+
+# words
+
+
+@pytest.mark.parametrize(
+    ("card", "names", "identifiers"),
+    [
+        ({"class_values": (-1, 255)}, ["class_minus_1", "class_255"], ["class_minus_1", "class_255"]),
+        (
+            {"class_values": (0, 1), "class_names": ("background", "cell wall")},
+            ["background", "cell wall"],
+            ["background", "cell_wall"],
+        ),
+        ({"class_values": (0, 1), "class_names": ("\x1b[2J", "in")}, ["\\x1b[2J", "in"], ["_x1b_2J", "class_in"]),
+    ],
+)
+def test_classes_have_the_names_of_the_annotations(card, names, identifiers):
+    model = make_model(classes=2, card={"task": "classes", "diameter": None, **card})
+    rule = Rule.of(Normalization(), typical_curve(Normalization(), 1), fixed=False)
+    facts = Facts(model, Tiles.of([model.card.network]), rule)
+    assert json.loads(entries(facts)["classes"]) == names
+    assert facts.identifiers == identifiers
+
+
+@given(st.lists(st.text(max_size=6) | st.sampled_from(["", "a", "a_1", "if", "9", "a b", "a-b"]), max_size=6))
+def test_identifiers_are_legal_and_differ(names):
+    found = as_identifiers(names)
+    assert all(one.isidentifier() and not keyword.iskeyword(one) for one in found)
+    assert len(set(found)) == len(found) == len(names)
+    assert as_identifiers(found) == found
 
 
 # networks

@@ -35,9 +35,10 @@ CORE = os.environ.get("CONTRACTILE_BIOIMAGEIO_PYTHON")
 PEOPLE = {"authors": ("Ada Lovelace", "Emmy Noether"), "license": "CC-BY-4.0"}
 CARD = {"description": "Round cells.", "pixel_size_um": (0.5, 0.5), "scores": {"f1": 0.75}}
 CLASSES = {"task": "classes", "class_values": (0, 255), "diameter": None, "normalization": Normalization()}
+NAMES = {"class_names": ("background", "cell wall")}
 MODELS = {
     "unpadded": {"padding": "valid", "card": CARD},
-    "padded": {"depth": 1, "classes": 2, "card": CLASSES},
+    "padded": {"depth": 1, "classes": 2, "card": {**CLASSES, **NAMES}},
     "volume": {"dims": 3, "depth": 1, "flat_levels": (1, 0, 0), "padding": "valid"},
 }
 
@@ -172,8 +173,15 @@ def test_the_page_says_what_a_user_must_do(packages):
     assert "outside, core, rim" in page
     page = unpack(folder / "padded.zip")[1]["README.md"].decode()
     assert "scales each image as the test image was scaled" in page
-    assert "class_0, class_255" in page
+    assert "background, cell wall" in page
     assert made["padded"].changed == 0
+
+
+def test_channels_of_a_package_have_the_names_of_the_classes(packages):
+    folder, _ = packages
+    described, _ = unpack(folder / "padded.zip")
+    [names] = [axis["channel_names"] for axis in described["outputs"][0]["axes"] if axis["type"] == "channel"]
+    assert names == ["background", "cell_wall"]
 
 
 def test_a_package_without_a_name_gets_that_of_the_model(packages, monkeypatch, capsys):

@@ -116,6 +116,9 @@ OTHERS = [
     (bytes(128) + b"DICM", "a DICOM file", "as TIFF or OME-Zarr"),
     (bytes(344) + b"n+1\0", "a NIfTI file", "as TIFF or OME-Zarr"),
     (gzip.compress(b"image"), "a gzip archive", "unpack it"),
+    (b"\x1f\x8b damaged" + bytes(600), "a gzip archive", "unpack it"),
+    (gzip.compress(bytes(344) + b"n+1\0" + bytes(9000)), "a gzip archive of a NIfTI file", "as TIFF or OME-Zarr"),
+    (gzip.compress(bytes(128) + b"DICM"), "a gzip archive of a DICOM file", "as TIFF or OME-Zarr"),
     (b"7z\xbc\xaf\x27\x1c" + bytes(9), "a 7z archive", "unpack it"),
     (b"%PDF-1.7\n", "a PDF document", "export the image itself"),
     (b"Iout\0\xe3\7\0", "an ROI of ImageJ", "give the image; this is a label"),
@@ -160,6 +163,16 @@ def test_raw_files_of_cameras_are_not_read_as_their_small_pictures(tmp_path: Pat
         find(tmp_path)
 
 
+@pytest.mark.parametrize("suffix", [".vsi", ".VSI"])
+def test_a_slide_whose_pixels_lie_elsewhere_is_not_read_as_its_small_picture(tmp_path: Path, suffix: str) -> None:
+    as_tiff(tmp_path / f"a{suffix}")
+    what = r"(?i:\.vsi) is a microscope maker's format; export it as OME-TIFF \(Fiji: Bio-Formats Exporter\)"
+    with pytest.raises(ContractileError, match=rf"a\{suffix}: {what}"):
+        read(tmp_path / f"a{suffix}")
+    with pytest.raises(ContractileError, match=rf"no image in it, only 1 file\(s\): {what}"):
+        find(tmp_path)
+
+
 @pytest.mark.parametrize("suffix", [".raw", ".bin", ".DAT"])
 def test_pixels_without_a_header(tmp_path: Path, suffix: str) -> None:
     (tmp_path / f"a{suffix}").write_bytes(bytes(range(1, 255)) * 5)
@@ -186,6 +199,13 @@ def test_archives(tmp_path: Path, inside: str, what: str, cure: str) -> None:
     with pytest.raises(ContractileError, match=rf"a\.npz: is {what}; {cure}"):
         find(tmp_path / "a.npz")
     with pytest.raises(ContractileError, match=rf"no image in it, only 1 file\(s\): is {what}; {cure}"):
+        find(tmp_path)
+
+
+def test_a_folder_of_packed_nifti(tmp_path: Path) -> None:
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(bytes(344) + b"n+1\0"))
+    what = r"only 1 file\(s\): is a gzip archive of a NIfTI file; save the image in it as TIFF or OME-Zarr$"
+    with pytest.raises(ContractileError, match=what):
         find(tmp_path)
 
 

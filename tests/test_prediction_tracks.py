@@ -79,9 +79,9 @@ def test_more_tracks_than_masks_can_number_are_refused():
         Tracker().add(labels, 0)
 
 
-def series(path, pages=1):
+def series(path, pages=1, axes="T"):
     sources = tuple(Source(Path(path).stem, Path(path), page) for page in range(pages))
-    return Series(Path(path).stem, sources, Stack("T", (pages,)) if pages > 1 else None)
+    return Series(Path(path).stem, sources, Stack(axes, (pages,)) if pages > 1 else None)
 
 
 def test_movies_have_the_names_of_the_challenge():
@@ -103,6 +103,39 @@ def test_movies_have_the_names_of_the_challenge():
 def test_frames_without_numbers_are_refused(names, problem):
     with pytest.raises(ContractileError, match=problem):
         plan_movies([series(name) for name in names], Path("out"))
+
+
+@pytest.mark.parametrize(
+    ("axes", "cure"),
+    [
+        ("Z", r"--dims 3: it takes the planes of one time as one volume; if the planes are times, .* \(--axes TYX\)$"),
+        ("TZ", r"use a model that was trained with --dims 3: it takes the planes of one time as one volume$"),
+        ("QZ", r"use a model that was trained with --dims 3: it takes the planes of one time as one volume$"),
+        ("QT", r"save each image as a file of its own$"),
+        ("P", r"save each image as a file of its own$"),
+    ],
+)
+def test_pages_that_are_no_times_are_refused(axes, cure):
+    problem = rf"^a\.tif: the pages of a stack must be times \(T\) to be tracked \(ctc\), got {axes}; "
+    with pytest.raises(ContractileError, match=problem + ".*" + cure):
+        plan_movies([series("a.tif", 6, axes)], Path("out"))
+
+
+def test_pages_without_a_name_are_a_film():
+    assert list(plan_movies([series("a.tif", 2, "Q")], Path("out"))) == ["a"]
+
+
+def test_planes_are_not_tracked_and_nothing_is_written(data, objects_model, capsys, tmp_path):  # noqa: F811
+    image = tifffile.imread(data / "images" / "0.tif")
+    stack = np.stack([image] * 4).reshape(2, 2, *image.shape)
+    tifffile.imwrite(tmp_path / "02.tif", stack, imagej=True, metadata={"axes": "TZYX"})
+    words = ("predict", objects_model, tmp_path / "02.tif", "--out", tmp_path / "out", "--save", "ctc")
+    line = refused(capsys, *words)
+    assert line.endswith(
+        "02.tif: the pages of a stack must be times (T) to be tracked (ctc), got TZ; "
+        "use a model that was trained with --dims 3: it takes the planes of one time as one volume"
+    )
+    assert not (tmp_path / "out").exists()
 
 
 def test_predict_saves_a_result_that_is_scored(data, objects_model, capsys, tmp_path):  # noqa: F811

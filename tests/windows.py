@@ -21,6 +21,7 @@ import signal
 import socket
 import sys
 import types
+from importlib.util import find_spec
 from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "src" / "contractile"
@@ -48,6 +49,7 @@ device = "cpu"
 network = { width = 2, depth = 2, symmetry = "none" }
 targets = { task = "objects" }
 """
+EXPORTING = ("onnx", "onnxscript", "onnxruntime")  # what the package imports by name, where it exports
 O_BINARY = 1 << 30  # a flag that this system does not know: its absence is found, and it is taken away
 
 _far: dict[int, int] = {}  # of open files: a place that is too far for the file systems of this system
@@ -152,7 +154,7 @@ def load_other_libraries() -> None:
                 names |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 names.add(node.module)
-    for name in sorted(names):
+    for name in (*sorted(names), *EXPORTING):
         if not name.startswith(("contractile", "msvcrt", "__future__")):
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
@@ -225,7 +227,7 @@ def write_and_lock(folder: Path) -> None:
 
 
 def train_and_predict(folder: Path) -> None:
-    """A few steps, a prediction of every kind, twice, its scores, and the command line."""
+    """A few steps, a prediction of every kind, twice, its scores, and an export, by the command line."""
     import numpy as np
     import tifffile
 
@@ -241,7 +243,8 @@ def train_and_predict(folder: Path) -> None:
     recipe.write_text(RECIPE, encoding="utf-8")
     images, labels, out = str(folder / "images"), str(folder / "labels"), str(folder / "out")
     train = ["train", images, labels, "--out", str(folder / "run"), "--recipe", str(recipe)]
-    predict = ["predict", str(folder / "run"), images, "--out", out, "--save", "labels,probabilities,overlay,objects"]
+    kinds = "labels,probabilities,overlay,objects,geojson,coco,ctc" + (",rois" if find_spec("roifile") else "")
+    predict = ["predict", str(folder / "run"), images, "--out", out, "--save", kinds]
     assert call(train) == 0
     for _ in range(2):
         assert call(predict) == 0
@@ -249,6 +252,11 @@ def train_and_predict(folder: Path) -> None:
         assert call(["evaluate", f"{out}/*_labels.tif", labels, "--json", str(folder / "scores.json")]) == 0
     assert json.loads((folder / "scores.json").read_text(encoding="utf-8"))
     assert call(["check", images, labels]) == 0
+    for name in ("0_objects.geojson", "0_coco.json", "images_RES/mask000.tif", "images_RES/res_track.txt"):
+        assert (Path(out) / name).is_file(), name
+    if all(map(find_spec, EXPORTING)):
+        assert call(["export", str(folder / "run"), "--to", "onnx", "--out", str(folder / "m.onnx")]) == 0
+        assert (folder / "m.onnx").stat().st_size > 0
 
 
 def annotate(folder: Path) -> None:

@@ -131,7 +131,7 @@ def _describe_output(v: Any, folder: Path, facts: Facts) -> Any:
     return v.OutputTensorDescr(
         id=RESULT,
         description="class probabilities, which add up to 1 (outside of the halo)",
-        axes=[v.BatchAxis(), v.ChannelAxis(channel_names=facts.classes), *axes],
+        axes=[v.BatchAxis(), v.ChannelAxis(channel_names=facts.identifiers), *axes],
         data=v.IntervalOrRatioDataDescr(type="float32", range=(0.0, 1.0)),
         test_tensor=v.FileDescr(source=folder / "test_output.npy"),
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import keyword
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from contractile.errors import printable
 from contractile.export.frame import Tiles
 from contractile.export.rule import Rule
 from contractile.model import Model, ModelCard
@@ -38,18 +40,40 @@ class Facts:
 
     @property
     def classes(self) -> list[str]:
-        """Names of the channels that come out."""
+        """Names of the channels that come out: those of the annotations where the card has them."""
         count = max(2, self.card.network.classes)
         if self.card.task == "classes":
-            return [f"class_{value}".replace("-", "minus_") for value in self.card.class_values]
+            values = [f"class_{value}".replace("-", "minus_") for value in self.card.class_values]
+            return [printable(name) for name in self.card.class_names] or values
         known = {2: ["outside", "inside"], 3: ["outside", "core", "rim"]}
         return known.get(count, ["outside", "core", *(f"rim{number}" for number in range(2, count))])
+
+    @property
+    def identifiers(self) -> list[str]:
+        """The names of the channels that come out, as a package may hold them."""
+        return as_identifiers(self.classes)
 
     @property
     def pixel_size_um(self) -> tuple[float, ...] | None:
         """Of the images that the network wants, along each axis."""
         size = self.card.pixel_size_um
         return None if size is None else tuple(one * self.card.shrunk for one in size)
+
+
+def as_identifiers(names: Sequence[str]) -> list[str]:
+    """Names that are identifiers of Python and differ from each other, as like the given ones as they can be.
+
+    Earlier versions of bioimageio.spec take no others as names of channels.
+    """
+    found: list[str] = []
+    for number, name in enumerate(names):
+        legal = "".join(one if f"_{one}".isidentifier() else "_" for one in name)
+        if not legal.isidentifier() or keyword.iskeyword(legal):
+            legal = f"class_{legal}"
+        while legal in found:
+            legal = f"{legal}_{number}"
+        found.append(legal)
+    return found
 
 
 def entries(facts: Facts) -> dict[str, str]:

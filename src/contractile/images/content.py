@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+import zlib
+from contextlib import suppress
 from pathlib import Path
 
 from contractile.errors import ContractileError
@@ -65,6 +67,7 @@ REFUSED: tuple[tuple[str, bytes, str], ...] = (
     ("nothing but zeros (a copy that broke off?)", rb"\0{512}", "copy the file again or re-export it"),
 )
 LONGEST = 512  # bytes that the patterns look at
+GZIP = 16 + zlib.MAX_WBITS  # zlib's name for the header of a gzip archive
 CUT = 3  # bytes that one letter may lack
 SHOWN = 24  # characters of a text in a message
 
@@ -86,13 +89,30 @@ def format_of(path: Path) -> str | None:
         own = one.own_magic if path.suffix.lower() in one.suffixes else None
         if any(re.match(pattern, head, re.DOTALL) for pattern in (one.magic, own) if pattern):
             return one.name
-    for what, pattern, cure in REFUSED:
-        if re.match(pattern, head, re.DOTALL):
-            raise ContractileError(f"is {what}", cure, where=path)
+    refused = _refused(head)
+    if refused is not None:
+        what, cure = refused
+        inside = _refused(_unpacked(head))
+        if inside is not None and inside[1] == TO_TIFF:  # a .nii.gz: to unpack it would not help
+            what, cure = f"{what} of {inside[0]}", TO_TIFF
+        raise ContractileError(f"is {what}", cure, where=path)
     begin = _text(head)
     if begin:
         raise ContractileError(f"is text, not an image (it begins with {begin!r})", "give the image itself", where=path)
     return None
+
+
+def _refused(head: bytes) -> tuple[str, str] | None:
+    """What a file is that no reader here opens, and what to do; None for others."""
+    fits = ((what, cure) for what, pattern, cure in REFUSED if re.match(pattern, head, re.DOTALL))
+    return next(fits, None)
+
+
+def _unpacked(head: bytes) -> bytes:
+    """The first bytes of what a gzip archive holds; empty where it is none, or damaged."""
+    with suppress(zlib.error):
+        return zlib.decompressobj(GZIP).decompress(head, LONGEST)
+    return b""
 
 
 def _text(head: bytes) -> str | None:

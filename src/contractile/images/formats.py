@@ -21,6 +21,7 @@ from contractile.images.zarr_metadata import is_zarr
 PICTURES = tuple(one.name for one in FORMATS if one.picture)  # one image each, whose axes are known
 SUPPORTED = tuple(SUFFIXES)
 MICROSCOPE = (".vsi", ".dv", ".mrc", ".zvi", ".ets", ".lof", ".xlef", ".stk", ".mvd2", ".vms")  # not read here
+HOLLOW = (".vsi",)  # a TIFF of small pictures; the image lies in a folder beside it
 # Many are TIFFs, whose first page is a small picture of the whole.
 CAMERA = (
     *(".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".sr2", ".srf", ".dng", ".orf", ".raf", ".rw2", ".pef", ".srw"),
@@ -67,7 +68,7 @@ def kind_of(path: Path) -> str:
             return ZARR
         raise ContractileError("is a folder, not an image", "use find() to list the images in it", where=path)
     suffix = path.suffix.lower()
-    if suffix in CAMERA or (suffix not in SUFFIXES and not found.st_size):
+    if suffix in (*CAMERA, *HOLLOW) or (suffix not in SUFFIXES and not found.st_size):
         raise unsupported(suffix, where=path)
     kind = _format_of(path, found.st_ino, found.st_mtime_ns, found.st_size) or SUFFIXES.get(suffix)
     if kind is None:

@@ -1,4 +1,4 @@
-"""HDF5 as ilastik, Labkit and others write it -> one raster. The library `h5py` (BSD) reads it; it is the extra `hdf5`.
+"""HDF5 as ilastik and others write it -> one raster. The library `h5py` (BSD) reads it; it is the extra `hdf5`.
 
 A region reads the chunks that it touches. Datasets whose numbers lie in other files are refused: a file of a stranger
 could name any.

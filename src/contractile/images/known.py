@@ -46,13 +46,13 @@ class Later:
 
 @dataclass(frozen=True)
 class FileFormat:
-    """What is known of a format.
+    """What is known of a format. It is one of images, of labels, or of models, which `contractile.export` knows.
 
     `suffixes` are those of its files, in lower case. `magic` is a pattern of their first bytes, `own_magic` one that
     counts only for files with such a suffix. `opens` gives the images in a file; where it is None, they are `opened_as`
-    another format (a slide as a TIFF), or the file holds shapes (`shape_files`). `extra` is the extra that has to be
-    installed. `by` says how pixels are read. A `picture` is one image whose axes are known. `keeps` and `loses` are
-    words for the table.
+    another format (a slide as a TIFF), or the file holds shapes (`shape_files`) or a model. `extra` is the extra that
+    has to be installed. `by` says how pixels are read. A `picture` is one image whose axes are known. `keeps` and
+    `loses` are words for the table.
     """
 
     name: str
@@ -70,6 +70,7 @@ class FileFormat:
 
 
 REGIONS, PLANES, WHOLE, LABELS = "region by region", "plane by plane", "whole", "as labels"
+NOT_READ, MODELS = "-", "by `contractile import`"
 ALL = "axes, pixel size, z spacing, frame interval, names and colours of channels"
 ZARR = "OME-Zarr"
 _tiff, _picture = Later("tiff", "open_as_tiff"), Later("pictures", "open_as_picture")
@@ -104,10 +105,10 @@ FORMATS: tuple[FileFormat, ...] = (
         writes=True,
     ),
     FileFormat(
-        "whole slides (Aperio, Hamamatsu, Leica, Ventana, PerkinElmer)",
+        "whole slides (Aperio; others where tifffile knows them, not tested)",
         (".svs", ".ndpi", ".scn", ".bif", ".qptiff"),
         REGIONS,
-        "the first image with its pyramid, pixel size",
+        "the first image with its pyramid, pixel size (of Aperio, or per centimetre)",
         "label, overview, thumbnail",
         opened_as="TIFF",
     ),
@@ -254,6 +255,31 @@ FORMATS: tuple[FileFormat, ...] = (
         LABELS,
         "masks, numbered by tracks; `res_track.txt`",
         writes=True,
+    ),
+    FileFormat(
+        "ONNX",
+        (".onnx",),
+        NOT_READ,
+        "the networks of a model; in the metadata names of classes, sizes, halo, pixel size and the card",
+        "resampling, the curve of grey values of each image, the way to objects",
+        extra="export",
+        writes=True,
+    ),
+    FileFormat(
+        "BioImage.IO package",
+        (".zip",),
+        NOT_READ,
+        "as ONNX; also as TorchScript, with a page, test images, authors and licence",
+        "as ONNX",
+        extra="export",
+        writes=True,
+    ),
+    FileFormat(
+        "weights of Pytorch-UNet",
+        (".pth",),
+        MODELS,
+        "weights with up-convolutions, values of classes",
+        "the bilinear form is refused",
     ),
 )
 BY_NAME = {one.name: one for one in FORMATS}

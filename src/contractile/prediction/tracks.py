@@ -26,6 +26,7 @@ from contractile.storage import replacing
 
 MOST = 2**16 - 1  # masks have 16 bits
 FRAME = re.compile(r"(\d+)(?!.*\d)")
+TIMES = ("T", "Q")  # axes of pages that are one film; Q are pages without a name
 
 
 @dataclass(frozen=True)
@@ -138,16 +139,31 @@ def _frames(series: Series, *, alone: bool) -> list[int]:
     return [int(match[1])]
 
 
+def _check_times(series: Series) -> None:
+    """Raise ContractileError where neighbouring pages may be planes or images of their own."""
+    axes = series.stack.axes if series.stack else "Q"
+    if axes in TIMES:
+        return
+    cure = "save each image as a file of its own"
+    if "Z" in axes:
+        cure = "use a model that was trained with --dims 3: it takes the planes of one time as one volume"
+    if axes == "Z":
+        cure += "; if the planes are times, name the axes of the file (--axes TYX)"
+    problem = f"the pages of a stack must be times (T) to be tracked (ctc), got {axes}"
+    raise ContractileError(problem, cure, where=series.path)
+
+
 def plan_movies(series: Sequence[Series], out: Path) -> dict[str, Movie]:
     """The movie of each series, by its name: stacks are movies of their own, the files in one folder are one movie.
 
-    A folder 01 gives 01_RES, and so does a stack 01.tif. Raises ContractileError for frames without a number, or with
-    the same one.
+    A folder 01 gives 01_RES, and so does a stack 01.tif. Raises ContractileError for stacks whose pages are no times,
+    and for frames without a number, or with the same one.
     """
     groups: dict[Path, list[Series]] = {}
     movies: dict[str, Movie] = {}
     for one in series:
         if len(one.pages) > 1:
+            _check_times(one)
             movies[one.name] = Movie(out / f"{one.name}_RES", [one])
         else:
             groups.setdefault(one.path.parent, []).append(one)
