@@ -147,5 +147,5 @@ class _Scene:
         found = np.argwhere(places)
         if len(found) == 0:
             return None
-        offset: NDArray[np.intp] = np.array([side.start for side in box], np.intp)
-        return offset + found[int(rng.integers(len(found)))]
+        centre: NDArray[np.intp] = found[int(rng.integers(len(found)))] + np.array([side.start for side in box])
+        return centre
