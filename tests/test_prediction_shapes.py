@@ -138,7 +138,7 @@ def test_a_volume_as_coco_is_refused_and_not_mistaken(tmp_path):
     labels = renumber(np.random.default_rng(0).integers(-3, 4, (3, 20, 30)).clip(0))
     tifffile.imwrite(tmp_path / "a.tif", labels.astype(np.uint8), imagej=True, metadata={"axes": "ZYX"})
     write_shapes(tmp_path / "a_coco.json", "coco", [(labels, table_of(labels))], stack=None, image="a.tif")
-    with pytest.raises(ContractileError, match="labels without an image"):
+    with pytest.raises(ContractileError, match=r"no pairs found: .*a_z0000, a_z0001"):
         pair_up(tmp_path / "a.tif", tmp_path / "a_coco.json", dims=3)
 
 

@@ -141,8 +141,8 @@ def draw_labels(path: Path, entry: int, numbering: Numbering, canvas: Canvas | N
     """The labels (*S) of one image. Shapes that leave no pixel are named.
 
     Shapes with one number are one object in all planes of a volume. Others are joined where they overlap
-    (`join_planes`). Raises ContractileError where no shape lies in the image, and where neither the file nor anybody says how large it
-    is.
+    (`join_planes`). Raises ContractileError where no shape lies in the image, and where neither the file nor anybody
+    says how large it is.
     """
     if shape_kind(path) == "Cellpose":
         return _masks(path, canvas)
