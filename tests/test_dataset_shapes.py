@@ -16,8 +16,10 @@ from contractile.errors import ContractileError, NotFound
 from contractile.evaluation import evaluate
 from contractile.images import read, read_labels
 from contractile.images.coco import Page, write_coco
+from contractile.images.drawings import Numbering
 from contractile.images.geojson import write_geojson
 from contractile.images.rois import write_rois
+from contractile.images.shape_files import Canvas, draw_labels
 from contractile.images.shapes import Mask, Shape
 from contractile.labels import boxes
 from contractile.viewer.opening import open_places
@@ -194,6 +196,25 @@ def test_an_object_of_a_volume_is_one_where_its_planes_do_not_overlap(tmp_path):
         np.testing.assert_array_equal(example.labels == 3, labels == 3)
         numbers = set(np.unique(example.labels[labels == 8]))
         assert numbers == ({8} if names[8] == "8" else {4, 5, 6})  # without a number, a sixth of it is too little
+
+
+def test_names_that_two_objects_of_a_plane_have_do_not_join_planes(tmp_path):
+    write_image(tmp_path / "a.tif", (2, *SHAPE), imagej=True, metadata={"axes": "ZYX"})
+    found = [one.outlined() for depth in range(2) for one in masks(scene(), plane={"Z": depth})]
+    write_geojson(tmp_path / "a.geojson", [Shape(one.rings, name="5", plane=one.plane) for one in found])
+    [example] = load_examples(pair_up(tmp_path / "a.tif", tmp_path / "a.geojson", dims=3), dims=3)
+    np.testing.assert_array_equal(example.labels, [scene(), scene()])  # by what they share
+
+
+def test_volumes_without_a_named_axis_are_counted_by_t(tmp_path):
+    found = [
+        one.outlined() for t in range(2) for z in range(2) for one in masks(scene(2 * t + z), plane={"T": t, "Z": z})
+    ]
+    write_geojson(tmp_path / "a.geojson", found)
+    for page in range(2):
+        canvas = Canvas((2, *SHAPE), page, counted=True)
+        labels = draw_labels(tmp_path / "a.geojson", 0, Numbering(), canvas)
+        np.testing.assert_array_equal(labels, [scene(2 * page), scene(2 * page + 1)])
 
 
 def test_planes_of_a_volume_are_joined(tmp_path):
