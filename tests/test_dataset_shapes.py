@@ -16,9 +16,11 @@ from contractile.errors import ContractileError, NotFound
 from contractile.evaluation import evaluate
 from contractile.images import read, read_labels
 from contractile.images.coco import Page, write_coco
+from contractile.images.drawings import Numbering
 from contractile.images.geojson import write_geojson
 from contractile.images.rois import write_rois
-from contractile.images.shapes import Mask
+from contractile.images.shape_files import Canvas, draw_labels
+from contractile.images.shapes import Mask, Shape
 from contractile.labels import boxes
 from contractile.viewer.opening import open_places
 
@@ -162,6 +164,59 @@ def test_shapes_lie_in_the_plane_that_they_name(tmp_path):
     np.testing.assert_array_equal(examples[2].labels, scene(2))
 
 
+@pytest.mark.parametrize("name", ["a.zip", "a.geojson"])
+@pytest.mark.parametrize("axis", ["", "T", "Z"])
+def test_pages_without_a_named_axis_have_shapes_of_their_own(tmp_path, name, axis):
+    write_image(tmp_path / "a.tif", (3, *SHAPE), metadata=None)
+    found = [one.outlined() for page in range(3) for one in masks(scene(page), plane={axis: page})]
+    if name == "a.zip":
+        pytest.importorskip("roifile")
+        write_rois(tmp_path / name, found)
+    else:
+        write_geojson(tmp_path / name, found)
+    examples = load_examples(pair_up(tmp_path / "a.tif", tmp_path / name))
+    np.testing.assert_array_equal([one.labels for one in examples], [scene(page) for page in range(3)])
+
+
+def test_an_object_of_a_volume_is_one_where_its_planes_do_not_overlap(tmp_path):
+    labels = np.zeros((3, *SHAPE), np.int32)
+    for depth in range(3):
+        labels[depth, :4, 5 * depth : 5 * depth + 5] = 3
+        labels[depth, 10:12, 5 * depth : 5 * depth + 6] = 8
+    write_image(tmp_path / "a.tif", (3, *SHAPE), imagej=True, metadata={"axes": "ZYX"})
+    for names in ({3: "3", 8: "8"}, {3: "3", 8: "left"}):
+        shapes = []
+        for depth, plane in enumerate(labels):
+            for number, name in names.items():
+                [mask] = masks((plane == number).astype(np.int32), plane={"Z": depth})
+                shapes.append(Shape(mask.outlined().rings, name=name, plane={"Z": depth}))
+        path = tmp_path / f"{names[8]}.geojson"
+        write_geojson(path, shapes)
+        [example] = load_examples(pair_up(tmp_path / "a.tif", path, dims=3), dims=3)
+        np.testing.assert_array_equal(example.labels == 3, labels == 3)
+        numbers = set(np.unique(example.labels[labels == 8]))
+        assert numbers == ({8} if names[8] == "8" else {4, 5, 6})  # without a number, a sixth of it is too little
+
+
+def test_names_that_two_objects_of_a_plane_have_do_not_join_planes(tmp_path):
+    write_image(tmp_path / "a.tif", (2, *SHAPE), imagej=True, metadata={"axes": "ZYX"})
+    found = [one.outlined() for depth in range(2) for one in masks(scene(), plane={"Z": depth})]
+    write_geojson(tmp_path / "a.geojson", [Shape(one.rings, name="5", plane=one.plane) for one in found])
+    [example] = load_examples(pair_up(tmp_path / "a.tif", tmp_path / "a.geojson", dims=3), dims=3)
+    np.testing.assert_array_equal(example.labels, [scene(), scene()])  # by what they share
+
+
+def test_volumes_without_a_named_axis_are_counted_by_t(tmp_path):
+    found = [
+        one.outlined() for t in range(2) for z in range(2) for one in masks(scene(2 * t + z), plane={"T": t, "Z": z})
+    ]
+    write_geojson(tmp_path / "a.geojson", found)
+    for page in range(2):
+        canvas = Canvas((2, *SHAPE), page, counted=True)
+        labels = draw_labels(tmp_path / "a.geojson", 0, Numbering(), canvas)
+        np.testing.assert_array_equal(labels, [scene(2 * page), scene(2 * page + 1)])
+
+
 def test_planes_of_a_volume_are_joined(tmp_path):
     write_image(tmp_path / "a.tif", (2, *SHAPE), imagej=True, metadata={"axes": "ZYX"})
     shapes = [one.outlined() for z in range(2) for one in masks(scene(), plane={"Z": z})]
@@ -187,6 +242,28 @@ def test_what_labelme_draws(tmp_path):
     expected[2:4, 20:24] = 2
     expected[1:3, 1:3] = expected[1:3, 5:7] = 3
     assert np.count_nonzero(labels != expected) <= 4  # of the polygon that stands for the circle
+
+
+def test_pieces_of_a_group_of_labelme_are_joined_and_what_has_no_area_is_said(tmp_path, caplog):
+    square = {"label": "cell", "points": [[1, 1], [6, 1], [6, 6], [1, 6]], "group_id": 1, "shape_type": "polygon"}
+    other = {"label": "cell", "points": [[4, 3], [9, 5]], "group_id": 1, "shape_type": "rectangle"}
+    point = {"label": "cell", "points": [[3, 3]], "shape_type": "point"}
+    line = {"label": "cell", "points": [[3, 3], [9, 9]], "shape_type": "linestrip"}
+    short = {"label": "cell", "points": [[3, 3], [9, 9]], "shape_type": "polygon"}
+    found = {"shapes": [square, point, other, line, short], "imagePath": "a.png", "imageHeight": 20, "imageWidth": 30}
+    (tmp_path / "a.json").write_text(json.dumps(found))
+    expected = np.zeros(SHAPE, np.int32)
+    expected[1:6, 1:6] = expected[3:5, 4:9] = 1
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.json"), expected)
+    assert "3 of 5 shapes have no area and are left out" in caplog.text
+
+
+def test_shapes_too_small_for_a_pixel_are_named(tmp_path, caplog):
+    write_image(tmp_path / "a.tif")
+    small = Shape((np.array([(3.6, 3.6), (3.6, 4.4), (4.4, 4.4)]),), name="dust")
+    write_geojson(tmp_path / "a.geojson", [small, *(one.outlined() for one in masks(scene()))])
+    load_examples(pair_up(tmp_path / "a.tif", tmp_path / "a.geojson"))
+    assert "1 of 5 shapes are too small to hold the centre of a pixel (dust)" in caplog.text
 
 
 def test_files_that_are_no_shapes_are_no_labels(tmp_path):
@@ -220,7 +297,8 @@ def test_shapes_are_taken_where_images_lie_beside_them(tmp_path, caplog):
 @pytest.mark.parametrize("name", ["a.zip", "a.geojson"])
 def test_shapes_alone_do_not_say_how_large_the_image_is(tmp_path, name):
     write(tmp_path / name, scene())
-    with pytest.raises(ContractileError, match="holds shapes, which do not say how large their image is"):
+    cure = r"contractile check images/ shapes/ --fix labels/ writes label images"
+    with pytest.raises(ContractileError, match=f"holds shapes, which do not say how large their image is; {cure}"):
         read_labels(tmp_path / name)
     with pytest.raises(ContractileError, match="holds shapes, not pixels; give it as labels"):
         read(pair_up_source(tmp_path / name))
@@ -296,9 +374,13 @@ def test_check_says_what_is_wrong_with_shapes(tmp_path, capsys, fix):
 def test_check_writes_shapes_as_label_images(tmp_path, capsys):
     write_image(tmp_path / "images" / "a.tif")
     write(tmp_path / "labels" / "a.geojson", scene())
+    write_image(tmp_path / "images" / "b.tif")
+    whole = scene() * (scene() != 4)
+    write(tmp_path / "labels" / "b.geojson", whole)
     call(capsys, "check", tmp_path / "images", tmp_path / "labels", "--fix", tmp_path / "fixed")
     fixed = read_labels(tmp_path / "fixed" / "a.tif")
     assert np.count_nonzero((fixed > 0) != (scene() > 0)) == 1  # a speck
+    np.testing.assert_array_equal(read_labels(tmp_path / "fixed" / "b.tif"), whole)  # nothing to repair
 
 
 @pytest.mark.parametrize("name", NAMES)

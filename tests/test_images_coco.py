@@ -88,6 +88,35 @@ def test_what_is_written_is_as_other_programs_expect(tmp_path):
     }
 
 
+def test_annotations_without_an_outline_are_left_out(tmp_path, caplog):
+    empty = {"size": [6, 9], "counts": [54]}
+    square = [[1, 1, 4, 1, 4, 3, 1, 3]]
+    [entry] = read_coco(coco(tmp_path, None, square, [], empty, [[]]))
+    expected = np.zeros((6, 9), np.int32)
+    expected[1:3, 1:4] = 1
+    np.testing.assert_array_equal(drawn(entry), expected)
+    assert "4 of 5 annotations of folder/cells.png have no outline and are left out" in caplog.text
+
+
+def test_polygons_too_small_for_a_pixel_are_not_outside(tmp_path):
+    [entry] = read_coco(coco(tmp_path, [[3.6, 3.6, 4.4, 3.6, 4.4, 4.4]], [[20, 0, 30, 0, 30, 3]]))
+    found = fill(entry.load(), entry.size, Numbering())
+    assert (found.small, found.outside) == (("0",), ("1",))
+
+
+def test_pieces_that_overlap_are_joined(tmp_path):
+    [entry] = read_coco(coco(tmp_path, [[1, 1, 4, 1, 4, 3, 1, 3], [2, 1, 6, 1, 6, 3, 2, 3]]))
+    expected = np.zeros((6, 9), np.int32)
+    expected[1:3, 1:6] = 1
+    np.testing.assert_array_equal(drawn(entry), expected)
+
+
+def test_objects_keep_their_numbers(tmp_path):
+    masks = [Mask(np.ones((1, 1), bool), 0, place, number=number) for place, number in enumerate((9, 4))]
+    write_coco(tmp_path / "a.json", [Page("a.tif", (1, 3), masks)])
+    assert drawn(read_coco(tmp_path / "a.json")[0]).tolist() == [[9, 4, 0]]
+
+
 def test_polygons_are_read_and_the_smaller_object_has_the_pixels(tmp_path):
     square, other = [1, 1, 4, 1, 4, 3, 1, 3], [3, 2, 6, 2, 6, 5, 3, 5]
     [entry] = read_coco(coco(tmp_path, [square, [7, 0, 20, 0, 20, 1, 7, 1]], [other]))

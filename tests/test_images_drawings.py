@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contractile.errors import ContractileError
-from contractile.images.drawings import Numbering, fill, find_numbering, on_page
+from contractile.images.drawings import Numbering, count_pages, fill, find_numbering, on_page, settle_numbers
 from contractile.images.shape_files import join_planes
-from contractile.images.shapes import Mask, Shape
+from contractile.images.shapes import Mask, Shape, number_in
 
 
 def box(top, left, bottom, right, **more):
@@ -53,16 +53,71 @@ def test_masks_and_shapes_draw_the_same(seed):
         assert (found.outside, found.hidden) == (plain.outside, plain.hidden)
 
 
-def test_shapes_without_a_pixel_are_named():
-    drawn = [box(0, 0, 3, 3, name="a"), box(0, 0, 3, 3, name="b"), box(8, 8, 9, 9, name="c"), box(-5, 0, 0, 3)]
+@pytest.mark.parametrize("pieces", [False, True])
+def test_shapes_without_a_pixel_are_named(pieces):
+    drawn = [
+        box(0, 0, 3, 3, name="a"),
+        box(0, 0, 3, 3, name="b"),
+        box(8, 8, 9, 9, name="c"),
+        box(-5, 0, 0, 3),
+        box(3.6, 3.6, 4.4, 4.4, name="d"),
+    ]
+    drawn = [Shape(one.rings * (1 + pieces), name=one.name, pieces=pieces) for one in drawn]
     found = fill(drawn, (5, 5), Numbering())
     assert found.hidden == ("b",)
     assert found.outside == ("c", "number 4")
+    assert found.small == ("d",)
+
+
+def test_masks_without_a_pixel_are_named():
+    drawn = [
+        Mask(np.zeros((0, 0), bool), 0, 0, name="empty"),
+        Mask(np.ones((2, 2), bool), 5, 0, name="below"),
+        Mask(np.ones((1, 1), bool), 0, 0, name="first"),
+        Mask(np.ones((1, 1), bool), 0, 0, name="second"),
+    ]
+    found = fill(drawn, (5, 5), Numbering())
+    assert (found.small, found.outside, found.hidden) == (("empty",), ("below",), ("second",))
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 2**32 - 1))
+def test_pieces_that_overlap_are_joined_wherever_they_lie(seed):
+    rng = np.random.default_rng(seed)
+    corners = np.sort(rng.integers(-6, 14, (3, 2, 2)), axis=1)
+    rings = [box(*low, *(high + 1)).rings[0] for low, high in corners]
+    apart = sum(fill([Shape((ring,))], (8, 9), Numbering()).labels for ring in rings)
+    joined = fill([Shape(tuple(rings), pieces=True)], (8, 9), Numbering()).labels
+    np.testing.assert_array_equal(joined, apart > 0)
+
+
+def test_objects_keep_their_numbers():
+    drawn = [box(0, 0, 1, 1, number=7), box(0, 1, 1, 2), box(0, 2, 1, 3, number=3), box(0, 3, 1, 4)]
+    assert fill(drawn, (1, 4), Numbering()).labels.tolist() == [[7, 8, 3, 9]]
+    assert fill(drawn[1:2], (1, 2), Numbering(), known=20).labels.tolist() == [[0, 21]]
+    [page] = settle_numbers([drawn])
+    assert page == drawn
+
+
+def test_numbers_that_two_objects_of_a_plane_have_do_not_count():
+    double = [box(0, 0, 1, 1, number=7), box(0, 1, 1, 2, number=7)]
+    other = [box(0, 0, 1, 1, number=5), box(0, 1, 1, 2, number=7)]
+    assert settle_numbers([other, other]) == [other, other]
+    assert [[one.number for one in page] for page in settle_numbers([other, double])] == [[0, 0], [0, 0]]
+    ignored = [double[0], box(0, 1, 1, 2, number=7, kind="Ignore*")]
+    assert settle_numbers([ignored]) == [ignored]
+
+
+def test_names_that_are_numbers():
+    names = ("12", "12 (3)", "9999999", "012", "0", "12-3", "0045-0033", "12345678", "cell 12", "", "1.5", "\u0661")
+    assert [number_in(name) for name in names] == [12, 12, 9999999, *[0] * 9]
 
 
 def test_two_names_are_classes_and_one_is_objects():
     assert find_numbering(["cell", "cell", ""]) == Numbering()
     assert find_numbering(["stroma", "cell", ""]) == Numbering(("cell", "stroma"))
+    assert find_numbering(["group 10", "group 2", "group 02"]).classes == ("group 02", "group 2", "group 10")
+    assert find_numbering(["9" * 5000, "2"]).classes == ("2", "9" * 5000)
     assert find_numbering(["stroma", "cell"], task="objects") == Numbering()
     assert find_numbering(["cell", "Ignore*"], task="classes") == Numbering(("cell",))
     assert find_numbering([], task="classes") == Numbering(("object",))
@@ -98,6 +153,12 @@ def test_a_shape_lies_in_all_pages_that_it_does_not_name():
     assert on_page(drawn, {}, 4) == drawn[:3]
 
 
+def test_pages_without_a_named_axis_are_counted_by_t_or_by_z():
+    planes = ({"T": 2, "Z": 0}, {"Z": 3, "T": 0}, {"Z": 1}, {"": 5, "T": 1}, {"T": 0, "Z": 0}, {})
+    found = count_pages([Shape((), plane=plane) for plane in planes])
+    assert [one.plane for one in found] == [{"": 2}, {"": 3}, {"": 1}, {"": 5, "T": 1}, {"": 0}, {}]
+
+
 def test_corners_far_off_do_no_harm_and_those_that_are_no_numbers_are_refused():
     far = [box(-1e300, -1e300, 1e300, 2, name="far"), box(3, 3, 4, 1e308, name="other")]
     labels = fill(far, (5, 5), Numbering()).labels
@@ -119,6 +180,16 @@ def test_planes_of_one_object_are_joined():
     assert (joined[1][:, 1:3] == 1).all()
     assert len(np.unique(joined[2][joined[2] > 0])) == 2
     assert joined[2, 0, 1] != joined[2, 3, 1]
+
+
+def test_known_numbers_stay_and_others_are_joined_to_them():
+    labels = np.zeros((3, 2, 6), np.int32)
+    labels[0, :, :2], labels[0, :, 4:] = 9, 21  # of 20 known, 21 is the first that nobody named
+    labels[1, :, :2], labels[1, :, 4:] = 21, 22
+    labels[2, 0, 5] = 9
+    expected = labels.copy()
+    expected[1, :, :2], expected[1, :, 4:] = 9, 21
+    np.testing.assert_array_equal(join_planes(labels, 20), expected)
 
 
 def test_ignored_pixels_of_planes_stay():

@@ -54,6 +54,27 @@ def test_what_qupath_reads_is_there(tmp_path):
     assert (again.kind, again.name, again.plane) == ("nucleus", "cell 1", {"T": 2, "Z": 3})
 
 
+def test_each_class_has_a_colour_and_keeps_it(tmp_path):
+    labels = np.array([[1, 0, 2]])
+    colours = []
+    for kinds in (("vessel", "cell"), ("cell", "")):
+        found = [Shape(one.rings, kind=kind) for one, kind in zip(shapes_of(labels), kinds, strict=True)]
+        write_geojson(tmp_path / "a.geojson", found, classes=("vessel", "cell"))
+        features = json.loads((tmp_path / "a.geojson").read_text())["features"]
+        colours += [tuple(one["properties"]["classification"]["color"]) for one in features]
+    assert colours[1] == colours[2]
+    assert len(set(colours)) == 3
+
+
+def test_pages_without_a_named_axis_are_times_that_are_counted(tmp_path):
+    [shape] = shapes_of(np.array([[1]]))
+    write_geojson(tmp_path / "a.geojson", [Shape(shape.rings, name="12", plane={"T": 2, "Z": 1, "": 7})])
+    [feature] = json.loads((tmp_path / "a.geojson").read_text())["features"]
+    assert feature["geometry"]["plane"] == {"c": -1, "z": 1, "t": 2, "page": 7}
+    [again] = read_geojson(tmp_path / "a.geojson")
+    assert (again.plane, again.number) == ({"": 7}, 12)
+
+
 def write(path, found):
     path.write_text(json.dumps(found))
     return path

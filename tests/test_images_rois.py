@@ -33,11 +33,35 @@ def test_names_are_unique_and_places_are_kept(tmp_path):
     labels = np.array([[1, 0, 2, 0, 3]])
     write_rois(tmp_path / "a.zip", shapes_of(labels, name="Cell/1", plane={"T": 2, "Z": 0}))
     found = read_rois(tmp_path / "a.zip")
-    assert [one.name for one in found] == ["Cell_1", "Cell_1-2", "Cell_1-3"]
+    assert [one.name for one in found] == ["Cell_1", "Cell_1 (2)", "Cell_1 (3)"]
     assert found[0].plane == {"T": 2, "Z": 0}
     [roi, *_] = roifile.roiread(tmp_path / "a.zip")
     assert (roi.t_position, roi.z_position) == (3, 1)  # ImageJ counts from 1
     assert (roi.left, roi.top, roi.right, roi.bottom) == (0, 0, 1, 1)
+
+
+def test_an_object_keeps_its_number_where_names_must_differ(tmp_path):
+    labels = np.array([[1, 0, 2, 0, 3]])
+    write_rois(tmp_path / "a.zip", [*shapes_of(labels, name="12"), *shapes_of(labels[:, :1], name="0012")])
+    found = read_rois(tmp_path / "a.zip")
+    assert [one.name for one in found] == ["12", "12 (2)", "12 (3)", "0012"]
+    assert [one.number for one in found] == [12, 12, 12, 0]
+
+
+def test_pages_without_a_named_axis_are_counted(tmp_path):
+    write_rois(tmp_path / "a.zip", shapes_of(np.array([[1]]), plane={"T": 4, "": 4}))
+    [roi] = roifile.roiread(tmp_path / "a.zip")
+    assert (roi.position, roi.t_position, roi.z_position) == (5, 0, 0)
+    [shape] = read_rois(tmp_path / "a.zip")
+    assert shape.plane == {"": 4}
+
+
+def test_classes_are_groups_as_far_as_imagej_has_them(tmp_path, caplog):
+    shapes = [one for kind in ("cell", "fat", "rest") for one in shapes_of(np.array([[1]]), kind=kind)]
+    write_rois(tmp_path / "a.zip", shapes, groups={"cell": 1, "fat": 255, "rest": 256})
+    assert [one.group for one in roifile.roiread(tmp_path / "a.zip")] == [1, 255, 0]
+    assert [one.kind for one in read_rois(tmp_path / "a.zip")] == ["group 1", "group 255", ""]
+    assert "ROIs have groups 1 to 255: 1 of 3 classes have none" in caplog.text
 
 
 def test_other_rois_of_imagej_are_read(tmp_path, caplog):

@@ -1,25 +1,51 @@
 """Shapes of predictions: every format gives the labels back, of pages, volumes and stacks."""
 
 import json
+from itertools import count
 
 import numpy as np
 import pytest
 import tifffile
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from test_cli import call, data, objects_model, refused  # noqa: F401 - fixtures
 
-from contractile.images import Stack
+from contractile.dataset import load_examples, pair_up
+from contractile.errors import ContractileError
+from contractile.images import Stack, find
 from contractile.images.coco import read_coco
 from contractile.images.drawings import Numbering, fill
 from contractile.images.geojson import read_geojson
 from contractile.images.rois import read_rois
+from contractile.images.shape_files import Canvas, draw_labels, numbering_of
 from contractile.labels import boxes, draw, renumber
 from contractile.prediction import shapes
 from contractile.prediction.shapes import cut, write_shapes
 
 SIDES = {2: (("top", "left"), ("bottom", "right")), 3: (("front", "top", "left"), ("back", "bottom", "right"))}
+
+
+FRESH = count()  # of names of files: what was read of one name may be kept
+PRODUCTS = ("geojson", "coco", "rois")
+
+
+def canvas_of(shape, stack, page):
+    if stack is None:
+        return Canvas(shape)
+    places = zip(stack.axes, np.unravel_index(page, stack.lengths), strict=True)
+    places = tuple((axis, int(at)) for axis, at in places if axis in "TZ")
+    return Canvas(shape, page, places, counted=not places)
+
+
+def read_back(path, product, pages, stack):
+    """The labels of all pages, each drawn on the image that it is of."""
+    numbering = numbering_of([(path, entry) for entry in range(len(read_coco(path)) if product == "coco" else 1)])
+    if product != "coco":
+        canvases = [canvas_of(one.shape, stack, page) for page, one in enumerate(pages)]
+        return [draw_labels(path, 0, numbering, canvas) for canvas in canvases]
+    planes = [draw_labels(path, entry, numbering, None) for entry in range(len(read_coco(path)))]
+    return np.reshape(planes, (len(pages), *pages[0].shape))  # of a volume, each plane is an image
 
 
 def drawn(drawing):
@@ -47,6 +73,81 @@ def test_masks_are_those_of_the_labels_whatever_is_read_together(seed, shape):
             height, width = mask.pixels.shape
             plane[mask.top : mask.top + height, mask.left : mask.left + width][mask.pixels] = int(mask.name)
     np.testing.assert_array_equal(again, labels)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(PRODUCTS),
+    st.sampled_from([(20, 30), (3, 9, 11)]),
+    st.sampled_from([None, ("T", (3,)), ("Z", (2,)), ("Q", (3,)), ("QT", (2, 2)), ("TZ", (2, 2)), ("QQ", (2, 2))]),
+)
+def test_labels_come_back_with_their_numbers(tmp_path, seed, product, shape, along):
+    if product == "rois":
+        pytest.importorskip("roifile")
+    stack = None if along is None else Stack(*along)
+    assume(stack is None or len(shape) == 2 or "Z" not in stack.axes)
+    rng = np.random.default_rng(seed)
+    pages = [
+        renumber(rng.integers(-3, 6, shape).clip(0)) for _ in range(1 if stack is None else np.prod(stack.lengths))
+    ]
+    assume(any(labels.any() for labels in pages))
+    path = tmp_path / f"{next(FRESH)}{shapes.SHAPES[product]}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shapes, "FIELD", 7)
+        write_shapes(path, product, [(one, table_of(one)) for one in pages], stack=stack, image="a.tif")
+    np.testing.assert_array_equal(read_back(path, product, pages, stack), pages)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(PRODUCTS),
+    st.sampled_from([(9, 13), (2, 5, 7)]),
+    st.sampled_from([None, ("T", (2,)), ("Q", (2,))]),
+)
+def test_classes_come_back_with_their_values(tmp_path, seed, product, shape, along):
+    if product == "rois":
+        pytest.importorskip("roifile")
+    stack = None if along is None else Stack(*along)
+    rng = np.random.default_rng(seed)
+    pages = [rng.integers(0, 13, shape) for _ in range(1 if stack is None else 2)]
+    assume(set(range(1, 13)) <= set(np.unique(pages)))  # a class that is nowhere has no number
+    path = tmp_path / f"{next(FRESH)}{shapes.SHAPES[product]}"
+    names = {value: f"class {value}" for value in range(1, 13)}  # 10 comes after 9, not after 1
+    write_shapes(path, product, [(one, names) for one in pages], stack=stack, image="a.tif")
+    np.testing.assert_array_equal(read_back(path, product, pages, stack), pages)
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_a_plain_stack_of_pages_and_its_shapes_are_a_pair(tmp_path, product):
+    if product == "rois":
+        pytest.importorskip("roifile")
+    rng = np.random.default_rng(0)
+    pages = [renumber(rng.integers(-3, 4, (20, 30)).clip(0)) for _ in range(3)]
+    image, path = tmp_path / "a.tif", tmp_path / f"a_{product}{shapes.SHAPES[product]}"
+    tifffile.imwrite(image, rng.integers(0, 255, (3, 20, 30), dtype=np.uint8), photometric="minisblack", metadata=None)
+    stack = find(image, quiet=True)[0].stack
+    assert stack.axes not in ("T", "Z")
+    write_shapes(path, product, [(one, table_of(one)) for one in pages], stack=stack, image="a.tif")
+    examples = load_examples(pair_up(image, path))
+    np.testing.assert_array_equal([one.labels for one in examples], pages)
+
+
+def test_a_volume_as_coco_is_refused_and_not_mistaken(tmp_path):
+    labels = renumber(np.random.default_rng(0).integers(-3, 4, (3, 20, 30)).clip(0))
+    tifffile.imwrite(tmp_path / "a.tif", labels.astype(np.uint8), imagej=True, metadata={"axes": "ZYX"})
+    write_shapes(tmp_path / "a_coco.json", "coco", [(labels, table_of(labels))], stack=None, image="a.tif")
+    with pytest.raises(ContractileError, match=r"no pairs found: .*a_z0000, a_z0001"):
+        pair_up(tmp_path / "a.tif", tmp_path / "a_coco.json", dims=3)
+
+
+def test_pieces_of_classes_have_a_colour_each_and_an_area(tmp_path):
+    labels = np.array([[1, 1, 0, 2], [1, 0, 0, 2]])
+    write_shapes(tmp_path / "a.geojson", "geojson", [(labels, {1: "cell", 2: "fat"})], stack=None, image="a.tif")
+    features = json.loads((tmp_path / "a.geojson").read_text())["features"]
+    assert [one["properties"]["measurements"] for one in features] == [{"area_px": 3}, {"area_px": 2}]
+    assert len({tuple(one["properties"]["classification"]["color"]) for one in features}) == 2
 
 
 @pytest.mark.parametrize("product", ["geojson", "coco", "rois"])

@@ -2,7 +2,8 @@
 
 A mask is the lengths of its runs of 0 and 1 in turns, which begin with 0, column by column. Programs also pack them
 into text: five bits a character (from "0" on), whose sixth bit says that more follow; from the fourth run on it is the
-difference from the last but one (https://github.com/cocodataset/cocoapi, common/maskApi.c).
+difference from the last but one (https://github.com/cocodataset/cocoapi, common/maskApi.c). `object_number` is ours:
+the number of the object in its labels, which is the same in all planes of a volume.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contractile.errors import ContractileError
-from contractile.images.drawings import Drawing, as_mask
+from contractile.images.drawings import Drawing, Drawn
 from contractile.images.gate import limits
 from contractile.images.json_text import fitting, load_json
-from contractile.images.shapes import Mask, Shape
-from contractile.labels import Ring
+from contractile.images.notes import say
+from contractile.images.shapes import LARGEST_NUMBER, Mask, Shape
 from contractile.storage import replacing
 
 CATEGORY = 1
@@ -67,6 +68,8 @@ def _annotate(mask: Mask, shape: tuple[int, ...]) -> dict[str, Any]:
         "bbox": [mask.left, mask.top, width, height],
         "iscrowd": 0,
     }
+    if mask.number:
+        found["object_number"] = mask.number
     if "confidence" in mask.measured:
         found["score"] = round(mask.measured["confidence"], 4)
     return found
@@ -118,37 +121,54 @@ def _drawing(
     if min(shape) < 1 or pixels > limits().pixels:
         problem = f"image {name} must have 1 to {limits().pixels:,} pixels, got {shape[0]} x {shape[1]}"
         raise ContractileError(problem, "correct its height and width; --max-pixels allows more")
-    classes = tuple(kinds.get(one.get("category_id"), "") for one in objects)
+    outlined = [one for one in objects if _has_outline(one)]
+    classes = tuple(kinds.get(one.get("category_id"), "") for one in outlined)
 
-    def load() -> list[Mask]:
+    def load() -> list[Drawn]:
         with fitting(path, WHAT, CURE):
-            shown = [one.get("segmentation") for one in objects]
-            if objects and not any(shown):
+            if objects and not outlined:
                 problem = f"the objects of image {name} have boxes alone, no masks or polygons"
                 raise ContractileError(problem, "export segmentations, not detections")
-            places = [_places(one or [], shape, name) for one in shown]
-            names = [f"{one.get('id', number)}" for number, one in enumerate(objects, start=1)]
-            return [_mask(*one, shape[0]) for one in zip(places, classes, names, strict=True)]
+            drawn = [_drawn(one, kind, shape, name) for one, kind in zip(outlined, classes, strict=True)]
+            drawn = [one for one in drawn if isinstance(one, Shape) or one.pixels.size]
+            if left := len(objects) - len(drawn):
+                say(f"{left} of {len(objects)} annotations of {name} have no outline and are left out", [path])
+            return drawn
 
     return Drawing(name, shape, classes, load)
 
 
-def _mask(places: NDArray[np.int64], kind: str, name: str, height: int) -> Mask:
+def _has_outline(one: Mapping[str, Any]) -> bool:
+    """Whether an annotation has a mask, or a polygon with corners, and not a box alone."""
+    found = one.get("segmentation")
+    return any(found) if isinstance(found, list) else bool(found)
+
+
+def _drawn(one: Mapping[str, Any], kind: str, shape: tuple[int, int], image: str) -> Drawn:
+    """An annotation as an object of the image of this shape (Y, X)."""
+    found, name, number = one["segmentation"], f"{one.get('id', '')}", one.get("object_number")
+    known = number if isinstance(number, int) and 0 < number <= LARGEST_NUMBER else 0
+    if not isinstance(found, list):
+        return _mask(_places(found, shape, image), shape[0], kind=kind, name=name, number=known)
+    pieces = tuple(np.asarray(piece, np.float64).reshape(-1, 2)[:, ::-1] for piece in found if len(piece))
+    if not all(np.isfinite(piece).all() for piece in pieces):
+        raise ContractileError("has a polygon with a corner that is not a number", CURE)
+    return Shape(pieces, kind=kind, name=name, number=known, pieces=True)  # (x, y, x, y, ...) each
+
+
+def _mask(places: NDArray[np.int64], height: int, **more: Any) -> Mask:
     """The mask of pixels that are counted column by column."""
     if not len(places):
-        return Mask(np.zeros((0, 0), np.bool_), 0, 0, kind, name)
+        return Mask(np.zeros((0, 0), np.bool_), 0, 0, **more)
     rows, columns = places % height, places // height
     top, left = int(rows.min()), int(columns.min())
     pixels = np.zeros((int(rows.max()) - top + 1, int(columns.max()) - left + 1), np.bool_)
     pixels[rows - top, columns - left] = True
-    return Mask(pixels, top, left, kind, name)
+    return Mask(pixels, top, left, **more)
 
 
 def _places(segmentation: Any, shape: tuple[int, int], image: str) -> NDArray[np.int64]:
-    """Where the pixels of an object lie, counted column by column."""
-    if isinstance(segmentation, list):  # polygons: the pieces of one object, (x, y, x, y, ...)
-        pieces = [np.asarray(piece, np.float64).reshape(-1, 2)[:, ::-1] for piece in segmentation]
-        return np.concatenate([np.zeros(0, np.int64), *(_within(piece, shape) for piece in pieces if len(piece))])
+    """Where the pixels of a mask lie, counted column by column."""
     counts = segmentation["counts"]
     runs = np.array(list(_unpacked(counts)) if isinstance(counts, str) else counts, np.int64)
     if tuple(segmentation["size"]) != shape or (runs < 0).any() or runs.sum() != shape[0] * shape[1]:
@@ -158,15 +178,6 @@ def _places(segmentation: Any, shape: tuple[int, int], image: str) -> NDArray[np
     lengths = runs[1::2]
     steps = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     found: NDArray[np.int64] = np.repeat(starts, lengths) + steps
-    return found
-
-
-def _within(ring: Ring, shape: tuple[int, int]) -> NDArray[np.int64]:
-    if not np.isfinite(ring).all():
-        raise ContractileError("has a polygon with a corner that is not a number", CURE)
-    mask = as_mask(Shape((ring,)), shape)
-    rows, columns = np.nonzero(mask.pixels)
-    found: NDArray[np.int64] = (columns + mask.left) * shape[0] + rows + mask.top
     return found
 
 

@@ -1,14 +1,17 @@
 """Objects and regions that people or programs drew -> labels, by one rule for all formats of shapes.
 
-Where shapes overlap, a pixel belongs to the smaller one: what was drawn inside a larger shape is seen. Shapes of the
-class `Ignore` are not annotated. What no shape covers is background, but not annotated where there are shapes of a
-class `Background` (in any file of the set), or outside all shapes of the class `Region` (of the same image).
+Where shapes overlap, a pixel belongs to the smaller one: what was drawn inside a larger shape is seen. An object keeps
+the number that its shape has, where all numbers in a plane differ. Shapes of the class `Ignore` are not annotated.
+What no shape covers is background, but not annotated where there are shapes of a class `Background` (in any file of
+the set), or outside all shapes of the class `Region` (of the same image).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +20,7 @@ from contractile.errors import ContractileError
 from contractile.images.shapes import Mask, Shape
 from contractile.labels import FARTHEST, draw, signed_area
 
-IGNORED, BACKGROUND, REGION = "ignore", "background", "region"  # QuPath writes Ignore*, Region*
+IGNORED, BACKGROUND, REGION = RESERVED = "ignore", "background", "region"  # QuPath writes Ignore*, Region*
 SHOWN = 3  # shapes that a message names
 Drawn = Shape | Mask
 
@@ -38,9 +41,9 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Numbering:
-    """What numbers shapes get: 1 ... n in the order of their file, or those of their class, 1 ... K of `classes`.
+    """What numbers shapes get: their own, or 1 ... n in the order of their file; or those of their class, 1 ... K.
 
-    With `sparse` what no shape covers is not annotated.
+    `classes` are the names of the classes, empty for objects. With `sparse` what no shape covers is not annotated.
     """
 
     classes: tuple[str, ...] = ()
@@ -56,61 +59,106 @@ def find_numbering(kinds: Sequence[str], *, task: str | None = None) -> Numberin
     """What the shapes of a dataset mean, whose classes are `kinds`.
 
     They are classes where there are two at least, or where the `task` is "classes"; they are objects where there are
-    fewer, or where the `task` is "objects".
+    fewer, or where the `task` is "objects". Classes are in the order of the alphabet, and "class 2" before "class 10".
     """
     plain = {plain_kind(kind) for kind in kinds}
-    names = sorted({kind for kind in kinds if plain_kind(kind) not in ("", IGNORED, BACKGROUND, REGION)})
+    names = sorted({kind for kind in kinds if plain_kind(kind) not in ("", *RESERVED)}, key=_alphabetical)
     by_class = task == "classes" or (task is None and len(names) > 1)
     return Numbering(tuple(names or ["object"]) if by_class else (), BACKGROUND in plain)
 
 
+def _alphabetical(name: str) -> tuple[list[tuple[int, str]], str]:
+    """A key that sorts runs of digits as numbers, however long they are."""
+    parts = [part.lstrip("0") if place % 2 else part for place, part in enumerate(re.split("([0-9]+)", name))]
+    return [(len(part) if place % 2 else 0, part) for place, part in enumerate(parts)], name
+
+
+def settle_numbers(pages: Sequence[Sequence[Drawn]]) -> list[list[Drawn]]:
+    """The shapes in the planes of one image, without their numbers where two objects of a plane have the same."""
+    for page in pages:
+        numbers = [one.number for one in page if one.number and plain_kind(one.kind) not in RESERVED]
+        if len(set(numbers)) < len(numbers):
+            return [[replace(one, number=0) for one in each] for each in pages]
+    return [list(page) for page in pages]
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """Labels (Y, X), and the names of shapes that have no pixel in them: `outside` the image, or `hidden` by others."""
+    """Labels (Y, X), and the names of shapes that have no pixel in them.
+
+    They are `outside` the image, too `small` to hold the centre of a pixel, or `hidden` by others.
+    """
 
     labels: NDArray[np.int32]
     outside: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
+    small: tuple[str, ...] = ()
     unnamed: int = 0  # shapes without a class, where classes are learned
 
 
-def fill(drawn: Sequence[Drawn], shape: tuple[int, int], numbering: Numbering) -> Outcome:
-    """Draw the shapes of one image (Y, X). Raises ContractileError for corners that are no finite numbers."""
+def fill(drawn: Sequence[Drawn], shape: tuple[int, int], numbering: Numbering, *, known: int | None = None) -> Outcome:
+    """Draw the shapes of one image (Y, X).
+
+    Objects without a number get those after `known`; None stands for the largest number that a shape has. Raises
+    ContractileError for corners that are no finite numbers.
+    """
     drawn = _within_reach(drawn)
-    kinds = [plain_kind(one.kind) for one in drawn]
-    regions = [one for one, kind in zip(drawn, kinds, strict=True) if kind == REGION]
-    rest = [(one, kind) for one, kind in zip(drawn, kinds, strict=True) if kind != REGION]
-    numbers = {name: number for number, name in enumerate(numbering.classes, start=1)}
-    values: list[int] = []
-    shown: list[Drawn] = []
-    objects = 0
-    for one, kind in rest:
-        if kind in (IGNORED, BACKGROUND):
-            value = -1 if kind == IGNORED else 0
-        elif not numbering.classes:
-            value = objects = objects + 1
-        elif one.kind in numbers or len(numbers) == 1:
-            value = numbers.get(one.kind, 1)
-        else:
-            continue
-        values.append(value)
-        shown.append(one)
-    order = sorted(range(len(shown)), key=lambda index: _extent(shown[index]))
-    places = _paint([shown[index] for index in order], shape)
+    regions = [one for one in drawn if plain_kind(one.kind) == REGION]
+    rest = [one for one in drawn if plain_kind(one.kind) != REGION]
+    numbered = list(_numbered(rest, numbering, known))
+    shown = [one for one, _ in numbered]
+    areas = [_as_one_area(one, shape) for one in shown]
+    order = sorted(range(len(areas)), key=lambda index: _extent(areas[index]))
+    places = _paint([areas[index] for index in order], shape)
     labels = np.full(shape, -1 if numbering.sparse else 0, np.int32)
     if regions:
-        labels[...] = np.where(_paint(regions, shape) > 0, labels, -1)
-    labels[...] = np.where(places > 0, np.array([0, *(values[index] for index in order)], np.int32)[places], labels)
+        labels[...] = np.where(_paint([_as_one_area(one, shape) for one in regions], shape) > 0, labels, -1)
+    values = np.array([0, *(numbered[index][1] for index in order)], np.int32)
+    labels[...] = np.where(places > 0, values[places], labels)
     there = np.bincount(places.ravel(), minlength=len(order) + 1)[1:]
-    gone = sorted(index for index, count in zip(order, there.tolist(), strict=True) if not count)
-    names = {index: shown[index].name or f"number {index + 1}" for index in gone}
-    beyond = [index for index in gone if not _meets(shown[index], shape)]
-    return Outcome(
-        labels,
-        tuple(names[index] for index in beyond),
-        tuple(names[index] for index in gone if index not in beyond),
-        len(rest) - len(shown),
-    )
+    gone = sorted(index for index, pixels in zip(order, there.tolist(), strict=True) if not pixels)
+    why = {index: _why_gone(shown[index], areas[index], shape) for index in gone}
+    names = {
+        reason: tuple(shown[index].name or f"number {index + 1}" for index in gone if why[index] == reason)
+        for reason in ("outside", "hidden", "small")
+    }
+    return Outcome(labels, **names, unnamed=len(rest) - len(shown))
+
+
+def _numbered(drawn: Sequence[Drawn], numbering: Numbering, known: int | None) -> Iterator[tuple[Drawn, int]]:
+    """Each shape with the value of its pixels; shapes without a class are left out where others have one."""
+    fresh = count(1 + (max((one.number for one in drawn), default=0) if known is None else known))
+    numbers = {name: number for number, name in enumerate(numbering.classes, start=1)}
+    for one in drawn:
+        kind = plain_kind(one.kind)
+        if kind in (IGNORED, BACKGROUND):
+            yield one, -1 if kind == IGNORED else 0
+        elif not numbering.classes:
+            yield one, one.number or next(fresh)
+        elif one.kind in numbers or len(numbers) == 1:
+            yield one, numbers.get(one.kind, 1)
+
+
+def _as_one_area(one: Drawn, shape: tuple[int, int]) -> Drawn:
+    """A shape whose pieces may overlap as a mask: even-odd filling would leave a hole where they do."""
+    if isinstance(one, Mask) or not one.pieces or len(one.rings) < 2:
+        return one
+    mask = as_mask(one, shape)
+    for ring in one.rings:
+        part = as_mask(Shape((ring,)), shape)
+        top, left = part.top - mask.top, part.left - mask.left
+        mask.pixels[top : top + part.pixels.shape[0], left : left + part.pixels.shape[1]] |= part.pixels
+    return mask
+
+
+def _why_gone(one: Drawn, area: Drawn, shape: tuple[int, int]) -> str:
+    """Why a shape has no pixel in the labels; `area` is the same as `_as_one_area`."""
+    if not isinstance(one, Mask) and not _meets(one, shape):
+        return "outside"
+    mask = area if isinstance(area, Mask) else as_mask(area, shape)
+    if not mask.pixels.any():
+        return "small"
+    return "hidden" if _meets(one, shape) else "outside"
 
 
 def _within_reach(drawn: Sequence[Drawn]) -> list[Drawn]:
@@ -176,8 +224,22 @@ def _meets(one: Drawn, shape: tuple[int, int]) -> bool:
     return bool((low < np.asarray(shape)).all() and (high > 0).all())
 
 
+def count_pages(drawn: Sequence[Drawn]) -> list[Drawn]:
+    """The same shapes, for an image whose pages have no axis with a name.
+
+    Programs call such pages T or Z, and the other of the two is 0.
+    """
+
+    def counted(one: Drawn) -> Drawn:
+        if "" in one.plane or not one.plane.keys() & {"T", "Z"}:
+            return one
+        return replace(one, plane={"": max(one.plane.get("T", 0), one.plane.get("Z", 0))})
+
+    return [counted(one) for one in drawn]
+
+
 def on_page(drawn: Sequence[Drawn], place: Mapping[str, int], page: int) -> list[Drawn]:
-    """The shapes that lie in a page, which is at `place` along axes such as T and Z, and number `page` of its file.
+    """The shapes that lie in a plane, which is at `place` along axes such as T and Z, and number `page` of its file.
 
     A shape lies in all places along the axes that it does not name.
     """

@@ -2,7 +2,8 @@
 
 Coordinates are pixels (x, y) of the full resolution, from its upper left corner, and the last corner of a ring is the
 first (https://qupath.readthedocs.io, "Exporting annotations"; RFC 7946). A feature has a class and its colour in
-`classification`, numbers in `measurements`, and its plane in the geometry.
+`classification`, numbers in `measurements`, and its plane in the geometry. `page` in a plane is ours: it counts all
+planes of a file whose axes have names that GeoJSON does not know.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 from contractile.errors import ContractileError
 from contractile.images.json_text import fitting, load_json
 from contractile.images.notes import say
-from contractile.images.shapes import Shape
+from contractile.images.shapes import Shape, number_in
 from contractile.labels import Ring, polygons
 from contractile.storage import replacing
 
@@ -27,23 +28,35 @@ WHAT, AGAIN = "GeoJSON of polygons", "export it again, from QuPath: File > Expor
 AREAS = ("Polygon", "MultiPolygon")
 KINDS = ("FeatureCollection", "Feature", "GeometryCollection")
 NAMESPACE = uuid.UUID("5b0d9a34-5d0c-5f0e-9c5c-3f1d4f7a1c11")  # of the identifiers of features: any will do
-COLOUR = (230, 159, 0)  # orange of a palette that most people can tell apart
+COLOURS = (  # that most people can tell apart, whatever colours they see (M. Okabe and K. Ito, 2008)
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (204, 121, 167),
+    (213, 94, 0),
+    (0, 114, 178),
+    (240, 228, 66),
+)
 
 
-def write_geojson(path: Path, shapes: Iterable[Shape], *, kind: str = "object") -> None:
+def write_geojson(path: Path, shapes: Iterable[Shape], *, kind: str = "object", classes: Sequence[str] = ()) -> None:
     """Write shapes whose rings are those of `labels.outline` as a FeatureCollection; `kind` is the class of the others.
 
+    Classes have colours in the order of `classes`, then in that of the shapes; the eighth has the colour of the first.
     Raises NotWritten and NotWritable.
     """
+    places = {name: place for place, name in enumerate(classes)}
     with replacing(path) as partial, partial.open("w", encoding="utf-8") as out:
         out.write('{"type": "FeatureCollection", "features": [')
         for number, shape in enumerate(shapes):
             out.write(",\n" if number else "\n")
-            out.write(json.dumps(_feature(shape, number, kind), allow_nan=False))
+            place = places.setdefault(shape.kind or kind, len(places))
+            feature = _feature(shape, number, shape.kind or kind, COLOURS[place % len(COLOURS)])
+            out.write(json.dumps(feature, allow_nan=False))
         out.write("\n]}\n")
 
 
-def _feature(shape: Shape, number: int, kind: str) -> dict[str, Any]:
+def _feature(shape: Shape, number: int, kind: str, colour: tuple[int, int, int]) -> dict[str, Any]:
     pieces = [[_closed(ring) for ring in piece] for piece in polygons(shape.rings)]
     single = len(pieces) == 1
     geometry: dict[str, Any] = {
@@ -52,10 +65,11 @@ def _feature(shape: Shape, number: int, kind: str) -> dict[str, Any]:
     }
     if shape.plane:
         geometry["plane"] = {"c": -1, "z": shape.plane.get("Z", 0), "t": shape.plane.get("T", 0)}
+        geometry["plane"] |= {"page": shape.plane[""]} if "" in shape.plane else {}
     properties: dict[str, Any] = {
         "objectType": "annotation",
         "name": shape.name,
-        "classification": {"name": shape.kind or kind, "color": list(COLOUR)},
+        "classification": {"name": kind, "color": list(colour)},
         "measurements": {name: value for name, value in shape.measured.items() if np.isfinite(value)},
     }
     identifier = str(uuid.uuid5(NAMESPACE, f"{number} {shape.name}"))
@@ -92,8 +106,11 @@ def shapes_of(found: Any, path: Path) -> list[Shape]:
         shapes = [shape for feature in features for shape in _shapes(feature)]
     if len(shapes) < len(features):
         say(f"{len(features) - len(shapes)} of {len(features)} shapes have no area and are left out", [path])
-    axes = {axis for shape in shapes for axis in shape.plane}
-    return [replace(shape, plane={axis: shape.plane.get(axis, 0) for axis in axes}) for shape in shapes]
+    axes = {axis for shape in shapes for axis in shape.plane if axis}
+    return [
+        shape if "" in shape.plane else replace(shape, plane={axis: shape.plane.get(axis, 0) for axis in axes})
+        for shape in shapes
+    ]
 
 
 def _features(found: Any) -> Iterator[dict[str, Any]]:
@@ -119,12 +136,15 @@ def _shapes(feature: dict[str, Any]) -> Iterator[Shape]:
     pieces = [geometry["coordinates"]] if polygon else geometry["coordinates"]
     rings = tuple(_opened(ring) for piece in pieces for ring in piece if len(ring) > 2)
     plane = geometry.get("plane") or {}
+    keys = (("", "page"),) if "page" in plane else (("T", "t"), ("Z", "z"))
+    name = str(properties.get("name") or "")
     if rings:
         yield Shape(
             rings,
             kind=_class_of(properties),
-            name=str(properties.get("name") or ""),
-            plane={axis: int(plane[key]) for axis, key in (("T", "t"), ("Z", "z")) if key in plane},
+            name=name,
+            plane={axis: int(plane[key]) for axis, key in keys if key in plane},
+            number=number_in(name),
         )
 
 

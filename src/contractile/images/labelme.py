@@ -1,7 +1,7 @@
 """LabelMe's JSON: a file for each image, with its shapes.
 
-Points are (x, y) in pixels from the upper left corner. Shapes of one label and one group are one object. A mask is a
-PNG within the box of its two points (https://github.com/wkentaro/labelme).
+Points are (x, y) in pixels from the upper left corner. Shapes of one label and one group are the pieces of one object.
+A mask is a PNG within the box of its two points (https://github.com/wkentaro/labelme).
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from contractile.images.notes import say
 from contractile.images.pictures import decode_mask
 from contractile.images.shapes import Mask, Shape
 from contractile.labels import Ring
 
-RINGS = ("polygon", "rectangle", "circle", "rotation")  # AnyLabeling names a turned rectangle rotation
+RINGS = {"polygon": 3, "rectangle": 2, "circle": 2, "rotation": 3}  # the points that each has at least
 SIDES = 64  # of the polygon that stands for a circle
 
 
@@ -35,23 +36,28 @@ def size_of(found: Mapping[str, Any]) -> tuple[int, int] | None:
 
 
 def shapes_of(found: Mapping[str, Any], path: Path) -> list[Shape | Mask]:
-    """The objects of the image; `path` is the file. Lines and points have no area and are left out.
+    """The objects of the image; `path` is the file. Lines and points have no area and are left out, which is said.
 
     Raises ContractileError for a mask that cannot be read, and KeyError, TypeError or ValueError for other values.
     """
     groups: dict[tuple[str, Any], list[Ring]] = {}
     masks: list[Shape | Mask] = []
+    left = 0
     for number, one in enumerate(found["shapes"]):
         kind, label = one.get("shape_type") or "polygon", str(one.get("label") or "")
         points = np.asarray(one["points"], np.float64).reshape(-1, 2)[:, ::-1]  # (y, x)
         if kind == "mask":
             masks.append(_mask(one["mask"], points, label, path))
-        elif kind in RINGS and len(points) > 1:
+        elif len(points) >= RINGS.get(kind, len(points) + 1):
             group = one.get("group_id")
             key = (label, ("alone", number) if group is None else ("group", str(group)))
             groups.setdefault(key, []).append(_ring(kind, points))
+        else:
+            left += 1
+    if left:
+        say(f"{left} of {len(found['shapes'])} shapes have no area and are left out", [path])
     rings: Iterator[Shape | Mask] = (
-        Shape(tuple(of_one), kind=label, name=_name(label, key)) for (label, key), of_one in groups.items()
+        Shape(tuple(of_one), kind=label, name=_name(label, key), pieces=True) for (label, key), of_one in groups.items()
     )
     return [*rings, *masks]
 

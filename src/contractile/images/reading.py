@@ -223,7 +223,8 @@ def _canvas(on: Source | None, dims: int) -> Canvas | None:
     page, stack = on.page or 0, on.stack
     place = np.unravel_index(page, stack.lengths) if stack is not None and stack.lengths else ()
     axes = "" if stack is None else stack.axes
-    return Canvas(shape, page, tuple((axis, int(at)) for axis, at in zip(axes, place, strict=False) if axis in "TZ"))
+    places = tuple((axis, int(at)) for axis, at in zip(axes, place, strict=False) if axis in "TZ")
+    return Canvas(shape, page, places, counted=bool(axes) and not places)
 
 
 def _number_objects(source: Source, dims: int) -> NDArray[np.int32]:

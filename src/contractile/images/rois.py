@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,50 +19,62 @@ from contractile.errors import ContractileError
 from contractile.images.gate import check_regular, limits
 from contractile.images.notes import say
 from contractile.images.raster import one_clear_line
-from contractile.images.shapes import Shape
+from contractile.images.shapes import Shape, number_in
 from contractile.labels import Ring
 from contractile.storage import replacing
 
 INSTALL = "pip install 'contractile[rois]'"
 LARGEST = 2**15 - 1  # coordinates are 16 bits
+GROUPS = 255  # 8 bits; 0 is no group
 MOVE, LINE, CLOSE = 0.0, 1.0, 4.0  # steps of a path
 AREAS = ("POLYGON", "RECT", "OVAL", "FREEHAND", "TRACED")
 MOST = 10**6  # ROIs in a zip
 
 
-def write_rois(path: Path, shapes: Iterable[Shape]) -> None:
+def write_rois(path: Path, shapes: Iterable[Shape], *, groups: Mapping[str, int] | None = None) -> None:
     """Write shapes whose corners are whole numbers as a zip of ROIs, each under a name of its own.
 
-    Raises ContractileError for corners that ImageJ cannot hold, NotWritten, NotWritable, and where roifile is missing.
+    `groups` has a number 1 ... 255 for each class, which its shapes have as their group. Classes with other numbers
+    have no group, which is said. Raises ContractileError for corners that ImageJ cannot hold, NotWritten, NotWritable,
+    and where roifile is missing.
     """
     roifile = _load()
+    kept = {kind: number for kind, number in (groups or {}).items() if 0 < number <= GROUPS}
+    if groups and len(kept) < len(groups):
+        say(f"ROIs have groups 1 to {GROUPS}: {len(groups) - len(kept)} of {len(groups)} classes have none", [path])
     with replacing(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as out:
-        seen: set[str] = set()
+        seen: dict[str, int] = {}
         for number, shape in enumerate(shapes, start=1):
             name = _unique(shape.name or f"{number:04d}", seen)
-            out.writestr(f"{name}.roi", _pack(roifile, shape, name, path))
+            out.writestr(f"{name}.roi", _pack(roifile, shape, name, kept.get(shape.kind, 0), path))
 
 
-def _unique(name: str, seen: set[str]) -> str:
-    """A name that no ROI before has: in a zip, the second of one name would hide the first."""
+def _unique(name: str, seen: dict[str, int]) -> str:
+    """A name that no ROI before has: in a zip, the second of one name would hide the first.
+
+    `seen` are the names so far, and how often each was wanted.
+    """
     plain = "".join(letter if letter.isprintable() and letter not in '/\\:*?"<>|' else "_" for letter in name)
-    found, number = plain, 1
+    found, number = plain, seen.get(plain.casefold(), 1)
     while found.casefold() in seen:
         number += 1
-        found = f"{plain}-{number}"
-    seen.add(found.casefold())
+        found = f"{plain} ({number})"
+    seen[plain.casefold()] = number
+    seen.setdefault(found.casefold(), 1)
     return found
 
 
-def _pack(roifile: Any, shape: Shape, name: str, path: Path) -> bytes:
+def _pack(roifile: Any, shape: Shape, name: str, group: int, path: Path) -> bytes:
     corners = np.concatenate(shape.rings)
     if corners.min() < 0 or corners.max() > LARGEST:
         problem = f"ROIs of ImageJ must lie within 0 to {LARGEST} pixels, got {int(corners.max())}"
         raise ContractileError(problem, "save labels, GeoJSON or COCO instead", where=path)
     top, left = (int(value) for value in corners.min(axis=0))
     bottom, right = (int(value) for value in corners.max(axis=0))
-    places = {f"{axis.lower()}_position": place + 1 for axis, place in shape.plane.items() if axis in "TZ"}
-    box = {"top": top, "left": left, "bottom": bottom, "right": right, "name": name, **places}
+    places = {f"{axis.lower()}_position": shape.plane[axis] + 1 for axis in "TZ" if axis in shape.plane}
+    if "" in shape.plane:
+        places = {"position": shape.plane[""] + 1}
+    box = {"top": top, "left": left, "bottom": bottom, "right": right, "name": name, "group": group, **places}
     if len(shape.rings) == 1:
         points = (shape.rings[0] - (top, left))[:, ::-1].astype(np.int32)
         kind = roifile.ROI_TYPE.TRACED
@@ -140,7 +152,8 @@ def _shape(roi: Any) -> Shape:
     plane = {axis: int(place) - 1 for axis, place in (("T", roi.t_position), ("Z", roi.z_position)) if place > 0}
     if not plane and roi.position > 0:  # of a stack that is no hyperstack
         plane = {"": int(roi.position) - 1}
-    return Shape(rings, kind=f"group {roi.group}" if roi.group else "", name=str(roi.name), plane=plane)
+    kind, name = f"group {roi.group}" if roi.group else "", str(roi.name)
+    return Shape(rings, kind=kind, name=name, plane=plane, number=number_in(name))
 
 
 def check_rois() -> None:

@@ -16,7 +16,17 @@ from numpy.typing import NDArray
 
 from contractile.errors import ContractileError
 from contractile.images import coco, geojson, labelme
-from contractile.images.drawings import SHOWN, Drawing, Numbering, fill, find_numbering, on_page, refuse_outside
+from contractile.images.drawings import (
+    SHOWN,
+    Drawing,
+    Numbering,
+    count_pages,
+    fill,
+    find_numbering,
+    on_page,
+    refuse_outside,
+    settle_numbers,
+)
 from contractile.images.json_text import fitting, load_json
 from contractile.images.notes import say
 from contractile.images.npy import pickled
@@ -116,18 +126,23 @@ def numbering_of(files: Sequence[tuple[Path, int]], *, task: str | None = None) 
 
 @dataclass(frozen=True)
 class Canvas:
-    """The image that shapes lie in: its shape *S, and which page of its file it is, by number and by axes."""
+    """The image that shapes lie in: its shape *S, and which page of its file it is, by number and by axes.
+
+    `counted` means that neither T nor Z counts the pages, so that the number says which it is, alone.
+    """
 
     shape: tuple[int, ...]
     page: int = 0
     place: tuple[tuple[str, int], ...] = ()
+    counted: bool = False
 
 
 def draw_labels(path: Path, entry: int, numbering: Numbering, canvas: Canvas | None) -> NDArray[np.int32]:
     """The labels (*S) of one image. Shapes that leave no pixel are named.
 
-    Raises ContractileError where no shape lies in the image, and where neither the file nor anybody says how large it
-    is.
+    Shapes with one number are one object in all planes of a volume. Others are joined where they overlap
+    (`join_planes`). Raises ContractileError where no shape lies in the image, and where neither the file nor anybody
+    says how large it is.
     """
     if shape_kind(path) == "Cellpose":
         return _masks(path, canvas)
@@ -135,14 +150,22 @@ def draw_labels(path: Path, entry: int, numbering: Numbering, canvas: Canvas | N
     shape = canvas.shape if canvas is not None and (drawing.size is None or len(canvas.shape) == 3) else drawing.size
     if shape is None:
         problem = "holds shapes, which do not say how large their image is"
-        raise ContractileError(problem, "give the image along with them, or save labels as TIFF", where=path)
+        cure = "contractile check images/ shapes/ --fix labels/ writes label images: give those"
+        raise ContractileError(problem, cure, where=path)
     drawn = drawing.load()
-    page, place = (canvas.page, dict(canvas.place)) if canvas is not None else (0, {})
+    canvas = Canvas(shape) if canvas is None else canvas
+    place = dict(canvas.place)
     if len(shape) == 2:
-        return _draw(path, on_page(drawn, place, page), shape, numbering)
-    planes = [on_page(drawn, {**place, "Z": depth}, depth) for depth in range(shape[0])]
-    labels = np.stack([_draw(path, plane, shape[1:], numbering) for plane in planes])
-    return labels if numbering.classes else join_planes(labels)
+        drawn = count_pages(drawn) if canvas.counted else drawn
+        [plane] = settle_numbers([on_page(drawn, place, canvas.page)])
+        return _draw(path, plane, shape, numbering)
+    place |= {"T": canvas.page} if canvas.counted else {}
+    first = canvas.page * shape[0]
+    planes = [on_page(drawn, {**place, "Z": depth}, first + depth) for depth in range(shape[0])]
+    planes = settle_numbers(planes)
+    known = max((one.number for plane in planes for one in plane), default=0)
+    labels = np.stack([_draw(path, plane, shape[1:], numbering, known) for plane in planes])
+    return labels if numbering.classes else join_planes(labels, known)
 
 
 def _masks(path: Path, canvas: Canvas | None) -> NDArray[np.int32]:
@@ -156,12 +179,19 @@ def _masks(path: Path, canvas: Canvas | None) -> NDArray[np.int32]:
     return masks
 
 
-def _draw(path: Path, drawn: Sequence[Any], shape: tuple[int, ...], numbering: Numbering) -> NDArray[np.int32]:
+def _draw(
+    path: Path, drawn: Sequence[Any], shape: tuple[int, ...], numbering: Numbering, known: int | None = None
+) -> NDArray[np.int32]:
     with fitting(path, "a file of shapes that can be drawn", "export it again"):
-        result = fill(drawn, (shape[0], shape[1]), numbering)
+        result = fill(drawn, (shape[0], shape[1]), numbering, known=known)
     if drawn and len(result.outside) == len(drawn):
         raise refuse_outside(len(drawn), shape, path)
-    for names, what in ((result.outside, "lie outside the image"), (result.hidden, "have no pixel of their own")):
+    reasons = {
+        "lie outside the image": result.outside,
+        "have no pixel of their own": result.hidden,
+        "are too small to hold the centre of a pixel": result.small,
+    }
+    for what, names in reasons.items():
         if names:
             more = " ..." if len(names) > SHOWN else ""
             say(f"{len(names)} of {len(drawn)} shapes {what} ({', '.join(names[:SHOWN])}{more})", [path])
@@ -170,21 +200,22 @@ def _draw(path: Path, drawn: Sequence[Any], shape: tuple[int, ...], numbering: N
     return result.labels
 
 
-def join_planes(labels: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Numbers of a volume (Z, Y, X) whose planes were numbered one by one.
+def join_planes(labels: NDArray[np.int32], known: int = 0) -> NDArray[np.int32]:
+    """Numbers of a volume (Z, Y, X). Those up to `known` stay; objects of larger ones were numbered plane by plane.
 
-    Two objects of neighbouring planes are one where they share more than half of the smaller one's pixels.
+    Such an object is one with an object of the plane before, where they share more than half of the smaller one's
+    pixels.
     """
     joined = labels.copy()
-    last = 0
+    last = known
     for depth in range(len(labels)):
-        own = labels[depth]
+        own = np.maximum(labels[depth] - known, 0)
         numbers = np.arange(int(own.max(initial=0)) + 1, dtype=np.int32)
         numbers[1:] += last
         if depth:
             _take_over(numbers, own, joined[depth - 1])
         last = max(last, int(numbers.max()))
-        joined[depth] = np.where(own > 0, numbers[np.maximum(own, 0)], own)
+        joined[depth] = np.where(own > 0, numbers[own], labels[depth])
     return joined
 
 
@@ -192,7 +223,8 @@ def _take_over(numbers: NDArray[np.int32], own: NDArray[np.int32], before: NDArr
     """Give the objects of a plane the numbers of those in the plane `before` that they overlap."""
     shared = (own > 0) & (before > 0)
     pairs, counts = np.unique(np.stack([own[shared], before[shared]], axis=1), axis=0, return_counts=True)
-    size, size_before = np.bincount(own[own > 0]), np.bincount(before[before > 0])
+    size = np.bincount(own[own > 0])
+    size_before = dict(zip(*(each.tolist() for each in np.unique(before, return_counts=True)), strict=True))
     done: set[int] = set()
     taken: set[int] = set()
     for index in np.argsort(-counts, kind="stable"):

@@ -45,23 +45,29 @@ def write_shapes(
 ) -> None:
     """Write the objects of all pages: labels (*S), and the table of their objects; or the pieces of named classes.
 
+    Objects have their number as their name. Pieces in a zip of ROIs have the value of their class as their group.
     Raises NotWritten, NotWritable, and ContractileError for objects that a format cannot hold.
     """
     if product == "coco":
         write_coco(path, list(_pages(pages, stack, image)))
         return
     shapes = (mask.outlined() for labels, table, plane in _planes(pages, stack) for mask in cut(labels, table, plane))
-    write_geojson(path, shapes) if product == "geojson" else write_rois(path, shapes)
+    classes = {str(name): int(value) for _, found in pages[:1] if "id" not in found for value, name in found.items()}
+    if product == "geojson":
+        write_geojson(path, shapes, classes=list(classes))
+    else:
+        write_rois(path, shapes, groups=classes)
 
 
 def _planes(
     pages: Sequence[tuple[Pixels, Columns | Names]], stack: Stack | None
 ) -> Iterator[tuple[Pixels, Columns | Names, dict[str, int]]]:
-    """Each page with its place along the axes that have a name."""
+    """Each page with its place along T and Z; where other axes count pages, with its number along T and along ""."""
     places = [()] if stack is None else list(np.ndindex(*stack.lengths))
     axes = "" if stack is None else stack.axes
-    for (labels, table), place in zip(pages, places, strict=True):
-        yield labels, table, dict(zip(axes, place, strict=True))
+    named = set(axes) <= set("TZ")
+    for number, ((labels, table), place) in enumerate(zip(pages, places, strict=True)):
+        yield labels, table, dict(zip(axes, place, strict=True)) if named else {"T": number, "": number}
 
 
 def _pages(pages: Sequence[tuple[Pixels, Columns | Names]], stack: Stack | None, image: str) -> Iterator[Page]:
@@ -96,20 +102,27 @@ def cut(labels: Pixels, found: Columns | Names, plane: Mapping[str, int]) -> Ite
         return
     for depth in range(labels.shape[0]):
         here = np.flatnonzero((low[:, 0] <= depth) & (depth < high[:, 0]))
-        where = {**plane, "Z": depth}
+        where = _at_depth(plane, depth, labels.shape)
         yield from _cut(labels, numbers[here], low[here, 1:], high[here, 1:], table, where, (depth,))
 
 
 def _cut_classes(labels: Pixels, names: Names, plane: Mapping[str, int]) -> Iterator[Mask]:
-    depths = [()] if len(labels.shape) == 2 else [(depth,) for depth in range(labels.shape[0])]
+    depths: list[tuple[int, ...]] = [(depth,) for depth in range(labels.shape[0])] if len(labels.shape) == 3 else [()]
     for depth in depths:
         seen = np.asarray(labels[(*depth, slice(None), slice(None))])
-        where = {**plane, "Z": depth[0]} if depth else plane
+        where = _at_depth(plane, depth[0], labels.shape) if depth else plane
         for value, name in names.items():
             pieces = connected(seen == value)
             for number, box in enumerate(boxes(pieces), start=1):
-                corner = box[0].start, box[1].start
-                yield Mask(pieces[box] == number, *corner, kind=name, name=f"{name} {number}", plane=where)
+                corner, own = (box[0].start, box[1].start), pieces[box] == number
+                area = {"area_px": float(own.sum())}
+                yield Mask(own, *corner, kind=name, name=f"{name} {number}", plane=where, measured=area)
+
+
+def _at_depth(plane: Mapping[str, int], depth: int, shape: Sequence[int]) -> dict[str, int]:
+    """The place of a plane of a volume (Z, Y, X); along "" the planes of all volumes are counted."""
+    counted = {"": plane[""] * shape[0] + depth} if "" in plane else {}
+    return {**plane, "Z": depth, **counted}
 
 
 def _sides(dims: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -136,7 +149,8 @@ def _cut(
             pixels, number = own == numbers[index], int(numbers[index])
             if pixels.any():
                 corner = int(low[index, 0]), int(low[index, 1])
-                yield Mask(pixels, *corner, name=str(number), plane=plane, measured=_measured(table, number))
+                more: dict[str, Any] = {"plane": plane, "measured": _measured(table, number)}
+                yield Mask(pixels, *corner, name=str(number), number=number, **more)
 
 
 def _measured(table: Columns, number: int) -> dict[str, float]:
