@@ -1,7 +1,7 @@
 """Files in, files out."""
 
-import logging
 import csv
+import logging
 import re
 import weakref
 
