@@ -164,7 +164,7 @@ def test_pictures_of_pages_are_not_kept_as_they_are(files, monkeypatch):
     one, drawn, real = load(files / "model.safetensors", engine=EXACT), [], outputs.overlay
 
     def watched(image, labels):
-        assert [picture() for picture in drawn] == [None] * len(drawn)
+        assert all(picture() is None for picture in drawn)
         picture = real(image, labels)
         drawn.append(weakref.ref(picture))
         return picture
