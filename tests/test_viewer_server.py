@@ -657,6 +657,7 @@ def test_export(working, tmp_path):
         "kind": "export",
         "model": str(tmp_path / "0001.safetensors"),
         "images": [str(tmp_path / "images" / "b.tif")],
+        "total": 1,
         "out": str(tmp_path / "session" / "predicted"),
         "save": ["labels"],
         "bounds": {"pixels": limits().pixels, "missing": False},

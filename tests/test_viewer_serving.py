@@ -310,6 +310,7 @@ def do(monkeypatch, capsys, job):
 def test_an_export(monkeypatch, capsys):
     files = ["images/0.tif", "images/1.tif"]
     job = {"kind": "export", "model": "m.safetensors", "images": files, "out": "out", "save": ["labels", "overlay"]}
+    job["total"] = 2
     status, said = do(monkeypatch, capsys, job)
     assert (status, said[-1]) == (0, {"message": "1.tif", "done": 2, "total": 2})
     assert sorted(path.name for path in Path("out").glob("[01]_*")) == [
@@ -329,7 +330,7 @@ def test_a_job_reads_no_more_than_the_page_may(monkeypatch, capsys):
 
 
 def test_a_job_that_is_refused_and_one_with_a_fault(monkeypatch, capsys):
-    job = {"kind": "export", "model": "none", "images": ["images/0.tif"], "out": "out", "save": ["labels"]}
+    job = {"kind": "export", "model": "none", "images": ["images/0.tif"], "total": 1, "out": "out", "save": ["labels"]}
     status, said = do(monkeypatch, capsys, job)
     assert (status, said[0]["error"][:22]) == (2, "none: does not exist; ")
     monkeypatch.setitem(job_process.DOING, "export", lambda **fields: 1 / 0)

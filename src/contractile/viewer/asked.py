@@ -81,8 +81,8 @@ class Asked:
         model = (None if shown.learning is None else shown.learning.model()) or shown.model
         if model is None:
             raise ContractileError("there is no network yet that could predict", "paint an object and some background")
-        out = shown.session.folder / "predicted"
-        return {"job": shown.jobs.export(model=model, images=self._files(numbers), out=out, save=save)}
+        out, total = shown.session.folder / "predicted", len({shown.sources[number].files for number in numbers})
+        return {"job": shown.jobs.export(model=model, images=self._files(numbers), total=total, out=out, save=save)}
 
     def train(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Train a run on all that is annotated, with its report, as `contractile train` does; the learner pauses."""

@@ -50,18 +50,18 @@ def main() -> int:
     return DONE
 
 
-def export(model: str, images: list[str], out: str, save: list[str]) -> None:
-    """Predict files into the folder `out`; results of an earlier export are replaced."""
+def export(model: str, images: list[str], total: int, out: str, save: list[str]) -> None:
+    """Predict the files of `total` images into the folder `out`; results of an earlier export are replaced."""
     from contractile.model import load
     from contractile.prediction import Predictor, predict_files
 
-    def tell(name: str, done: int, total: int) -> None:
-        say(message=name, done=finished * total + done, total=len(images) * total)
+    def tell(name: str, done: int, parts: int) -> None:
+        say(message=name, done=finished * parts + done, total=total * parts)
 
     finished = 0
     predicted = predict_files(Predictor(load(model)), images, out=out, products=save, progress=tell)
     for finished, written in enumerate(predicted, start=1):
-        say(message=written.source.name, done=finished, total=len(images))
+        say(message=written.source.name, done=finished, total=total)
 
 
 def train(

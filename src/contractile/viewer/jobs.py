@@ -66,9 +66,9 @@ class Jobs:
         self._process: subprocess.Popen[str] | None = None
         self._thread: threading.Thread | None = None
 
-    def export(self, *, model: Path, images: Sequence[Path], out: Path, save: Sequence[str]) -> int:
-        """Begin to predict files. The number of the job. Raises InUse while another one runs."""
-        fields = {"model": str(model), "images": [str(one) for one in images], "save": list(save)}
+    def export(self, *, model: Path, images: Sequence[Path], total: int, out: Path, save: Sequence[str]) -> int:
+        """Begin to predict the files of `total` images. The number of the job. Raises InUse while another one runs."""
+        fields = {"model": str(model), "images": [str(one) for one in images], "total": total, "save": list(save)}
         return self._begin("export", out, fields)
 
     def train(self, training: Training, *, after: Callable[[], None] = lambda: None) -> int:

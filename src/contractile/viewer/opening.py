@@ -240,8 +240,7 @@ def _folder(what: Place, out: str | Path | None) -> Path:
     """The folder of the session: by default one in the working folder that is named after the images."""
     if out is not None:
         return Path(os.path.expanduser(out))
-    single = isinstance(what, str | Path) and not glob.has_magic(str(what))
-    name = Path(what).name.split(".")[0] if single else ""
+    name = Path(what).name.split(".")[0] if isinstance(what, str | Path) and not glob.has_magic(str(what)) else ""
     return Path(f"{name}_{SESSION}" if name else SESSION)
 
 
