@@ -1,6 +1,8 @@
 """Images and labels on disk -> pairs: names, one folder for both, stacks, axes from labels, and the field's layouts."""
 
 import os
+import subprocess
+import sys
 import unicodedata
 
 import numpy as np
@@ -380,6 +382,39 @@ def test_labels_have_no_channels(tmp_path):
     np.save(tmp_path / "a_mask.npy", np.zeros((3, 12, 10), np.uint8))
     pairs = pair_up(tmp_path)
     assert [(pair.image.page, pair.labels.page) for pair in pairs] == [(0, 0), (1, 1), (2, 2)]
+
+
+@pytest.mark.parametrize("annotated", [[1], [0, 2], [0, 1, 2]])
+def test_pages_of_a_stack_that_are_annotated_in_files_of_their_own(tmp_path, annotated, caplog):
+    write(tmp_path, ["b.tif"], np.zeros((3, 8, 8), np.uint8))
+    write(tmp_path / "l", [f"b_{page:04d}.tif" for page in annotated], np.zeros((8, 8), np.uint8))
+    pairs = pair_up(tmp_path / "b.tif", tmp_path / "l")
+    assert [(pair.image.page, pair.labels.name) for pair in pairs] == [(page, f"b_{page:04d}") for page in annotated]
+    assert caplog.messages == []
+
+
+def test_pages_pair_by_name_where_their_order_is_another_one(tmp_path):
+    write(tmp_path, ["b.tif", "a.tif"], np.zeros((2, 8, 8), np.uint8))
+    write(tmp_path / "l", [f"{name}_{page:04d}.tif" for name in "ab" for page in (0, 1)], np.zeros((8, 8), np.uint8))
+    pairs = pair_up([tmp_path / "b.tif", tmp_path / "a.tif"], tmp_path / "l")
+    assert [pair.image.name for pair in pairs] == [pair.labels.name for pair in pairs]
+
+
+def test_images_without_labels_are_said_unless_the_caller_has_use_for_them(tmp_path, caplog):
+    write(tmp_path / "i", ["a.tif", "b.tif"])
+    write(tmp_path / "l", ["a.tif"])
+    pair_up(tmp_path / "i", tmp_path / "l", quiet=True)
+    assert caplog.messages == []
+    pair_up(tmp_path / "i", tmp_path / "l")
+    assert caplog.messages == ["1 of 2 images have no labels and are left out"]
+
+
+def test_pairs_need_no_pytorch():
+    code = "import sys, contractile.dataset as d; d.pair_up; print('torch' in sys.modules); d.Samples"
+    code += "; print('torch' in sys.modules); d.nothing"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.stdout.split() == ["False", "True"]
+    assert "module 'contractile.dataset' has no attribute 'nothing'" in found.stderr
 
 
 # Layouts

@@ -209,6 +209,29 @@ def test_learning_goes_on_from_a_model(scene: Scene, tmp_path: Path) -> None:
     assert not Growing(classes, images.curve).knows
 
 
+def test_models_have_the_names_of_the_classes_of_the_session(scene: Scene, tmp_path: Path) -> None:
+    begin, images, truth = scene
+    begin = replace(begin, task="classes", class_values=(0, 1))
+    annotated, unnamed = Annotated(images.open), Growing(begin, images.curve)
+    annotated.take(painted((truth > 0).astype(np.int32)))
+    names = ("membrane", "inside")
+    named = Growing(replace(begin, class_names=names), images.curve)
+    for growing, expected in ((unnamed, ()), (named, names)):
+        growing.learn_from(annotated.examples())
+        growing.step()
+        assert growing.model().card.class_names == expected
+        growing.close()
+    save(unnamed.model(), tmp_path / "start.safetensors")
+    later = Growing(replace(begin, class_names=names, start=tmp_path / "start.safetensors"), images.curve)
+    assert later.model().card.class_names == names
+    anew = Growing(replace(begin, class_names=names), images.curve)
+    anew.go_back(load(tmp_path / "start.safetensors"))
+    assert anew.model().card.class_names == names
+    other = Growing(replace(begin, class_values=(0, 1, 2), class_names=(*names, "more")), images.curve)
+    other.go_back(load(tmp_path / "start.safetensors"))
+    assert other.model().card.class_names == ()
+
+
 def test_a_deeper_network_is_shown_once_it_has_learned(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     begin, images, truth = scene
     annotated, growing = Annotated(images.open), Growing(begin, images.curve)

@@ -12,12 +12,7 @@ from contractile.errors import ContractileError
 from contractile.images import open_image
 from contractile.model import Model, ModelCard, save
 from contractile.unet import UNet, UNetConfig
-from contractile.viewer.opening import (
-    check_minutes,
-    open_places,
-    pair_labels,
-    split_names,
-)
+from contractile.viewer.opening import check_minutes, open_places, split_names
 from contractile.viewer.remembered import recall, remember
 
 
@@ -85,7 +80,7 @@ def test_a_folder_that_holds_both():
 
 def test_labels_without_an_image():
     shutil.copy("labels/0.tif", "labels/other.tif")
-    words = r"labels: labels without an image: other \(1 of 3\); the images are 0, 1, 2; name each label file like its"
+    words = r"labels: labels without an image in images: other \(1 of 3\); add the images, or move these label files"
     with pytest.raises(ContractileError, match=words):
         open_places("images", "labels")
 
@@ -103,9 +98,7 @@ def test_pages_of_a_stack():
     tifffile.imwrite("stack.tif", np.zeros((3, 8, 9), np.uint8), photometric="minisblack", metadata={"axes": "TYX"})
     tifffile.imwrite("truth.tif", np.zeros((3, 8, 9), np.int32), photometric="minisblack", metadata={"axes": "TYX"})
     opening = open_places("stack.tif", "truth.tif")
-    assert [source.page for source in opening.sources] == [0, 1, 2]
-    shutil.move("truth.tif", "labels/stack.tif")
-    assert sorted(pair_labels(opening.sources, "labels/stack.tif")) == [0, 1, 2]
+    assert [source.page for source in opening.sources] == list(opening.truths) == [0, 1, 2]
 
 
 def test_a_file_that_cannot_be_read_is_left_out(caplog):
@@ -202,6 +195,47 @@ def test_a_run_that_held_out_its_last_images():
     model("run/model.safetensors", command="contractile train images labels --out run --minutes 3")
     opening = open_places("run")
     assert (names(opening), opening.truths[0].path.name) == (["1"], "1.tif")
+
+
+def test_a_run_on_one_place_that_holds_both():
+    Path("both").mkdir()
+    for folder, name in (("images", "images"), ("labels", "masks")):
+        shutil.move(folder, f"both/{name}")
+    model("run/model.safetensors", command="contractile train both --out run --minutes 3")
+    opening = open_places("run")
+    assert (names(opening), opening.truths[0].path.name) == (["1"], "1.tif")
+    model("run/model.safetensors", command="contractile train --out run both")
+    with pytest.raises(ContractileError, match=r"the model run does not say which images it was validated on"):
+        open_places("run")
+
+
+def test_a_run_on_masks_of_single_objects():
+    for case in "ab":
+        for name in (f"data/{case}/images/{case}.tif", f"data/{case}/masks/1.tif", f"data/{case}/masks/2.tif"):
+            Path(name).parent.mkdir(parents=True, exist_ok=True)
+            mask = np.zeros((8, 9), np.uint8)
+            mask[slice(1, 3) if name.endswith("1.tif") else slice(5, 8)] = 255
+            tifffile.imwrite(name, mask)
+    model("run/model.safetensors", command="contractile train data --out run")
+    opening = open_places("run")
+    assert (names(opening), len(opening.truths[0].files)) == (["b"], 2)
+
+
+def test_names_of_a_model_name_shapes_only_where_its_values_are_in_order():
+    shapes = {"type": "FeatureCollection", "features": [
+        {
+            "type": "Feature",
+            "geometry": {"type": "Polygon", "coordinates": [[[x, 1], [x + 3, 1], [x + 3, 4], [x, 4], [x, 1]]]},
+            "properties": {"classification": {"name": name}},
+        }
+        for x, name in ((1, "cell"), (5, "vessel"))
+    ]}  # fmt: skip
+    Path("shapes").mkdir()
+    Path("shapes/0.geojson").write_text(json.dumps(shapes))
+    for values, expected in (((0, 1, 2), ("vessel", "cell")), ((0, 5, 7), ("cell", "vessel"))):
+        model("m.safetensors", "classes", class_values=values, class_names=("background", "vessel", "cell"))
+        opening = open_places("images", "shapes", start="m.safetensors")
+        assert opening.truths[0].drawn.numbering.classes == expected
 
 
 def test_a_model_to_start_from():

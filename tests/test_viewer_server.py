@@ -16,6 +16,9 @@ from contractile.images import find
 from contractile.images.gate import limits
 from contractile.viewer import actions, news
 from contractile.viewer.actions import MOST_POINTS
+from contractile.viewer.acts import Paint
+from contractile.viewer.asked import Asked
+from contractile.viewer.jobs import Jobs
 
 DOT = {"kind": "paint", "image": 0, "points": [[5, 5]], "radius": 2, "value": "new"}
 HELD = "held"
@@ -654,6 +657,7 @@ def test_export(working, tmp_path):
         "kind": "export",
         "model": str(tmp_path / "0001.safetensors"),
         "images": [str(tmp_path / "images" / "b.tif")],
+        "total": 1,
         "out": str(tmp_path / "session" / "predicted"),
         "save": ["labels"],
         "bounds": {"pixels": limits().pixels, "missing": False},
@@ -691,10 +695,12 @@ def test_train_properly_now(working, learning, tmp_path):
     job = follow(page, "done")
     assert json.loads(job["message"]) == {
         "kind": "train",
-        "images": [str(tmp_path / "images" / "a.tif")],
+        "images": [str(tmp_path / "images" / "a.tif"), str(tmp_path / "images" / "b.tif")],
         "labels": str(tmp_path / "session" / "labels"),
         "minutes": 2.0,
+        "task": "objects",
         "axes": None,
+        "classes": [],
         "out": str(tmp_path / "session" / "run"),
         "bounds": {"pixels": limits().pixels, "missing": False},
     }
@@ -703,6 +709,18 @@ def test_train_properly_now(working, learning, tmp_path):
     (tmp_path / "session" / "run").mkdir()
     working.post("/api/train", {"minutes": 2})
     assert follow(page, "done")["out"].endswith("run2")
+
+
+@pytest.mark.parametrize(
+    ("classes", "named"), [(("membrane", "inside"), [(0, "membrane"), (1, "inside")]), (("background", "class 1"), [])]
+)
+def test_a_run_gets_the_names_that_somebody_gave_the_classes(tmp_path, learning, classes, named, monkeypatch):
+    told = []
+    monkeypatch.setattr(Jobs, "train", lambda self, training, after: told.append(training) or 1)
+    with small_session(tmp_path, task="classes", classes=classes, learning=learning) as shown:
+        shown.session.act(Paint(image=0, points=[(5, 5)], radius=2, value=1))
+        assert Asked(shown).train({"minutes": 1}) == {"job": 1}
+    assert (told[0].task, told[0].classes) == ("classes", named)
 
 
 @pytest.mark.parametrize(

@@ -16,16 +16,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from discs import TINY, bright_discs
 from PIL import Image as Pillow
 from test_cli import call, refused
+from test_viewer_finding import LAYOUTS, fill
 from viewer_server import Client, FakeLearning, served, small_session
 
 import contractile as ct
 from contractile.cli import viewing
+from contractile.dataset import pair_up
 from contractile.images.gate import limits
-from contractile.model import Model, ModelCard, save
+from contractile.model import Model, ModelCard, load, save
 from contractile.unet import UNet, UNetConfig
 from contractile.viewer import job_process, notebook, serving
+from contractile.viewer.acts import Paint
+from contractile.viewer.asked import Asked
+from contractile.viewer.jobs import Jobs
+from contractile.viewer.opening import open_places
 
 
 @pytest.fixture(autouse=True)
@@ -303,6 +310,7 @@ def do(monkeypatch, capsys, job):
 def test_an_export(monkeypatch, capsys):
     files = ["images/0.tif", "images/1.tif"]
     job = {"kind": "export", "model": "m.safetensors", "images": files, "out": "out", "save": ["labels", "overlay"]}
+    job["total"] = 2
     status, said = do(monkeypatch, capsys, job)
     assert (status, said[-1]) == (0, {"message": "1.tif", "done": 2, "total": 2})
     assert sorted(path.name for path in Path("out").glob("[01]_*")) == [
@@ -322,7 +330,7 @@ def test_a_job_reads_no_more_than_the_page_may(monkeypatch, capsys):
 
 
 def test_a_job_that_is_refused_and_one_with_a_fault(monkeypatch, capsys):
-    job = {"kind": "export", "model": "none", "images": ["images/0.tif"], "out": "out", "save": ["labels"]}
+    job = {"kind": "export", "model": "none", "images": ["images/0.tif"], "total": 1, "out": "out", "save": ["labels"]}
     status, said = do(monkeypatch, capsys, job)
     assert (status, said[0]["error"][:22]) == (2, "none: does not exist; ")
     monkeypatch.setitem(job_process.DOING, "export", lambda **fields: 1 / 0)
@@ -336,14 +344,84 @@ def test_a_training(monkeypatch, capsys):
 
     def train(images, labels, *, out, recipe, progress):
         progress(training.Status(3, 9, 0.25, None))
-        assert (images, labels, out, recipe) == (["images/0.tif"], "labels", "run", {"minutes": 2, "axes": "YXC"})
+        expected = {"minutes": 2, "targets": {"task": "objects"}, "axes": "YXC"}
+        assert (images, labels, out, recipe) == (["images/0.tif"], "labels", "run", expected)
 
     monkeypatch.setattr(training, "train", train)
     monkeypatch.setattr(report, "write_report", lambda run, data: Path("run/report.html"))
     job = {"kind": "train", "images": ["images/0.tif"], "labels": "labels", "out": "run", "minutes": 2, "axes": "YXC"}
+    job |= {"task": "objects", "classes": []}
     status, said = do(monkeypatch, capsys, job)
     report_line = {"message": f"report: {Path('run/report.html')}"}
     assert (status, said) == (0, [{"message": "loss 0.250", "done": 3, "total": 9}, report_line])
+
+
+def test_a_training_of_classes_names_them_in_the_model_which_a_resumed_run_keeps(monkeypatch, capsys):
+    from contractile import training
+
+    real = training.train
+
+    def quick(images, labels, *, out, recipe, progress=None, resume=False):
+        changes = {name: value for name, value in {**TINY, **recipe}.items() if name != "minutes"}
+        return real(images, labels, out=out, recipe=changes, progress=progress, resume=resume)
+
+    monkeypatch.setattr(training, "train", quick)
+    files = {kind: [f"{kind}/{number}.tif" for number in range(2)] for kind in ("images", "labels")}
+    Path("labels").mkdir()
+    for number, (image, labels) in enumerate(zip(*files.values(), strict=True)):
+        one = bright_discs(str(number), number)
+        tifffile.imwrite(image, one.pixels[0])
+        tifffile.imwrite(labels, np.where(one.labels > 0, 2, 0).astype(np.int32))
+    job = {"kind": "train", "images": files["images"], "labels": "labels", "out": "run", "minutes": 1}
+    job |= {"task": "classes", "classes": [[0, "sky"], [1, "sea"], [2, "disc"]]}
+    status, said = do(monkeypatch, capsys, job)
+    assert (status, said[-1]["message"]) == (0, f"report: {Path('run', 'report.html')}")
+    assert (load("run").card.class_values, load("run").card.class_names) == ((0, 2), ("sky", "disc"))
+    assert "sky" in Path("run/report.html").read_text(encoding="utf-8")
+    again = quick(files["images"], "labels", out="run", recipe={"targets": {"task": "classes"}}, resume=True)
+    assert load("run").card.class_names == again.model.card.class_names == ("sky", "disc")
+
+
+# labels of all layouts
+
+
+@pytest.mark.parametrize("layout", ["nnU-Net", "Data Science Bowl", "two sequences", "sequences of other frames"])
+def test_a_session_begins_with_labels_and_its_own_pair_with_its_images(tmp_path, no_learner, monkeypatch, layout):
+    told = []
+    monkeypatch.setattr(Jobs, "train", lambda self, training, after: told.append(training) or 1)
+    fill(tmp_path / "data", LAYOUTS[layout])
+    opening = open_places("data", out="s")
+    with serving.opened(opening) as shown:
+        names = [page.name for page in shown.session.pages]
+        assert names == [source.name for source in opening.sources]
+        assert all(shown.session.objects(image) for image in range(len(names)))
+        last = len(names) - 1
+        number = shown.session.act(Paint(image=last, points=[(37, 40)], radius=2, value="new")).number
+        Asked(shown).train({"minutes": 1})
+    assert sorted(path.stem for path in Path("s/labels").glob("*.tif")) == sorted(names)
+    pairs = pair_up(told[0].images, told[0].labels)
+    assert {pair.image.files: pair.labels.path.stem for pair in pairs} == {
+        source.files: name for source, name in zip(opening.sources, names, strict=True)
+    }
+    with serving.opened(open_places("s")) as shown:
+        assert [page.name for page in shown.session.pages] == names
+        assert number in shown.session.objects(last)
+        assert shown.session.can_undo
+
+
+def test_the_learner_is_told_the_names_of_classes_that_somebody_gave(no_learner, monkeypatch):
+    from contractile.viewer import learning
+
+    begun = []
+    monkeypatch.setattr(learning, "Learning", lambda session, begin: begun.append(begin) or no_learner)
+    for out, classes, task in (("a", "membrane,inside", None), ("b", None, "classes"), ("c", None, "objects")):
+        for _ in range(2):
+            with serving.opened(open_places("images", out=out, classes=classes, task=task)):
+                pass
+    with serving.opened(open_places("a")):
+        pass
+    names = [("membrane", "inside"), (), ()]
+    assert [one.class_names for one in begun] == [name for name in names for _ in range(2)] + names[:1]
 
 
 def test_a_job_ends_with_whoever_began_it():

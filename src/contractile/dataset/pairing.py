@@ -38,18 +38,21 @@ class Pair:
         return (*self.image.files, *self.labels.files)
 
 
-def pair_up(images: Place, labels: Place | None = None, *, dims: int = 2, axes: str | None = None) -> list[Pair]:
+def pair_up(
+    images: Place, labels: Place | None = None, *, dims: int = 2, axes: str | None = None, quiet: bool = False
+) -> list[Pair]:
     """Match images and labels by name, in natural order (t2 before t10).
 
     Both are folders, globs, files or stacks, or one place is given twice (or once) and holds both: `list_items` knows
     the layouts. Names match as a whole ("a.tif", "a.png"), without words such as image, raw, mask, labels ("a_img",
     "a_mask"), or, which is said, by what differs in them or by their numbers ("ctrl_1", "treated_1"). One image and one
-    label file always match. Stacks match page by page. `axes` names the axes of the files (`find`); without it, the
-    shape of the labels shows what the axes of an image are that does not name them (`settle_axes`), which is said, too.
+    label file always match. Stacks match page by page, and with label files that are named like their pages. `axes`
+    names the axes of the files (`find`); without it, the shape of the labels shows what the axes of an image are that
+    does not name them (`settle_axes`), which is said, too.
 
-    Images without labels are left out with a warning. Raises ContractileError when nothing matches, when labels have no
-    image, when a stack and its labels have different numbers of pages, or when images and labels are the same files;
-    and as `find`.
+    Images without labels are left out with a warning, which `quiet` leaves to the caller. Raises ContractileError when
+    nothing matches, when labels have no image, when a stack and its labels have different numbers of pages, or when
+    images and labels are the same files; and as `find`.
     """
     places = _place(images), _place(images if labels is None else labels)
     pictures, truths = list_items(images, labels)
@@ -60,7 +63,8 @@ def pair_up(images: Place, labels: Place | None = None, *, dims: int = 2, axes: 
         pictures = join_channels(pictures, [one.name for one in truths])
     match = pair_names([one.name for one in pictures], [one.name for one in truths])
     stacks = any(len(pages) > 1 for pages in opened[0].values())
-    if len(match.partners) < len(truths) and (stacks or 1 in (len(pictures), len(truths))):
+    unmatched = len(match.partners) < len(truths) and (stacks or 1 in (len(pictures), len(truths)))
+    if unmatched or _are_pages(truths, opened):
         pages, true_pages = ([source for one in found.values() for source in one] for found in opened)
         true_pages += [source for one in truths if one.entry is not None for source in sources_of(one, {})]
         return settle_pairs(_pair_pages(pages, true_pages, places))
@@ -70,7 +74,7 @@ def pair_up(images: Place, labels: Place | None = None, *, dims: int = 2, axes: 
     by_name = {truth.name: truth for truth in truths}
     matched = [(one, by_name[match.partners[one.name]]) for one in pictures if one.name in match.partners]
     sources = [(sources_of(one, opened[0]), sources_of(other, opened[1])) for one, other in matched]
-    if len(matched) < len(pictures):
+    if len(matched) < len(pictures) and not quiet:
         logger.warning("%d of %d images have no labels and are left out", len(pictures) - len(matched), len(pictures))
     return settle_pairs(_pair_each(matched, sources, dims, axes))
 
@@ -103,6 +107,12 @@ def _find_each(items: Sequence[Item], dims: int, axes: str | None, *, labels: bo
     for source in find(files, dims=dims, axes=axes, labels=labels, quiet=True) if files else ():
         found.setdefault(source.path, []).append(source)
     return found
+
+
+def _are_pages(truths: Sequence[Item], opened: Sequence[dict[Path, list[Source]]]) -> bool:
+    """Whether each label file holds one page, and has the name of a page of a stack: stack_0007."""
+    pages = {one.name for found in opened[0].values() for one in found if one.page is not None}
+    return all(len(found) == 1 for found in opened[1].values()) and all(one.name in pages for one in truths)
 
 
 def _check_all(images: Sequence[Item], labels: Sequence[Item], match: Match, places: tuple[str, str]) -> None:
@@ -149,12 +159,13 @@ def _announce(match: Match, labels: Sequence[Item]) -> None:
 
 def _pair_pages(images: Sequence[Source], labels: Sequence[Source], places: tuple[str, str]) -> list[Pair]:
     """A stack whose pages are labelled in files of their own, or the other way round."""
-    if len(images) == len(labels) and not any(one.drawn for one in labels):
+    match = pair_names([one.name for one in images], [one.name for one in labels])
+    sure = len(match.partners) == len(labels) and not match.doubtful
+    if len(images) == len(labels) and not sure and not any(one.drawn for one in labels):
         names = {one.name: other.name for one, other in zip(images, labels, strict=True)}
         _announce(Match(names, "order", tuple(names)), [])
         return [Pair(one.name, one, other) for one, other in zip(images, labels, strict=True)]
     as_items = [[Item(one.name, (one.path,)) for one in side] for side in (images, labels)]
-    match = pair_names([one.name for one in images], [one.name for one in labels])
     _check_all(as_items[0], as_items[1], match, places)
     _announce(match, as_items[1])
     by_name = {one.name: one for one in labels}

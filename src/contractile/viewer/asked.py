@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from contractile.errors import ContractileError
+from contractile.images.sources import natural
 from contractile.viewer import actions
 from contractile.viewer.canvas import box
-from contractile.viewer.jobs import check_choice
+from contractile.viewer.jobs import Training, check_choice
 from contractile.viewer.remembered import common_axes
+from contractile.viewer.session_file import given_names
 from contractile.viewer.shown import Shown
 
 LONGEST_TRAINING = 7 * 24 * 60  # minutes
@@ -79,8 +81,8 @@ class Asked:
         model = (None if shown.learning is None else shown.learning.model()) or shown.model
         if model is None:
             raise ContractileError("there is no network yet that could predict", "paint an object and some background")
-        out = shown.session.folder / "predicted"
-        return {"job": shown.jobs.export(model=model, images=self._files(numbers), out=out, save=save)}
+        out, total = shown.session.folder / "predicted", len({shown.sources[number].files for number in numbers})
+        return {"job": shown.jobs.export(model=model, images=self._files(numbers), total=total, out=out, save=save)}
 
     def train(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Train a run on all that is annotated, with its report, as `contractile train` does; the learner pauses."""
@@ -90,16 +92,23 @@ class Asked:
         annotated = [image for image in range(len(shown.sources)) if shown.session.annotated(image)]
         if not annotated:
             raise ContractileError("nothing is annotated yet", "paint an object and some background")
-        images, labels = self._files(annotated), shown.session.folder / "labels"
-        learning = shown.learning
+        learning, session = shown.learning, shown.session
         pausing = learning is not None and learning.status()["state"] in BUSY
 
         def after() -> None:
             if pausing and learning is not None:
                 learning.command("resume")
 
-        out, axes = _next(shown.session.folder), common_axes(shown.sources)
-        job = shown.jobs.train(images=images, labels=labels, out=out, minutes=minutes, axes=axes, after=after)
+        training = Training(
+            images=sorted(self._files(range(len(shown.sources))), key=natural),  # all: their names tell them apart
+            labels=session.folder / "labels",
+            out=_next(session.folder),
+            minutes=minutes,
+            task=session.task,
+            axes=common_axes(shown.sources),
+            classes=[(one.value, one.name) for one in session.classes] if given_names(session.classes) else [],
+        )
+        job = shown.jobs.train(training, after=after)
         if pausing and learning is not None:
             learning.command("pause")
         return {"job": job}

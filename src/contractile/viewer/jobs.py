@@ -39,6 +39,23 @@ class Job:
     message: str = ""
 
 
+@dataclass(frozen=True)
+class Training:
+    """What a run is trained on, and for how long. `labels` is a folder, in which labels are named like their image.
+
+    `task` is that of the session, `axes` are the letters of the axes where they had to be given, and `classes` are
+    classes by value, with the names that somebody gave them.
+    """
+
+    images: Sequence[Path]
+    labels: Path
+    out: Path
+    minutes: float
+    task: str
+    axes: str | None = None
+    classes: Sequence[tuple[int, str]] = ()
+
+
 class Jobs:
     """The jobs of one session. `tell` gets the news of each, from a thread."""
 
@@ -49,24 +66,22 @@ class Jobs:
         self._process: subprocess.Popen[str] | None = None
         self._thread: threading.Thread | None = None
 
-    def export(self, *, model: Path, images: Sequence[Path], out: Path, save: Sequence[str]) -> int:
-        """Begin to predict files. The number of the job. Raises InUse while another one runs."""
-        fields = {"model": str(model), "images": [str(one) for one in images], "save": list(save)}
+    def export(self, *, model: Path, images: Sequence[Path], total: int, out: Path, save: Sequence[str]) -> int:
+        """Begin to predict the files of `total` images. The number of the job. Raises InUse while another one runs."""
+        fields = {"model": str(model), "images": [str(one) for one in images], "total": total, "save": list(save)}
         return self._begin("export", out, fields)
 
-    def train(
-        self,
-        *,
-        images: Sequence[Path],
-        labels: Path,
-        out: Path,
-        minutes: float,
-        axes: str | None = None,
-        after: Callable[[], None] = lambda: None,
-    ) -> int:
+    def train(self, training: Training, *, after: Callable[[], None] = lambda: None) -> int:
         """Begin to train a run. The number of the job; `after` is called when it ends. Raises InUse as `export`."""
-        fields = {"images": [str(one) for one in images], "labels": str(labels), "minutes": minutes, "axes": axes}
-        return self._begin("train", out, fields, after)
+        fields = {
+            "images": [str(one) for one in training.images],
+            "labels": str(training.labels),
+            "minutes": training.minutes,
+            "task": training.task,
+            "axes": training.axes,
+            "classes": list(training.classes),
+        }
+        return self._begin("train", training.out, fields, after)
 
     def list(self) -> list[dict[str, Any]]:
         """All jobs of this server, the first one first."""

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import glob
-import logging
 import os
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from contractile.errors import ContractileError, NotFound
-from contractile.images import Source, find, leave_out_labels, list_image_files, read_labels, settle_shapes
-from contractile.images.failures import Failures, find_readable
-from contractile.images.joined import open_item
-from contractile.images.layouts import holds_both, list_items, list_truth
-from contractile.images.names import pair_names, some
+from contractile.images import Source, read_labels
+from contractile.images.layouts import holds_both
 from contractile.model import ModelCard, is_model, read_card
-from contractile.viewer.remembered import AGAIN, Task, is_session, read_session, recall
+from contractile.viewer.finding import (
+    Found,
+    Meaning,
+    find_images,
+    named_as_kept,
+    open_again,
+    pair_images,
+    paired_images,
+)
+from contractile.viewer.remembered import AGAIN, Remembered, Task, is_session, read_session, recall
+from contractile.viewer.session_file import plain_name
 
 Place = str | Path | Sequence[str | Path]
 
@@ -31,8 +37,6 @@ MOST_CLASSES = 32
 LONGEST = 7 * 24 * 60  # minutes
 LOOKED_AT = 3  # label files whose values show the classes
 HELD_OUT = 0.1  # of a run's images, where none were given to validate on
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,10 +70,10 @@ def open_places(
 
     `what` is a folder, glob, file or list of images; the folder of a session, to go on with it; or a run or a model,
     and then `labels` are its images (without them those that a run was validated on). `labels` are annotations to begin
-    with, in a file for each image. `out` is the folder of the session, `start` a model to learn on from. `axes` are
-    the letters of the axes of the image files; a session keeps them.
+    with. Images and labels are what `train` takes, and may lie in one place. `out` is the folder of the session,
+    `start` a model to learn on from. `axes` are the letters of the axes of the image files; a session keeps them.
 
-    Raises ContractileError for words that do not fit together, NotFound where nothing is there, and as `find`.
+    Raises ContractileError for words that do not fit together, NotFound where nothing is there, and as `pair_up`.
     """
     names = split_names(classes)
     asked = check_task(task, names)
@@ -81,20 +85,23 @@ def open_places(
         return _go_on(Path(what), labels, out, start, axes)
     if isinstance(what, str | Path) and is_model(what):
         return _open_model(Path(what), labels, out, start, asked, axes)
-    if labels is None and holds_both(what if isinstance(what, str | Path) else [Path(one) for one in what]):
-        what, labels = ([file for item in items for file in item.files] for items in list_items(_place(what)))
-    folder, model = _folder(what, out), None if start is None else model_file(start)
-    sources = find_images(what, axes or _kept_axes(folder))
-    card = None if model is None else read_card(model)
-    truths = pair_labels(sources, labels, task=asked, card=card) if labels is not None else {}
+    both = labels is None and holds_both(what if isinstance(what, str | Path) else [Path(one) for one in what])
+    folder, model = _folder([] if both else what, out), None if start is None else model_file(start)
+    card, kept = None if model is None else read_card(model), _kept(folder)
+    axes = axes or kept.axes
+    if both or labels is not None:
+        found = pair_images(_place(what), labels, axes, meaning=Meaning.of(card, asked))
+    else:
+        found = Found(find_images(_place(what), axes, channels=_channels(card), kept=kept.images))
     told = asked or (card.task if card is not None else None)
     if asked is None and is_session(folder):
         settled, names = read_session(folder)
     else:
-        by_name = any(one.drawn is not None and one.drawn.numbering.classes for one in truths.values())
+        drawn = (one.drawn for one in found.truths.values())
+        by_name = any(one is not None and one.numbering.classes for one in drawn)
         settled = told or ("classes" if by_name else "objects")
-        names = names or (name_classes(card, list(truths.values())) if settled == "classes" else {})
-    return Opening(folder, tuple(sources), settled, names, model, truths)
+        names = names or (name_classes(card, list(found.truths.values())) if settled == "classes" else {})
+    return Opening(folder, named_as_kept(found.sources, kept.images), settled, names, model, found.truths)
 
 
 def _open_model(
@@ -104,18 +111,18 @@ def _open_model(
     if start is not None:
         raise ContractileError(f"--start and the model {model} exclude each other", "name one model")
     file, card = model_file(model), read_card(model)
-    labels = None
-    if images is None:
-        images, labels = find_validation(model, card, axes or card.axes)
     if task is not None and task != card.task:
         raise ContractileError(f"task must be that of the model, {card.task}, got {task}", "leave it out")
-    sources = find_images(images, axes or card.axes)
-    truths = pair_labels(sources, labels, card=card) if labels is not None else {}
-    if labels is not None and len(truths) < len(sources):
-        sources = [sources[number] for number in truths]
-        truths = dict(enumerate(truths.values()))
+    axes = axes or card.axes
+    if images is None:
+        place, found = find_validation(model, card, axes)
+        folder = _folder(place, out)
+    else:
+        folder = _folder(images, out)
+        found = Found(find_images(_place(images), axes, channels=_channels(card), kept=_kept(folder).images))
     names = name_classes(card, []) if card.task == "classes" else {}
-    return Opening(_folder(images, out), tuple(sources), card.task, names, file, truths, begins=False)
+    sources = named_as_kept(found.sources, _kept(folder).images)
+    return Opening(folder, sources, card.task, names, file, found.truths, begins=False)
 
 
 def _go_on(folder: Path, labels: Place | None, out: Any, start: Any, axes: str | None) -> Opening:
@@ -124,92 +131,44 @@ def _go_on(folder: Path, labels: Place | None, out: Any, start: Any, axes: str |
         given = "LABELS" if labels is not None else "--out"
         raise ContractileError(f"{given} and the session {folder} exclude each other", f"write: view {folder}")
     task, names = read_session(folder)
-    files, kept = recall(folder)
-    missing = [file for file in files if not os.path.exists(file)]
+    kept = recall(folder)
+    missing = [file for file in kept.files if not os.path.exists(file)]
     if missing:
-        problem = f"{len(missing)} of {len(files)} images of the session are not there any more, such as {missing[0]}"
+        files = f"{len(missing)} of {len(kept.files)} images"
+        problem = f"{files} of the session are not there any more, such as {missing[0]}"
         raise NotFound(problem, f"name their place: contractile view IMAGES --out {folder}", where=folder)
-    sources = find(files, axes=axes or kept, quiet=True)
     model = None if start is None else model_file(start)
-    return Opening(folder, tuple(sources), task, names, model, {})
+    return Opening(folder, tuple(open_again(kept.images, axes)), task, names, model, {})
 
 
-def _kept_axes(folder: Path) -> str | None:
-    """The axes that were given when a session began; None where there is none, or it does not say."""
+def _kept(folder: Path) -> Remembered:
+    """What a session in this folder has kept of its images; nothing where there is none, or it does not say."""
     with suppress(ContractileError):
-        return recall(folder).axes
-    return None
+        return recall(folder)
+    return Remembered([])
 
 
-def find_images(what: Place, axes: str | None = None) -> list[Source]:
-    """The images at a place, 2-D, each page one; files that cannot be opened are logged and left out."""
-    failures = Failures("opened")
-    files = leave_out_labels(list_image_files(_place(what)))
-    sources = find_readable([[file] for file in files], partial(find, axes=axes), failures.add)
-    if not sources:
-        failures.finish()
-    failures.count_result()  # logs the others
-    return sources
+def _channels(card: ModelCard | None) -> int:
+    """How many channels a model takes, whose files are one image then; 1 without a model."""
+    return 1 if card is None else card.network.channels
 
 
-def pair_labels(
-    sources: Sequence[Source], labels: Place, *, task: str | None = None, card: ModelCard | None = None
-) -> dict[int, Source]:
-    """The labels of images, by the number of the image; names match as they do for `train`.
+def find_validation(run: Path, card: ModelCard, axes: str | None = None) -> tuple[Place, Found]:
+    """The images and labels that a run was validated on, as its command named them, and the place of these images.
 
-    Labels that are shapes are objects or classes as the `card` of a model, the `task` or their names say.
-
-    Raises ContractileError where labels have no image, or nothing matches.
-    """
-    items = list_truth(_place(labels))
-    rasters = [one.files[0] for one in items if one.entry is None]
-    found = find(rasters, labels=True, quiet=True) if rasters else []
-    found += [source for one in items if one.entry is not None for source in open_item(one)]
-    match = pair_names([one.name for one in sources], [one.name for one in found])
-    partners, by_name = match.partners, {one.name: one for one in found}
-    orphans = [one.name for one in found if one.name not in set(partners.values())]
-    if any(one.drawn is not None for one in found) and partners:  # a file may draw labels of images that are not shown
-        orphans = []
-    if orphans:
-        shown = some([one.name for one in sources])
-        problem = f"labels without an image: {some(orphans)} ({len(orphans)} of {len(found)}); the images are {shown}"
-        raise ContractileError(problem, "name each label file like its image", where=_name(labels))
-    if match.doubtful:
-        logger.warning("images and labels are paired %s; rename them if that is wrong", match)
-    numbers = [n for n, one in enumerate(sources) if one.name in partners]
-    own = [by_name[partners[sources[n].name]] for n in numbers]
-    classes = card.class_names[1:] if card is not None else ()
-    task = card.task if card is not None else task
-    return dict(
-        zip(numbers, settle_shapes([sources[n] for n in numbers], own, task=task, classes=classes), strict=True)
-    )
-
-
-def find_validation(run: Path, card: ModelCard, axes: str | None = None) -> tuple[Place, Place]:
-    """(images, labels) that a run was validated on, as its command named them.
-
-    Raises ContractileError where the model does not say, or they are not there any more.
+    Where it named none they are the last tenth of the images with labels: those that a run holds out. Raises
+    ContractileError where the model does not say, or they are not there any more.
     """
     words = shlex.split(str(card.provenance.get("command", "")))
     given = {name: words[at + 1] for at, name in enumerate(words[:-1]) if name in ("--val-images", "--val-labels")}
-    places = [word for word in words[2:4] if not word.startswith("-")] if words[1:2] == ["train"] else []
+    named = list(takewhile(lambda word: not word.startswith("-"), words[2:4])) if words[1:2] == ["train"] else []
     images, labels = (given.get(f"--val-{side}") for side in ("images", "labels"))
     if images and labels and os.path.exists(images) and os.path.exists(labels):
-        return images, labels
-    if not given and len(places) == 2 and all(map(os.path.exists, places)):
-        return _last_of(places[0], places[1], axes)
+        return images, paired_images(images, labels, axes, Meaning.of(card))
+    if not given and named and all(map(os.path.exists, named)):
+        return [], paired_images(named[0], named[1] if named[1:] else None, axes, Meaning.of(card), last=HELD_OUT)
     problem = f"the model {run} does not say which images it was validated on, or they are not in this folder"
     raise ContractileError(problem, f"name images: contractile view {run} images")
-
-
-def _last_of(images: str, labels: str, axes: str | None) -> tuple[list[Path], list[Path]]:
-    """The last images that have labels, a tenth of them: those that a run holds out."""
-    sources = find_images(images, axes)
-    pairs = list(pair_labels(sources, labels).items())
-    chosen = pairs[-max(1, round(HELD_OUT * len(pairs))) :]
-    sides = [[sources[number].path for number, _ in chosen], [one.path for _, one in chosen]]
-    pictures, truths = (list(dict.fromkeys(side)) for side in sides)
-    return pictures, truths
 
 
 def model_file(place: str | Path) -> Path:
@@ -274,21 +233,16 @@ def name_classes(card: ModelCard | None, labels: Sequence[Source]) -> dict[int, 
         problem = f"labels of classes hold at most {MOST_CLASSES} values, got {len(values)}"
         raise ContractileError(problem, "are these objects? then use the task objects")
     values |= {1} if len(values) < 2 else set()
-    return {value: "background" if value == 0 else f"class {value}" for value in sorted(values)}
+    return {value: plain_name(value) for value in sorted(values)}
 
 
 def _folder(what: Place, out: str | Path | None) -> Path:
     """The folder of the session: by default one in the working folder that is named after the images."""
     if out is not None:
         return Path(os.path.expanduser(out))
-    single = isinstance(what, str | Path) and not glob.has_magic(str(what))
-    name = Path(_name(what)).name.split(".")[0] if single else ""
+    name = Path(what).name.split(".")[0] if isinstance(what, str | Path) and not glob.has_magic(str(what)) else ""
     return Path(f"{name}_{SESSION}" if name else SESSION)
 
 
 def _place(place: Place) -> str | Path | list[str | Path]:
     return place if isinstance(place, str | Path) else list(place)
-
-
-def _name(place: Place) -> str:
-    return str(place) if isinstance(place, str | Path) else ", ".join(map(str, list(place)[:3]))

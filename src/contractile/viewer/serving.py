@@ -68,6 +68,7 @@ def opened(opening: Opening, *, minutes: float = 10.0, device: str = "auto") -> 
     """
     from contractile.viewer.learner.messages import Begin
     from contractile.viewer.learning import Learning
+    from contractile.viewer.session_file import given_names
 
     with ExitStack() as stack:
         opening, pictures = _open_pictures(opening, stack)
@@ -80,6 +81,7 @@ def opened(opening: Opening, *, minutes: float = 10.0, device: str = "auto") -> 
             sources=tuple(opening.sources),
             task=opening.task,
             class_values=tuple(one.value for one in session.classes),
+            class_names=given_names(session.classes),
             folder=opening.folder / "models",
             start=opening.model,
             minutes=minutes,

@@ -40,6 +40,17 @@ class ClassInfo(_Plain):
     colour: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 
 
+def plain_name(value: int) -> str:
+    """What a class is called that nobody has named."""
+    return "background" if value == 0 else f"class {value}"
+
+
+def given_names(classes: Sequence[ClassInfo]) -> tuple[str, ...]:
+    """The names of classes, in their order; empty where nobody has named one."""
+    named = any(one.name != plain_name(one.value) for one in classes)
+    return tuple(one.name for one in classes) if named else ()
+
+
 class SessionFile(_Plain):
     """The content of session.json; `id` is a name that no other session has."""
 

@@ -202,7 +202,7 @@ class Growing:
         sizes = object_sizes([np.where(one.labels < 0, 0, one.labels) for one in self._examples])
         speck = round(SPECK * float(np.median(sizes))) if recipe.targets.task == "objects" and len(sizes) else 0
         told = {"provenance": provenance, "decoding": Decoding(core=CORE, min_size=speck), "shrunk": self._shrunk}
-        return card.model_copy(update=told)
+        return card.model_copy(update={**told, "class_names": self._told.class_names})
 
     def close(self) -> None:
         """End the thread that makes batches; nothing is learned until `learn_from` is called again."""
@@ -219,7 +219,7 @@ class Growing:
     def go_back(self, model: Model) -> None:
         """Go on from the weights of an earlier model. Raises ContractileError where they do not fit the network."""
         if self._state is None:  # nothing is annotated yet
-            self._earlier = model
+            self._earlier = _with_names(model, self._told)
             return
         weights = {name: torch.from_numpy(np.array(value)) for name, value in model.stored.weights.items()}
         try:
@@ -242,7 +242,13 @@ def _load_start(told: Begin) -> Model | None:
     card, wanted = model.card, len(told.class_values) if told.task == "classes" else CLASSES
     if card.task != told.task or card.network.dims != 2 or card.network.classes != wanted:
         return None
-    return None if told.task == "classes" and card.class_values != told.class_values else model
+    return None if told.task == "classes" and card.class_values != told.class_values else _with_names(model, told)
+
+
+def _with_names(model: Model, told: Begin) -> Model:
+    """The same model with the names that the session has for its classes."""
+    fits = bool(told.class_names) and model.card.class_values == told.class_values
+    return model.with_card(class_names=told.class_names) if fits else model
 
 
 _NEEDS_CLASSES = "paint pixels of at least two classes"

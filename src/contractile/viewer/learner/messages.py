@@ -26,6 +26,7 @@ class Begin:
     `minutes` is how long to learn after the last change of the annotation. Models are written into `folder`. `seconds`
     is how long was learned before, in this session. `truths` are images by number with their labels, which nobody
     learns from: they show where the model is worst. `bounds` say what is read of images at most: those of this process.
+    `class_names` has a name for each of `class_values`, or none.
     """
 
     sources: tuple[Source, ...]
@@ -39,6 +40,7 @@ class Begin:
     seconds: float = 0.0
     truths: tuple[tuple[int, Source], ...] = ()
     bounds: Limits = field(default_factory=limits)
+    class_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
