@@ -201,6 +201,10 @@ def test_another_decoding_must_be_better_by_more_than_chance():
     assert choose_decoding([maps], [truth], score="pq", first=first, least=0.6) == first
     blind = Decoding(min_size=1000)  # nothing is found: anything is better
     assert choose_decoding([maps], [truth], score="pq", first=blind, least=0.9).min_size < 1000
+    maps[:, 0, 18:20] = [[0.1], [0.9]]  # a speck: without it PQ is higher by 0.11
+    assert choose_decoding([maps], [truth], score="pq", least=0.3) == Decoding()
+    chosen = choose_decoding([maps], [truth], score="pq", least=0.12)  # another one is taken: now each gain counts
+    assert (chosen.threshold < 0.45, chosen.min_size > 2) == (True, True)
 
 
 def test_specks_that_the_score_does_not_mind_are_dropped_all_the_same():

@@ -21,7 +21,7 @@ CANDIDATES: dict[str, tuple[float, ...]] = {
 }
 SPECK = 0.2  # of the median annotated object: what is smaller is a speck, unless validation images say otherwise
 RARE = 0.05  # of the annotated objects, at most so many are smaller than a speck
-EVIDENCE = 0.5  # objects that must be better for another decoding: one image may have two or three in all
+EVIDENCE = 0.9  # objects that must be better for another decoding: one image may have two or three in all
 TRIED = 1 + len(SHARES_OF_AN_OBJECT) + sum(map(len, CANDIDATES.values()))
 
 
@@ -45,9 +45,10 @@ def choose_decoding(
     """The decoding with the best `score` over all images, found one parameter after the other.
 
     `probabilities` (K, *S) and `truths` (*S, negative where ignored) of each image. The search begins with `first` (by
-    default `Decoding()`). Another decoding is taken where its score is higher by more than `least`, or no lower and its
-    PQ higher by more than that, since SEG does not count specks; where nothing is right so far, `least` is 0. `first`
-    is returned where the score is undefined, as without any true object.
+    default `Decoding()`). Another decoding is taken where its score is higher, and higher than that of `first` by more
+    than `least`; or where its score is no lower and this holds for its PQ, since SEG does not count specks. Where
+    nothing is right so far, anything is better. `first` is returned where the score is undefined, as without any true
+    object.
     """
     config = EvaluateConfig.model_validate({"dims": dims, "objects": True, "resamples": 0})
 
@@ -60,13 +61,14 @@ def choose_decoding(
     chosen, sizes = first or Decoding(), object_sizes(truths)
     if len(sizes) == 0:
         return chosen
-    best = rate(chosen)
+    best = start = rate(chosen)
     sizes_tried = sorted({round(share * float(np.median(sizes))) for share in SHARES_OF_AN_OBJECT})
     candidates: dict[str, Sequence[float]] = {**CANDIDATES, "min_size": sizes_tried}
     for field, values in candidates.items():
         for value in values:
             tried = chosen.model_copy(update={field: value})
-            rating, enough = rate(tried), least if best[0] > 0 else 0.0  # anything is better than nothing
-            if rating[0] > best[0] + enough or (rating[0] >= best[0] and rating[1] > best[1] + enough):
+            rating = rate(tried)
+            higher, other = (rating[n] > best[n] and rating[n] > start[n] + least for n in (0, 1))
+            if higher or (rating[0] >= best[0] and other) or rating[0] > best[0] == 0:
                 best, chosen = rating, tried
     return chosen
