@@ -153,20 +153,22 @@ def test_what_nobody_here_reads_is_named(tmp_path: Path, content: bytes, what: s
             use(tmp_path / f"a{suffix}")
 
 
-@pytest.mark.parametrize("suffix", [".nef", ".ARW", ".dng", ".cr2", ".pef", ".CR3"])
-def test_raw_files_of_cameras_are_not_read_as_their_small_pictures(tmp_path: Path, suffix: str) -> None:
-    as_tiff(tmp_path / f"a{suffix}")
-    what = rf"(?i:\{suffix}) is a raw format of cameras; develop it, with the same settings for all, to 16-bit TIFF"
-    with pytest.raises(ContractileError, match=rf"a\{suffix}: {what}"):
-        read(tmp_path / f"a{suffix}")
-    with pytest.raises(ContractileError, match=rf"no image in it, only 1 file\(s\): {what}"):
-        find(tmp_path)
+CAMERAS = "is a raw format of cameras; develop it, with the same settings for all, to 16-bit TIFF"
+MAKERS = r"is a microscope maker's format; export it as OME-TIFF \(Fiji: Bio-Formats Exporter\)"
 
 
-@pytest.mark.parametrize("suffix", [".vsi", ".VSI"])
-def test_a_slide_whose_pixels_lie_elsewhere_is_not_read_as_its_small_picture(tmp_path: Path, suffix: str) -> None:
+@pytest.mark.parametrize(
+    ("suffix", "what"),
+    [
+        *((suffix, CAMERAS) for suffix in (".nef", ".ARW", ".dng", ".cr2", ".pef", ".CR3")),
+        *((suffix, MAKERS) for suffix in (".vsi", ".VSI")),
+    ],
+)
+def test_files_whose_pixels_lie_elsewhere_are_not_read_as_their_small_pictures(
+    tmp_path: Path, suffix: str, what: str
+) -> None:
     as_tiff(tmp_path / f"a{suffix}")
-    what = r"(?i:\.vsi) is a microscope maker's format; export it as OME-TIFF \(Fiji: Bio-Formats Exporter\)"
+    what = rf"(?i:\{suffix}) {what}"
     with pytest.raises(ContractileError, match=rf"a\{suffix}: {what}"):
         read(tmp_path / f"a{suffix}")
     with pytest.raises(ContractileError, match=rf"no image in it, only 1 file\(s\): {what}"):

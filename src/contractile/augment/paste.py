@@ -116,7 +116,7 @@ class _Scene:
         place = tuple(slice(int(at), int(at) + size) for at, size in zip(start, shape, strict=True))
         under, hidden = np.unique(self.labels[place][cut_out.mask], return_counts=True)
         for number, count in zip(under.tolist(), hidden, strict=True):
-            if number > 0 and count > (1 - LEAST_LEFT) * np.count_nonzero(self._box(number) == number):
+            if number > 0 and count > (1 - LEAST_LEFT) * np.count_nonzero(self.labels[self.boxes[number]] == number):
                 return False
         opacity, here = cut_out.opacity, self.pixels[(slice(None), *place)]
         if rng.random() < BARE_SHARE:
@@ -125,9 +125,6 @@ class _Scene:
         number = max(self.boxes, default=0) + 1
         self.labels[place][cut_out.mask], self.boxes[number] = number, place
         return True
-
-    def _box(self, number: int) -> NDArray[np.int32]:
-        return self.labels[self.boxes[number]]
 
     def _draw_centre(self, radius: float, rng: np.random.Generator) -> NDArray[np.intp] | None:
         """The centre of an object of this radius: for a half anywhere, for a quarter each on or beside an object.
