@@ -188,6 +188,34 @@ def test_nothing_can_be_pasted_where_there_are_no_objects():
     assert derive([discs(20)], {"samples": {"pasted": 1}}).samples.pasted == 1
 
 
+@pytest.mark.parametrize(
+    ("images", "changes", "copies"),
+    [
+        (1, {}, 9),
+        (2, {}, 5),
+        (10, {}, 1),
+        (12, {}, 0),
+        (40, {}, 0),
+        (1, {"minutes": 1, "device": "cpu"}, 0),
+        (1, {"steps": 20}, 0),
+        (1, {"samples": {"pasted": 0}}, 0),
+        (1, {"targets": {"task": "classes"}}, 0),
+        (1, {"base": "paper"}, 0),
+    ],
+)
+def test_few_objects_are_pasted_on_one_another(caplog, images, changes, copies):
+    with caplog.at_level("INFO", logger="contractile.recipe"):
+        assert derive([discs(20)] * images, changes).samples.pasted == copies
+    said = f"{copies} more copies of each image with objects pasted in" in caplog.messages[-1]
+    assert said == (copies > 0)
+
+
+def test_copies_of_large_images_are_few():
+    large = discs(20, shape=(3000, 3000))
+    assert derive([large], {}).samples.pasted == 3
+    assert derive([balls(1)], {}).samples.pasted == 0  # not measured in 3-D
+
+
 def test_a_guess_at_the_task_is_called_one(caplog):
     few = replace(discs(20), labels=np.minimum(discs(20).labels, 3))
     with caplog.at_level("INFO", logger="contractile.recipe"):

@@ -39,6 +39,10 @@ TURNED_PASSES = 30.0  # with fewer passes, samples for tied kernels turn by quar
 RARE = 0.1  # a class with a smaller share of the pixels is rare
 W0 = {"classes": 5.0, "objects": 10.0}
 DIMMED = 16.0  # objects on a dark background are dimmed by up to this factor: dim ones are found beside bright ones
+FEW_OBJECTS = 100  # from so many on, no objects are pasted
+MOST_COPIES = 9  # of each image, with objects pasted in
+MOST_COPIED = 2**25  # pixels of all copies
+LEARNED_STEPS = 100  # with fewer steps, pasted objects make the result worse
 FOCUS = 0.33  # share of the samples around rare pixels
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
 
@@ -95,6 +99,7 @@ def _default(seen: Survey, changes: Mapping[str, Any]) -> Recipe:
             core=tile,
             batch=min(max(1, round(step_pixels / (2 if short else 1) / math.prod(tile))), LARGEST_BATCH),
             focus=FOCUS if seen.rarest < RARE else 0.0,
+            pasted=0 if short or (steps or LEARNED_STEPS) < LEARNED_STEPS else _pasted(seen),
             augment=_augment(seen, passes, symmetry),
             normalization=Normalization(kind="compressive" if seen.dark else "linear"),
         ),
@@ -150,6 +155,17 @@ def _augment(seen: Survey, passes: float, symmetry: str) -> AugmentConfig:
     return varied.model_copy(update={"rotation": 0.0, "quarter_turns": True})
 
 
+def _pasted(seen: Survey) -> int:
+    """Copies of each image with objects pasted in: more where few objects are annotated, which hardly touch.
+
+    The gain is measured in 2-D (docs/log.md).
+    """
+    if seen.objects == 0 or seen.dims != 2:
+        return 0
+    fitting = MOST_COPIED // (seen.images * math.prod(seen.shape))
+    return min(MOST_COPIES, FEW_OBJECTS // seen.objects, fitting)
+
+
 def explain(seen: Survey, recipe: Recipe) -> tuple[str, str]:
     """Two lines for the user: what the data look like, and what was chosen because of it."""
     network, samples = recipe.network, recipe.samples
@@ -171,11 +187,12 @@ def explain(seen: Survey, recipe: Recipe) -> tuple[str, str]:
     tied = ", kernels tied under quarter turns and mirrors" if network.symmetry == "square" else ""
     budget = f"{recipe.steps} steps" if recipe.steps else f"{recipe.minutes:g} minutes"
     focus = f", {samples.focus:.0%} of them around rare pixels" if samples.focus else ""
+    pasted = f", {samples.pasted} more copies of each image with objects pasted in" if samples.pasted else ""
     varied = "full" if samples.augment.elastic_std == AugmentConfig().elastic_std else "mild"
     chosen = (
         f"recipe {recipe.base} for {budget} on {find_device(recipe.device).type}: depth {network.depth} sees "
         f"{field} pixels ({sees:.1f} structures), width {network.width}{tied}{_explain_flat(seen, network)}; "
-        f"batches of {samples.batch} x {tile}{focus}, {varied} augmentation"
+        f"batches of {samples.batch} x {tile}{focus}, {varied} augmentation{pasted}"
     )
     return data, chosen
 

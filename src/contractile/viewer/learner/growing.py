@@ -130,7 +130,8 @@ class Growing:
             "targets": {"task": told.task, **({"class_values": told.class_values} if told.task == "classes" else {})},
             "network": network,
             "optimizer": {"schedule": "constant", "warmup": 20},
-            **({} if seen is None else {"samples": {"normalization": seen.model_dump()}}),
+            # Nothing is pasted: an annotation that grows would be copied anew after each stroke.
+            "samples": {"pasted": 0, **({} if seen is None else {"normalization": seen.model_dump()})},
         }
         least = before.recipe.network.depth if before else DEPTH if start is None else 0
         recipe = _with_small_tiles(_with_depth(derive(examples, changes), least))
