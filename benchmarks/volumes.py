@@ -3,7 +3,7 @@
     python benchmarks/volumes.py --minutes 5 [--coarse 4] [--annotated every-10th] [--set network.width=24]
     python benchmarks/volumes.py --steps 100 --seeds 0 1 2
 
-The volumes are drawn: touching cells of about 14 pixels in 100 x 100 x 100 pixels, blurred and noisy. With --coarse n,
+The volumes are drawn: touching cells of about 14 pixels (--radius 7) in 100 x 100 x 100 pixels, blurred and noisy. With --coarse n,
 planes lie n times as far apart as the pixels of a plane, and the size of pixels says so. With --annotated every-10th,
 only every tenth plane has labels (Cicek et al. 2016, doi:10.1007/978-3-319-46723-8_49).
 """
@@ -33,7 +33,7 @@ from contractile.recipe import derive, merge
 from contractile.synthetic import SceneConfig, draw_scene
 from contractile.training import fit
 
-SIDE, RADIUS, TEST_SEED = 100, 7.0, 10**6
+SIDE, TEST_SEED = 100, 10**6
 SPREAD = 1.5  # sigma of the blur along Z, in planes of a coarse volume, times a half
 SCORES = ("ap", "pq", "seg", "iou")
 
@@ -44,6 +44,7 @@ def main() -> None:
     budget.add_argument("--minutes", type=float)
     budget.add_argument("--steps", type=int)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--radius", type=float, default=7.0, help="of the cells, in pixels")
     parser.add_argument("--coarse", type=int, default=1, help="distance of planes in pixels of a plane")
     parser.add_argument("--annotated", choices=("all", "every-10th"), default="all")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="such as network.width=24")
@@ -55,7 +56,7 @@ def main() -> None:
 
 def measure(given: argparse.Namespace, seed: int) -> list[str]:
     """The cells of a row."""
-    example, other = draw(given.coarse, seed), draw(given.coarse, TEST_SEED + seed)
+    example, other = (draw(given.radius, given.coarse, one) for one in (seed, TEST_SEED + seed))
     if given.annotated != "all":
         labels = np.full_like(example.labels, -1)
         step = max(1, 10 // given.coarse)
@@ -78,9 +79,9 @@ def measure(given: argparse.Namespace, seed: int) -> list[str]:
     return [f"{seed}", f"{run.recipe.steps}", f"{seconds:.0f}", *scores, f"{predicted.max()} of {other.labels.max()}"]
 
 
-def draw(coarse: int, seed: int) -> Example:
+def draw(radius: float, coarse: int, seed: int) -> Example:
     """A volume, and the same seen in planes that lie `coarse` pixels apart."""
-    config = SceneConfig(shape=(SIDE, SIDE, SIDE), radius=RADIUS, coverage=0.35)
+    config = SceneConfig(shape=(SIDE, SIDE, SIDE), radius=radius, coverage=0.35)
     image, labels = draw_scene(config, np.random.default_rng(seed))
     pixels = image if image.ndim == 4 else image[None]
     if coarse > 1:

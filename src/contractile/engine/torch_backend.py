@@ -10,7 +10,7 @@ from torch import Tensor
 from contractile.engine.arrange import arrange
 from contractile.engine.halves import arrange_image
 from contractile.engine.hardware import Device
-from contractile.unet import UNet
+from contractile.unet import UNet, memory_format
 
 WARM_UPS = 3
 
@@ -25,7 +25,7 @@ class TorchBackend:
     def __init__(self, network: UNet, *, device: Device, precision: str) -> None:
         self._device, self._precision = torch.device(str(device)), precision
         self._type = getattr(torch, precision)
-        self._format = torch.channels_last if network.config.dims == 2 else torch.contiguous_format
+        self._format = memory_format(network.config.dims, self._device.type)
         arranged = arrange(network, precision)
         self._network = arranged.to(device=self._device, dtype=self._type, memory_format=self._format)  # type: ignore[call-overload]
         self._captured: tuple[torch.cuda.CUDAGraph, Tensor, Tensor] | None = None

@@ -21,7 +21,7 @@ from contractile.training.curves import Curves
 from contractile.training.optimizer import learning_rate, make_optimizer, set_rate
 from contractile.training.saved import ANEW, Origin, Saved
 from contractile.training.stopping import Stopping
-from contractile.unet import UNet, fold
+from contractile.unet import UNet, fold, memory_format
 
 REMEMBERED = ("exp_avg", "exp_avg_sq", "momentum_buffer")  # by an optimiser of each parameter, in its shape
 
@@ -160,8 +160,9 @@ def begin(recipe: Recipe, fabric: Fabric) -> State:
     """The state before the first step: it depends on the recipe and its seed alone."""
     torch.manual_seed(recipe.seed)
     network = Learner(recipe.network)
-    if recipe.network.dims == 2 and recipe.network.symmetry == "none":  # tied kernels choose this format themselves
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if recipe.network.symmetry == "none":  # tied kernels choose this format themselves
+        fastest = memory_format(recipe.network.dims, fabric.device.type)
+        network = network.to(memory_format=fastest)  # type: ignore[call-overload]
     optimizer = make_optimizer(network, recipe.optimizer)
     on_device, optimizer = fabric.setup(network, optimizer)
     for parameter in network.parameters():
@@ -227,8 +228,7 @@ def _find_gradients(state: State, batch: Batch) -> Tensor:
     state.on_device.train()
     set_rate(state.optimizer, learning_rate(state.step, recipe.steps or 0, recipe.optimizer))
     image, classes, weight = (fabric.to_device(part) for part in (batch.image, batch.classes, batch.weight))
-    if image.ndim == 4:
-        image = image.contiguous(memory_format=torch.channels_last)
+    image = image.contiguous(memory_format=memory_format(image.ndim - 2, image.device.type))
     scores = state.on_device(image)  # (B, C, *tile) -> (B, K, *core)
     loss = combined(scores.float(), classes, weight=weight, config=recipe.loss)
     state.optimizer.zero_grad()

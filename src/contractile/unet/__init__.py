@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from contractile.unet.network import UNet as UNet
     from contractile.unet.network import adopt as adopt
     from contractile.unet.network import fold as fold
+    from contractile.unet.symmetry import memory_format as memory_format
     from contractile.unet.symmetry import share_statistics as share_statistics
 
 _MODULES = {
@@ -25,6 +26,7 @@ _MODULES = {
     "adopt": "network",
     "find_kernels": "kernels",
     "fold": "network",
+    "memory_format": "symmetry",
     "share_statistics": "symmetry",
 }
 
