@@ -3,9 +3,9 @@
     python benchmarks/volumes.py --minutes 5 [--coarse 4] [--annotated every-10th] [--set network.width=24]
     python benchmarks/volumes.py --steps 100 --seeds 0 1 2
 
-The volumes are drawn: touching cells of about 14 pixels (--radius 7) in 100 x 100 x 100 pixels, blurred and noisy. With --coarse n,
-planes lie n times as far apart as the pixels of a plane, and the size of pixels says so. With --annotated every-10th,
-only every tenth plane has labels (Cicek et al. 2016, doi:10.1007/978-3-319-46723-8_49).
+The volumes are drawn: touching cells of about 14 pixels (--radius 7) in 100 x 100 x 100 pixels, blurred and noisy.
+With --coarse n, planes lie n times as far apart as the pixels of a plane, and the size of pixels says so. With
+--annotated every-10th, only every tenth plane has labels (Cicek et al. 2016, doi:10.1007/978-3-319-46723-8_49).
 """
 
 from __future__ import annotations
