@@ -23,6 +23,7 @@ from contractile.training import fit, train
 from contractile.training.decoding import choose_decoding, first_decoding
 from contractile.training.norms import measure_statistics
 from contractile.training.state import take_step
+from contractile.training.validation import Validation
 
 __all__ = ["folder"]  # a fixture
 
@@ -154,8 +155,21 @@ def test_objects_that_touch_come_out_apart(tmp_path):
 def test_a_later_network_is_kept_unless_it_is_clearly_worse(folder, monkeypatch, scores, kept):
     found = iter([{"iou": score} for score in scores])
     monkeypatch.setattr("contractile.training.validation.Validation.look", lambda *_: next(found))
+    monkeypatch.setattr("contractile.training.validation.Validation.chance", 0.01)
     result = run(folder, steps=4, validations=4)
     assert load(folder / "run").card.provenance["step"] == result.model.card.provenance["step"] == kept
+
+
+@pytest.mark.parametrize(("objects", "chance"), [(1, 0.9), (9, 0.1), (100, 0.01)])
+@pytest.mark.parametrize("task", ["classes", "objects"])
+def test_scores_of_few_structures_say_little(task, objects, chance):
+    labels = np.zeros((10, 400), np.int32)
+    for number in range(objects):
+        labels[2:8, 4 * number : 4 * number + 3] = 1 if task == "classes" else number + 1
+    labels[9] = -1
+    example = Example("a", np.resize(np.arange(7, dtype=np.uint8), (1, *labels.shape)), labels)
+    recipe = derive([example], {"steps": 1, "targets": {"task": task}})
+    assert Validation(recipe, [example]).chance == pytest.approx(chance)
 
 
 def test_the_decoding_is_the_one_that_scores_best():

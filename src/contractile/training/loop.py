@@ -36,7 +36,6 @@ from contractile.training.stopping import Stopping
 from contractile.training.validation import Validation, steering_score
 
 LOGGED_ROWS = 200
-CHANCE = 0.01  # scores on few images differ by this much for no reason (docs/log.md)
 
 
 @dataclass(frozen=True)
@@ -172,7 +171,7 @@ def _validate(state: State, tools: _Tools) -> None:
         state.record(**{f"val_{name}": value for name, value in scores.items()})
         steering = scores.get(steering_score(state.recipe), 0.0)
         state.validated, state.best = state.step, steering if state.best is None else max(state.best, steering)
-        if steering >= state.best - CHANCE:
+        if steering >= state.best - tools.scoring.chance:
             tools.folder.write_model(model)
             state.kept = state.step
         tools.folder.write_state(state)

@@ -55,8 +55,11 @@ def begin_from(start: Model, recipe: Recipe, fabric: Fabric) -> State:
 def choose_start(
     start: Model, recipe: Recipe, fabric: Fabric, samples: Samples, scoring: Validation, card: ModelCard
 ) -> State:
-    """Take the first steps from a model and from nothing; the state that is better on the validation images."""
-    found: dict[str, tuple[tuple[float, float], State]] = {}  # the score, and where that is the same, the loss
+    """Take the first steps from a model and from nothing; the state that is better on the validation images.
+
+    Where their scores differ by no more than chance, the state with the lower loss.
+    """
+    found: dict[str, tuple[float, float, State]] = {}  # with its score and loss
     for name, state in (("start", begin_from(start, recipe, fabric)), ("nothing", begin(recipe, fabric))):
         for number in range(steps_tried(recipe.steps or 0)):
             take_step(state, samples.batch(number))
@@ -64,12 +67,13 @@ def choose_start(
         with torch.random.fork_rng(devices=[]):  # a network is made, which draws weights
             scores = scoring.look(state.model(card))
         score = scores.get(steering_score(recipe), 0.0)
-        found[name] = (score, -sum(losses[len(losses) // 2 :])), state
-    (from_start, started), (from_nothing, anew) = found["start"], found["nothing"]
-    told = f"after {started.step} steps the validation images score {from_start[0]:.3f} from the model and"
-    helps = from_start >= from_nothing
+        found[name] = score, sum(losses[len(losses) // 2 :]), state
+    (from_start, loss, started), (from_nothing, other_loss, anew) = found["start"], found["nothing"]
+    told = f"after {started.step} steps the validation images score {from_start:.3f} from the model and"
+    alike = abs(from_start - from_nothing) < scoring.chance
+    helps = loss <= other_loss if alike else from_start > from_nothing
     way = "from the model" if helps else "without the model"
-    logger.warning("%s %.3f from nothing: the run goes on %s", told, from_nothing[0], way)
+    logger.warning("%s %.3f from nothing: the run goes on %s", told, from_nothing, way)
     return started if helps else anew
 
 

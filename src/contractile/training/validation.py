@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from contractile.decode import Decoding
 from contractile.engine import EngineConfig
 from contractile.errors import ContractileError
 from contractile.evaluation import EvaluateConfig, Evaluation, evaluate
-from contractile.labels import object_sizes
+from contractile.labels import connected, object_sizes
 from contractile.model import Model
 from contractile.prediction import Predictor
 from contractile.recipe import Recipe
@@ -24,6 +25,7 @@ from contractile.training.quality import learn_calibration, learn_confidence
 
 VALIDATED_IMAGES = 12  # images, evenly spaced, that are scored during the run; after the last step all are
 DECODED_IMAGES = 48  # images, evenly spaced, that choose the decoding
+CHANCE = 0.01  # scores of many structures differ by this much for no reason (docs/log.md)
 VALIDATION_SCORES = {
     "binary": ("iou", "dice", "pixel_error", "rand_error", "v_rand", "v_info"),
     "classes": ("iou", "dice"),
@@ -55,6 +57,18 @@ class Validation:
         self.first = first_decoding(annotated) if recipe.targets.task == "objects" else Decoding()
         self._some = self.examples[:: math.ceil(len(self.examples) / VALIDATED_IMAGES)]
         self._decoded = slice(None, None, math.ceil(len(self.examples) / DECODED_IMAGES))
+
+    @cached_property
+    def chance(self) -> float:
+        """How much the scores of `look` may differ for no reason: as much as most of an object, where there are few.
+
+        Of classes, connected pieces count as objects.
+        """
+        truths = [_scored_labels(one.labels, self.recipe.targets) for one in self._some]
+        if self.recipe.targets.task == "objects":
+            return max(CHANCE, EVIDENCE / max(1, len(object_sizes(truths))))
+        pieces = sum(int(connected(one == value).max()) for one in truths for value in np.unique(one[one > 0]))
+        return max(CHANCE, EVIDENCE / max(1, pieces))
 
     def look(self, model: Model) -> dict[str, float]:
         """Scores of a model on some of the images; only those that are defined."""
