@@ -597,3 +597,11 @@ def test_a_limit_of_memory_bounds_tiles_which_keep_their_size(monkeypatch):
         free = 0.5e9
         assert engine.largest_tile() == first == int((0.25e9 / (4 * 16 * 6)) ** 0.5)
     assert engine.largest_tile() < first
+
+
+def test_tiles_of_volumes_are_large_since_their_margins_are(monkeypatch):
+    network = make_network(UNetConfig(dims=3, width=2, depth=3))
+    monkeypatch.setattr(placed, "free_memory", lambda device: 1e12)
+    engine = place(network, EXACT)
+    assert engine.largest_tile() == 256
+    assert engine.largest_tile() ** 3 / (256 - 2 * max(network.config.margin)) ** 3 < 5

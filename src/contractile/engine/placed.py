@@ -41,6 +41,7 @@ LIVE_MAPS = 6
 MEMORY_SHARE = 0.25
 LARGEST_TILE_PIXELS = {"cpu": 1280**2}  # larger ones are a tenth faster, and take twice the memory
 LARGEST_ELSEWHERE = 2048**2
+LARGEST_VOLUME_PIXELS = 256**3  # of 1280**2, a margin of 48 on all sides keeps a hundredth
 BYTES = {"float32": 4, "bfloat16": 2}
 
 EXACT = ("torch", "float32")
@@ -89,11 +90,12 @@ class Placed:
     def largest_tile(self) -> int:
         """Pixels along one side of the largest tile that a quarter of the free memory holds."""
         per_pixel = BYTES[self.precision] * self.config.width * LIVE_MAPS
-        most = LARGEST_TILE_PIXELS.get(self.device.type, LARGEST_ELSEWHERE)
+        in_plane = LARGEST_TILE_PIXELS.get(self.device.type, LARGEST_ELSEWHERE)
+        most = in_plane if self.config.dims == 2 else LARGEST_VOLUME_PIXELS
         limited = memory_limit() is not None and self.device.type != "cuda"
         free = self._free_at_first if limited else free_memory(self.device)
         pixels = min(MEMORY_SHARE * free / per_pixel, most)
-        return max(1, int(pixels ** (1 / self.config.dims)))
+        return max(1, int(pixels ** (1 / self.config.dims) + 1e-6))  # the root of a cube may be rounded down
 
     @cached_property
     def _free_at_first(self) -> float:

@@ -25,11 +25,13 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_MINUTES = 10.0
 SHORT_SECONDS = 180.0
-DEPTHS = {2: (3, 4, 5), 3: (2, 3, 4)}
+DEPTHS = {2: (3, 4, 5), 3: (2, 3)}  # four in 3-D: margins of 96 pixels on all sides make prediction 100 times slower
 SEEN_STRUCTURES = 2.0  # field of view in structures: all of one is seen from any pixel in it
 COARSE = 2.0  # an axis is flat until its pixels are at most so many times as large as those of the finest axis
 TILE_SIDE = {2: 256, 3: 64}
-STEP_PIXELS = {2: 4 * 256**2, 3: 2 * 64**3}  # per optimiser step; takes a laptop less than a second
+STEP_PIXELS = {2: 4 * 256**2, 3: 2 * 64**3}  # per optimiser step; in 2-D a laptop takes less than a second
+# Of volumes on a processor, where many small steps teach more (docs/log.md). Batches of one take PyTorch's slow way.
+MANY_STEPS_SIDE, MANY_STEPS_PIXELS = 32, 3 * 32**3
 LARGEST_BATCH = 16
 # Tiles of 256 x 256, a rough guess that tells few passes over the images from many: two cores without and with
 # bfloat16, and a GPU.
@@ -39,8 +41,7 @@ TURNED_PASSES = 30.0  # with fewer passes, samples for tied kernels turn by quar
 RARE = 0.1  # a class with a smaller share of the pixels is rare
 W0 = {"classes": 5.0, "objects": 10.0}
 DIMMED = 16.0  # objects on a dark background are dimmed by up to this factor: dim ones are found beside bright ones
-FEW_OBJECTS = 100  # from so many on, no objects are pasted
-MOST_COPIES = 9  # of each image, with objects pasted in
+FEW_IMAGES = 10  # with copies in which objects are pasted, there are at least about so many
 MOST_COPIED = 2**25  # pixels of all copies
 LEARNED_STEPS = 100  # with fewer steps, pasted objects make the result worse
 FOCUS = 0.33  # share of the samples around rare pixels
@@ -83,8 +84,10 @@ def _default(seen: Survey, changes: Mapping[str, Any]) -> Recipe:
     seconds = 60 * float(changes.get("minutes") or DEFAULT_MINUTES)
     fast = device.type == "cuda"
     short = not fast and seconds < SHORT_SECONDS and "steps" not in changes
-    network, step_pixels = _see_structures(seen), STEP_PIXELS[seen.dims]
-    tile = _tile(seen, network)
+    network, many = _see_structures(seen), seen.dims == 3 and not fast
+    tile = _tile(seen, network, many=many)
+    step_pixels = MANY_STEPS_PIXELS if many else STEP_PIXELS[seen.dims]
+    least = 2 if many else 1
     square = not short and network.stride[-1] == network.stride[-2]
     symmetry = changes.get("network", {}).get("symmetry", "square" if square else "none")
     pixels_per_second = 256**2 * TILES_PER_SECOND["cuda" if fast else native_precision(device)]
@@ -97,7 +100,7 @@ def _default(seen: Survey, changes: Mapping[str, Any]) -> Recipe:
         samples=SampleConfig(
             tile=tile,
             core=tile,
-            batch=min(max(1, round(step_pixels / (2 if short else 1) / math.prod(tile))), LARGEST_BATCH),
+            batch=min(max(least, round(step_pixels / (2 if short else 1) / math.prod(tile))), LARGEST_BATCH),
             focus=FOCUS if seen.rarest < RARE else 0.0,
             pasted=0 if short or (steps or LEARNED_STEPS) < LEARNED_STEPS else _pasted(seen),
             augment=_augment(seen, passes, symmetry),
@@ -128,12 +131,15 @@ def _field_of_view(network: UNetConfig, seen: Survey) -> float:
     return min(n * size for n, size in zip(network.receptive_field, seen.pixel_size, strict=True))
 
 
-def _tile(seen: Survey, network: UNetConfig) -> tuple[int, ...]:
-    """Tiles hold the field of view, but no more than the image: beyond it there are only mirror images."""
+def _tile(seen: Survey, network: UNetConfig, *, many: bool) -> tuple[int, ...]:
+    """Tiles hold the field of view, but no more than the image: beyond it there are only mirror images.
+
+    Where there are to be `many` steps, tiles are small.
+    """
     sides = []
     for axis, (size, stride) in enumerate(zip(seen.shape, network.stride, strict=True)):
-        side = TILE_SIDE[network.dims] / seen.pixel_size[axis]
-        if network.receptive_field[axis] > side:
+        side = (MANY_STEPS_SIDE if many else TILE_SIDE[network.dims]) / seen.pixel_size[axis]
+        if network.receptive_field[axis] > side and not many:
             side *= 1.5
         sides.append(max(stride, min(round(side / stride), size // stride) * stride))
     return tuple(sides)
@@ -156,14 +162,14 @@ def _augment(seen: Survey, passes: float, symmetry: str) -> AugmentConfig:
 
 
 def _pasted(seen: Survey) -> int:
-    """Copies of each image with objects pasted in: more where few objects are annotated, which hardly touch.
+    """Copies of each image with objects pasted in: a few images show few ways in which objects touch.
 
-    The gain is measured in 2-D (docs/log.md).
+    The gain is measured for one image in 2-D (docs/log.md).
     """
-    if seen.objects == 0 or seen.dims != 2:
+    if seen.task != "objects" or seen.dims != 2:
         return 0
     fitting = MOST_COPIED // (seen.images * math.prod(seen.shape))
-    return min(MOST_COPIES, FEW_OBJECTS // seen.objects, fitting)
+    return min(max(0, FEW_IMAGES // seen.images - 1), fitting)
 
 
 def explain(seen: Survey, recipe: Recipe) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from scipy import ndimage
 from contractile.dataset import Example
 from contractile.errors import ContractileError
 from contractile.intensity import bright_on_dark
-from contractile.labels import diameters, find_meaning, object_sizes
+from contractile.labels import diameters, find_meaning
 from contractile.targets import TargetConfig, unannotated
 
 LOOKED_AT = 16  # images, evenly spaced: enough to know sizes
@@ -26,8 +26,6 @@ class Survey:
 
     `shape` is the median size of an image in its own pixels, `area` the number of annotated pixels of all images.
     `pixel_size` is the size of a pixel along each axis, relative to the finest axis; 1 everywhere in 2-D.
-
-    `objects` is the number of annotated objects in all images, estimated from those looked at; 0 for classes.
 
     `structure` is the size of what is to be found. For objects it is the diameter of a disc (ball) as large as the
     median object, weighted by pixels; for classes, the width of the widest class but the first. `largest` is the
@@ -44,7 +42,6 @@ class Survey:
     class_values: tuple[int, ...]
     structure: float
     largest: float
-    objects: int
     rarest: float
     labelled: float
     guessed: bool = False
@@ -83,11 +80,9 @@ def survey(
     ]
     counts = sum(np.bincount(kind[kind >= 0], minlength=max(2, len(values))) for kind in kinds)
     labelled = float(np.sum(counts)) / sum(kind.size for kind in kinds)
-    number = 0
     if found == "objects":
-        annotated = [np.where(out, 0, e.labels) for e, out in zip(some, ignored, strict=True)]
-        number = round(len(object_sizes(annotated)) * len(examples) / len(some))
-        structure, largest = (d * math.prod(pixel_size) ** (1 / len(pixel_size)) for d in diameters(annotated)[1:])
+        sizes = diameters([np.where(out, 0, e.labels) for e, out in zip(some, ignored, strict=True)])
+        structure, largest = (d * math.prod(pixel_size) ** (1 / len(pixel_size)) for d in sizes[1:])
     else:
         structure = largest = _class_size(kinds, pixel_size)
     return Survey(
@@ -99,7 +94,6 @@ def survey(
         class_values=values,
         structure=structure,
         largest=largest,
-        objects=number,
         rarest=float(np.min(counts) / max(1, np.sum(counts))),
         labelled=labelled,
         guessed=meaning.guessed,
