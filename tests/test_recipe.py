@@ -154,6 +154,16 @@ def test_the_more_often_images_are_seen_the_more_samples_vary():
     assert free.samples.augment == AugmentConfig().model_copy(update=light)
 
 
+@pytest.mark.parametrize(
+    ("images", "task", "chance"), [(1, "classes", 0.5), (5, "classes", 0.5), (6, "classes", 0), (1, "objects", 0)]
+)
+def test_noise_varies_where_classes_are_learned_from_few_images(images, task, chance):
+    changes = {"minutes": 60, "targets": {"task": task}}
+    augment = derive([discs(20)] * images, changes).samples.augment  # discs of noise are not dark
+    assert augment.light_chance == chance
+    assert augment.noise == (0.2 if chance else 0.1)
+
+
 def test_the_scale_follows_the_background():
     labels = discs(20).labels
     bright = Example("bright", np.uint8(10 + 100 * (labels[None] > 0)), labels)

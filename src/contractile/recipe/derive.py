@@ -41,6 +41,7 @@ TURNED_PASSES = 30.0  # with fewer passes, samples for tied kernels turn by quar
 RARE = 0.1  # a class with a smaller share of the pixels is rare
 W0 = {"classes": 5.0, "objects": 10.0}
 DIMMED = 16.0  # objects on a dark background are dimmed by up to this factor: dim ones are found beside bright ones
+NOISY = {"light_chance": 0.5, "noise": 0.2, "photons": 0.2}
 FEW_IMAGES = 10  # with copies in which objects are pasted, there are at least about so many
 MOST_COPIED = 2**25  # pixels of all copies
 LEARNED_STEPS = 100  # with fewer steps, pasted objects make the result worse
@@ -148,13 +149,19 @@ def _tile(seen: Survey, network: UNetConfig, *, many: bool) -> tuple[int, ...]:
 def _augment(seen: Survey, passes: float, symmetry: str) -> AugmentConfig:
     """How samples vary: little where few pixels are seen twice, and by quarter turns alone where kernels are tied.
 
-    Light varies where structures are bright on a dark background. For other images the gain is not measured.
+    Light varies where structures are bright on a dark background, and noise much where classes are learned from few
+    images: others are noisier. Objects on other backgrounds lose by it (docs/log.md).
 
     A network with tied kernels learns faster from images that are not turned by other angles. Other angles make its
     outlines more exact once it has seen each image often (docs/log.md).
     """
     varied = AugmentConfig() if passes >= VARIED_PASSES else AugmentConfig.mild()
-    light = {"dimmed": DIMMED if seen.task == "objects" else 1.0} if seen.dark else {"light_chance": 0.0}
+    if seen.dark:
+        light = {"dimmed": DIMMED if seen.task == "objects" else 1.0}
+    elif seen.task == "classes" and seen.images <= FEW_IMAGES // 2:
+        light = NOISY
+    else:
+        light = {"light_chance": 0.0}
     varied = varied.model_copy(update=light)
     if symmetry == "none" or passes >= TURNED_PASSES:
         return varied
