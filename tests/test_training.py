@@ -160,6 +160,14 @@ def test_a_later_network_is_kept_unless_it_is_clearly_worse(folder, monkeypatch,
     assert load(folder / "run").card.provenance["step"] == result.model.card.provenance["step"] == kept
 
 
+@pytest.mark.parametrize(("scores", "kept"), [((0.9, 0.5, 0.5, 0.46), 4), ((0.9, 0.5, 0.4, 0), 2)])
+def test_of_few_objects_a_network_with_half_the_score_is_worse(folder, monkeypatch, scores, kept):
+    found = iter([{"iou": score} for score in scores])
+    monkeypatch.setattr("contractile.training.validation.Validation.look", lambda *_: next(found))
+    monkeypatch.setattr("contractile.training.validation.Validation.chance", 0.9)
+    assert run(folder, steps=4, validations=4).model.card.provenance["step"] == kept
+
+
 @pytest.mark.parametrize(("objects", "chance"), [(1, 0.9), (9, 0.1), (100, 0.01)])
 @pytest.mark.parametrize("task", ["classes", "objects"])
 def test_scores_of_few_structures_say_little(task, objects, chance):
