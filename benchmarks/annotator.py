@@ -279,10 +279,9 @@ class Data:
 
     def __init__(self, name: str, place: Path, folder: Path, seed: int) -> None:
         self.task = "classes" if name == "isbi2012" else "objects"
-        training, test = load(place, "train"), load(place, "test")
+        training, self.test = load(place, "train"), load(place, "test", SCORED)
         rng = np.random.default_rng(seed)
         self.pool = [training[n] for n in rng.permutation(len(training))[:POOL]]
-        self.test = test[:: -(-len(test) // SCORED)]
         self.truths = [self._truth(one.labels) for one in self.pool]
         self.folder = folder / "images"
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -323,9 +322,11 @@ class Data:
         return rivals.score(predict, [one.pixels for one in self.test], truths, self.task, decoding)
 
 
-def load(place: Path, part: str) -> list[Example]:
+def load(place: Path, part: str, most: int | None = None) -> list[Example]:
+    """The images of a part that `splits.py` made, with labels; at most so many, evenly spaced."""
     suffix = "" if (place / f"{part}_images").is_dir() else ".tif"
-    return load_examples(pair_up(place / f"{part}_images{suffix}", place / f"{part}_labels{suffix}"))
+    found = load_examples(pair_up(place / f"{part}_images{suffix}", place / f"{part}_labels{suffix}"))
+    return found if most is None else found[:: -(-len(found) // most)]
 
 
 def main() -> None:

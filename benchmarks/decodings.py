@@ -44,8 +44,7 @@ def main() -> None:
     parser.add_argument("--evidence", type=float, nargs="+", default=[EVIDENCE])
     parser.add_argument("--test", type=int, default=1000, help="at most so many test images, evenly spaced")
     given = parser.parse_args()
-    known, test = load_part(given.data, "train"), load_part(given.data, "test")
-    test = test[:: -(-len(test) // given.test)]
+    known, test = load_part(given.data, "train"), load_part(given.data, "test", given.test)
     known, seen, copies = hold_out(known, given)
     truths, true = [one.labels for one in (*seen, *copies)], [renumber(one.labels) for one in test]
     first, objects = first_decoding([one.labels for one in known]), len(object_sizes(truths[: len(seen)]))

@@ -84,8 +84,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/one_image.jsonl"))
     given = parser.parse_args()
     torch.set_num_threads(1)
-    known, test = sorted(load(given.data, "train"), key=lambda one: one.name), load(given.data, "test")
-    test = test[:: -(-len(test) // given.test)]
+    known, test = sorted(load(given.data, "train"), key=lambda one: one.name), load(given.data, "test", given.test)
     for choice in given.choices:
         row = {"dataset": given.dataset, "choice": choice, "steps": given.steps, "set": given.set}
         row |= {"plain": given.plain, "members": given.members}

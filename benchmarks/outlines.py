@@ -54,8 +54,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--test", type=int, default=56, help="at most so many images, evenly spaced")
     given = parser.parse_args()
-    examples = load_part(given.data, "test")
-    examples = examples[:: -(-len(examples) // given.test)]
+    examples = load_part(given.data, "test", given.test)
     truths, model = [renumber(one.labels) for one in examples], load(given.model)
     predictor, decoding = Predictor(model), model.card.decoding
     maps = [np.asarray(predictor.probabilities(one.pixels)) for one in examples]

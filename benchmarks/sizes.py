@@ -42,8 +42,7 @@ def main() -> None:
     parser.add_argument("--test", type=int, default=28)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    test = load_part(given.data, "test")
-    test = test[:: -(-len(test) // given.test)]
+    test = load_part(given.data, "test", given.test)
     predictor, truths = Predictor(load(given.model)), [renumber(one.labels) for one in test]
     maps = [[show_at(predictor, one.pixels, size) for size in SIZES] for one in test]  # by image, by size
     labels = [[decode_objects(one, predictor.card.decoding) for one in each] for each in maps]
