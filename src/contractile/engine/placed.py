@@ -41,7 +41,7 @@ LIVE_MAPS = 6
 MEMORY_SHARE = 0.25
 LARGEST_TILE_PIXELS = {"cpu": 1280**2}  # larger ones are a tenth faster, and take twice the memory
 LARGEST_ELSEWHERE = 2048**2
-LARGEST_VOLUME_PIXELS = 256**3  # of 1280**2, a margin of 48 on all sides keeps a hundredth
+LARGEST_VOLUME_PIXELS = 256**3  # a margin of 48 would leave less than a hundredth of a tile of 1280**2
 BYTES = {"float32": 4, "bfloat16": 2}
 
 EXACT = ("torch", "float32")

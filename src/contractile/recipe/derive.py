@@ -30,7 +30,7 @@ SEEN_STRUCTURES = 2.0  # field of view in structures: all of one is seen from an
 COARSE = 2.0  # an axis is flat until its pixels are at most so many times as large as those of the finest axis
 TILE_SIDE = {2: 256, 3: 64}
 STEP_PIXELS = {2: 4 * 256**2, 3: 2 * 64**3}  # per optimiser step; in 2-D a laptop takes less than a second
-# Of volumes on a processor, where many small steps teach more (docs/log.md). Batches of one take PyTorch's slow way.
+# For volumes on a processor: many small steps teach more (docs/log.md). PyTorch is slow for a single small tile.
 MANY_STEPS_SIDE, MANY_STEPS_PIXELS = 32, 3 * 32**3
 LARGEST_BATCH = 16
 # Tiles of 256 x 256, a rough guess that tells few passes over the images from many: two cores without and with
@@ -41,9 +41,9 @@ TURNED_PASSES = 30.0  # with fewer passes, samples for tied kernels turn by quar
 RARE = 0.1  # a class with a smaller share of the pixels is rare
 W0 = {"classes": 5.0, "objects": 10.0}
 DIMMED = 16.0  # objects on a dark background are dimmed by up to this factor: dim ones are found beside bright ones
-FEW_IMAGES = 10  # with copies in which objects are pasted, there are about so many; half as many are few
-NOISY = {"light_chance": 0.5, "noise": 0.2, "photons": 0.2}  # where images are few, others are noisier
-MOST_COPIED = 2**25  # pixels of all copies
+FEW_IMAGES = 10  # images and copies with pasted objects together; up to half as many images are few
+NOISY = {"light_chance": 0.5, "noise": 0.2, "photons": 0.2}  # new images may be noisier than the few annotated ones
+MOST_COPIED = 2**25  # pixels of all copies together
 LEARNED_STEPS = 100  # with fewer steps, pasted objects make the result worse
 FOCUS = 0.33  # share of the samples around rare pixels
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
@@ -135,7 +135,7 @@ def _field_of_view(network: UNetConfig, seen: Survey) -> float:
 def _tile(seen: Survey, network: UNetConfig, *, many: bool) -> tuple[int, ...]:
     """Tiles hold the field of view, but no more than the image: beyond it there are only mirror images.
 
-    Where there are to be `many` steps, tiles are small.
+    With `many` steps, tiles are small, even smaller than the field of view.
     """
     sides = []
     for axis, (size, stride) in enumerate(zip(seen.shape, network.stride, strict=True)):
@@ -149,8 +149,8 @@ def _tile(seen: Survey, network: UNetConfig, *, many: bool) -> tuple[int, ...]:
 def _augment(seen: Survey, passes: float, symmetry: str) -> AugmentConfig:
     """How samples vary: little where few pixels are seen twice, and by quarter turns alone where kernels are tied.
 
-    Light varies where structures are bright on a dark background, and noise much where classes are learned from few
-    images: others are noisier. Objects on other backgrounds lose by it (docs/log.md).
+    Light varies where structures are bright on a dark background. On other backgrounds, light and noise vary where
+    classes are learned from few images; objects are found worse with it (docs/log.md).
 
     A network with tied kernels learns faster from images that are not turned by other angles. Other angles make its
     outlines more exact once it has seen each image often (docs/log.md).
@@ -169,9 +169,9 @@ def _augment(seen: Survey, passes: float, symmetry: str) -> AugmentConfig:
 
 
 def _pasted(seen: Survey) -> int:
-    """Copies of each image with objects pasted in: a few images show few ways in which objects touch.
+    """How many copies of each image get pasted objects: few images show few ways in which objects touch.
 
-    The gain is measured for one image in 2-D (docs/log.md).
+    The gain was measured for one image in 2-D (docs/log.md).
     """
     if seen.task != "objects" or seen.dims != 2:
         return 0

@@ -171,7 +171,7 @@ def _validate(state: State, tools: _Tools) -> None:
         state.record(**{f"val_{name}": value for name, value in scores.items()})
         steering = scores.get(steering_score(state.recipe), 0.0)
         state.validated, state.best = state.step, steering if state.best is None else max(state.best, steering)
-        # However few objects there are, a network with half the score is worse.
+        # However few objects there are, a network with less than half the score is worse.
         if steering >= state.best - min(tools.scoring.chance, state.best / 2):
             tools.folder.write_model(model)
             state.kept = state.step

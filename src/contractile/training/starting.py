@@ -57,7 +57,7 @@ def choose_start(
 ) -> State:
     """Take the first steps from a model and from nothing; the state that is better on the validation images.
 
-    Where their scores differ by no more than chance, the state with the lower loss.
+    Where their scores differ by less than `scoring.chance`, the state with the lower loss is returned.
     """
     found: dict[str, tuple[float, float, State]] = {}  # with its score and loss
     for name, state in (("start", begin_from(start, recipe, fabric)), ("nothing", begin(recipe, fabric))):

@@ -25,7 +25,7 @@ from contractile.training.quality import learn_calibration, learn_confidence
 
 VALIDATED_IMAGES = 12  # images, evenly spaced, that are scored during the run; after the last step all are
 DECODED_IMAGES = 48  # images, evenly spaced, that choose the decoding
-CHANCE = 0.01  # scores of many structures differ by this much for no reason (docs/log.md)
+CHANCE = 0.01  # scores of many objects differ by this much by chance (docs/log.md)
 VALIDATION_SCORES = {
     "binary": ("iou", "dice", "pixel_error", "rand_error", "v_rand", "v_info"),
     "classes": ("iou", "dice"),
@@ -60,15 +60,16 @@ class Validation:
 
     @cached_property
     def chance(self) -> float:
-        """How much the scores of `look` may differ for no reason: as much as most of an object, where there are few.
+        """How much two scores of `look` may differ by chance: by nearly one object, where few objects are scored.
 
-        Of classes, connected pieces count as objects.
+        For classes, a connected piece counts as an object.
         """
         truths = [_scored_labels(one.labels, self.recipe.targets) for one in self._some]
         if self.recipe.targets.task == "objects":
-            return max(CHANCE, EVIDENCE / max(1, len(object_sizes(truths))))
-        pieces = sum(int(connected(one == value).max()) for one in truths for value in np.unique(one[one > 0]))
-        return max(CHANCE, EVIDENCE / max(1, pieces))
+            number = len(object_sizes(truths))
+        else:
+            number = sum(int(connected(one == value).max()) for one in truths for value in np.unique(one[one > 0]))
+        return max(CHANCE, EVIDENCE / max(1, number))
 
     def look(self, model: Model) -> dict[str, float]:
         """Scores of a model on some of the images; only those that are defined."""

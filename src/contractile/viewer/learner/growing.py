@@ -130,7 +130,7 @@ class Growing:
             "targets": {"task": told.task, **({"class_values": told.class_values} if told.task == "classes" else {})},
             "network": network,
             "optimizer": {"schedule": "constant", "warmup": 20},
-            # Nothing is pasted: an annotation that grows would be copied anew after each stroke.
+            # Nothing is pasted: the copies would have to be made again after each stroke.
             "samples": {"pasted": 0, **({} if seen is None else {"normalization": seen.model_dump()})},
         }
         least = before.recipe.network.depth if before else DEPTH if start is None else 0
