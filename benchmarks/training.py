@@ -34,6 +34,7 @@ from contractile.dataset import Example, Samples, load_examples, pair_up
 from contractile.recipe import derive
 from contractile.synthetic import SceneConfig, draw_scene
 from contractile.targets import make_target
+from contractile.training import optimizer
 from contractile.training.state import begin, launch, take_step
 
 LARGEST_SHARE = 0.1  # of a step, for making its samples
@@ -59,7 +60,7 @@ class Row:
     def __str__(self) -> str:
         ratio = self.other_s / self.ours_s
         held = "yes" if ratio >= self.promised else "no"
-        times = f"{1e3 * self.ours_s:.1f} ms | {1e3 * self.other_s:.1f} ms | {ratio:.1f} x"
+        times = f"{1e3 * self.ours_s:.1f} ms | {1e3 * self.other_s:.1f} ms | {ratio:.2f} x"
         return f"| {self.part} | {self.other} | {times} | {self.promised:g} x | {held} |"
 
 
@@ -114,12 +115,28 @@ def joint_warp(*, size: int, repeats: int) -> Iterator[Row]:
             yield Row(f"joint warp {size} x {size}, {image.dtype}", name, ours_s, other_s, promised)
 
 
+def draw_examples(side: int) -> list[Example]:
+    """Four drawn scenes."""
+    scenes = [draw_scene(SceneConfig(shape=(side, side)), np.random.default_rng(seed)) for seed in range(4)]
+    return [Example(f"scene {seed}", *scene) for seed, scene in enumerate(scenes)]
+
+
+def one_thread_for_small_products(*, side: int, repeats: int) -> Row:
+    """A step of the default, whose optimiser computes small products with one thread, beside one that does not."""
+    examples = draw_examples(side)
+    recipe = derive(examples, {"steps": 1000, "device": "cpu"})
+    batch = Samples(examples, recipe.targets, recipe.samples).batch(0)
+    ours = begin(recipe, launch(recipe))
+    largest, optimizer.SMALL_PRODUCT = optimizer.SMALL_PRODUCT, 0
+    other = begin(recipe, launch(recipe))
+    optimizer.SMALL_PRODUCT = largest
+    seconds = take_turns(lambda: take_step(ours, batch), lambda: take_step(other, batch), repeats=repeats)
+    return Row("step, small products with one thread", "with all threads", *seconds, 1.0)
+
+
 def sample_share(*bases: str, side: int, repeats: int) -> Iterator[str]:
     """The time to make the samples of a step (one thread) beside the step itself (all threads), for each recipe."""
-    examples = []
-    for seed in range(4):
-        image, labels = draw_scene(SceneConfig(shape=(side, side)), np.random.default_rng(seed))
-        examples.append(Example(f"scene {seed}", image, labels))
+    examples = draw_examples(side)
     for base in bases:
         recipe = derive(examples, {"base": base, "steps": 1000, "device": "cpu"})
         state, samples = begin(recipe, launch(recipe)), Samples(examples, recipe.targets, recipe.samples)
@@ -161,7 +178,8 @@ def main() -> None:
     print("| part | beside | ours | the other | faster | promised | held |")
     print("|---|---|---|---|---|---|---|")
     ratios = {}
-    for row in joint_warp(size=64 if quick else 572, repeats=3 if quick else 40):
+    products = one_thread_for_small_products(side=256 if quick else 512, repeats=2 if quick else 20)
+    for row in itertools.chain(joint_warp(size=64 if quick else 572, repeats=3 if quick else 40), [products]):
         print(row)
         ratios[f"{row.part}; {row.other}"] = row.other_s / row.ours_s
     print("\n| recipe | making its samples | training step | share | at most | held |")

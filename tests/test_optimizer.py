@@ -144,6 +144,28 @@ def test_a_closure_is_asked_for_the_loss(network):
     assert all(not torch.equal(*pair) for pair in zip(network.parameters(), before.parameters(), strict=True))
 
 
+@pytest.mark.parametrize(("small", "threads"), [(2**26, 1), (0, 2)])
+def test_small_products_are_left_to_one_thread(network, monkeypatch, small, threads):
+    seen = []
+
+    def watched(values, kernel):
+        seen.append(torch.get_num_threads())
+        return orthogonalise(values, kernel)
+
+    monkeypatch.setattr("contractile.training.optimizer.orthogonalise", watched)
+    monkeypatch.setattr("contractile.training.optimizer.SMALL_PRODUCT", small)
+    optimizer = make_optimizer(network, OptimizerConfig())
+    backward(network)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        optimizer.step()
+        assert set(seen) == {threads}
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_products_are_exact_in_a_step_and_as_the_user_wants_them_after(network, monkeypatch):
     seen = []
 

@@ -223,6 +223,15 @@ def test_objects_of_few_images_are_pasted_on_one_another(caplog, images, changes
 def test_copies_of_large_images_are_few():
     large = discs(20, shape=(3000, 3000))
     assert derive([large], {}).samples.pasted == 3
+
+
+def test_sizes_of_all_images_count_for_the_copies(monkeypatch):
+    monkeypatch.setattr(sys.modules[derive.__module__], "MOST_COPIED", 2 * 600**2)
+    few = [discs(20), discs(20), discs(20, shape=(600, 600))]  # the median image alone would allow two copies of each
+    assert derive(few, {}).samples.pasted == 1
+
+
+def test_nothing_is_pasted_in_three_dimensions():
     assert derive([balls(1)], {}).samples.pasted == 0  # not measured in 3-D
 
 

@@ -175,7 +175,8 @@ def _pasted(seen: Survey) -> int:
     """
     if seen.task != "objects" or seen.dims != 2:
         return 0
-    fitting = MOST_COPIED // (seen.images * math.prod(seen.shape))
+    of_all = seen.area / seen.labelled  # pixels, annotated or not
+    fitting = int(MOST_COPIED / of_all)
     return min(max(0, FEW_IMAGES // seen.images - 1), fitting)
 
 

@@ -23,6 +23,8 @@ KERNEL_RATE = 7.0
 # The learning rate of the last layer is this many times that of the other parameters. With tied kernels it sees few
 # features, and with the common rate it did not tell three classes apart after hundreds of steps (docs/log.md).
 HEAD_RATE = 3.0
+# Threads have to meet after each product, which takes them longer than to compute a product of so few multiplications.
+SMALL_PRODUCT = 2**26
 
 
 def learning_rate(step: int, steps: int, config: OptimizerConfig) -> float:
@@ -76,6 +78,7 @@ class Muon(torch.optim.AdamW):
         groups = [*_groups(others, config), {"params": head, "weight_decay": 0.0, "rate": HEAD_RATE}]
         super().__init__(groups, lr=config.learning_rate, betas=(config.momentum, 0.999))
         self._kernels = find_kernels(network)
+        self._small = all(_largest_product(kernel) <= SMALL_PRODUCT for kernel in self._kernels)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Any:
@@ -84,7 +87,7 @@ class Muon(torch.optim.AdamW):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        with _exact_products():
+        with _exact_products(), _one_thread(when=self._small):
             for kernel in self._kernels:
                 if kernel.parameter.grad is not None:
                     self._move(kernel, kernel.parameter.grad)
@@ -140,3 +143,20 @@ def _exact_products() -> Iterator[None]:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def _largest_product(kernel: Kernel) -> int:
+    """Multiplications of the largest product that `orthogonalise` computes: (R, N) by (N, M)."""
+    rows, columns = kernel.rows(kernel.parameter).shape
+    return rows * rows * kernel.orbit * columns
+
+
+@contextmanager
+def _one_thread(*, when: bool) -> Iterator[None]:
+    """Compute with one thread of the processor instead of all, where that is faster."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if when else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
