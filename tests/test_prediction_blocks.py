@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -178,6 +179,13 @@ def test_finished_files_are_left_out(folder, small_blocks):
     watched = Bright(during=lambda image: seen.append(image.shape))
     assert predict(folder, out, model=watched, resume=True) == []
     assert not seen
+    skipped = []
+    predict(folder, out, resume=True, skipped=skipped.append)
+    first = {one.source.name: one for one in predict(folder, folder.parent / "again")}
+    for one in skipped:
+        alike = replace(first[one.source.name], files=one.files)
+        assert one == alike
+    assert len(skipped) == 2
     (out / "b_labels.tif").unlink()
     assert [one.source.name for one in predict(folder, out, model=watched, resume=True)] == ["b.tif"]
     assert len(predict(folder, out, model=Bright(threshold=90), resume=True)) == 2  # of another model

@@ -1,6 +1,7 @@
 """Files in, files out."""
 
 import csv
+import json
 import logging
 import re
 import weakref
@@ -131,6 +132,14 @@ def test_tables_of_images_in_a_file(files):
     list(predict_files(predictor(model), files / "two.tif", out=files / "out", products=("labels", "objects")))
     heads = [(files / "out" / f"two_000{number}_objects.csv").read_text().split(",")[0] for number in range(2)]
     assert heads == ["page", "id"]
+
+
+def test_coco_of_images_in_a_file_names_each_as_its_other_results(files):
+    model = make_model(NETWORKS["default"], task="objects", class_values=())
+    write_images(files / "two.tif", noise((20, 28), 1), noise((24, 30), 2))
+    list(predict_files(predictor(model), files / "two.tif", out=files / "out", products=("labels", "coco")))
+    told = [json.loads((files / "out" / f"two_000{number}_coco.json").read_text()) for number in range(2)]
+    assert [one["images"][0]["file_name"] for one in told] == ["two_0000.tif", "two_0001.tif"]
 
 
 def test_an_image_in_a_file_that_does_not_fit_costs_itself_alone(files, caplog):

@@ -219,6 +219,16 @@ def test_pieces_of_classes_are_shapes_of_their_name(data, capsys, names, name): 
     assert set(entry.kinds) == {name}
 
 
+def test_categories_of_coco_are_the_values_of_the_classes(tmp_path):
+    names, labels = {1: "cell", 5: "nucleus"}, np.zeros((6, 8), np.int32)
+    labels[1:3, 1:4] = 5
+    for number, page in enumerate((labels, np.minimum(labels, 1), np.zeros_like(labels))):
+        write_shapes(tmp_path / f"{number}.json", "coco", [(page, names)], stack=None, image="a.tif")
+        told = json.loads((tmp_path / f"{number}.json").read_text())
+        assert told["categories"] == [{"id": 1, "name": "cell"}, {"id": 5, "name": "nucleus"}]
+        assert {one["category_id"] for one in told["annotations"]} == set(np.unique(page[page > 0]).tolist())
+
+
 @pytest.mark.parametrize("product", ["objects", "ctc"])
 def test_a_model_of_classes_has_no_objects(data, capsys, product):  # noqa: F811
     model = classes_model(data / "c.safetensors")

@@ -8,9 +8,11 @@ from conftest import entries
 from kills import contents
 from test_prediction_kept import Bright, predict
 
+from contractile import grid
 from contractile.errors import AlreadyThere, ContractileError
 from contractile.images import ZarrSink, open_image, pour, read_labels, read_probabilities
 from contractile.images import zarr_describing as describing
+from contractile.prediction import blocks, inputs, unfinished
 
 
 def levels(path):
@@ -69,6 +71,32 @@ def test_inside_of_the_image(container):
     with pytest.raises(AlreadyThere, match="contractile"):
         predict(container, container, form="ome-zarr", products=("labels",))
     predict(container, container, form="ome-zarr", products=("labels",), overwrite=True)
+
+
+def test_killed_inside_of_the_image_and_resumed(container, monkeypatch):
+    monkeypatch.setitem(grid.BLOCK, 2, (32, 32))
+    for room in (blocks, inputs, unfinished):
+        monkeypatch.setattr(room, "IN_MEMORY", 1000)
+    call, seen = {"form": "ome-zarr", "products": ("labels",)}, []
+
+    def refuse(*words, **named):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("contractile.images.pour", refuse)
+        with pytest.raises(KeyboardInterrupt):
+            predict(container, container, **call)
+    predict(container, container, **call, resume=True, progress=lambda *told: seen.append(told))
+    assert seen == [("a.zarr", 9, 9)]  # all blocks were there
+    skipped = []
+    assert predict(container, container, **call, resume=True, skipped=skipped.append) == []
+    assert [one.files for one in skipped] == [(container / "labels" / "contractile",)]
+
+
+def test_probabilities_beside_the_image_have_the_version_that_was_asked_for(container):
+    predict(container, container, form="ome-zarr-0.4", products=("labels", "probabilities"))
+    assert (container.parent / "a_probabilities.zarr" / ".zgroup").exists()
+    assert (container / "labels" / "contractile" / "zarr.json").exists()  # as the image itself
 
 
 def test_a_list_of_labels_that_cannot_be_read_is_found_before_the_work(container, monkeypatch):

@@ -580,4 +580,10 @@ def test_the_last_models_and_the_best_are_kept(tmp_path: Path) -> None:
     assert load(published.path("0007")).card.scores == {"held_out": 0.9}
     names = sorted(file.stem for file in tmp_path.glob("*.safetensors"))
     assert names == ["0001", "0007", "0010", "0020", "0021", "0022", "0023", "0024"]
-    assert Published(tmp_path).last == "0024"
+    (tmp_path / "0010.safetensors").write_bytes(b"damaged")
+    again = Published(tmp_path)
+    assert again.last == "0024"
+    for number in range(25, 27):
+        again.add(model, Score(0.2, 0.0, 1.0, 5, 1), seconds=number, steps=10 * number)
+    names = sorted(file.stem for file in tmp_path.glob("*.safetensors"))
+    assert names == ["0001", "0007", "0010", "0020", "0022", "0023", "0024", "0025", "0026"]

@@ -18,7 +18,7 @@ from contractile.synthetic import SceneConfig, draw_scene
 from contractile.viewer.acts import AddAll, Flood
 from contractile.viewer.child import Child
 from contractile.viewer.learner.messages import Begin, Shown, Told
-from contractile.viewer.learning import SCORES, Learning, _read_rows
+from contractile.viewer.learning import SCORES, Learning, _read_scores
 from contractile.viewer.session import Session
 from contractile.viewer.session_file import PageInfo
 
@@ -145,8 +145,31 @@ def test_scores_outlive_the_process(session: Session) -> None:
     assert again._go_on().start == again.model()
     assert again._go_on().seconds == 3
     assert [row["model"] for row in again.scores()] == ["0001"]
-    assert _read_rows(session.folder / "nothing") == []
+    assert _read_scores(session.folder / "nothing") == ([], None)
     again.close()
+
+
+def test_the_model_that_the_user_went_back_to_is_the_model(session: Session) -> None:
+    learning = Silent(session, begin(session))
+    models = session.folder.parent / "models"
+    models.mkdir()
+    for number in (1, 2, 3):
+        (models / f"000{number}.safetensors").touch()
+        learning._take(Told("score", {"model": f"000{number}", "seconds": 3.0 * number, "steps": 20}))
+    assert learning.model() == models / "0003.safetensors"
+    learning._take(Told("back", {"model": "0001"}))
+    again = Silent(session, begin(session))
+    for one in (learning, again):
+        assert one.model() == models / "0001.safetensors"
+        assert one._go_on().start == models / "0001.safetensors"
+        assert one._go_on().seconds == 9
+        assert len(one.scores()) == 3
+    (models / "0001.safetensors").unlink()
+    assert learning.model() == models / "0003.safetensors"
+    (models / "0004.safetensors").touch()
+    again._take(Told("score", {"model": "0004", "seconds": 12.0, "steps": 20}))
+    assert again.model() == models / "0004.safetensors"
+    assert Silent(session, begin(session)).model() == models / "0004.safetensors"
 
 
 def test_a_learner_learns_and_comes_back_when_it_is_killed(session: Session) -> None:

@@ -72,7 +72,7 @@ def predict(
     """
     from contractile.engine import EngineConfig
     from contractile.model import combine, load
-    from contractile.prediction import Predictor, predict_files
+    from contractile.prediction import Predictor, Written, predict_files
     from contractile.prediction.outputs import FORMS, PRODUCTS
     from contractile.prediction.tables import TABLES
     from contractile.storage import check_replaceable
@@ -89,7 +89,8 @@ def predict(
     page = (out.parent if out.suffix == ".zarr" else out) / "predictions.html"
     if report:
         check_replaceable([page], overwrite=overwrite)
-    found = []
+    found: list[Written] = []
+    more |= {"skipped": found.append}  # a page shows what an earlier call finished, too
     with connected(scheduler) as work, Bar("tiles") as bar:
         more |= {"progress": bar.show, "work": work}
         for written in predict_files(predictor, images, out=out, products=products, tta=tta, **more):

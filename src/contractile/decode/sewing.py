@@ -2,7 +2,7 @@
 
 Blocks are looked at one by one. Then their parts and seeds are joined where they touch at a face. Where a path across a
 face is cheaper than what a block found by itself, the parts concerned are flooded again from there, until no face
-offers a cheaper one. What comes out is the one solution of `flood` on the whole image (tests/test_decode_sewing.py).
+offers a cheaper one. What comes out is the one solution of `flood` on the whole image (tests/test_decode.py).
 """
 
 from __future__ import annotations

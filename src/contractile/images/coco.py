@@ -38,12 +38,15 @@ class Page:
     masks: Iterable[Mask]
 
 
-def write_coco(path: Path, pages: Sequence[Page], *, kind: str = "object") -> None:
+def write_coco(
+    path: Path, pages: Sequence[Page], *, kind: str = "object", classes: Mapping[str, int] | None = None
+) -> None:
     """Write the objects of images; `kind` is the class of those without one.
 
+    With `classes` (name -> value) all of these are categories, whose ids are their values: the same in each file.
     Raises NotWritten and NotWritable.
     """
-    numbers = {kind: CATEGORY}
+    numbers = dict(classes) if classes else {kind: CATEGORY}
     with replacing(path) as partial, partial.open("w", encoding="utf-8") as out:
         images = [
             {"id": number, "file_name": page.name, "height": page.shape[0], "width": page.shape[1]}
@@ -52,7 +55,7 @@ def write_coco(path: Path, pages: Sequence[Page], *, kind: str = "object") -> No
         out.write(f'{{"images": {json.dumps(images)},\n"annotations": [')
         masks = ((number, page.shape, mask) for number, page in enumerate(pages, start=1) for mask in page.masks)
         for written, (number, shape, mask) in enumerate(masks):
-            category = numbers.setdefault(mask.kind or kind, CATEGORY + len(numbers))
+            category = numbers.setdefault(mask.kind or kind, max(numbers.values()) + 1)
             annotation = {"id": written + 1, "image_id": number, "category_id": category, **_annotate(mask, shape)}
             out.write(",\n" if written else "\n")
             out.write(json.dumps(annotation))

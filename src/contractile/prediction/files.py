@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -70,6 +70,7 @@ def predict_files(
     resume: bool = False,
     work: Work | None = None,
     progress: FileProgress | None = None,
+    skipped: Callable[[Written], None] | None = None,
 ) -> Iterator[Written]:
     """Segment files into the folder `out`, one input at a time, as they are asked for.
 
@@ -86,8 +87,8 @@ def predict_files(
     inside, to `labels/contractile`, and all else beside it.
 
     Images are read, predicted and written block by block. What is finished of a large one is kept in a hidden folder in
-    `out`; with `resume` a prediction that was killed goes on there, and files that are finished are left out. `work`
-    (`contractile.work.connect`) is another place than this process where blocks are done.
+    `out`; with `resume` a prediction that was killed goes on there, and files that are finished are left out: `skipped`
+    is told of each. `work` (`contractile.work.connect`) is another place than this process where blocks are done.
 
     The results of one image appear together. Results of an earlier prediction are replaced, unless they were changed
     since; what else is there only with `overwrite`. An image that is read is never replaced.
@@ -131,7 +132,7 @@ def predict_files(
     with claimed(wanted, by="predict", overwrite=overwrite, **kinds) as claim:
         course = Course(predictor, wish.out, tta=tta, products=products, form=form, resume=resume, work=work)
         if not movies:  # tracks go through all frames
-            files = [outputs for outputs in files if not course.is_finished(outputs.series, outputs.files)]
+            files = list(_unfinished(files, course, skipped))
         predicted = _predict_each(predictor, files, failures, course=course, progress=progress)
         with closing(predicted):  # else an error leaves it to Python, which may end it in a thread that reads for it
             yield from _write_each(predicted, claim, failures, course)
@@ -140,12 +141,24 @@ def predict_files(
     failures.finish()
 
 
+def _unfinished(
+    files: Iterable[Outputs], course: Course, skipped: Callable[[Written], None] | None
+) -> Iterator[Outputs]:
+    """The files that are not finished; `skipped` is told of the others."""
+    for outputs in files:
+        written = course.find_finished(outputs.series, outputs.files)
+        if written is None:
+            yield outputs
+        elif skipped is not None:
+            skipped(written)
+
+
 def _write_each(predicted: Iterable[Outputs], claim: Claim, failures: Failures, course: Course) -> Iterator[Written]:
     """Write the results of one series while the next one is predicted."""
 
     def write(outputs: Outputs) -> Written:
         written = outputs.close(claim)
-        course.finish(outputs.series, written.files)
+        course.finish(outputs.series, written)
         return written
 
     with ThreadPoolExecutor(max_workers=1) as writer:

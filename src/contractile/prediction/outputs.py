@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -63,6 +63,25 @@ class Written:
     unlike: Unlike | None = None
     dice: tuple[ExpectedDice, ...] = ()
 
+    def as_json(self) -> dict[str, Any]:
+        """Numbers, texts and lists, from which `from_json` makes the same again."""
+        files = [str(file) for file in self.files]
+        return {**vars(self), "source": str(self.source), "files": files}
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Written:
+        """Raises KeyError, TypeError or ValueError for what `as_json` did not make."""
+        expected, unlike = told["expected"], told["unlike"]
+        return cls(
+            source=Path(told["source"]),
+            pages=int(told["pages"]),
+            files=tuple(map(Path, told["files"])),
+            count=told["count"],
+            expected=None if expected is None else Expected(*expected),
+            unlike=None if unlike is None else Unlike(*unlike),
+            dice=tuple(ExpectedDice(*one) for one in told["dice"]),
+        )
+
 
 @dataclass(frozen=True)
 class Wish:
@@ -89,10 +108,11 @@ class Wish:
         word = "objects" if product == "geojson" else product
         return self.out / f"{name}_{word}{self.suffix(product)}"
 
-    @property
-    def version(self) -> str | None:
-        """The version of OME-Zarr that is asked for; inside of another it is that of the other."""
-        return None if self.inside is not None else "0.4" if self.form.endswith("0.4") else "0.5"
+    def version(self, product: str) -> str | None:
+        """The version of OME-Zarr of a product; None for labels inside of another one, which follow it."""
+        if product == "labels" and self.inside is not None:
+            return None
+        return "0.4" if self.form.endswith("0.4") else "0.5"
 
 
 class Outputs:
@@ -173,7 +193,8 @@ class Outputs:
             pages = (
                 [(labels, names) for labels in self._found] if names else zip(self._found, self._tables, strict=True)
             )
-            image = self.series.path.name
+            path, series = self.series.path, self.series
+            image = path.name if series.number is None else f"{series.name}{path.suffix}"  # as outputs are named
             write_shapes(self._named[product][0], product, list(pages), stack=self.series.stack, image=image)
         if self.movie is not None:
             frames: Any = (np.asarray(found) for found in self._found)  # one is in memory at a time
@@ -213,7 +234,7 @@ class Outputs:
             dtype = np.dtype(np.int32) if largest is None else smallest_type(largest)
             facts = replace(facts, count=largest, objects=table)
         axes = page if labels else f"C{page}"
-        with ZarrSink(file, values.shape, dtype, axes=axes, stack=stack, version=self._wish.version) as sink:
+        with ZarrSink(file, values.shape, dtype, axes=axes, stack=stack, version=self._wish.version(product)) as sink:
             pour(values, sink)
             sink.facts = facts
 

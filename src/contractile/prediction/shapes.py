@@ -45,14 +45,15 @@ def write_shapes(
 ) -> None:
     """Write the objects of all pages: labels (*S), and the table of their objects; or the pieces of named classes.
 
-    Objects have their number as their name. Pieces in a zip of ROIs have the value of their class as their group.
+    Objects have their number as their name. Pieces have the value of their class as their group in a zip of ROIs, and
+    as their category in COCO.
     Raises NotWritten, NotWritable, and ContractileError for objects that a format cannot hold.
     """
+    classes = {str(name): int(value) for _, found in pages[:1] if "id" not in found for value, name in found.items()}
     if product == "coco":
-        write_coco(path, list(_pages(pages, stack, image)))
+        write_coco(path, list(_pages(pages, stack, image)), classes=classes)
         return
     shapes = (mask.outlined() for labels, table, plane in _planes(pages, stack) for mask in cut(labels, table, plane))
-    classes = {str(name): int(value) for _, found in pages[:1] if "id" not in found for value, name in found.items()}
     if product == "geojson":
         write_geojson(path, shapes, classes=list(classes))
     else:

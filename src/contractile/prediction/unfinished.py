@@ -10,12 +10,13 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 from contractile.errors import ContractileError, NotWritten
 from contractile.images import Source
@@ -24,6 +25,7 @@ from contractile.memory import used_memory
 from contractile.model import save
 from contractile.prediction.blocks import IN_MEMORY, Segmented
 from contractile.prediction.field import Field
+from contractile.prediction.outputs import Written
 from contractile.prediction.predictor import Predictor
 from contractile.prediction.progress import Ticker
 from contractile.prediction.remote import BlockThere, ModelThere
@@ -59,7 +61,7 @@ class Course:
         self._products = f"{', '.join(sorted(products))} as {form}"
         self._call = uuid.uuid4().hex  # tells workers that outlive this call what belongs to it
         self._opened: set[str] = set()  # names of the files whose blocks are those of this call
-        self._marks: dict[str, str] = _read_marks(out / FINISHED) if resume else {}
+        self._finished: dict[str, _Finished] = _read_finished(out / FINISHED) if resume else {}
 
     def plan(self, series: Series) -> dict[str, str]:
         """The things on which the results of a file depend, in words."""
@@ -75,14 +77,14 @@ class Course:
             "version": version("contractile"),
         }
 
-    def is_finished(self, series: Series, files: Sequence[Path]) -> bool:
-        """Whether these results of a file are there already, and `resume` was asked for."""
-        mark = self._marks.get(series.name)
-        if mark is None or not all(file.exists() for file in files) or mark != self._mark(series):
-            return False
+    def find_finished(self, series: Series, files: Sequence[Path]) -> Written | None:
+        """The results of a file where they are there already and `resume` was asked for."""
+        found = self._finished.get(series.name)
+        if found is None or not all(file.exists() for file in files) or found.mark != self._mark(series):
+            return None
         logger.info("%s is finished", series)
         drop_work(self._folder(series))
-        return True
+        return found.written
 
     def begin(self, series: Series, page: int, field: Field) -> Segmented:
         """The blocks of one page, in memory where it is small; what a killed prediction left is taken up again."""
@@ -158,10 +160,11 @@ class Course:
         if series.name in self._opened:
             drop_work(self._folder(series))
 
-    def finish(self, series: Series, files: Sequence[Path]) -> None:
+    def finish(self, series: Series, written: Written) -> None:
         """Note that the results of a file are written, and forget its blocks."""
         drop_work(self._folder(series))
-        line = json.dumps({"name": series.name, "plan": self._mark(series)}) + "\n"
+        told = {"name": series.name, "plan": self._mark(series), "written": written.as_json()}
+        line = json.dumps(told) + "\n"
         with telling(self._out), (self._out / FINISHED).open("a", encoding="utf-8") as file:
             file.write(line)
             file.flush()
@@ -175,27 +178,43 @@ class Course:
         return hashlib.sha256(told.encode()).hexdigest()
 
 
-def _read_marks(file: Path) -> dict[str, str]:
-    """The name and the mark of each file that is finished; lines that were cut off are left out."""
-    marks = {}
+class _Finished(NamedTuple):
+    """A file that is finished: what its results depend on, and what was written."""
+
+    mark: str
+    written: Written
+
+
+def _read_finished(file: Path) -> dict[str, _Finished]:
+    """The files that are finished, by name; lines that were cut off are left out."""
+    finished = {}
     with suppress(FileNotFoundError, UnicodeDecodeError):
         for line in file.read_text(encoding="utf-8").splitlines():
             with suppress(ValueError, TypeError, KeyError):
                 known = json.loads(line)
-                marks[str(known["name"])] = str(known["plan"])
-    return marks
+                finished[str(known["name"])] = _Finished(str(known["plan"]), Written.from_json(known["written"]))
+    return finished
 
 
 def trace(files: Iterable[Path]) -> str:
-    """A hash of files and of all files in folders: their names, sizes and times of change."""
+    """A hash of files and of all files in folders: their names, sizes and times of change.
+
+    Labels inside of an OME-Zarr do not count, nor do our own notes: a prediction may write both there.
+    """
     found = hashlib.sha256()
     for path in files:
-        inside = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
+        inside = sorted(_pixels_of(path)) if path.is_dir() else [path]
         for one in inside:
             known = one.stat()
             place = one.relative_to(path.parent).as_posix()
             found.update(f"{place}\0{known.st_size}\0{known.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
     return found.hexdigest()
+
+
+def _pixels_of(folder: Path) -> Iterator[Path]:
+    for folders, names, files in os.walk(folder):
+        names[:] = [name for name in names if name != "labels"]
+        yield from (Path(folders, file) for file in files if not file.startswith(".contractile"))
 
 
 def open_work(folder: Path, plan: Mapping[str, str], *, resume: bool) -> None:

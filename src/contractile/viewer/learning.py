@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 AT_ONCE = 2**22  # pixels of a region that are sent together
 RESTARTS = 3  # of a learner that ends by itself
 SCORES = "scores.jsonl"  # in the folder of the session: one line for each published model
+BACK = "back_to"  # of a line there that names the earlier model that the user went back to
 WISHES = ("pause", "resume", "restart", "longer", "go_back")
 
 Tell = Callable[[str, dict[str, Any]], None]
@@ -59,7 +60,7 @@ class Learning:
         self._shown: dict[int, Shown] = {}
         self._status: dict[str, Any] = _status("starting", message=None)
         self._scores = session.folder / SCORES
-        self._models: list[dict[str, Any]] = _read_rows(self._scores)
+        self._models, self._back = _read_scores(self._scores)
         self._suggestions: list[dict[str, Any]] = []
         self._listeners: list[Tell] = []
         self._closing = threading.Event()
@@ -166,9 +167,10 @@ class Learning:
             return self._suggestions[:most]
 
     def model(self) -> Path | None:
-        """The file of the newest model."""
-        rows = self.models()
-        return self._file(rows[-1]["id"]) if rows else None
+        """The file of the newest model, or of the one that the user went back to since then."""
+        names = [one["id"] for one in self.models()]
+        name = self._back if self._back in names else names[-1] if names else None
+        return None if name is None else self._file(name)
 
     def on_news(self, tell: Tell) -> None:
         self._listeners.append(tell)
@@ -209,7 +211,7 @@ class Learning:
         return child
 
     def _go_on(self) -> Begin:
-        """How to begin: in a session with models, where the last one stopped."""
+        """How to begin: in a session with models, with the one that `model` names."""
         rows, last = self.scores(), self.model()
         if not rows or last is None:
             return self._begin
@@ -230,7 +232,11 @@ class Learning:
             elif message.kind == "score":
                 row = {**message.values, "objects": self._session.counts().objects, "time": round(time.time(), 1)}
                 self._models.append(row)
+                self._back = None
                 _add_row(self._scores, row)
+            elif message.kind == "back":
+                self._back = message.values["model"]
+                return _add_row(self._scores, {BACK: self._back})
         kinds = {"learning": "learning", "score": "scores", "suggestions": "suggestions", "refused": "refused"}
         self._tell(kinds[message.kind], self._models[-1] if message.kind == "score" else message.values)
 
@@ -273,13 +279,21 @@ def _status(state: str, *, message: str | None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file of scores; a line that was cut off is left out."""
-    rows = []
+def _read_scores(path: Path) -> tuple[list[dict[str, Any]], str | None]:
+    """The rows of a file of scores, and the model that the user went back to after the last; None where nobody did.
+
+    A line that was cut off is left out.
+    """
+    rows, back = list[dict[str, Any]](), None
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        row = None
         with suppress(ValueError):
-            rows.append(json.loads(line))
-    return [row for row in rows if isinstance(row, dict) and {"model", "seconds", "steps"} <= row.keys()]
+            row = json.loads(line)
+        if isinstance(row, dict) and {"model", "seconds", "steps"} <= row.keys():
+            rows, back = [*rows, row], None
+        elif isinstance(row, dict) and BACK in row:
+            back = str(row[BACK])
+    return rows, back
 
 
 def _add_row(path: Path, row: dict[str, Any]) -> None:

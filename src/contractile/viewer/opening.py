@@ -220,10 +220,11 @@ def name_classes(card: ModelCard | None, labels: Sequence[Source]) -> dict[int, 
 
     Raises ContractileError where the labels hold more values than there can be classes.
     """
-    if card is not None and card.class_names:
-        return dict(zip(card.class_values, card.class_names, strict=True))
-    values = set() if card is None or card.task != "classes" else set(card.class_values)
-    for source in [] if values else labels[:LOOKED_AT]:
+    if card is not None and card.task == "classes":
+        names = card.class_names or tuple(map(plain_name, card.class_values))
+        return dict(zip(card.class_values, names, strict=True))
+    values = set[int]()
+    for source in labels[:LOOKED_AT]:
         values |= set(np.unique(read_labels(source)).tolist())
     named = next((one.drawn.numbering.classes for one in labels if one.drawn is not None), ())
     if named and not values - set(range(len(named) + 1)):

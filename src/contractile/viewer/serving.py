@@ -64,14 +64,19 @@ class Address:
 def opened(opening: Opening, *, minutes: float = 10.0, device: str = "auto") -> Iterator[Shown]:
     """The session of an opening, with all that shows it and learns from it; all of it is closed at the end.
 
-    Raises InUse where another process has the session open, and what opening images and sessions raises.
+    Raises InUse where another process has the session open, ContractileError for a model that does not fit, and what
+    opening images and sessions raises.
     """
     from contractile.viewer.learner.messages import Begin
     from contractile.viewer.learning import Learning
     from contractile.viewer.session_file import given_names
+    from contractile.viewer.starting import check_model
 
     with ExitStack() as stack:
         opening, pictures = _open_pictures(opening, stack)
+        if opening.model is not None:
+            channels = len(pictures.facts(0).channels)
+            check_model(opening.model, opening.task, tuple(sorted(opening.classes)), channels, learns=opening.begins)
         news, truths = Newsroom(), Truths(opening.truths)
         pictures.on_better(lambda image: news.tell("better", {"image": image}))
         session = _open_session(opening, pictures, truths, stack)

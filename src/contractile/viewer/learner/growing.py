@@ -27,6 +27,7 @@ from contractile.viewer.learner.messages import Begin
 from contractile.viewer.learner.painted import image_of
 from contractile.viewer.learner.shrinking import find_shrink, shrink
 from contractile.viewer.remembered import common_axes
+from contractile.viewer.starting import why_not_learned, why_not_shown
 
 TILE, BATCH = 128, 8  # small tiles: little of an image is annotated
 GROWN = 2.0  # the recipe is derived again when so many times as much is annotated
@@ -34,7 +35,6 @@ STEPS = 10**6  # nobody knows how long the user will go on: the learning rate st
 REMEMBERED = 0.98  # the part of the average of the weights that the next step leaves
 DEPTH = 4  # of a network, at least: annotation grows, and a network that grew would have to begin anew
 SETTLED = 60  # steps from which the average of a new network is shown instead of the earlier one
-CLASSES = 3  # of a network for objects: outside, core, contact
 SPECK = 0.1  # of the typical annotated object: smaller predicted ones are not shown
 CORE = 0.8  # probability of the core of an object: with less, neighbours run together after few steps (docs/log.md)
 SURE = 0.8  # mean probability inside of an object, at most: less sure ones are not shown
@@ -146,9 +146,10 @@ class Growing:
             self.go_back(start)
 
     def _start(self, examples: Sequence[Example]) -> Model | None:
-        """The model that the first network goes on from; None where there is none, or its channels are others."""
+        """The model that the first network goes on from; None where there is none, or it can only be looked at."""
         start = self._earlier if self._state is None else None
-        fits = start is not None and start.card.network.channels == examples[0].pixels.shape[0]
+        channels, values = examples[0].pixels.shape[0], self._told.class_values
+        fits = start is not None and why_not_learned(start.card, self._told.task, values, channels) is None
         return start if fits else None
 
     def step(self) -> float:
@@ -236,14 +237,13 @@ class Growing:
 
 
 def _load_start(told: Begin) -> Model | None:
-    """The model to start from; None where it has another task or other classes."""
+    """The model to start from; None where it cannot be shown, for example because the classes are others now."""
     if told.start is None:
         return None
     model = load(told.start)
-    card, wanted = model.card, len(told.class_values) if told.task == "classes" else CLASSES
-    if card.task != told.task or card.network.dims != 2 or card.network.classes != wanted:
-        return None
-    return None if told.task == "classes" and card.class_values != told.class_values else _with_names(model, told)
+    channels = model.card.network.channels  # those of the images were compared before
+    fits = why_not_shown(model.card, told.task, told.class_values, channels) is None
+    return _with_names(model, told) if fits else None
 
 
 def _with_names(model: Model, told: Begin) -> Model:

@@ -15,7 +15,7 @@ from contractile.images import Image
 from contractile.intensity import Intensity, Normalization
 from contractile.model import Model
 from contractile.prediction.blocks import segment
-from contractile.prediction.field import Held, NetworkField
+from contractile.prediction.field import Held, Mean, NetworkField
 from contractile.prediction.scaling import restored, scaled
 from contractile.quality import Expected
 from contractile.viewer.canvas import overlap
@@ -49,13 +49,15 @@ class Looker:
         self, model: Model, open_image: Callable[[int], Image], curve: Callable[[int, Normalization], Intensity]
     ) -> None:
         self.model, self._open, self._curve = model, open_image, curve
-        self._placed: Placed = place(model.stored, EngineConfig(backend="torch"))
+        engine = EngineConfig(backend="torch")
+        self._placed: list[Placed] = [place(network, engine) for network in (model.stored, *model.others)]
 
     def look(self, number: int, region: Region) -> Seen:
         """Probabilities and labels of a region. Numbers of objects mean nothing beyond it."""
         image, card = self._open(number), self.model.card
         curve, scale = self._curve(number, card.normalization), 1 / card.shrunk
-        field = restored(NetworkField(scaled(image, scale), self._placed, curve), image.shape[1:], scale)
+        seen = scaled(image, scale)
+        field = restored(Mean([NetworkField(seen, placed, curve) for placed in self._placed]), image.shape[1:], scale)
         around = widened(region, AROUND, image.shape[1:])
         maps = field.compute(around)
         found, inner = segment(Held(maps, scale=scale), card), within(region, around)

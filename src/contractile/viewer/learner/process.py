@@ -277,9 +277,10 @@ class Learning:
         except ContractileError as error:
             write(self._answers, Told("refused", {"message": str(error)}))
             return
-        self._paused, self._looker = True, None
+        self._paused, self._looker, self._models.last = True, None, name
         self._shown.clear()
         self._show.now()
+        write(self._answers, Told("back", {"model": name}))
 
 
 def _as_json(doubt: Doubt) -> dict[str, Any]:
