@@ -224,6 +224,7 @@ def test_a_picture_as_labels(data, capsys):
     [
         (("--minutes", "1", "--steps", "3"), "--minutes and --steps exclude each other"),
         (("--val-images", "x"), "--val-images and --val-labels go together"),
+        (("--folds", "2", "--val-fraction", "0.5"), "--val-fraction and --folds exclude each other"),
         (("--minutes", "-1"), "--minutes must be a number above 0 and up to 525,600, got -1.0; use e.g. 10"),
         (("--steps", "many"), "--steps must be a whole number, got 'many'; give e.g. --steps 500"),
         (("--device", "gpu"), "device must be auto, cpu, cuda or mps"),

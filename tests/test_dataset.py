@@ -172,6 +172,16 @@ def test_what_is_ignored_is_not_pasted():
     assert copy.labels.max() in (1, 2)
 
 
+def test_nothing_is_learned_of_what_nobody_drew_in_copies_either():
+    around = TargetConfig(separation="none", w0=0, balance=False, known_around=2.0)
+    example = blocks([1, 0, 0])
+    far = unannotated(example.labels, around)
+    assert far.any()
+    config = SampleConfig(tile=(8, 8), core=(8, 8), pasted=9)
+    for copy in pasted_copies([example], around, config):
+        assert (copy.labels[far] != 0).all()  # unknown, or hidden by a pasted object
+
+
 def test_shapes_and_types_of_a_batch():
     batch = make_samples().batch(0)
     assert batch.image.shape == (2, 1, 32, 32)

@@ -135,6 +135,17 @@ def test_diameters_are_of_discs_and_balls_and_weighted_by_pixels():
     assert diameters([np.zeros((4, 4), np.int32)]) == (0, 0, 0)
 
 
+def test_objects_between_annotated_planes_are_as_large_as_in_a_whole_volume():
+    z, y, x = np.indices((60, 40, 40))
+    ball = ((z - 30) ** 2 + (y - 20) ** 2 + (x - 20) ** 2 <= 15**2).astype(np.int32)
+    some = ball.copy()
+    some[np.arange(60) % 10 != 5] = -1
+    assert diameters([some])[1] == pytest.approx(diameters([ball])[1], rel=0.05)
+    alone = np.full_like(ball, -1)
+    alone[30] = ball[30]
+    assert object_sizes([alone]).tolist() == [int(ball[30].sum())]
+
+
 @given(label_images, st.integers(0, 6))
 def test_small_objects_are_dropped(labels, least):
     kept = drop_small(np.maximum(labels, 0), least)

@@ -64,6 +64,9 @@ def test_models_that_cannot_be_averaged(model):
         combine([])
     with pytest.raises(ContractileError, match="models must have the same class_values to be averaged"):
         combine([model, another(model, class_values=(0, 1))])
+    with pytest.raises(ContractileError, match="models must give the same number of maps to be averaged, got 3 and 2"):
+        combine([three := another(model, task="objects", class_values=(), network={"classes": 3}),
+                 another(three, network={"classes": 2})])  # fmt: skip
     with pytest.raises(ContractileError, match="models must be of the same kind of image, got 1 channel"):
         combine([model, another(model, network={"channels": 2})])
 

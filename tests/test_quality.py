@@ -172,6 +172,39 @@ def test_an_inverted_image_and_a_magnified_one_are_odd(likeness):
     assert likeness.judge(row(image.repeat(4, axis=1).repeat(4, axis=2))).score > 1
 
 
+def test_a_flat_background_is_as_quiet_as_a_clean_one():
+    rng = np.random.default_rng(0)
+    quiet = fit_likeness([row(scene(rng, noise=0), noise=0.0) for _ in range(30)])
+    found = quiet.judge(row(scene(rng, noise=0), noise=200 * 1e-4))
+    assert found.score < 1
+    assert np.isfinite(row(scene(rng), noise=0.0)).all()
+
+
+def test_an_empty_channel_is_named_and_hides_nothing():
+    rng = np.random.default_rng(0)
+
+    def pair(second=200.0, noise=4.0):
+        both = np.concatenate([scene(rng), scene(rng) if second else np.full((1, 128, 128), 0.5)])
+        return statistics(both, np.array([200.0, second]), np.array([noise, noise if second else 0.0]))
+
+    full, some = (fit_likeness([pair(), *(pair(second) for _ in range(29))]) for second in (200.0, 200.0))
+    some = fit_likeness([*(pair() for _ in range(29)), pair(second=0.0)])
+    assert full.judge(pair(second=0.0)).reason == "channel 1 is empty"
+    assert full.judge(pair(second=0.0)).is_far
+    assert not some.judge(pair(second=0.0)).is_far
+    for likeness in (full, some):
+        assert not likeness.judge(pair()).is_far
+        assert likeness.judge(pair(noise=200.0)).is_far
+        assert Likeness.model_validate_json(likeness.model_dump_json()) == likeness
+    blank = np.full((1, 128, 128), 0.5)
+    alone = fit_likeness([*(row(scene(rng)) for _ in range(9)), row(blank, span=0.0, noise=0.0)])
+    assert alone.judge(row(blank, span=0.0, noise=0.0)) is None
+    assert alone.judge(row(scene(rng), noise=400.0)).is_far
+    never = fit_likeness([row(scene(rng)) for _ in range(9)])
+    assert never.judge(row(blank, span=0.0, noise=0.0)).reason == "it is empty"
+    assert fit_likeness([row(blank, span=0.0, noise=0.0)]) is None
+
+
 def test_images_of_other_channels_are_not_judged(likeness):
     assert likeness.judge(np.zeros(2 * 10)) is None
 
@@ -257,6 +290,20 @@ def test_what_is_not_annotated_does_not_count():
     assert fit_calibration([maps], [known]).sharpness == pytest.approx(1, rel=0.1)
 
 
-def test_a_class_that_is_nowhere_is_right():
+def test_of_a_class_that_is_not_found_nothing_is_expected():
     calibration = Calibration(sharpness=1.0, spread=(0.1, 0.1), images=1)
-    assert calibration.expect(np.zeros((2, 3)))[0].value == 1
+    first, second = calibration.expect(np.array([[0.0, 0.0, 3.0], [50.0, 40.0, 50.0]]))
+    assert np.isnan(first).all()
+    assert second.value == pytest.approx(0.8)
+
+
+def test_images_without_a_class_say_nothing_of_its_spread():
+    pairs = [blurred(seed, sharpness=1.0) for seed in range(5)]
+    without = []
+    for maps, classes in pairs:
+        maps = maps.copy()
+        maps[2] = 1e-9
+        without.append((maps / maps.sum(axis=0), np.where(classes == 2, 0, classes)))
+    whole, some = (fit_calibration(*zip(*several, strict=True)) for several in (pairs, pairs + without[:2]))
+    assert max(whole.spread) < 0.05
+    assert some.spread[2] < 0.1  # an error of 1 in two of seven images would be 0.5

@@ -231,6 +231,24 @@ def test_sizes_of_all_images_count_for_the_copies(monkeypatch):
     assert derive(few, {}).samples.pasted == 1
 
 
+def test_annotated_images_far_apart_are_what_is_looked_at():
+    blank = replace(discs(20), labels=np.full((300, 300), -1, np.int32))
+    pages = [discs(20, seed=number) if number % 10 == 5 else blank for number in range(30)]
+    known = survey(pages)
+    assert known.structure == pytest.approx(survey([discs(20)]).structure)
+    assert known.labelled == pytest.approx(0.1)
+    assert known.area == 3 * 300**2
+    assert derive(pages, {}).samples.focus == derive([discs(20)], {}).samples.focus
+
+
+@pytest.mark.parametrize("side", [60, 200, 250])
+@pytest.mark.parametrize("network", [{"depth": 4}, {"depth": 3, "flat_levels": [0, 0]}])
+def test_tiles_suit_the_network_that_was_asked_for(side, network):
+    recipe = derive([discs(6, shape=(side, side))], {"network": network, "device": "cpu"})
+    assert recipe.network.depth == network["depth"]
+    assert all(size % stride == 0 for size, stride in zip(recipe.samples.tile, recipe.network.stride, strict=True))
+
+
 def test_nothing_is_pasted_in_three_dimensions():
     assert derive([balls(1)], {}).samples.pasted == 0  # not measured in 3-D
 

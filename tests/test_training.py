@@ -180,6 +180,16 @@ def test_scores_of_few_structures_say_little(task, objects, chance):
     assert Validation(recipe, [example]).chance == pytest.approx(chance)
 
 
+def test_validation_labels_hold_no_class_that_is_not_learned():
+    labels = np.zeros((20, 40), np.int32)
+    labels[:, 20:] = 1
+    pixels = np.resize(np.arange(7, dtype=np.uint8), (1, 20, 40))
+    known, other = Example("a", pixels, labels), Example("b", pixels, 7 * labels)
+    recipe = derive([known], {"steps": 1})
+    with pytest.raises(ContractileError, match=r"b: validation labels hold the value 7, which is none of \(0, 1\)"):
+        Validation(recipe, [known, other])
+
+
 def test_the_decoding_is_the_one_that_scores_best():
     truth = np.zeros((20, 40), np.int32)
     truth[2:18, 2:18], truth[2:18, 22:38] = 1, 2

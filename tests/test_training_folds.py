@@ -14,8 +14,9 @@ from contractile.model import load
 from contractile.prediction import Predictor
 from contractile.recipe import derive
 from contractile.report import write_report
-from contractile.training import train
+from contractile.training import fit, train
 from contractile.training.folds import split_folds
+from contractile.training.validation import Validation
 
 __all__ = ["folder"]  # a fixture
 
@@ -48,6 +49,38 @@ def test_the_model_says_the_mean_of_its_networks(folder):
     maps = [np.asarray(Predictor(load(place), engine=CPU).probabilities(image)) for place in
             (folder / "run", folder / "run" / "fold-1", folder / "run" / "fold-2")]  # fmt: skip
     np.testing.assert_allclose(maps[0], (maps[1] + maps[2]) / 2, atol=1e-6)
+
+
+def test_copies_that_the_networks_have_seen_do_not_choose_the_decoding(folder, monkeypatch):
+    seen = []
+
+    def watched(self, model, examples):
+        if model.others:  # all networks together
+            seen.extend(one.name for one in examples)
+        return predict(self, model, examples)
+
+    predict = Validation.predict
+    monkeypatch.setattr(Validation, "predict", watched)
+    run(folder, **FOLDED, targets={"task": "objects"}, samples={"pasted": 1})
+    assert not seen
+
+
+def test_examples_in_memory_are_for_one_network(tmp_path):
+    examples = [bright_discs("0", 0)]
+    recipe = derive(examples, {**TINY, "folds": 2})
+    with pytest.raises(ContractileError, match="folds must be 1 for examples in memory, got 2; use train for folds"):
+        fit(examples, examples, recipe, folder=tmp_path / "run")
+
+
+def test_the_recipe_is_that_of_each_share():
+    examples = [bright_discs(str(number), number) for number in range(3)]
+    for few, many in (({"minutes": 2}, {"minutes": 6}), ({"steps": 90}, {"steps": 270})):
+        alone, shared = (
+            derive(examples, {"device": "cpu", **few}),
+            derive(examples, {"device": "cpu", **many, "folds": 3}),
+        )
+        assert alone.network == shared.network
+        assert alone.samples == shared.samples
 
 
 def test_neighbours_are_held_out_together():

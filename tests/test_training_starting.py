@@ -93,6 +93,8 @@ def test_models_that_cannot_be_started_from(start):
         changes_for(start.with_card(shrunk=4.0), examples, {})
     with pytest.raises(ContractileError, match=r"network\.width must be that of the model to start from, 8, got 16"):
         changes_for(start, examples, {"network": {"width": 16}})
+    lists = {"flat_levels": list(start.card.network.flat_levels)}  # as a file holds them
+    assert changes_for(start, examples, {"network": lists})["network"]["width"] == 8
 
 
 def test_a_time_budget_for_a_few_steps_still_trains(folder, start):

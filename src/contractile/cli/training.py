@@ -78,6 +78,9 @@ def train(
         raise ContractileError("--val-images and --val-labels go together", "give both or neither")
     if val_fraction is not None and val_images is not None:
         raise ContractileError("--val-fraction and --val-images exclude each other", "give one of them")
+    if val_fraction is not None and (folds or 1) > 1:
+        problem = "--val-fraction and --folds exclude each other: folds hold out each image once"
+        raise ContractileError(problem, "give one of them")
     check_folder(out)
     changes = read_recipe(recipe if recipe is not None or resume else "default")
     if minutes is not None:

@@ -70,8 +70,18 @@ def drop_small(labels: NDArray[np.int32], min_size: int) -> NDArray[np.int32]:
 
 
 def object_sizes(labels: Iterable[NDArray[Any]]) -> NDArray[np.intp]:
-    """Pixels of each object in the labels (*S) of one or more images; the same number in two images is two objects."""
-    return np.concatenate([np.unique(one[one > 0], return_counts=True)[1] for one in labels])
+    """Pixels of each object in the labels (*S) of one or more images; the same number in two images is two objects.
+
+    Of a volume in which only some planes are annotated (all others are negative), the pixels of an object are those in
+    its annotated planes times the distance between these planes (the estimator of Cavalieri).
+    """
+    return np.concatenate([_between_planes(one) * np.unique(one[one > 0], return_counts=True)[1] for one in labels])
+
+
+def _between_planes(labels: NDArray[Any]) -> int:
+    """The typical distance between annotated planes of a volume; 1 where all are, and in 2-D."""
+    planes = np.flatnonzero((labels >= 0).any(axis=(1, 2))) if labels.ndim == 3 else np.arange(2)
+    return int(np.median(np.diff(planes))) if len(planes) > 1 else 1
 
 
 def diameters(labels: Sequence[NDArray[Any]]) -> tuple[float, float, float]:

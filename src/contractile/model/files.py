@@ -134,6 +134,10 @@ def combine(models: Sequence[Model]) -> Model:
             if one != other:
                 problem = f"models must have the same {field} to be averaged, got {shown(one)} and {shown(other)}"
                 raise ContractileError(problem, "predict with each of them alone")
+        maps, others = (max(2, card.network.classes) for card in (first, model.card))
+        if maps != others:
+            problem = f"models must give the same number of maps to be averaged, got {maps} and {others}"
+            raise ContractileError(problem, "predict with each of them alone")
         if (first.network.dims, first.network.channels) != (model.card.network.dims, model.card.network.channels):
             told = " and ".join(f"{c.network.channels} channel(s) in {c.network.dims}-D" for c in (first, model.card))
             raise ContractileError(f"models must be of the same kind of image, got {told}", "use models of one kind")

@@ -22,7 +22,7 @@ FIT_ON = 2**18  # pixels
 
 
 class ExpectedDice(NamedTuple):
-    """The Dice score of a class that is to be expected, with a 95 % interval."""
+    """The Dice score of a class that is to be expected, with a 95 % interval; NaN where no pixel gets the class."""
 
     value: float
     low: float
@@ -62,8 +62,10 @@ class Calibration(BaseModel):
         """The expected Dice score 2 |P and T| / (|P| + |T|) of each class, from the sum of all tallies (K, 3)."""
         found = []
         for (chosen, right, true), spread in zip(tally, self.spread, strict=True):
-            value = float(2 * right / (chosen + true)) if chosen + true > 0 else 1.0
-            error = NORMAL * spread / math.sqrt(images)
+            if chosen == 0:
+                found.append(ExpectedDice(math.nan, math.nan, math.nan))
+                continue
+            value, error = float(2 * right / (chosen + true)), NORMAL * spread / math.sqrt(images)
             found.append(ExpectedDice(value, max(0.0, value - error), min(1.0, value + error)))
         return tuple(found)
 
@@ -103,8 +105,11 @@ def fit_calibration(
 def _spread(
     calibration: Calibration, maps: Sequence[NDArray[np.float32]], classes: Sequence[NDArray[np.integer[Any]]]
 ) -> list[float]:
-    """The root mean square of what Dice scores of images differ from what was expected, for each class."""
-    apart: list[list[float]] = []
+    """The root mean square of what Dice scores of images differ from what was expected, for each class.
+
+    Images in which no pixel gets the class do not count.
+    """
+    apart: list[list[float]] = [[] for _ in calibration.spread]
     for one, true in zip(maps, classes, strict=True):
         seen = true >= 0
         if not seen.any():
@@ -112,11 +117,10 @@ def _spread(
         part, wanted = one[:, seen], true[seen]
         chosen, expected = part.argmax(axis=0), calibration.expect(calibration.tally(part))
         for number, found in enumerate(expected):
+            if math.isnan(found.value):
+                continue
             both = int((chosen == number).sum() + (wanted == number).sum())
-            dice = 2 * int(((chosen == number) & (wanted == number)).sum()) / both if both else 1.0
-            if len(apart) <= number:
-                apart.append([])
-            apart[number].append(found.value - dice)
+            apart[number].append(found.value - 2 * int(((chosen == number) & (wanted == number)).sum()) / both)
     return [
         min(1.0, math.sqrt(float(np.mean(np.square(one))))) if len(one) >= FEWEST else UNKNOWN_SPREAD for one in apart
     ]

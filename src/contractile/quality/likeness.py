@@ -24,6 +24,7 @@ Row = tuple[Number, ...]
 SIZES = (1, 2, 4, 8, 16, 32)  # pixels: structures of these sizes are looked for
 NAMES = ("range", "noise", "light", "skew", *(f"size {size}" for size in SIZES))  # of a channel
 LEAST = 1e-4  # of the range: less is nothing
+EMPTY = 2.0  # the distance of an image with an empty channel, where no training image has one
 MOST = 256  # training images that are kept, those that differ most from one another
 NEAREST = 0.98  # share of the training images that count as like the others
 WIDEN = 1.4  # times their distance: an image farther off is unlike them
@@ -48,13 +49,16 @@ def statistics(values: NDArray[Any], span: Floats, noise: Floats) -> Floats:
     """The numbers (C * N,) that an image is known by.
 
     `values` (C, *S) are those that the network sees; `span` (C,) is the range of grey values that became 1, and `noise`
-    (C,) the standard deviation of their noise, both in grey values.
+    (C,) the standard deviation of their noise, both in grey values. An empty channel has range 0 and numbers of NaN.
     """
     found = []
     for channel, wide, loud in zip(values.astype(np.float32), span, noise, strict=True):
+        if wide <= 0:
+            found += [math.nan] * len(NAMES)
+            continue
         mean, spread = float(channel.mean()), float(channel.std())
         skew = float((((channel - mean) / max(spread, LEAST)) ** 3).mean())
-        found += [_log(wide), _log(loud), mean, float(np.clip(skew, -5, 5)) / 5, *_sizes(channel)]
+        found += [_log(wide), _log(max(loud, LEAST * wide)), mean, float(np.clip(skew, -5, 5)) / 5, *_sizes(channel)]
     return np.array(found)
 
 
@@ -93,17 +97,32 @@ class Likeness(BaseModel):
     )
     images: tuple[Row, ...] = Field(min_length=1, max_length=MOST, description="the numbers of some training images")
     limit: float = Field(gt=0, le=1e9, description="an image that is farther from all of them is unlike them")
+    empty: tuple[int, ...] = Field(default=(), description="channels that are empty in some of the training images")
 
     def judge(self, found: Floats) -> Unlike | None:
         """How far the numbers (C * N,) of an image are from those of the training images; None for other channels."""
         known = np.array(self.images)
         if known.shape[1] != len(found):
             return None
+        empty = _empty(found)
+        odd = [channel for channel in empty if channel not in self.empty]
+        if odd:
+            one_of = f"channel {odd[0]}" if len(found) > len(NAMES) else "it"
+            return Unlike(EMPTY, f"{one_of} is empty")
+        if len(empty) * len(NAMES) == len(found):
+            return None
+        found = np.where(np.isnan(found), known, found)  # an empty channel is as far away as in any training image
         apart = (found - known) / np.array(self.scales)
         distance = _length(apart @ np.array(self.axes))
         nearest = int(distance.argmin())
         score = float(distance[nearest]) / self.limit
-        return Unlike(score, _explain(apart[nearest], found - known[nearest]))
+        return Unlike(score, _explain(apart[nearest], (found - known)[nearest]))
+
+
+def _empty(numbers: Floats) -> list[int]:
+    """The channels that are empty in numbers (..., C * N)."""
+    channels = numbers.reshape(-1, numbers.shape[-1] // len(NAMES), len(NAMES))
+    return np.flatnonzero(np.isnan(channels).any(axis=(0, 2))).tolist()
 
 
 def _length(apart: Floats) -> Floats:
@@ -127,9 +146,13 @@ def _explain(apart: Floats, differences: Floats) -> str:
 
 def fit_likeness(rows: Sequence[Floats]) -> Likeness | None:
     """What training images are known by: one row of numbers (N,) each, as `statistics` gives them. None without any."""
-    if not len(rows):
-        return None
     known = np.array(rows)
+    empty = _empty(known) if len(rows) else []
+    known = known[~np.isnan(known).all(axis=-1)] if len(rows) else known
+    if not len(known):
+        return None
+    missing = np.isnan(known)
+    known = np.where(missing, np.where(missing, 0, known).sum(axis=0) / np.maximum(1, (~missing).sum(axis=0)), known)
     scales = np.maximum(known.std(axis=0), BLUNT)
     axes = _independent((known - known.mean(axis=0)) / scales)
     seen = known / scales @ axes
@@ -146,6 +169,7 @@ def fit_likeness(rows: Sequence[Floats]) -> Likeness | None:
         axes=tuple(map(_rounded, axes)),
         images=tuple(map(_rounded, known[kept])),
         limit=round(limit, DIGITS),
+        empty=tuple(empty),
     )
 
 

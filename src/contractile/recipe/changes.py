@@ -109,7 +109,7 @@ def check_same(recipe: Mapping[str, Any], changes: Mapping[str, Any], path: str 
         held = recipe.get(key)
         if isinstance(value, Mapping) and isinstance(held, Mapping):
             check_same(held, value, f"{name}.")
-        elif _listed(value) != _listed(held):
+        elif listed(value) != listed(held):
             found = "left out" if held is None else held
             raise ContractileError(
                 f"a run is resumed with the recipe it began with, in which {name} is {found}, got {value}",
@@ -117,9 +117,9 @@ def check_same(recipe: Mapping[str, Any], changes: Mapping[str, Any], path: str 
             )
 
 
-def _listed(value: Any) -> Any:
+def listed(value: Any) -> Any:
     """Tuples as lists, as a file holds them."""
-    return [_listed(one) for one in value] if isinstance(value, (tuple, list)) else value
+    return [listed(one) for one in value] if isinstance(value, (tuple, list)) else value
 
 
 def _check_classes(recipe: Recipe) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from contractile.augment import AugmentConfig
@@ -81,11 +82,12 @@ def derive(examples: Sequence[Example], changes: Mapping[str, Any]) -> Recipe:
 
 def _default(seen: Survey, changes: Mapping[str, Any]) -> Recipe:
     """Padded network with batch norm, Muon and a cosine; the rest follows data, device and budget."""
-    device, steps = find_device(changes.get("device", "auto")), changes.get("steps")
-    seconds = 60 * float(changes.get("minutes") or DEFAULT_MINUTES)
+    device, folds = find_device(changes.get("device", "auto")), max(1, int(changes.get("folds", 1)))
+    steps = changes["steps"] // folds if changes.get("steps") else None  # of each network
+    seconds = 60 * float(changes.get("minutes") or DEFAULT_MINUTES) / folds
     fast = device.type == "cuda"
     short = not fast and seconds < SHORT_SECONDS and "steps" not in changes
-    network, many = _see_structures(seen), seen.dims == 3 and not fast
+    network, many = _as_asked(_see_structures(seen), changes.get("network", {})), seen.dims == 3 and not fast
     tile = _tile(seen, network, many=many)
     step_pixels = MANY_STEPS_PIXELS if many else STEP_PIXELS[seen.dims]
     least = 2 if many else 1
@@ -124,6 +126,17 @@ def _see_structures(seen: Survey) -> UNetConfig:
         network = UNetConfig(dims=seen.dims, depth=depth, flat_levels=levels)
         if _field_of_view(network, seen) >= SEEN_STRUCTURES * seen.largest:
             break
+    return network
+
+
+def _as_asked(network: UNetConfig, asked: Mapping[str, Any]) -> UNetConfig:
+    """The network with the levels that were asked for, which tiles have to suit.
+
+    What cannot be a network stays as it is here: `apply_changes` complains.
+    """
+    levels = {name: asked[name] for name in ("depth", "flat_levels") if name in asked}
+    with suppress(ValueError):
+        return UNetConfig.model_validate({**network.model_dump(), **levels})
     return network
 
 

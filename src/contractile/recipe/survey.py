@@ -68,7 +68,8 @@ def survey(
     """
     meaning = find_meaning((e.labels for e in examples), ignore_label=ignore_label, task=task)
     found, values = meaning.task, meaning.class_values
-    some = examples[:: math.ceil(len(examples) / LOOKED_AT)]
+    annotated = [e for e in examples if _is_annotated(e.labels, ignore_label, known_around)] or list(examples)
+    some = annotated[:: math.ceil(len(annotated) / LOOKED_AT)]
     pixel_size = _relative_size(some, spacing)
     apart = (tuple(spacing) or pixel_size) if known_around else ()
     known = TargetConfig(ignore_label=ignore_label, known_around=known_around, spacing=apart)
@@ -79,9 +80,10 @@ def survey(
         for e, out in zip(some, ignored, strict=True)
     ]
     counts = sum(np.bincount(kind[kind >= 0], minlength=max(2, len(values))) for kind in kinds)
-    labelled = float(np.sum(counts)) / sum(kind.size for kind in kinds)
+    total, looked_at = sum(e.labels.size for e in examples), sum(kind.size for kind in kinds)
+    area = float(np.sum(counts)) / looked_at * sum(e.labels.size for e in annotated)
     if found == "objects":
-        sizes = diameters([np.where(out, 0, e.labels) for e, out in zip(some, ignored, strict=True)])
+        sizes = diameters([np.where(out, -1, e.labels) for e, out in zip(some, ignored, strict=True)])
         structure, largest = (d * math.prod(pixel_size) ** (1 / len(pixel_size)) for d in sizes[1:])
     else:
         structure = largest = _class_size(kinds, pixel_size)
@@ -89,17 +91,23 @@ def survey(
         images=len(examples),
         shape=tuple(int(n) for n in np.median([e.labels.shape for e in examples], axis=0)),
         channels=examples[0].pixels.shape[0],
-        area=int(labelled * sum(e.labels.size for e in examples)),
+        area=int(area),
         task=found,
         class_values=values,
         structure=structure,
         largest=largest,
         rarest=float(np.min(counts) / max(1, np.sum(counts))),
-        labelled=labelled,
+        labelled=area / total,
         guessed=meaning.guessed,
         dark=_is_dark(some, found),
         pixel_size=pixel_size,
     )
+
+
+def _is_annotated(labels: NDArray[np.int32], ignore_label: int | None, known_around: float | None) -> bool:
+    """Whether somebody annotated a pixel of an image; with `known_around`, an object."""
+    known = labels > 0 if known_around else labels >= 0
+    return bool((known if ignore_label is None else known & (labels != ignore_label)).any())
 
 
 def _is_dark(examples: Sequence[Example], task: str) -> bool:

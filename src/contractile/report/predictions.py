@@ -73,7 +73,7 @@ def write_predictions(found: Sequence[Written], path: Path, *, model: str, overw
 
 def _certainty(one: Written) -> tuple[float, float]:
     odd = 0.0 if one.unlike is None else one.unlike.score
-    dice = min((found.value for found in one.dice), default=math.inf)
+    dice = min((found.value for found in one.dice if not math.isnan(found.value)), default=math.inf)
     return (dice if one.expected is None else one.expected.ap, -odd)
 
 
@@ -117,7 +117,11 @@ def _row(one: Written) -> Row:
     return Row(
         name=one.source.name,
         objects=UNKNOWN if one.count is None else f"{one.count:,}",
-        expected="; ".join(f"{value:.2f} ({low:.2f} to {high:.2f})" for value, low, high in scores) or UNKNOWN,
+        expected="; ".join(
+            "not found" if math.isnan(value) else f"{value:.2f} ({low:.2f} to {high:.2f})"
+            for value, low, high in scores
+        )
+        or UNKNOWN,
         true=UNKNOWN if expected is None else f"{expected.objects_low:,.0f} to {expected.objects_high:,.0f}",
         odd=odd.reason if odd is not None and odd.is_far else "",
     )

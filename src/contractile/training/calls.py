@@ -161,8 +161,10 @@ def fit(
 ) -> Run:
     """Train on examples in memory, as `train`.
 
-    Raises what `train` raises, and ContractileError for a recipe without steps or minutes.
+    Raises what `train` raises, and ContractileError for a recipe without steps or minutes, or of several folds.
     """
+    if recipe.folds > 1:
+        raise ContractileError(f"folds must be 1 for examples in memory, got {recipe.folds}", "use train for folds")
     started, place = time.monotonic(), RunFolder(Path(folder), resume=resume, overwrite=overwrite)
     with stoppable() as stopping, _telling(stopping, place, ""), place.held():
         found = place.read_state() if resume else None

@@ -102,7 +102,7 @@ def describe(recipe: Recipe, training: Sequence[Example], validation: Sequence[E
     small, typical, large = 0.0, 0.0, 0.0
     if recipe.targets.task == "objects":
         small, typical, large = diameters(
-            [np.where(unannotated(one.labels, recipe.targets), 0, one.labels) for one in training]
+            [np.where(unannotated(one.labels, recipe.targets), -1, one.labels) for one in training]
         )
     return ModelCard(
         network=recipe.network.model_copy(update={"symmetry": "none"}),

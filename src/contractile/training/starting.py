@@ -13,6 +13,7 @@ from contractile.dataset import Example, Samples
 from contractile.errors import ContractileError
 from contractile.model import Model, ModelCard
 from contractile.recipe import Recipe
+from contractile.recipe.changes import listed
 from contractile.training.state import State, begin, take_step
 from contractile.training.validation import Validation, steering_score
 from contractile.unet import adopt
@@ -39,7 +40,7 @@ def changes_for(start: Model, examples: Sequence[Example], asked: Mapping[str, A
         raise ContractileError(problem, "shrink the images and labels by as much first, or start from another model")
     network = {name: getattr(card.network, name) for name in TAKEN} | {"symmetry": card.symmetry}
     for name, value in asked.get("network", {}).items():
-        if name in network and network[name] != value:
+        if name in network and listed(network[name]) != listed(value):
             problem = f"network.{name} must be that of the model to start from, {network[name]}, got {value}"
             raise ContractileError(problem, "leave it out, or start from nothing")
     return {"network": network, "samples": {"normalization": card.normalization.model_dump()}}

@@ -53,6 +53,7 @@ class Validation:
             found = f"only ignored ones in {len(examples)} image(s)" if examples else "no image"
             problem = f"validation images must hold annotated pixels, got {found}"
             raise ContractileError(problem, "give at least one annotated image to validate on")
+        _check_classes(examples, recipe.targets)
         annotated = (_scored_labels(one.labels, recipe.targets) for one in (*known, *examples))
         self.first = first_decoding(annotated) if recipe.targets.task == "objects" else Decoding()
         self._some = self.examples[:: math.ceil(len(self.examples) / VALIDATED_IMAGES)]
@@ -78,10 +79,11 @@ class Validation:
     def conclude(self, model: Model, maps: Maps | None = None) -> tuple[Model, Evaluation]:
         """The model with the decoding that suits it best, its confidence and scores; and its scores on all images.
 
-        `maps` (K, *S) are the probabilities of each image, where they are known already.
+        `maps` (K, *S) are the probabilities of each image, where networks that did not learn from it gave them.
         """
+        given = maps is not None
         maps = self.predict(model, self.examples) if maps is None else maps
-        decoding = self._choose_decoding(model, maps)
+        decoding = self._choose_decoding(model, maps, copies=not given)
         model = model.with_card(decoding=decoding)
         truths = [_scored_labels(example.labels, self.recipe.targets) for example in self.examples]
         learned = learn_confidence(model.card, maps, truths), learn_calibration(model.card, maps, truths)
@@ -133,20 +135,29 @@ class Validation:
             config=config,
         )
 
-    def _choose_decoding(self, model: Model, maps: Maps) -> Decoding:
+    def _choose_decoding(self, model: Model, maps: Maps, *, copies: bool) -> Decoding:
         """The best decoding for (at most 48 of) the images, of which `maps` are the probabilities.
 
-        Where training pastes objects into images, so that they touch, copies with pasted objects count, too.
+        Where training pastes objects into images, so that they touch, `copies` with pasted objects count, too.
         """
         recipe, examples = self.recipe, self.examples[self._decoded]
         if recipe.targets.task != "objects":
             return Decoding()
-        crowded = pasted_copies(examples, recipe.targets, recipe.samples, seed=recipe.seed)
+        crowded = pasted_copies(examples, recipe.targets, recipe.samples, seed=recipe.seed) if copies else []
         maps = [*maps[self._decoded], *self.predict(model, crowded)]
         truths = [_scored_labels(example.labels, recipe.targets) for example in (*examples, *crowded)]
         objects = len(object_sizes(truths[: len(examples)]))  # pasted ones are copies of these
         least, dims = EVIDENCE / max(1, objects), recipe.network.dims
         return choose_decoding(maps, truths, score=recipe.score, dims=dims, first=self.first, least=least)
+
+
+def _check_classes(examples: Sequence[Example], targets: TargetConfig) -> None:
+    """Raise ContractileError where validation images have classes that are not learned."""
+    for one in examples if targets.task == "classes" else ():
+        found = set(np.unique(one.labels[~unannotated(one.labels, targets)]).tolist())
+        if more := sorted(found - set(targets.class_values)):
+            problem = f"validation labels hold the value {more[0]}, which is none of {targets.class_values}"
+            raise ContractileError(problem, "correct them, or annotate this class in training images", where=one.name)
 
 
 def defined_scores(evaluation: Evaluation) -> dict[str, float]:
