@@ -1,5 +1,6 @@
 """The page of predictions: the least certain first, and what the command line says of quality."""
 
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -58,9 +59,11 @@ def test_lines_say_what_is_expected(tmp_path):
         "a.tif: 9 object(s), expected AP at IoU 0.5: 0.50 (0.40 to 0.60), true objects: 6 to 14",
         "a.tif: unlike the training images (noise 3 times higher): expect worse",
     ]
-    dice = (ExpectedDice(0.9, 0.8, 0.95), ExpectedDice(0.7, 0.5, 0.9))
+    dice = (ExpectedDice(0.9, 0.8, 0.95), ExpectedDice(math.nan, math.nan, math.nan))
     [_, line] = describe_prediction(Written(Path("b.tif"), 1, (), dice=dice))
-    assert line == "b.tif: expected Dice of the classes: 0.90 (0.80 to 0.95), 0.70 (0.50 to 0.90)"
+    assert line == "b.tif: expected Dice of the classes: 0.90 (0.80 to 0.95), not found"
+    page = write_predictions([Written(Path("b.tif"), 1, (), dice=dice)], tmp_path / "predictions.html", model="run")
+    assert "0.90 (0.80 to 0.95); not found" in page.read_text()
     assert describe_prediction(Written(Path("b.tif"), 1, (Path("x"),))) == ["b.tif: x"]
 
 
@@ -93,6 +96,14 @@ def test_predict_writes_a_page_of_several_models(data, model, capsys):  # noqa: 
     assert page.count("<tr><td>") == 3
     assert "a.safetensors" in page
     assert "b.safetensors" in page
+    (data / "out" / "0_objects.csv").unlink()
+    status, _, err = call(capsys, *words, "--save", "objects", "--report", "--resume")  # only one image is left to do
+    assert status == 0
+    err = err.replace("\n", "")
+    assert "0_objects.csv" in err
+    assert "1_objects.csv" not in err
+    again = (data / "out" / "predictions.html").read_text()
+    assert re.findall("<tr><td>.*", again) == re.findall("<tr><td>.*", page)
     (data / "out" / "predictions.html").write_text("mine")
     assert "predictions.html" in refused(capsys, *words, "--report")
     line = "predict takes models and then images, got models alone"

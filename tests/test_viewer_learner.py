@@ -315,9 +315,15 @@ def test_the_score_of_classes_counts_each_class_alike() -> None:
     annotated = annotate((40, 40))
     annotated.take(painted(truth, held=np.ones(truth.shape, bool)))
     said = np.zeros_like(truth)
+    assert score(Says(said, "classes"), annotated) is None  # two pieces, of thousands of pixels, say nothing
+    truth[20:22], said[20:22] = 1, 1
+    annotated.take(painted(truth, held=np.ones(truth.shape, bool)))
     result = score(Says(said, "classes"), annotated)
     assert result is not None
-    assert result.value == pytest.approx(0.5)
+    assert (result.number, result.found) == (4, 3)
+    assert result.value == pytest.approx((1 + 1 / 3) / 2)
+    assert result.low == pytest.approx(0.5)
+    assert result.high == pytest.approx(1)
 
 
 class Doubts(Says):

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from contractile.labels import connected
 from contractile.viewer.learner.looking import Looker
 from contractile.viewer.learner.painted import Annotated
 
 MATCH = 0.5  # IoU from which an object counts as found
 RESAMPLES = 1000
-LEAST = 3  # objects or regions: with fewer there is no score
+LEAST = 3  # objects or pieces: with fewer there is no score
 
 
 @dataclass(frozen=True)
 class Score:
-    """A score from 0 to 1 with its 95 % interval, over so many held-out objects (strokes of classes).
+    """A score from 0 to 1 with its 95 % interval, over so many held-out objects (of classes: connected pieces).
 
     Objects: `value` is the mean IoU of each held-out object with the predicted object that fits it best, `found` the
-    number with an IoU over 0.5. Classes: the share of held-out pixels that get their class, each class alike.
+    number with an IoU over 0.5. Classes: the share of held-out pixels that get their class, each class alike; `found`
+    is the number of pieces of which more than half of the pixels do.
     `clean` is the share of held-out background pixels on which no object is predicted; None without such pixels.
     """
 
@@ -35,7 +38,7 @@ class Score:
 def score(looker: Looker, annotated: Annotated, *, seed: int = 0) -> Score | None:
     """The score of a network; None where too little is held out."""
     fits: list[float] = []
-    classes: dict[int, list[float]] = {}
+    pieces: dict[int, list[NDArray[np.bool_]]] = {}  # of each class: whether the pixels of a piece get it
     empty = total = 0
     for number, region, truth in annotated.held():
         seen = looker.look(number, region)
@@ -45,17 +48,14 @@ def score(looker: Looker, annotated: Annotated, *, seed: int = 0) -> Score | Non
             empty, total = empty + int((seen.labels[background] == 0).sum()), total + int(background.sum())
         else:
             for value in np.unique(truth[truth >= 0]).tolist():
-                classes.setdefault(value, []).extend((seen.labels[truth == value] == value).tolist())
+                numbers = connected(truth == value)
+                own = [seen.labels[numbers == one] == value for one in range(1, int(numbers.max()) + 1)]
+                pieces.setdefault(value, []).extend(own)
     clean = empty / total if total else None
     if looker.model.card.task == "objects":
         return _summarise(np.array(fits), seed, clean) if len(fits) >= LEAST else None
-    if len(classes) < 2:
-        return None
-    shares = np.array([float(np.mean(right)) for right in classes.values()])
-    spread = [float(np.std(right)) / max(1, len(right)) ** 0.5 for right in classes.values()]
-    value, error = float(shares.mean()), 1.96 * float(np.sqrt(np.sum(np.square(spread)))) / len(spread)
-    number = sum(len(right) for right in classes.values())
-    return Score(value, max(0.0, value - error), min(1.0, value + error), number, int(sum(map(sum, classes.values()))))
+    enough = len(pieces) > 1 and sum(map(len, pieces.values())) >= LEAST
+    return _summarise_classes(list(pieces.values()), seed) if enough else None
 
 
 def fit_of(mask: NDArray[np.bool_], labels: NDArray[np.int32]) -> float:
@@ -65,6 +65,19 @@ def fit_of(mask: NDArray[np.bool_], labels: NDArray[np.int32]) -> float:
         return 0.0
     sizes = np.array([int((labels == one).sum()) for one in numbers])
     return float((common / (int(mask.sum()) + sizes - common)).max())
+
+
+def _summarise_classes(classes: Sequence[Sequence[NDArray[np.bool_]]], seed: int) -> Score:
+    """The score of classes, and its interval if other pieces had been held out."""
+    rng, shares, resampled = np.random.default_rng(seed), [], []
+    for pieces in classes:
+        right, sizes = np.array([one.sum() for one in pieces]), np.array([one.size for one in pieces])
+        drawn = rng.integers(len(pieces), size=(RESAMPLES, len(pieces)))
+        shares.append(right.sum() / sizes.sum())
+        resampled.append(right[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))
+    low, high = np.quantile(np.mean(resampled, axis=0), (0.025, 0.975))
+    number, found = sum(map(len, classes)), sum(bool(one.mean() > MATCH) for pieces in classes for one in pieces)
+    return Score(float(np.mean(shares)), float(low), float(high), number, found)
 
 
 def _summarise(fits: NDArray[np.float64], seed: int, clean: float | None) -> Score:
