@@ -58,6 +58,14 @@ export class Pointer {
     emit("tool");
   }
 
+  /** Takes up again what the pen drew with before it erased. */
+  turnBack() {
+    if (!this.turned) return;
+    Object.assign(state, this.before);
+    this.turned = false;
+    emit("tool");
+  }
+
   move(event) {
     if (!state.image) return;
     const place = this.place(event);
@@ -92,11 +100,7 @@ export class Pointer {
   lift(event) {
     if (!this.down.delete(event.pointerId)) return;
     if (!this.panning) this.tools.end();
-    if (this.turned) {
-      Object.assign(state, this.before);
-      this.turned = false;
-      emit("tool");
-    }
+    this.turnBack();
     if (!this.down.size) this.panning = false;
     this.element.classList.remove("grabbing");
     this.redraw(true);
@@ -104,6 +108,7 @@ export class Pointer {
 
   lose(event) {
     if (this.down.delete(event.pointerId)) this.tools.cancel();
+    this.turnBack();
     if (!this.down.size) this.panning = false;
   }
 
