@@ -20,6 +20,7 @@ CANDIDATES: dict[str, tuple[float, ...]] = {
     "sure": (0.5, 0.6, 0.7, 0.8),
 }
 SPECK = 0.2  # of the median annotated object: what is smaller is a speck, unless validation images say otherwise
+CORE = 0.6  # probability of a core, unless validation images say otherwise: with less, neighbours run together
 RARE = 0.05  # of the annotated objects, at most so many are smaller than a speck
 EVIDENCE = 0.9  # objects that must be better for another decoding: one image may have two or three in all
 TRIED = 1 + len(SHARES_OF_AN_OBJECT) + sum(map(len, CANDIDATES.values()))
@@ -30,7 +31,7 @@ def first_decoding(labels: Iterable[NDArray[np.int32]]) -> Decoding:
     sizes = object_sizes(labels)
     if len(sizes) == 0:
         return Decoding()
-    return Decoding(min_size=round(min(SPECK * np.median(sizes), np.quantile(sizes, RARE))))
+    return Decoding(core=CORE, min_size=round(min(SPECK * np.median(sizes), np.quantile(sizes, RARE))))
 
 
 def choose_decoding(
