@@ -26,8 +26,9 @@ from contractile.check.pieces import (
     remove_specks,
     separate_split,
 )
-from contractile.check.tops import find_mixed, find_void
+from contractile.check.tops import find_mixed
 from contractile.images import read_labels, write_image, write_labels
+from contractile.labels import find_mark
 from contractile.synthetic import SceneConfig, draw_scene
 
 
@@ -285,7 +286,7 @@ def test_a_part_of_255_that_nobody_annotated(dataset: Path, numbers: str) -> Non
 )
 def test_255_among_others_like_it(values: list[list[int]]) -> None:
     assert find_mixed([np.array(one) for one in values]) is None
-    assert find_void([np.array(one) for one in values]) is None
+    assert find_mark([np.array(one) for one in values]) is None
 
 
 def test_places_where_nothing_is(tmp_path: Path) -> None:

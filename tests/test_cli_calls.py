@@ -330,13 +330,13 @@ def test_an_evaluation_is_told_what_the_files_hold(images, capsys, monkeypatch):
     asked = []
 
     def stop(*_, config, **__):
-        asked.append((config.probabilities, config.axes))
+        asked.append((config.probabilities, config.axes, config.ignore_label))
         raise KeyboardInterrupt
 
     monkeypatch.setattr("contractile.evaluation.evaluate", stop)
-    call(capsys, "evaluate", "images", "images", "--probabilities", "--axes", "TYX")
+    call(capsys, "evaluate", "images", "images", "--probabilities", "--axes", "TYX", "--ignore-label", "65535")
     call(capsys, "evaluate", "images", "images")
-    assert asked == [(True, "TYX"), (False, None)]
+    assert asked == [(True, "TYX", 65535), (False, None, None)]
 
 
 # one folder that holds both

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contractile.errors import ContractileError
-from contractile.evaluation import EvaluateConfig, evaluate
+from contractile.evaluation import EvaluateConfig, compare, evaluate
 from contractile.evaluation.agreement import Agreement
 from contractile.evaluation.backgrounds import find_stand_in
 from contractile.images import write_labels, write_probabilities
@@ -316,4 +316,47 @@ def test_the_stand_in_is_the_number_in_place_of_0(numbers, background):
 def test_our_own_labels_are_never_doubtful(tmp_path, caplog):
     write_labels(tmp_path / "p" / "a0_labels.tif", objects())
     assert value(tmp_path / "p", write(tmp_path / "t", objects()), "ap") == 1
+    assert not warnings(caplog)
+
+
+# A number of the truth that looks like a mark of what is not annotated
+
+
+def marked(mark, kind=objects):
+    """A truth whose lower rows nobody annotated."""
+    truth = kind().astype(np.int32)
+    truth[20:] = mark
+    return truth
+
+
+def test_a_mark_that_is_named_counts_as_minus_1(tmp_path, caplog):
+    out = write(tmp_path / "out", objects(1), objects(2))
+    results = []
+    for name, mark, kind, option in (("a", -1, np.int32, None), ("b", 65535, np.uint16, 65535)):
+        truth = write(tmp_path / name, marked(mark), objects(), dtype=kind)
+        config = EvaluateConfig(ignore_label=option, resamples=50)
+        results.append(evaluate(out, truth, scores=["overlap", "ap", "ctc", "surface"], config=config).to_json())
+    assert results[0] == results[1]
+    assert not warnings(caplog)
+
+
+@pytest.mark.parametrize(("mark", "kind"), [(65535, objects), (255, objects), (255, lambda: (objects() > 0) * 2)])
+def test_what_looks_like_a_mark_is_said(tmp_path, caplog, mark, kind):
+    truth = write(tmp_path / "true", marked(mark, kind), kind(), dtype=np.uint16)
+    out = write(tmp_path / "out", kind(), kind())
+    value(out, truth)
+    problem = f"the truth holds {mark}, far above all its other numbers, and it counts like the others"
+    cure = f"if it means not annotated, give --ignore-label {mark} (ignore_label={mark})"
+    assert f"{truth / 'a0.tif'}: {problem}; {cure}" in warnings(caplog)
+    caplog.clear()
+    compare(out, out, truth, scores=["dice"], config=PLAIN)
+    assert [line for line in warnings(caplog) if "far above" in line] == [f"{truth / 'a0.tif'}: {problem}; {cure}"]
+    caplog.clear()
+    value(out, truth, ignore_label=mark)
+    assert not warnings(caplog)
+
+
+def test_a_class_that_is_named_is_no_mark(tmp_path, caplog):
+    truth = write(tmp_path / "true", marked(255), dtype=np.uint8)
+    value(truth, truth, classes=(0, 1, 2, 3, 255))
     assert not warnings(caplog)

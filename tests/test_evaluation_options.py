@@ -44,8 +44,9 @@ def config(**options):
             "white changes nothing: each pixel has its most probable class, since the truth holds classes",
         ),
         (LABELS, LABELS, ["dice"], {"background": 7}, "background changes nothing: no predicted label is 7"),
+        (LABELS, LABELS, ["dice"], {"ignore_label": 7}, "ignore_label changes nothing: no pixel of the truth is 7"),
     ],
-    ids=["border", "pixel_size", "tolerance", "white", "white of classes", "background"],
+    ids=["border", "pixel_size", "tolerance", "white", "white of classes", "background", "ignore_label"],
 )
 def test_an_option_without_effect_is_said(predicted, truth, scores, options, line, caplog):
     evaluate(predicted, truth, scores=scores, config=config(**options))

@@ -14,7 +14,7 @@ from test_training_saved import resumed, same, stopped
 from contractile.errors import ContractileError
 from contractile.model import load
 from contractile.recipe import Recipe, derive
-from contractile.training import train
+from contractile.training import fit, train
 from contractile.training.origin import check_origin, trace
 
 __all__ = ["folder"]  # a fixture
@@ -48,9 +48,25 @@ def test_a_card_says_where_its_model_comes_from(folder):
     assert (found["python"], found["device"]) == (platform.python_version(), "cpu")
     assert (found["seed"], found["steps"], found["recipe"]) == (0, 12, "default")
     assert len(found["data_sha256"]) == 64
+    assert found["images"] == 4  # files, although one of them is cut in two for validation
     assert Recipe.model_validate(found["settings"]) == result.recipe
     again = train(folder / "images", folder / "labels", out=folder / "again", recipe=found["settings"])
     assert same(result, again)
+
+
+def test_images_that_validate_count_beside_those_to_train_on(folder):
+    """Also where two files of different folders have one name."""
+    places = (folder / "images" / "3.tif", folder / "labels" / "3.tif")
+    others = [folder / "more" / place.parent.name for place in places]
+    for place, other in zip(places, others, strict=True):
+        other.mkdir(parents=True)
+        (other / "0.tif").write_bytes(place.read_bytes())
+    found = train(
+        folder / "images", folder / "labels", out=folder / "run", recipe=TINY | {"steps": 1}, validation=tuple(others)
+    )
+    assert found.model.card.provenance["images"] == 5
+    recipe = derive(examples := [bright_discs(name, number) for number, name in enumerate("ab")], TINY | {"steps": 1})
+    assert fit(examples[:1], examples[1:], recipe, folder=folder / "fit").model.card.provenance["images"] == 2
 
 
 def test_a_resumed_run_has_the_command_that_began_it(folder):

@@ -36,7 +36,8 @@ COMPLAINTS: dict[str, Complaint] = {
     "background": Complaint(
         "error",
         "no background 0; value {}",
-        "check --fix DIR makes it 0; if it means not annotated, set targets.ignore_label in the recipe",
+        "check --fix DIR makes it 0; if it means not annotated, say so: --ignore-label of check and evaluate, "
+        "targets.ignore_label in the recipe of train",
     ),
     "grey": Complaint(
         "error",
@@ -86,7 +87,8 @@ COMPLAINTS: dict[str, Complaint] = {
     "void": Complaint(
         "warning",
         "value {}, far above all other numbers",
-        "if it means not annotated, set targets.ignore_label in the recipe; else number it like the others",
+        "if it means not annotated, say so: --ignore-label of check and evaluate, targets.ignore_label in the "
+        "recipe of train; else number it like the others",
     ),
     "duplicate labels": Complaint(
         "warning", "the same labels as {}, but another image", "check that each image has its own annotation"

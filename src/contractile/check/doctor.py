@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from contractile.check.misplaced import find_misplaced
 from contractile.check.objects import faults_of_blank, faults_of_objects
 from contractile.check.pixels import Seen, compare, digest, faults_of_pixels, see
 from contractile.check.prints import Print, take_print
-from contractile.check.tops import find_mixed, find_void
+from contractile.check.tops import find_mixed
 from contractile.dataset import Example, Pair, pair_up
 from contractile.errors import ContractileError
 from contractile.images import Source, describe, find, list_files, open_image, say_rest
@@ -28,6 +29,9 @@ from contractile.images.failures import find_readable
 from contractile.images.layouts import holds_both, list_items
 from contractile.images.planes import name_planes
 from contractile.images.sides import without_shapes
+from contractile.labels import find_mark, without_mark
+
+logger = logging.getLogger(__name__)
 
 Place = str | Path | Sequence[str | Path]
 PRINTS = 1000  # pairs, evenly spaced, whose images and labels are compared; each print takes 0.1 MB
@@ -74,13 +78,19 @@ class Notes:
 
 
 def check_dataset(
-    images: Place, labels: Place | None = None, *, dims: int = 2, axes: str | None = None
+    images: Place,
+    labels: Place | None = None,
+    *,
+    dims: int = 2,
+    axes: str | None = None,
+    ignore_label: int | None = None,
 ) -> list[Finding]:
     """The faults of a dataset, worst first; an empty list where there are none.
 
     `images`, `labels` and `axes` are what training takes: folders, globs, files or stacks, and the letters of their
     axes. Without `labels`, they are looked for among the `images`; where there are none, images are looked at alone.
-    A file that cannot be read is a finding, not an exception: the other files are still looked at.
+    Pixels of labels with `ignore_label` are not annotated, like negative ones. A file that cannot be read is a finding,
+    not an exception: the other files are still looked at.
     """
     notes = Notes()
     pairs: list[Pair] = []
@@ -94,6 +104,7 @@ def check_dataset(
     partner = {pair.image: pair.labels for pair in pairs}
     single = _unpaired(images, labels, pairs, dims, axes) if pairs else _find_each(images, notes, dims=dims, axes=axes)
     every = 1 + len(pairs) // PRINTS
+    unmarked = ignore_label is not None and bool(pairs)
     for number, source in enumerate([*partner, *single]):
         pixels = None
         with notes.catch(describe(source)):
@@ -101,10 +112,14 @@ def check_dataset(
         if source in partner:
             with notes.catch(describe(partner[source])):
                 found = read_annotation(partner[source], dims=dims)
+                if not isinstance(found, Spot) and ignore_label is not None:
+                    unmarked = unmarked and not (found == ignore_label).any()
+                    found = without_mark(found, ignore_label)
                 good = _look_at_labels(found, partner[source], pixels, notes.seen.get(source), notes)
                 if good and pixels is not None:
-                    notes.spots += faults_of_blank(notes.labels[-1].labels, pixels, notes.labels[-1].where)
-                    notes.prints += _take_prints(pixels, notes.labels[-1]) if number % every == 0 else []
+                    one = _as_it_seems(notes.labels[-1])
+                    notes.spots += faults_of_blank(one.labels, pixels, one.where)
+                    notes.prints += _take_prints(pixels, one) if number % every == 0 else []
     notes.spots += [Spot("unlabelled", describe(source)) for source in single if pairs]
     if len(pairs) == 1:
         notes.spots.append(Spot("few", describe(pairs[0].labels), "1"))
@@ -112,6 +127,8 @@ def check_dataset(
         notes.spots += faults_of_objects([(one.where, one.labels) for one in notes.labels])
         notes.spots += find_misplaced([one for _, one in notes.prints])
     notes.spots += find_copies([(seen, one.image) for seen, one in notes.prints])
+    if unmarked:
+        logger.warning("ignore_label changes nothing: no pixel of the labels is %s", ignore_label)
     say_rest(file for source in (*partner, *partner.values(), *single) for file in source.files)
     return notes.results()
 
@@ -126,17 +143,15 @@ def find_errors(
     """
     step = max(1, sum(one.labels.size for one in examples) // LOOKED_AT)
     notes = Notes()
-    good: list[tuple[Example, Annotated]] = []
+    good: list[Example] = []  # in the order of `notes.labels`
     for pair, example in list(zip(pairs, examples, strict=True))[::step]:
-        labels = example.labels
-        if ignore_label is not None:
-            labels = np.where(labels == ignore_label, -1, labels).astype(np.int32)
+        labels = without_mark(example.labels, ignore_label)
         notes.seen[pair] = see(example.pixels, describe(pair.image), example.pixel_size_um)
         notes.spots += faults_of_pixels(example.pixels, describe(pair.image))
         if _look_at_labels(labels, pair.labels, example.pixels, notes.seen[pair], notes):
-            good.append((example, notes.labels[-1]))
+            good.append(example)
     if _faults_of_set(notes.labels, notes):
-        some = good[:: 1 + len(good) // COMPARED]
+        some = list(zip(good, notes.labels, strict=True))[:: 1 + len(good) // COMPARED]
         notes.spots += faults_of_objects([(one.where, one.labels) for _, one in some])
         notes.prints += [found for example, one in some for found in _take_prints(example.pixels, one)]
         notes.spots += find_misplaced([one for _, one in notes.prints])
@@ -216,9 +231,10 @@ def _faults_of_set(annotated: Sequence[Annotated], notes: Notes) -> bool:
         pairs = zip(annotated, owns, strict=True)
         notes.spots += [Spot("mixed masks", one.where, str(white)) for one, own in pairs if white in own]
         return False
-    if (void := find_void(owns)) is not None:
-        there = [one for one, own in zip(annotated, owns, strict=True) if void in own]
-        notes.spots += [Spot("void", one.where, f"{void} covers {np.mean(one.labels == void):.0%}") for one in there]
+    if (mark := find_mark(owns)) is not None:
+        there = [one for one, own in zip(annotated, owns, strict=True) if mark in own]
+        notes.spots += [Spot("void", one.where, f"{mark} covers {np.mean(one.labels == mark):.0%}") for one in there]
+        _set_aside(mark, notes)
     for one, own in zip(annotated, owns, strict=True):
         if len(own) == 1 and own[0] >= 0:
             notes.spots.append(Spot("empty", one.where, str(own[0])))
@@ -226,6 +242,22 @@ def _faults_of_set(annotated: Sequence[Annotated], notes: Notes) -> bool:
             notes.spots.append(Spot("ignored", one.where, f"{np.mean(one.labels < 0):.0%}"))
     notes.spots += _copies(annotated)
     return True
+
+
+def _as_it_seems(one: Annotated) -> Annotated:
+    """Labels whose mark, as far as this image alone shows one, is not annotated: what is marked is no object."""
+    return replace(one, labels=without_mark(one.labels, find_mark([np.unique(one.labels)])))
+
+
+def _set_aside(mark: int, notes: Notes) -> None:
+    """Make what is marked not annotated in all labels, so that it is not measured as an object.
+
+    In an image that holds the mark alone, `_as_it_seems` has not seen it: what was found of its objects is dropped.
+    """
+    notes.labels = [replace(one, labels=without_mark(one.labels, mark)) for one in notes.labels]
+    bare = {one.where for one in notes.labels if not (one.labels > 0).any()}
+    notes.spots = [spot for spot in notes.spots if spot.kind != "blank" or spot.where not in bare]
+    notes.prints = [(seen, one) for seen, one in notes.prints if one.where not in bare]
 
 
 def _copies(annotated: Sequence[Annotated]) -> Iterator[Spot]:

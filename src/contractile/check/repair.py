@@ -23,6 +23,7 @@ from contractile.errors import ContractileError
 from contractile.images import Source, describe, open_image, read, read_labels, say_rest, write_labels
 from contractile.images.folders import files_in
 from contractile.images.planes import name_channels
+from contractile.labels import find_mark, without_mark
 from contractile.storage import claimed
 
 Place = str | Path | Sequence[str | Path]
@@ -45,14 +46,16 @@ def fix_dataset(
     *,
     dims: int = 2,
     axes: str | None = None,
+    ignore_label: int | None = None,
     overwrite: bool = False,
 ) -> list[str]:
     """Write the repaired labels of every image to the folder `out`, named like the image.
 
     Colours and fractions become numbers, smoothed masks are cut in two, numbers that were resized get full edges, a
     value in place of background becomes 0, outlines are filled, pieces of one number far apart get different numbers,
-    and specks are removed. Without `labels` they are looked for among the `images`. Returns one line per repaired file,
-    one for the colours, and one at the end.
+    and specks are removed. Without `labels` they are looked for among the `images`. Pixels with `ignore_label` become
+    -1, which always means not annotated; without it, a value that looks like such a mark stays as it is. Returns one
+    line per repaired file, one for the colours, and one at the end.
 
     Files of an earlier repair are replaced, unless they were changed since; what else is there only with `overwrite`.
     Raises as `pair_up`, as `check_place`, and ContractileError for labels that cannot be read; AlreadyThere where a
@@ -64,14 +67,19 @@ def fix_dataset(
     _check_apart(Path(out), sources)
     files = _name_files(pairs, Path(out))
     with claimed(files, by="check", inputs=sources, overwrite=overwrite) as claim:
-        mended = [_read(pair.labels, dims) for pair in pairs]
+        mended = [_ignore(_read(pair.labels, dims), ignore_label) for pair in pairs]
         say_rest(sources)
         mended, lines = _number_colours(mended)
         mended = _mend_background(mended)
-        mended = _mend_classes(_mend_masks(mended))
+        mended = _mend_masks(mended)
+        mark = find_mark([np.unique(one.labels) for one in mended])
+        marked = [one.labels == mark for one in mended]
+        mended = _mend_classes([replace(one, labels=without_mark(one.labels, mark)) for one in mended])
         task, repaired = find_task(one.labels for one in mended), 0
-        for pair, file, one in zip(pairs, files, mended, strict=True):
+        for pair, file, one, there in zip(pairs, files, mended, marked, strict=True):
             values, done = _mend_objects(one, task)
+            if mark is not None:
+                values = _put_back(values, mark, there)
             with claim.together():
                 write_labels(file, values, pixel_size_um=_pixel_size(pair, dims))
             repaired += bool(done)
@@ -139,6 +147,20 @@ def _read(source: Source, dims: int) -> Mended:
             mended = _mend_values(found.values, source)
             return replace(mended, done=(found.done, *mended.done))
     return _mend_values(values, source)
+
+
+def _ignore(one: Mended, ignore_label: int | None) -> Mended:
+    """The same labels with -1 in place of `ignore_label`."""
+    if ignore_label is None or ignore_label == -1 or not (one.labels == ignore_label).any():
+        return one
+    labels = without_mark(one.labels, ignore_label)
+    return replace(one, labels=labels, done=(*one.done, f"{ignore_label} made -1, not annotated"))
+
+
+def _put_back(labels: NDArray[np.int32], mark: int, there: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Labels with the `mark` in the pixels where it was; an object that was given that number gets another one."""
+    numbers = np.where(labels == mark, labels.max() + 1, labels)
+    return np.where(there, mark, numbers).astype(np.int32)
 
 
 def _number_anew(values: NDArray[Any]) -> NDArray[np.int32]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from contractile.cli.display import visible
-from contractile.cli.options import AllowMissing, Axes, Dims, MaxPixels, Overwrite
+from contractile.cli.options import AllowMissing, Axes, Dims, IgnoreLabel, MaxPixels, Overwrite
 from contractile.cli.words import NOT_FINISHED, expand, find_labels, given, leave_out_others, refuse_more, tidy
 from contractile.errors import ContractileError
 
@@ -27,6 +27,7 @@ def check(
     overwrite: Overwrite = False,
     dims: Dims = 2,
     axes: Axes = None,
+    ignore_label: IgnoreLabel = None,
     max_pixels: MaxPixels = None,
     allow_missing: AllowMissing = False,
 ) -> None:
@@ -42,13 +43,14 @@ def check(
     elif labels is None:
         with suppress(ContractileError):  # there may be none
             labels = find_labels(images, "check")
-    findings = check_dataset(images, labels, dims=dims, axes=axes)
+    findings = check_dataset(images, labels, dims=dims, axes=axes, ignore_label=ignore_label)
     for finding in findings:
         typer.echo(visible(f"{finding.level}: {finding.where}: {finding.problem}; {finding.cure}"))
     if not findings:
         typer.echo("nothing to complain about")
     if fix is not None and labels is not None:
-        for line in fix_dataset(images, labels, fix, dims=dims, axes=axes, **given(overwrite=overwrite)):
+        told: dict[str, Any] = given(ignore_label=ignore_label, overwrite=overwrite)
+        for line in fix_dataset(images, labels, fix, dims=dims, axes=axes, **told):
             typer.echo(visible(line))
     if any(finding.level == "error" for finding in findings) and fix is None:
         raise typer.Exit(NOT_FINISHED)

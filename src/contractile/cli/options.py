@@ -14,6 +14,9 @@ Axes = Annotated[
     str | None,
     typer.Option(help="the axes of the image files, a letter each in order, e.g. YXC or TZCYX [what the files say]"),
 ]
+IgnoreLabel = Annotated[
+    int | None, typer.Option(help="the number of the annotations that means not annotated, e.g. 65535 [negative ones]")
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="replace also files that this command did not write, or that were changed")
 ]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from contractile.cli.display import Bar, print_comparison, print_scores
-from contractile.cli.options import AllowMissing, Axes, Dims, MaxPixels, Overwrite
+from contractile.cli.options import AllowMissing, Axes, Dims, IgnoreLabel, MaxPixels, Overwrite
 from contractile.cli.results import json_file as open_json
 from contractile.cli.words import configure, expand, listed, refuse_more, tidy
 
@@ -48,6 +48,7 @@ def evaluate(
         int | None, typer.Option(help="maps: the channel that shows the objects, from 0 [all but the first]")
     ] = None,
     background: Annotated[int | None, typer.Option(help="the value of PREDICTED that is background [0]")] = None,
+    ignore_label: IgnoreLabel = None,
     border: Annotated[int, typer.Option(help="ctc: leave out objects within so many pixels of the edge")] = 0,
     classes: Annotated[
         str | None, typer.Option(help="the values of the classes, e.g. 0,1,2 [those found, where labels are classes]")
@@ -63,7 +64,8 @@ def evaluate(
 
     names, values, size = (listed(text) for text in (scores, classes, pixel_size))
     chosen = {"dims": dims, "probabilities": probabilities, "axes": axes, "border": border, "white": white}
-    config = configure(EvaluateConfig, **chosen, background=background, classes=values, pixel_size=size)
+    chosen |= {"background": background, "ignore_label": ignore_label}
+    config = configure(EvaluateConfig, **chosen, classes=values, pixel_size=size)
     with open_json(json_file, (predicted, truth, against), overwrite=overwrite) as write:
         if against is None:
             with Bar("images") as bar:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,7 +24,8 @@ SMALLEST_PART = 0.2  # about this share of an example, or more, is cut off for v
 class Example:
     """A pair in memory: pixels (C, *S) of the type of their file, labels (*S) int32.
 
-    `class_names` are those of the classes 1 ... K, where shapes have names of classes.
+    `class_names` are those of the classes 1 ... K, where shapes have names of classes. `rest` is true of a part that
+    was cut off for validation: the other part of the image is another example (`count_images`).
     """
 
     name: str
@@ -32,6 +33,7 @@ class Example:
     labels: NDArray[np.int32]
     pixel_size_um: tuple[float, ...] | None = None
     class_names: tuple[str, ...] = ()
+    rest: bool = False
 
 
 def load_examples(pairs: Sequence[Pair], *, dims: int = 2) -> list[Example]:
@@ -111,10 +113,15 @@ def split(
         place = _find_cut(_known_by_itself(examples[number].labels, targets), max(wanted, SMALLEST_PART))
         if place is not None:
             first, second = _cut(examples[number], *place)
-            return [*examples[:number], first, *examples[number + 1 :]], [second]
+            return [*examples[:number], first, *examples[number + 1 :]], [replace(second, rest=True)]
     problem = "labels must hold annotated pixels to train on and others to validate on, got a single one"
     cure = "annotate more, or name images for validation"
     raise ContractileError(problem, cure, where=f"image {examples[annotated[-1]].name}")
+
+
+def count_images(examples: Iterable[Example]) -> int:
+    """How many images these examples are of; an image that `split` cut in two is one."""
+    return sum(not one.rest for one in examples)
 
 
 def _known_by_itself(labels: NDArray[np.int32], targets: TargetConfig) -> NDArray[np.bool_]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contractile.errors import ContractileError
 from contractile.evaluation.agreement import Channels, Masks, is_mask
@@ -14,7 +15,7 @@ from contractile.evaluation.backgrounds import Backgrounds
 from contractile.evaluation.measures import Case, EvaluateConfig, Task
 from contractile.evaluation.pairs import Pair
 from contractile.images.names import some
-from contractile.labels import connected
+from contractile.labels import connected, find_mark
 
 logger = logging.getLogger(__name__)
 
@@ -29,10 +30,12 @@ class Doubt(Protocol):
         """Log a warning, or raise ContractileError where scores would mean nothing."""
 
 
-def doubts_of(task: Task, config: EvaluateConfig) -> list[Doubt]:
-    """What to look for in a set with this task."""
+def doubts_of(task: Task, config: EvaluateConfig, *, again: bool = False) -> list[Doubt]:
+    """What to look for in a set with this task. `again`: its truth was looked at before."""
     given = config.background is not None
     common: list[Doubt] = [Unannotated(), Backgrounds(task, given)]
+    if config.ignore_label is None and not again:
+        common.append(Marked(config))
     if task.kind == "classes":
         return common + ([Strangers(task)] if config.classes is None else [])
     return [*common, Masks(given), Channels(config)] + ([OneNumber()] if task.kind == "objects" else [])
@@ -55,6 +58,29 @@ class Unannotated:
         if len(self._wheres) == self._images:
             problem = "every pixel of the truth is negative, which means not annotated: there is nothing to score"
             raise ContractileError(problem, "give annotations, in which 0 is background", where=self._wheres[0])
+
+
+@dataclass
+class Marked:
+    """Truths with a number that looks like a mark of what is not annotated (`labels.find_mark`)."""
+
+    config: EvaluateConfig
+    _values: list[NDArray[Any]] = field(default_factory=list)
+    _wheres: list[str] = field(default_factory=list)
+
+    def look(self, pair: Pair, case: Case) -> None:
+        self._values.append(np.unique(case.truth))
+        self._wheres.append(pair.truth_where)
+
+    def conclude(self) -> None:
+        """Log a warning where there is such a number, and nobody said that it is a class."""
+        mark = find_mark(self._values)
+        if mark is None or mark in (self.config.classes or ()):
+            return
+        wheres = [where for where, values in zip(self._wheres, self._values, strict=True) if mark in values]
+        problem = f"the truth holds {mark}, far above all its other numbers, and it counts like the others"
+        cure = f"if it means not annotated, give --ignore-label {mark} (ignore_label={mark})"
+        logger.warning("%s: %s; %s", some(wheres), problem, cure)
 
 
 @dataclass

@@ -81,6 +81,7 @@ class Reader:
     task: str | None = None
     numbering: Numbering = field(default_factory=Numbering)
     met_background: bool = False  # whether a label had the value `background`
+    met_ignored: bool = False  # whether a pixel of a truth, which others read, had `EvaluateConfig.ignore_label`
     _said: set[str] = field(default_factory=set)
 
     def read(self, sources: Sequence[Source]) -> Prediction:

@@ -26,11 +26,15 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Asked:
-    """What is to be measured: names of scores or groups (None: those that fit), how, and who is told how far it is."""
+    """What is to be measured: names of scores or groups (None: those that fit), how, and who is told how far it is.
+
+    `again` says that the same truth was looked at before, so that what is doubtful in it is not said twice.
+    """
 
     scores: Sequence[str] | None
     config: EvaluateConfig
     progress: Progress | None = None
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ def measure_set(predicted: Any, truth: Any, asked: Asked, names: Sequence[str] |
         return _measure_challenge(predicted, truth, asked)
     told = "objects" if config.objects else "classes" if config.classes is not None else None
     reader = Reader(config.dims, config.probabilities, config.background, told)
-    pairs = _with_ignored(pair_up(predicted, truth, reader, names=names, axes=config.axes), config)
+    pairs = _with_ignored(pair_up(predicted, truth, reader, names=names, axes=config.axes), config, reader)
     return _measure_pairs(pairs, find_task(pairs, config), asked, reader)
 
 
@@ -80,14 +84,16 @@ def find_task(pairs: Sequence[Pair], config: EvaluateConfig) -> Task:
     return Task.of(meaning)
 
 
-def _with_ignored(pairs: Sequence[Pair], config: EvaluateConfig) -> list[Pair]:
+def _with_ignored(pairs: Sequence[Pair], config: EvaluateConfig, reader: Reader) -> list[Pair]:
     """The same pairs; the truth is negative where it was `ignore_label`."""
     if config.ignore_label is None:
         return list(pairs)
 
     def mark(load: Callable[[], Labels]) -> Labels:
         truth = load()
-        return np.where(truth == config.ignore_label, -1, truth.astype(np.int64))
+        ignored = truth == config.ignore_label
+        reader.met_ignored = reader.met_ignored or bool(ignored.any())
+        return np.where(ignored, -1, truth.astype(np.int64))
 
     return [replace(pair, load_truth=partial(mark, pair.load_truth)) for pair in pairs]
 
@@ -98,7 +104,7 @@ def _measure_challenge(predicted: Any, truth: Any, asked: Asked) -> Measurements
     challenge.check_options(truth, config)
     reader = Reader(config.dims, background=config.background)
     sequence = challenge.open_sequence(predicted, truth, config.dims, config.axes)
-    pairs = _with_ignored(challenge.list_pairs(sequence, reader), config)
+    pairs = _with_ignored(challenge.list_pairs(sequence, reader), config, reader)
     measured = _measure_pairs(pairs, Task("objects"), replace(asked, scores=asked.scores or ("ctc",)), reader)
     images, keys = measured.images, measured.keys
     if not sequence.tra:
@@ -107,7 +113,7 @@ def _measure_challenge(predicted: Any, truth: Any, asked: Asked) -> Measurements
         images = {name: m | {"seg": "needs the folder SEG in the truth"} for name, m in images.items()}
     if not {"det", "tra"} & set(keys):
         return replace(measured, images=images)
-    markers = _with_ignored(challenge.list_markers(sequence, reader), config)
+    markers = _with_ignored(challenge.list_markers(sequence, reader), config, reader)
     frames, graph = challenge.measure_frames(sequence, markers, config.border)
     merged: dict[str, Measured] = {}
     for name in sorted({*images, *frames}, key=challenge.frame_order):
@@ -122,7 +128,7 @@ def _measure_challenge(predicted: Any, truth: Any, asked: Asked) -> Measurements
 
 def _measure_pairs(pairs: Sequence[Pair], task: Task, asked: Asked, reader: Reader) -> Measurements:
     are_files = any(pair.files for pair in pairs)
-    doubts = doubts_of(task, asked.config) if are_files else []  # arrays are what the caller says
+    doubts = doubts_of(task, asked.config, again=asked.again) if are_files else []  # arrays are what the caller says
     unused = Unused(asked.config, reader)
     measured: dict[str, Measured] = {}
     for i, pair in enumerate(pairs):

@@ -66,7 +66,8 @@ def compare(
     """
     config = _check_config(config)
     _check_scores(scores)
-    first, second = (measure_set(one, truth, Asked(scores, config), names) for one in (predicted, other))
+    first = measure_set(predicted, truth, Asked(scores, config), names)
+    second = measure_set(other, truth, Asked(scores, config, again=True), names)
     for reason in first.unused:
         if reason in second.unused:
             logger.warning("%s", reason)

@@ -46,6 +46,8 @@ class Unused:
             found.append("probabilities changes nothing: all predictions are labels by their names, or shapes")
         if config.background and not self.reader.met_background:  # with 0, it says that there is none
             found.append(f"background changes nothing: no predicted label is {config.background}")
+        if config.ignore_label is not None and not self.reader.met_ignored:
+            found.append(f"ignore_label changes nothing: no pixel of the truth is {config.ignore_label}")
         return found
 
     def _why_no_channel(self) -> str:

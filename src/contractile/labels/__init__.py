@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contractile.labels.marks import TOPS as TOPS
+from contractile.labels.marks import find_mark as find_mark
+from contractile.labels.marks import without_mark as without_mark
 from contractile.labels.numbers import FEW as FEW
 from contractile.labels.numbers import MOST_CLASSES as MOST_CLASSES
 from contractile.labels.numbers import Box as Box

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from contractile.dataset import Example
+from contractile.dataset import Example, count_images
 from contractile.engine import find_device
 from contractile.errors import ContractileError
 from contractile.labels import diameters
@@ -117,7 +117,7 @@ def describe(recipe: Recipe, training: Sequence[Example], validation: Sequence[E
         normalization=recipe.samples.normalization,
         provenance={
             "data_sha256": origin.data,
-            "images": len(training) + len(validation),
+            "images": count_images([*training, *validation]),
             "recipe": recipe.base,
             "command": origin.command,
             **origin.versions,
