@@ -5,13 +5,15 @@
 
 DATA is the folder that `splits.py` made, and each RUN a model of objects that learned from its training part with the
 usual tenth held out. The decoding is chosen on that tenth, anew, and scored on the test part. With --choice the model
-is one of `one_image.py`, which learned from this choice of an image, with so many copies pasted: a fifth of the image
-chooses. --evidence is by how many objects another decoding must be better than the first one; `inf` keeps the first.
+learned from this choice of an image alone (`one_image.py`, `accuracy.py --annotated 1 --choice N`), with so many copies
+pasted: a fifth of the image chooses. --evidence is by how many objects another decoding must be better than the first
+one; `inf` keeps the first. With --core, the first one with each of these probabilities of a core is scored, too.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 import contractile
@@ -42,6 +44,7 @@ def main() -> None:
     parser.add_argument("--choice", type=int, help="the models learned from this choice of one image")
     parser.add_argument("--pasted", type=int, default=0, help="samples.pasted of these models")
     parser.add_argument("--evidence", type=float, nargs="+", default=[EVIDENCE])
+    parser.add_argument("--core", type=float, nargs="+", default=[])
     parser.add_argument("--test", type=int, default=1000, help="at most so many test images, evenly spaced")
     given = parser.parse_args()
     known, test = load_part(given.data, "train"), load_part(given.data, "test", given.test)
@@ -49,6 +52,7 @@ def main() -> None:
     truths, true = [one.labels for one in (*seen, *copies)], [renumber(one.labels) for one in test]
     first, objects = first_decoding([one.labels for one in known]), len(object_sizes(truths[: len(seen)]))
     ways = [("by score alone", None, 0.0), *((f"evidence {n:g}", first, n / objects) for n in given.evidence)]
+    ways += [(f"core {core:g}", first.model_copy(update={"core": core}), math.inf) for core in given.core]
     config = EvaluateConfig(objects=True, resamples=0)
     print(f"| run | way | {' | '.join(SCORES)} | threshold, core, smooth, min_size, sure |\n|---|---|{'--:|' * 3}---|")
     for run in given.runs:
