@@ -79,6 +79,7 @@ def test_the_whole_journey(data, capsys):
     assert status == 0
     assert told.count("data: 3 image(s) of 40 x 48 pixels") == 1
     assert told.count("recipe default for 4 steps on cpu") == 1
+    assert told.splitlines()[-1].startswith("only 4 step(s) were taken: the network has learned hardly anything; give")
     assert "iou" in text
     assert (run / "report.html").is_file()
     status, _, _ = call(capsys, "predict", run, data / "images", "--out", out, "--save", "labels,probabilities,overlay")

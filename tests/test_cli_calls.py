@@ -568,11 +568,47 @@ def test_info_says_in_a_line_what_a_model_judges_itself_by(tmp_path, capsys):
     calibration = Calibration(sharpness=1.0, spread=(0.1, 0.1), images=3)
     card = ModelCard(network=config, class_values=(0, 1), likeness=likeness, calibration=calibration)
     save(Model(UNet(config), card), tmp_path / "m.safetensors")
-    _, out, _ = call(capsys, "info", tmp_path / "m.safetensors")
-    told = json.loads(out.partition("\n")[2])
+    told = json.loads(call(capsys, "info", tmp_path / "m.safetensors", "--json")[1])
     assert told["likeness"] == "learned from 200 images or parts of them"
     assert told["calibration"] == "learned from 3 image(s)"
     assert told["confidence"] is None
+
+
+def test_info_tells_what_a_model_is_in_words(capsys):
+    """Short lines: what it is for, data, scores and limits; the whole card is JSON where it is asked for."""
+    status, out, _ = call(capsys, "info", "nuclei")
+    assert status == 0
+    lines = out.splitlines()
+    assert lines[0] == "nuclei: objects, 1,944,179 parameters"
+    assert lines[1].startswith("  Nuclei in 2-D fluorescence images, bright on dark.")
+    assert max(map(len, lines)) <= 101  # the hash of the data cannot be broken
+    told = " ".join(out.split())
+    for part in (
+        "Limits: ",
+        "task objects: touching objects get different numbers",
+        "image channels 1",
+        "size of objects typically 43 pixels across, from 12 to 63; images with others are resampled to fit",
+        "symmetry the output turns and mirrors with the image, because kernels were tied in training",
+        " networks 1 ",
+        " ap 0.841, AP at IoU 0.5, pooled over the set",
+        "annotated images 308",
+        "confidence learned from 982 objects in 31 image(s)",
+    ):
+        assert part in told
+    card = json.loads(call(capsys, "info", "nuclei", "--json")[1])
+    assert (card["symmetry"], card["network"]["symmetry"], card["provenance"]["images"]) == ("square", "none", 308)
+
+
+def test_info_names_the_classes_and_the_networks_of_a_model(tmp_path, capsys):
+    config = UNetConfig(width=2, depth=1, classes=3)
+    names = ("background", "cell", "dead cell")
+    card = ModelCard(network=config, class_values=(0, 1, 2), class_names=names, axes="YXC", shrunk=2, others=(config,))
+    save(Model(UNet(config), card, others=[UNet(config)]), tmp_path / "m.safetensors")
+    told = " ".join(call(capsys, "info", tmp_path / "m.safetensors")[1].split())
+    assert "classes 0 background, 1 cell, 2 dead cell" in told
+    assert "networks 2: the result is the mean of what they say" in told
+    assert "axes of image files YXC" in told
+    assert "resolution images are shrunk by 2 before the network sees them" in told
 
 
 def test_info_of_files_that_all_are_bad(images, capsys):

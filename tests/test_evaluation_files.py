@@ -217,3 +217,19 @@ def test_pages_of_shapes_are_as_many_as_those_of_the_first_prediction(tmp_path):
         ContractileError, match=r"labels.tiff: has 2 page\(s\), and the truth .*a.geojson has 1; predict"
     ):
         evaluate(tmp_path / "out", tmp_path / "truth", scores=["dice"])
+
+
+@pytest.mark.parametrize("images", [1, 2])
+def test_pictures_of_a_prediction_are_no_labels(tmp_path, images):
+    """The folder of `predict --save overlay`."""
+    (true,) = nuclei("true")
+    names = ["a", "b"][:images]
+    write_set(tmp_path / "truth", dict.fromkeys(names, true))
+    (tmp_path / "predicted").mkdir()
+    for name in names:
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "predicted" / f"{name}_overlay.png")
+    line = (
+        r"predicted: holds no label files \(such as a_labels.tif\), only a_overlay.png.*; run predict with --save lab"
+    )
+    with pytest.raises(ContractileError, match=line):
+        evaluate(tmp_path / "predicted", tmp_path / "truth")

@@ -309,7 +309,11 @@ def test_a_budget_that_validation_eats_up_is_named(folder, caplog):
     changes = {key: value for key, value in TINY.items() if key != "steps"}
     result = train(folder / "images", folder / "labels", out=folder / "run", recipe={**changes, "minutes": 1e-6})
     assert result.recipe.steps == 1
-    assert "holds 1 step(s), since validation will take" in caplog.text
+    assert "only 1 step(s) fit into 1e-06 minutes, since validation takes" in caplog.text
+    assert "the network will learn hardly anything; give more minutes (10 is usual)\n" in caplog.text
+    changes |= {"minutes": 1e-6, "validations": 8}
+    train(folder / "images", folder / "labels", out=folder / "other", recipe=changes)
+    assert "give more minutes (10 is usual), or validations = 2 in a recipe\n" in caplog.text
 
 
 def test_a_loss_that_explodes_stops_the_run(folder):

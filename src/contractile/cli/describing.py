@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import textwrap
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import groupby
@@ -35,10 +36,15 @@ if TYPE_CHECKING:
 
 AT_MOST = 2**26  # values of a file that are read to find its range
 MOST_PAGES = 512  # that are read for that
+WIDTH = 100  # characters of a line about a model
 
 
-def describe_all(models: Sequence[str], images: Sequence[str], axes: str | None = None) -> Iterator[str]:
-    """A line and the card for each model, a line for each image file; pages of one kind share a line.
+def describe_all(
+    models: Sequence[str], images: Sequence[str], axes: str | None = None, *, as_json: bool = False
+) -> Iterator[str]:
+    """The card of each model in words, or with `as_json` as JSON; a line for each image file.
+
+    Pages of one kind share a line.
 
     `images` are folders, globs and files, `axes` the letters of their axes, where somebody gave them. What cannot be
     read among others is logged, and the others are described. Raises NotFinished in the end then, and what `read_card`,
@@ -54,8 +60,11 @@ def describe_all(models: Sequence[str], images: Sequence[str], axes: str | None 
             failures.add(place, error)
             continue
         failures.count_result()
-        yield f"{place}: {card.task}, {card.network.parameters:,} parameters"
-        yield from json.dumps({**card.model_dump(mode="json"), **_judges(card)}, indent=2).splitlines()
+        if as_json:
+            yield from json.dumps({**card.model_dump(mode="json"), **_judges(card)}, indent=2).splitlines()
+        else:
+            yield f"{place}: {card.task}, {card.network.parameters:,} parameters"
+            yield from _describe_model(card)
     files = _list(images, failures)
     sources = find_readable([[file] for file in files], partial(find, axes=axes), failures.add) if files else []
     for path, pages in groupby(sources, key=lambda source: source.path):
@@ -67,6 +76,30 @@ def describe_all(models: Sequence[str], images: Sequence[str], axes: str | None 
             failures.count_result()
     say_rest(files)
     failures.finish()
+
+
+def _describe_model(card: ModelCard) -> Iterator[str]:
+    """A card in words: what the model is for, its scores, what it is and where it comes from."""
+    from contractile.metrics import METRICS
+    from contractile.report.card import describe_card
+
+    yield from textwrap.wrap(card.description, WIDTH, initial_indent="  ", subsequent_indent="  ")
+    model, origin = describe_card(card)
+    rows = list(model.rows)
+    if card.class_names:
+        rows.append(("classes", ", ".join(map("{} {}".format, card.class_values, card.class_names))))
+    if card.axes is not None:
+        rows.append(("axes of image files", card.axes))
+    rows += [("scores", "on the validation images, which also decide which network is kept")] if card.scores else []
+    for name, value in card.scores.items():
+        rows.append((f"  {name}", f"{value:.3f}" + (f", {METRICS[name].title}" if name in METRICS else "")))
+    judges = {name: text for name, text in _judges(card).items() if text is not None}
+    rows += [*judges.items(), *origin.rows]
+    broad = max(len(name) for name, _ in rows) + 2
+    for name, text in rows:
+        indent = " " * (2 + broad)
+        lines = textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent, break_long_words=False)
+        yield from (f"  {name}".ljust(len(indent)) + lines[0].strip(), *lines[1:]) if lines else (f"  {name}",)
 
 
 def _judges(card: ModelCard) -> dict[str, str | None]:

@@ -63,6 +63,7 @@ def info(
             metavar="WHAT", help="model files, run folders, images, or folders or globs of images", callback=tidy
         ),
     ],
+    as_json: Annotated[bool, typer.Option("--json", help="print the whole card of each model as JSON")] = False,
     axes: Axes = None,
     max_pixels: MaxPixels = None,
     allow_missing: AllowMissing = False,
@@ -73,5 +74,5 @@ def info(
 
     models = [place for place in what if is_model(place)]
     images = leave_out_others([place for place in what if place not in models])
-    for line in describe_all(models, images, axes):
+    for line in describe_all(models, images, axes, as_json=as_json):
         typer.echo(visible(line))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +15,11 @@ from contractile.cli.options import AllowMissing, Axes, Device, MaxPixels, Overw
 from contractile.cli.signals import keeping_notes
 from contractile.cli.words import expand, find_labels, given, option_of, refuse_more, tidy, two_or_three
 from contractile.errors import ContractileError
+
+if TYPE_CHECKING:
+    from contractile.training import Run
+
+logger = logging.getLogger(__name__)
 
 
 def train(
@@ -113,6 +119,17 @@ def train(
     page: dict[str, Any] = given(overwrite=resume or overwrite)  # what is there was looked at before the training
     report = write_report(run, data=(images, labels, *(validation or ())), **page)
     typer.echo(visible(f"report  {report}"))
+    _warn_of_few(run)
+
+
+def _warn_of_few(run: Run) -> None:
+    """Say in the end, too, that a run was too short: its table and its report look like those of any other."""
+    from contractile.training.budget import FEW_STEPS
+
+    steps = max((int(row["step"]) for row in run.history), default=0)
+    if steps < FEW_STEPS:
+        told = "only %d step(s) were taken: the network has learned hardly anything; give more --minutes (10 is usual)"
+        logger.warning(told, steps)
 
 
 def demo(

@@ -157,6 +157,10 @@ def _pair_files(predicted: Any, truth: Any, reader: Reader, axes: str | None) ->
     groups: dict[str, list[Item]] = {}
     for item in list_predictions(predicted):
         groups.setdefault(_image_name(item.name), []).append(item)
+    if not groups:
+        found = some([file.name for file in list_files(predicted, shapes=True)])
+        problem = f"holds no label files (such as {truths[0].name}_labels.tif), only {found}"
+        raise ContractileError(problem, "run predict with --save labels, or labels,overlay", where=place(predicted))
     reader.numbering = _number(truths, [one for items in groups.values() for one in items], reader.task)
     match = pair_names(list(groups), [one.name for one in truths])
     if len(match.partners) < max(len(groups), len(truths)) and 1 in (len(groups), len(truths)):

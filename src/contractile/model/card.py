@@ -38,7 +38,9 @@ class ModelCard(BaseModel):
         default=(), max_length=63, description="further networks: the model says the mean of what all say"
     )
     symmetry: Literal["none", "square"] = Field(
-        default="none", description="square: the output turns and mirrors with the image, because kernels were tied"
+        default="none",
+        description="square: the output turns and mirrors with the image, because kernels were tied in training; the "
+        "network is stored as an ordinary one, so that network.symmetry is none",
     )
     description: str = Field(default="", description="what the model is for, what it learned from, and its limits")
     task: Literal["classes", "objects"] = "classes"

@@ -44,6 +44,7 @@ def _describe_model(card: ModelCard) -> tuple[tuple[str, str], ...]:
     rows = [
         ("task", task),
         ("network", f"{network.dims}-D U-Net, {network.padding} padding"),
+        ("networks", f"{1 + len(card.others)}: the result is the mean of what they say" if card.others else "1"),
         ("width and depth", f"{network.width} channels at the finest level, {network.depth} poolings"),
         ("parameters", f"{network.parameters:,}"),
         ("receptive field", f"{format_shape(network.receptive_field)} pixels"),
@@ -51,9 +52,22 @@ def _describe_model(card: ModelCard) -> tuple[tuple[str, str], ...]:
         ("intensities", kinds[intensity.kind]),
         ("pixel size", f"{format_shape(size)} µm" if size else "not known"),
     ]
+    if card.symmetry == "square":  # the network's own entry says "none": it is stored as an ordinary one
+        rows.append(("symmetry", "the output turns and mirrors with the image, because kernels were tied in training"))
+    if card.shrunk > 1:
+        rows.append(("resolution", f"images are shrunk by {card.shrunk:g} before the network sees them"))
+    if card.diameter is not None:
+        rows.append(("size of objects", _describe_size(card)))
     if objects:
         rows.append(("objects", _describe_objects(card.decoding, network.classes)))
     return tuple(rows)
+
+
+def _describe_size(card: ModelCard) -> str:
+    text = f"typically {card.diameter:.0f} pixels across"
+    if card.diameters is not None:
+        text += f", from {card.diameters[0]:.0f} to {card.diameters[1]:.0f}"
+    return text + ("; images with others are resampled to fit" if card.any_size else "")
 
 
 def _describe_objects(decoding: Decoding, classes: int) -> str:

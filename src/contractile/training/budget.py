@@ -44,8 +44,9 @@ def count_steps(
     logger.info("%.2f s a step, %.0f s for all validation: %d steps", a_step, validating, steps)
     if steps < FEW_STEPS:
         logger.warning(
-            "the time budget of %.0f s holds %d step(s), since validation will take %.0f s and a step %.1f s; give "
-            "more minutes, fewer validation images or a lower number of validations",
-            *(60 * (recipe.minutes or 0), steps, validating, a_step),
+            "only %d step(s) fit into %.3g minutes, since validation takes %.0f s and a step %.1f s: the network will "
+            "learn hardly anything; give more minutes (10 is usual)%s",
+            *(steps, recipe.minutes or 0, validating, a_step),
+            ", or validations = 2 in a recipe" if recipe.validations > 2 else "",
         )
     return steps
