@@ -285,6 +285,14 @@ def test_details_are_shown_below_the_score():
     assert rows["AP"].note == "one image, so no interval"
 
 
+def test_the_scores_to_look_at_first_come_first():
+    evaluation = make_evaluation(["a"], dice=0.5, iou=0.5, ap=0.5, f1=0.5, pq=0.5)
+    assert [row.name for row in summarise(evaluation, "pq")] == ["IoU", "F1", "PQ", "Dice", "AP"]
+    of_classes = make_evaluation(["a"], dice=0.5, iou=0.5, pixel_error=0.5)
+    assert [row.name for row in summarise(of_classes, "iou")][:2] == ["IoU", "Dice"]
+    assert len(summarise(evaluation, None)) == 5
+
+
 def test_a_page_stays_small():
     rng = np.random.default_rng(0)
     labels = np.kron(np.arange(1, 65).reshape(8, 8), np.ones((64, 64), np.int32)).astype(np.int32)

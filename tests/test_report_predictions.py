@@ -39,6 +39,17 @@ def test_the_least_certain_image_comes_first(tmp_path):
     assert "0.40 (0.30 to 0.50)" in page
     assert "95 % interval 23 to 37" in page  # 30 objects, +- sqrt(3) * 4
     assert page.count("data:image/") == 3
+    assert page.count("estimated true number of objects") == 2
+    assert "All images, the least certain first. Colours only tell neighbouring objects apart." in page
+    assert "valid only for images similar to the training images" in page
+
+
+def test_a_page_of_classes_says_nothing_of_colours(tmp_path):
+    found = [written(tmp_path, str(n), None, dice=(ExpectedDice(0.9, 0.8, 0.95),)) for n in range(13)]
+    found = [replace(one, count=None) for one in found]
+    page = write_predictions(found, tmp_path / "predictions.html", model="run").read_text()
+    assert "The 12 least certain images, the least certain first." in page
+    assert "Colours" not in page
 
 
 def test_intervals_that_end_at_one_are_added_as_if_they_did_not(tmp_path):

@@ -12,7 +12,10 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps")]
 Dims = Annotated[int, typer.Option(help="axes of an image: 2, or 3 for volumes", callback=two_or_three)]
 Axes = Annotated[
     str | None,
-    typer.Option(help="the axes of the image files, a letter each in order, e.g. YXC or TZCYX [what the files say]"),
+    typer.Option(
+        help="the axes of the image files, a letter for each, in order: X and Y; Z planes; C channels (S those of a "
+        "colour picture); T times; Q other pages; e.g. YXC or TZCYX [what the files say]"
+    ),
 ]
 IgnoreLabel = Annotated[
     int | None, typer.Option(help="the number of the annotations that means not annotated, e.g. 65535 [negative ones]")
@@ -26,7 +29,9 @@ Memory = Annotated[
 ]
 MaxPixels = Annotated[
     int | None,
-    typer.Option(help="pixels of a picture, or of a tile or chunk, that are decoded at once [2^28]", callback=bound),
+    typer.Option(
+        help="largest number of pixels of a picture, tile or chunk; larger ones are refused [2^28]", callback=bound
+    ),
 ]
 AllowMissing = Annotated[
     bool,

@@ -44,7 +44,7 @@ def predict(
     ] = "tiff",
     table: Annotated[str, typer.Option(help="of objects: csv, or parquet")] = "csv",
     report: Annotated[
-        bool, typer.Option("--report", help="write predictions.html, too: the images of which least is certain first")
+        bool, typer.Option("--report", help="write predictions.html, too: the least certain images first")
     ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="go on where the same prediction was interrupted, skip what is finished")

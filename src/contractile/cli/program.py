@@ -55,7 +55,7 @@ def show_version(asked: bool) -> None:
 @app.callback()
 def program(
     verbose: Annotated[
-        bool, typer.Option("--verbose", help="show the log, and where an error arose; may also follow the verb")
+        bool, typer.Option("--verbose", help="show the log, and where an error arose; may also stand after the command")
     ] = False,
     version: Annotated[
         bool, typer.Option("--version", help="print the version and end", callback=show_version, is_eager=True)

@@ -39,22 +39,31 @@ def evaluate(
     ] = None,
     dims: Dims = 2,
     probabilities: Annotated[
-        bool, typer.Option("--probabilities", help="PREDICTED holds maps of probabilities, also where it is integers")
+        bool,
+        typer.Option("--probabilities", help="read PREDICTED as probabilities, even if the files hold whole numbers"),
     ] = False,
     axes: Axes = None,
     max_pixels: MaxPixels = None,
     allow_missing: AllowMissing = False,
     white: Annotated[
-        int | None, typer.Option(help="maps: the channel that shows the objects, from 0 [all but the first]")
+        int | None,
+        typer.Option(
+            help="for probabilities: number of the channel that shows the objects; the first is 0 [all but the first]"
+        ),
     ] = None,
     background: Annotated[int | None, typer.Option(help="the value of PREDICTED that is background [0]")] = None,
     ignore_label: IgnoreLabel = None,
-    border: Annotated[int, typer.Option(help="ctc: leave out objects within so many pixels of the edge")] = 0,
+    border: Annotated[
+        int, typer.Option(help="only for the scores ctc: leave out objects within so many pixels of the edge")
+    ] = 0,
     classes: Annotated[
         str | None, typer.Option(help="the values of the classes, e.g. 0,1,2 [those found, where labels are classes]")
     ] = None,
     pixel_size: Annotated[
-        str | None, typer.Option(help="surface: size of a pixel along each axis, e.g. 0.5,0.2,0.2 [from the file]")
+        str | None,
+        typer.Option(
+            help="only for the scores surface: size of a pixel along each axis, e.g. 0.5,0.2,0.2 [from the file]"
+        ),
     ] = None,
 ) -> None:
     """Score predictions against the truth. Shows the scores of the set; --json holds those of each image, too."""

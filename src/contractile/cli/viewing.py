@@ -40,7 +40,10 @@ def view(
     start: Annotated[str | None, typer.Option(help="a model to learn on from, such as nuclei [from nothing]")] = None,
     task: Annotated[str | None, typer.Option(help="objects or classes [objects, or that of the model]")] = None,
     classes: Annotated[
-        str | None, typer.Option(help="names of classes, the first for background, e.g. background,cell,nucleus")
+        str | None,
+        typer.Option(
+            help="names of classes; the first gets the value 0, the second 1, and so on; e.g. background,cell,nucleus"
+        ),
     ] = None,
     axes: Axes = None,
     minutes: Annotated[float, typer.Option(help="how long to learn after the last change")] = 10.0,
@@ -79,5 +82,6 @@ def view(
 
 def _say_where(address: Address, folder: Path) -> None:
     typer.echo(visible(f"page    {address.link}"))
-    typer.echo(visible(f"more    {address.again} in the same browser; the address above works once"))
+    again = f"to open the page again in the same browser, use {address.again}"
+    typer.echo(visible(f"again   the address above works once; {again}"))
     typer.echo(visible(f"session {folder}; Ctrl-C ends it"))

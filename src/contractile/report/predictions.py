@@ -1,4 +1,4 @@
-"""The results of a prediction as one page, the image of which least is certain first: `write_predictions`."""
+"""The results of a prediction as one page, the least certain image first: `write_predictions`."""
 
 from __future__ import annotations
 
@@ -62,11 +62,9 @@ def write_predictions(found: Sequence[Written], path: Path, *, model: str, overw
         score="expected Dice of each class" if any(one.dice for one in found) else "expected AP at IoU 0.5",
         rows=tuple(map(_row, ranked)),
         pictures=tuple(pictures),
-        pictures_note=f"The {len(pictures)} of which least is certain, the least certain first."
-        if len(pictures) < len(found)
-        else "All images, the least certain first.",
-        footer="What is expected follows from what the model shows of each object, and from how often it was right on "
-        "images that it had not learned from. It holds for images like those.",
+        pictures_note=_pictures_note(len(pictures), found),
+        footer="The expected values are estimated from images that the model did not learn from. They are valid only "
+        "for images similar to the training images.",
     )
     return write_html(path, "predictions.html.j2", page=page)
 
@@ -79,6 +77,13 @@ def _certainty(one: Written) -> tuple[float, float]:
 
 def _overlays(one: Written) -> list[Path]:
     return [file for file in one.files if file.name.endswith(OVERLAY)]
+
+
+def _pictures_note(shown: int, found: Sequence[Written]) -> str:
+    which = f"The {shown} least certain images" if shown < len(found) else "All images"
+    objects = any(one.count is not None for one in found)
+    colours = " Colours only tell neighbouring objects apart." if objects else ""
+    return f"{which}, the least certain first.{colours}"
 
 
 def _cards(found: Sequence[Written]) -> tuple[tuple[str, str, str], ...]:
@@ -95,7 +100,7 @@ def _cards(found: Sequence[Written]) -> tuple[tuple[str, str, str], ...]:
         total = sum(one.objects for one in expected)
         error = _together([(one.objects_low, one.objects, one.objects_high) for one in expected])
         interval = f"95 % interval {max(0.0, total - error):,.0f} to {total + error:,.0f}"
-        cards.append(("true objects", f"{total:,.0f}", interval))
+        cards.append(("estimated true number of objects", f"{total:,.0f}", interval))
     odd = sum(one.unlike is not None and one.unlike.is_far for one in found)
     if odd:
         cards.append(("unlike the training images", f"{odd}", "expect worse there"))

@@ -13,6 +13,7 @@ from contractile.metrics import METRICS
 UNKNOWN = "\N{EN DASH}"
 COUNTS = {"tp": "found", "fn": "missed", "fp": "invented"}  # lists over IoU levels, 0.5 first
 COUNTED = "ap"  # the score that these counts are shown with
+FIRST = ("iou", "f1")  # the scores to look at first, as the README says
 DETAILS = {"threshold": "best threshold", "mean_over_iou": "mean over IoU 0.5 to 0.95:"}
 NO_REASON = "no reason was given"
 
@@ -92,8 +93,9 @@ def rank(images: Sequence[ImageScores], steering: str | None) -> list[ImageScore
 
 
 def summarise(evaluation: Evaluation, steering: str | None, class_values: Sequence[int] = ()) -> tuple[ScoreRow, ...]:
-    """The scores of the set, `steering` first."""
-    keys = sorted(evaluation.summary, key=lambda key: key != steering)
+    """The scores of the set: those of `FIRST`, then `steering`, then the others."""
+    known = [key for key in dict.fromkeys((*FIRST, steering)) if key in evaluation.summary]
+    keys = [*known, *(key for key in evaluation.summary if key not in known)]
     return tuple(_row(key, evaluation.summary[key], class_values) for key in keys)
 
 
