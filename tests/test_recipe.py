@@ -249,6 +249,11 @@ def test_tiles_suit_the_network_that_was_asked_for(side, network):
     assert all(size % stride == 0 for size, stride in zip(recipe.samples.tile, recipe.network.stride, strict=True))
 
 
+def test_where_nothing_is_annotated_nothing_is_pasted():
+    blank = replace(discs(20), labels=np.zeros((300, 300), np.int32))
+    assert derive([blank], {"targets": {"task": "objects", "known_around": 3.0}}).samples.pasted == 0
+
+
 def test_nothing_is_pasted_in_three_dimensions():
     assert derive([balls(1)], {}).samples.pasted == 0  # not measured in 3-D
 

@@ -74,7 +74,7 @@ def test_examples_in_memory_are_for_one_network(tmp_path):
 
 def test_the_recipe_is_that_of_each_share():
     examples = [bright_discs(str(number), number) for number in range(3)]
-    for few, many in (({"minutes": 2}, {"minutes": 6}), ({"steps": 90}, {"steps": 270})):
+    for few, many in (({"minutes": 2}, {"minutes": 6}), ({"steps": 90}, {"steps": 270}), ({"steps": 1}, {"steps": 2})):
         alone, shared = (
             derive(examples, {"device": "cpu", **few}),
             derive(examples, {"device": "cpu", **many, "folds": 3}),

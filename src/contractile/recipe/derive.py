@@ -83,7 +83,7 @@ def derive(examples: Sequence[Example], changes: Mapping[str, Any]) -> Recipe:
 def _default(seen: Survey, changes: Mapping[str, Any]) -> Recipe:
     """Padded network with batch norm, Muon and a cosine; the rest follows data, device and budget."""
     device, folds = find_device(changes.get("device", "auto")), max(1, int(changes.get("folds", 1)))
-    steps = changes["steps"] // folds if changes.get("steps") else None  # of each network
+    steps = max(1, changes["steps"] // folds) if changes.get("steps") else None  # of each network
     seconds = 60 * float(changes.get("minutes") or DEFAULT_MINUTES) / folds
     fast = device.type == "cuda"
     short = not fast and seconds < SHORT_SECONDS and "steps" not in changes
@@ -186,7 +186,7 @@ def _pasted(seen: Survey) -> int:
 
     The gain was measured for one image in 2-D (docs/log.md).
     """
-    if seen.task != "objects" or seen.dims != 2:
+    if seen.task != "objects" or seen.dims != 2 or seen.area == 0:
         return 0
     of_all = seen.area / seen.labelled  # pixels, annotated or not
     fitting = int(MOST_COPIED / of_all)

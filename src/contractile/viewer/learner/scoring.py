@@ -38,7 +38,7 @@ class Score:
 def score(looker: Looker, annotated: Annotated, *, seed: int = 0) -> Score | None:
     """The score of a network; None where too little is held out."""
     fits: list[float] = []
-    pieces: dict[int, list[NDArray[np.bool_]]] = {}  # of each class: whether the pixels of a piece get it
+    pieces: dict[int, list[tuple[float, float]]] = {}  # of each class: pixels of a piece that get it, and all of them
     empty = total = 0
     for number, region, truth in annotated.held():
         seen = looker.look(number, region)
@@ -49,8 +49,11 @@ def score(looker: Looker, annotated: Annotated, *, seed: int = 0) -> Score | Non
         else:
             for value in np.unique(truth[truth >= 0]).tolist():
                 numbers = connected(truth == value)
-                own = [seen.labels[numbers == one] == value for one in range(1, int(numbers.max()) + 1)]
-                pieces.setdefault(value, []).extend(own)
+                right, sizes = (
+                    np.bincount(numbers.ravel(), (seen.labels == value).ravel()),
+                    np.bincount(numbers.ravel()),
+                )
+                pieces.setdefault(value, []).extend(zip(right[1:].tolist(), sizes[1:].tolist(), strict=True))
     clean = empty / total if total else None
     if looker.model.card.task == "objects":
         return _summarise(np.array(fits), seed, clean) if len(fits) >= LEAST else None
@@ -67,16 +70,16 @@ def fit_of(mask: NDArray[np.bool_], labels: NDArray[np.int32]) -> float:
     return float((common / (int(mask.sum()) + sizes - common)).max())
 
 
-def _summarise_classes(classes: Sequence[Sequence[NDArray[np.bool_]]], seed: int) -> Score:
-    """The score of classes, and its interval if other pieces had been held out."""
+def _summarise_classes(classes: Sequence[Sequence[tuple[float, float]]], seed: int) -> Score:
+    """The score of classes, from the right and all pixels of their pieces; its interval if others had been held out."""
     rng, shares, resampled = np.random.default_rng(seed), [], []
     for pieces in classes:
-        right, sizes = np.array([one.sum() for one in pieces]), np.array([one.size for one in pieces])
+        right, sizes = np.array(pieces).T
         drawn = rng.integers(len(pieces), size=(RESAMPLES, len(pieces)))
         shares.append(right.sum() / sizes.sum())
         resampled.append(right[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))
     low, high = np.quantile(np.mean(resampled, axis=0), (0.025, 0.975))
-    number, found = sum(map(len, classes)), sum(bool(one.mean() > MATCH) for pieces in classes for one in pieces)
+    number, found = sum(map(len, classes)), sum(right > MATCH * size for pieces in classes for right, size in pieces)
     return Score(float(np.mean(shares)), float(low), float(high), number, found)
 
 
