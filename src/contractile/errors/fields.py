@@ -88,11 +88,11 @@ def check_progress(progress: object, arguments: str) -> None:
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that somebody may have meant."""
+    """The known word that somebody may have meant. The dashes of options do not make them alike."""
     from difflib import get_close_matches
 
-    plain = {one.lower(): one for one in known}
-    found = get_close_matches(word.lower(), plain, n=1, cutoff=0.6)
+    plain = {one.lower().lstrip("-"): one for one in known}
+    found = get_close_matches(word.lower().lstrip("-"), plain, n=1, cutoff=0.6)
     return plain[found[0]] if found else None
 
 
