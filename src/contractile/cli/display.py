@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import re
 import sys
 import time
@@ -129,11 +128,7 @@ def describe_prediction(written: Written) -> list[str]:
         found += [f"expected AP at IoU 0.5: {expected.ap:.2f} ({expected.ap_low:.2f} to {expected.ap_high:.2f})"]
         found += [f"true objects: {expected.objects_low:.0f} to {expected.objects_high:.0f}"]
     if written.dice:
-        dice = (
-            "not found" if math.isnan(one.value) else f"{one.value:.2f} ({one.low:.2f} to {one.high:.2f})"
-            for one in written.dice
-        )
-        found += [f"expected Dice of the classes: {', '.join(dice)}"]
+        found += [f"expected Dice of the classes: {', '.join(map(str, written.dice))}"]
     lines = [f"{name}: {files}", *([f"{name}: {', '.join(found)}"] if found else [])]
     if written.unlike is not None and written.unlike.is_far:
         lines.append(f"{name}: unlike the training images ({written.unlike.reason}): expect worse")

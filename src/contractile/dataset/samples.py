@@ -29,7 +29,7 @@ from contractile.augment import (
 from contractile.dataset.examples import Example
 from contractile.errors import ContractileError, in_one_line
 from contractile.intensity import Intensity, Normalization
-from contractile.labels import renumber
+from contractile.labels import renumber, without_mark
 from contractile.targets import Target, TargetConfig, class_balance, make_target, unannotated
 
 PREFETCHED = 3
@@ -121,11 +121,6 @@ def _fit_each(examples: Sequence[Example], normalization: Normalization) -> list
     return curves
 
 
-def _without_ignored(labels: NDArray[np.int32], targets: TargetConfig) -> NDArray[np.int32]:
-    """Labels (*S) with -1 for the number that means "not annotated": it is no object."""
-    return np.where(labels == targets.ignore_label, -1, labels).astype(np.int32)
-
-
 def pasted_copies(
     examples: Sequence[Example], targets: TargetConfig, config: SampleConfig, *, seed: int = 0
 ) -> list[Example]:
@@ -179,7 +174,9 @@ class Samples:
         examples = [*examples, *pasted_copies(examples, targets, config, seed=seed)]
         self._pixels = [example.pixels for example in examples]
         dimmed = targets.task == "objects" and config.augment.dimmed > 1
-        self._objects = [with_rims(_without_ignored(one.labels, targets)) for one in examples] if dimmed else []
+        self._objects = (
+            [with_rims(without_mark(one.labels, targets.ignore_label)) for one in examples] if dimmed else []
+        )
         made = made if made and not config.pasted else _make_targets([one.labels for one in examples], targets)
         self.targets = list(made)
         maps = [target.classes for target in self.targets]

@@ -28,6 +28,10 @@ class ExpectedDice(NamedTuple):
     low: float
     high: float
 
+    def __str__(self) -> str:
+        """The score and its interval in words."""
+        return "not found" if math.isnan(self.value) else f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
+
 
 @in_one_line
 class Calibration(BaseModel):

@@ -146,9 +146,10 @@ def _explain(apart: Floats, differences: Floats) -> str:
 
 def fit_likeness(rows: Sequence[Floats]) -> Likeness | None:
     """What training images are known by: one row of numbers (N,) each, as `statistics` gives them. None without any."""
-    known = np.array(rows)
-    empty = _empty(known) if len(rows) else []
-    known = known[~np.isnan(known).all(axis=-1)] if len(rows) else known
+    if not len(rows):
+        return None
+    every = np.array(rows)
+    known = every[~np.isnan(every).all(axis=1)]
     if not len(known):
         return None
     missing = np.isnan(known)
@@ -169,7 +170,7 @@ def fit_likeness(rows: Sequence[Floats]) -> Likeness | None:
         axes=tuple(map(_rounded, axes)),
         images=tuple(map(_rounded, known[kept])),
         limit=round(limit, DIGITS),
-        empty=tuple(empty),
+        empty=tuple(_empty(every)),
     )
 
 

@@ -68,7 +68,8 @@ def survey(
     """
     meaning = find_meaning((e.labels for e in examples), ignore_label=ignore_label, task=task)
     found, values = meaning.task, meaning.class_values
-    annotated = [e for e in examples if _is_annotated(e.labels, ignore_label, known_around)] or list(examples)
+    plain = TargetConfig(ignore_label=ignore_label, known_around=known_around)
+    annotated = [e for e in examples if not unannotated(e.labels, plain).all()] or list(examples)
     some = annotated[:: math.ceil(len(annotated) / LOOKED_AT)]
     pixel_size = _relative_size(some, spacing)
     apart = (tuple(spacing) or pixel_size) if known_around else ()
@@ -102,12 +103,6 @@ def survey(
         dark=_is_dark(some, found),
         pixel_size=pixel_size,
     )
-
-
-def _is_annotated(labels: NDArray[np.int32], ignore_label: int | None, known_around: float | None) -> bool:
-    """Whether somebody annotated a pixel of an image; with `known_around`, an object."""
-    known = labels > 0 if known_around else labels >= 0
-    return bool((known if ignore_label is None else known & (labels != ignore_label)).any())
 
 
 def _is_dark(examples: Sequence[Example], task: str) -> bool:

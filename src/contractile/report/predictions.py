@@ -117,16 +117,12 @@ def _together(intervals: Sequence[tuple[float, float, float]]) -> float:
 
 def _row(one: Written) -> Row:
     expected, odd = one.expected, one.unlike
-    scores = [(found.value, found.low, found.high) for found in one.dice]
-    scores += [] if expected is None else [(expected.ap, expected.ap_low, expected.ap_high)]
+    scores = list(map(str, one.dice))
+    scores += [] if expected is None else [f"{expected.ap:.2f} ({expected.ap_low:.2f} to {expected.ap_high:.2f})"]
     return Row(
         name=one.source.name,
         objects=UNKNOWN if one.count is None else f"{one.count:,}",
-        expected="; ".join(
-            "not found" if math.isnan(value) else f"{value:.2f} ({low:.2f} to {high:.2f})"
-            for value, low, high in scores
-        )
-        or UNKNOWN,
+        expected="; ".join(scores) or UNKNOWN,
         true=UNKNOWN if expected is None else f"{expected.objects_low:,.0f} to {expected.objects_high:,.0f}",
         odd=odd.reason if odd is not None and odd.is_far else "",
     )

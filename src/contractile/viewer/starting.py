@@ -22,8 +22,8 @@ def check_model(path: Path, task: str, values: Sequence[int], channels: int, *, 
         raise ContractileError(f"the model does not fit this session: {why}", CURE, where=path)
 
 
-def why_not_shown(card: ModelCard, task: str, values: Sequence[int], channels: int) -> str | None:
-    """Why a session cannot show what a model says, in words; None where it can."""
+def why_not_shown(card: ModelCard, task: str, values: Sequence[int], channels: int | None = None) -> str | None:
+    """Why a session cannot show what a model says, in words; None where it can. `channels` None: as the model wants."""
     network = card.network
     if network.dims != 2:
         return "it is made for volumes, and a session shows planes"
@@ -32,7 +32,7 @@ def why_not_shown(card: ModelCard, task: str, values: Sequence[int], channels: i
     if task == "classes" and tuple(card.class_values) != tuple(values):
         own, others = (", ".join(map(str, found)) for found in (card.class_values, values))
         return f"its classes have the values {own}, those of the session {others}"
-    if network.channels != channels:
+    if channels not in (None, network.channels):
         return f"it takes images of {network.channels} channel(s), and these have {channels}"
     return None
 

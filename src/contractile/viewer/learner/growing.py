@@ -241,8 +241,7 @@ def _load_start(told: Begin) -> Model | None:
     if told.start is None:
         return None
     model = load(told.start)
-    channels = model.card.network.channels  # those of the images were compared before
-    fits = why_not_shown(model.card, told.task, told.class_values, channels) is None
+    fits = why_not_shown(model.card, told.task, told.class_values) is None  # channels were compared before
     return _with_names(model, told) if fits else None
 
 

@@ -49,10 +49,8 @@ def score(looker: Looker, annotated: Annotated, *, seed: int = 0) -> Score | Non
         else:
             for value in np.unique(truth[truth >= 0]).tolist():
                 numbers = connected(truth == value)
-                right, sizes = (
-                    np.bincount(numbers.ravel(), (seen.labels == value).ravel()),
-                    np.bincount(numbers.ravel()),
-                )
+                right = np.bincount(numbers.ravel(), (seen.labels == value).ravel())
+                sizes = np.bincount(numbers.ravel())
                 pieces.setdefault(value, []).extend(zip(right[1:].tolist(), sizes[1:].tolist(), strict=True))
     clean = empty / total if total else None
     if looker.model.card.task == "objects":
