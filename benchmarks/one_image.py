@@ -2,12 +2,16 @@
 
     python benchmarks/splits.py dsb2018 DATA --out data/dsb2018
     python benchmarks/one_image.py dsb2018 data/dsb2018 --choices 0 1 2 3 4 --steps 100 [--set samples.pasted=4]
-    python benchmarks/one_image.py dsb2018 data/dsb2018 --plain teacher | own-labels
+    python benchmarks/one_image.py dsb2018 data/dsb2018 --plain masked | teacher | own-labels
 
 Choice n is the image that `accuracy.py --annotated 1 --choice n` takes. The other images of the training part are
 plain: their labels are not read. The norms are measured at the end as usual ("norms: annotated") and once more on half
 annotated, half plain samples ("norms: both"). What else is learned from plain images, --plain:
 
+- `masked`: in a third of the steps a network of the same kind learns to draw hidden squares of all images, plain and
+  annotated, and to take noise away (as He et al. 2022, arXiv:2111.06377, with convolutions). The other two thirds learn
+  from the annotated image as usual and begin with its weights, but for those of the last layer. The number of steps is
+  the same, and so is the time.
 - `teacher`: a moving average of the network (Tarvainen and Valpola 2017, arXiv:1703.01780). Where it is sure of a plain
   sample, the network learns to say the same of that sample with other brightness, contrast and noise. A step takes
   --plain-batch samples more, so compare seconds (of this process, on one thread), and not steps.
@@ -58,6 +62,7 @@ from contractile.training.optimizer import learning_rate, set_rate
 from contractile.training.origin import describe, trace
 from contractile.training.state import State, begin, launch, take_step
 from contractile.training.validation import Validation
+from contractile.unet import UNet, adopt
 
 NORMS = ("annotated", "both")
 WAYS = ("by score alone", "the first", "chosen")
@@ -65,6 +70,9 @@ SURE = 0.9  # probability from which the teacher, or a label of a class, is beli
 SURE_OUTSIDE = 0.8  # probability from which a pixel is believed to be outside of objects
 SURE_OBJECT = 0.75  # mean probability of the inside from which an object is believed
 KEPT = 0.99  # of the teacher at each step
+FIRST_PART = 3  # the first phase of "masked" takes one of so many steps
+SQUARE, HIDDEN = 16, 0.6  # pixels on a side of a hidden square, share of the squares that are hidden
+NOISE = 0.3  # at most, of standard deviation, what grey values get before they are hidden
 FROM, FULL = 0.15, 0.4  # of all steps: where plain samples begin to count, and where they count fully
 
 
@@ -75,7 +83,7 @@ def main() -> None:
     parser.add_argument("--choices", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="such as samples.pasted=4")
-    parser.add_argument("--plain", choices=("nothing", "teacher", "own-labels"), default="nothing")
+    parser.add_argument("--plain", choices=("nothing", "masked", "teacher", "own-labels"), default="nothing")
     parser.add_argument("--members", type=int, default=1, help="networks with other seeds, of which the mean is scored")
     parser.add_argument("--plain-images", type=int, default=40)
     parser.add_argument("--plain-batch", type=int, default=2)
@@ -123,6 +131,8 @@ def learn(
     others: list[Example],
 ) -> list[Model]:
     """One network, with the norms of NORMS."""
+    first = given.steps // FIRST_PART if given.plain == "masked" else 0
+    recipe = recipe.model_copy(update={"steps": given.steps - first})
     samples = Samples(training, recipe.targets, recipe.samples, seed=recipe.seed)
     plain = make_plain(others, recipe, given.plain_batch)
     state = begin(recipe, launch(recipe))
@@ -132,7 +142,10 @@ def learn(
     elif given.plain == "own-labels":
         learn_from_own_labels(state, samples, card.model_copy(update={"decoding": find_first(training)}), others)
     else:
-        for number in range(given.steps):
+        if first:
+            drawn = learn_to_draw(recipe, make_plain([*others, *training], recipe, recipe.samples.batch), first)
+            adopt(state.network, drawn, head=False)
+        for number in range(given.steps - first):
             take_step(state, samples.batch(number))
     count = count_batches(state.network, given.steps)
     models = []
@@ -149,6 +162,41 @@ def make_plain(others: list[Example], recipe: Recipe, batch: int) -> Samples:
     augment = recipe.samples.augment.model_copy(update={"dimmed": 1.0, "grey_chance": 0.0, "light_chance": 0.0})
     config = recipe.samples.model_copy(update={"batch": batch, "focus": 0.0, "pasted": 0, "augment": augment})
     return Samples(blank, recipe.targets, config, seed=recipe.seed + 1)
+
+
+def learn_to_draw(recipe: Recipe, plain: Samples, steps: int) -> UNet:
+    """A network that has learned for so many steps to draw what is hidden in plain images."""
+    channels = recipe.network.channels
+    network = recipe.network.model_copy(update={"classes": max(2, channels)})
+    state = begin(recipe.model_copy(update={"network": network, "steps": steps}), launch(recipe))
+    for number in range(steps):
+        image = plain.batch(number).image  # (B, C, *tile)
+        state.on_device.train()
+        set_rate(state.optimizer, learning_rate(state.step, steps, recipe.optimizer))
+        seen, shown = hide(image, number)
+        drawn = state.on_device(seen.contiguous(memory_format=torch.channels_last))[:, :channels].float()
+        pairs = zip(image.shape[2:], drawn.shape[2:], strict=True)
+        edges = [slice((whole - part) // 2, (whole + part) // 2) for whole, part in pairs]  # as seen without padding
+        wrong = functional.smooth_l1_loss(drawn, image[..., *edges], reduction="none")
+        loss = (wrong * (1 - shown[..., *edges])).mean() / HIDDEN + 0.1 * wrong.mean()
+        state.optimizer.zero_grad()
+        state.fabric.backward(loss)
+        state.optimizer.step()
+        state.step += 1
+        if number % 10 == 0:
+            print(f"hidden squares: step {number} of {steps}, loss {float(loss):.3f}", flush=True)
+    return state.network
+
+
+def hide(image: torch.Tensor, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images (B, C, *tile) with noise and hidden squares, and where they are shown (B, 1, *tile): 1, else 0."""
+    drawn = torch.Generator().manual_seed(number)
+    squares = [-(-size // SQUARE) for size in image.shape[2:]]
+    shown = (torch.rand(len(image), 1, *squares, generator=drawn) > HIDDEN).float()
+    for axis, size in enumerate(image.shape[2:], 2):
+        shown = shown.repeat_interleave(SQUARE, axis).narrow(axis, 0, size)
+    strength = NOISE * torch.rand(len(image), *(1,) * (image.ndim - 1), generator=drawn)
+    return (image + strength * torch.randn(image.shape, generator=drawn)) * shown, shown
 
 
 def mixed(samples: Samples, plain: Samples, number: int) -> Iterator[torch.Tensor]:

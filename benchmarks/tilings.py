@@ -254,7 +254,7 @@ def see_by_halo(model: Any, array: Any, given: argparse.Namespace) -> Any:
     network, block = network_of(model), given.window - 2 * HALO
     curve = model.card.normalization.fit(array[:][None])
     maps = zarr.create_array(
-        given.folder / "halo.zarr", shape=(max(2, model.card.network.classes), *array.shape), dtype="float32",
+        given.folder / "halo.zarr", shape=(model.card.network.maps, *array.shape), dtype="float32",
         chunks=(1, block, block), overwrite=True,
     )  # fmt: skip
     predict_with_halo(

@@ -108,6 +108,21 @@ def test_a_run_in_folds_goes_on_where_it_was_killed(folder, monkeypatch):
         np.testing.assert_array_equal(again.model.weights[name], value)
 
 
+def test_a_resumed_run_in_folds_still_starts_from_its_model(folder):
+    """The second fold begins in the second call, which does not name the model."""
+    first = folder / "first" / "model.safetensors"
+    run(folder, "first", steps=30)
+    places, recipe = (folder / "images", folder / "labels"), {**TINY, **FOLDED}
+    whole = train(*places, out=folder / "whole", recipe=recipe, start=first)
+    stopped(folder, 3, **FOLDED, start=first)
+    first.unlink()
+    again = go_on(folder)
+    for name, value in whole.model.weights.items():
+        np.testing.assert_array_equal(again.model.weights[name], value)
+    train(*places, out=folder / "whole", recipe=recipe, overwrite=True)
+    assert not (folder / "whole" / "start.safetensors").exists()
+
+
 def test_progress_counts_the_steps_of_all_folds(folder):
     seen = []
     where = {"out": folder / "run", "recipe": {**TINY, **FOLDED}, "progress": lambda one: seen.append(one)}
@@ -144,7 +159,7 @@ def test_folds_that_cannot_be_made(folder):
         train(folder / "images", folder / "labels", out=folder / "none", recipe={**TINY, "folds": 2}, resume=True)
 
 
-def stopped(folder, at, *, overwrite=False, **changes):
+def stopped(folder, at, *, overwrite=False, start=None, **changes):
     """Begin a run into `run` that ends by an exception after step `at`."""
 
     def stop(status):
@@ -153,7 +168,7 @@ def stopped(folder, at, *, overwrite=False, **changes):
 
     call = {"out": folder / "run", "recipe": {**TINY, **changes}, "overwrite": overwrite, "progress": stop}
     with pytest.raises(StopError):
-        train(folder / "images", folder / "labels", **call)
+        train(folder / "images", folder / "labels", start=start, **call)
 
 
 def go_on(folder, **more):

@@ -484,6 +484,20 @@ def test_large_objects_are_learned_from_shrunk_images(tmp_path: Path) -> None:
     images.close()
 
 
+def test_nuclei_of_another_size_are_shown_as_predict_finds_them(tmp_path: Path) -> None:
+    pixels, _ = draw_scene(SceneConfig(shape=(128, 128)), np.random.default_rng(3))
+    large = pixels[0].clip(0, 2**16 - 1).astype(np.uint16).repeat(4, 0).repeat(4, 1)
+    tifffile.imwrite(tmp_path / "large.tif", large)
+    images = Images(Begin(tuple(find(tmp_path / "large.tif")), "objects", (), tmp_path / "models", minutes=1))
+    model = load("nuclei")
+    looker = Looker(model, images.open, images.curve)
+    seen = looker.look(0, box(100, 300, 50, 400))
+    assert looker._scale(0, images.open(0)) < 0.75
+    whole = np.asarray(Predictor(model, engine=EngineConfig(backend="torch")).probabilities(large[None]))
+    np.testing.assert_allclose(seen.maps, whole[:, 100:300, 50:400], atol=1e-5)
+    images.close()
+
+
 @pytest.mark.parametrize(("width", "factor"), [(0, 1), (3, 1), (40, 1), (60, 2), (100, 4), (700, 8)])
 def test_how_much_images_are_shrunk_follows_the_width_of_objects(width: int, factor: int) -> None:
     labels = np.full((width + 9, width + 9), -1, np.int32)

@@ -122,7 +122,7 @@ class Bar:
 
 def describe_prediction(written: Written) -> list[str]:
     """The files that were made of one input, what is expected of its objects, and whether it is an odd image."""
-    name, files, expected = written.source.name, ", ".join(str(file) for file in written.files), written.expected
+    name, files, expected = written.name, ", ".join(str(file) for file in written.files), written.expected
     found = [] if written.count is None else [f"{written.count} object(s)"]
     if expected is not None:
         found += [f"expected AP at IoU 0.5: {expected.ap:.2f} ({expected.ap_low:.2f} to {expected.ap_high:.2f})"]

@@ -71,6 +71,7 @@ def predict(
     With --format ome-zarr, --out may be the image itself, an OME-Zarr: its labels go inside.
     """
     from contractile.engine import EngineConfig
+    from contractile.errors import NotFinished
     from contractile.model import combine, load
     from contractile.prediction import Predictor, Written, predict_files
     from contractile.prediction.outputs import FORMS, PRODUCTS
@@ -91,14 +92,20 @@ def predict(
         check_replaceable([page], overwrite=overwrite)
     found: list[Written] = []
     more |= {"skipped": found.append}  # a page shows what an earlier call finished, too
+    failed: NotFinished | None = None
     with connected(scheduler) as work, Bar("tiles") as bar:
         more |= {"progress": bar.show, "work": work}
-        for written in predict_files(predictor, images, out=out, products=products, tta=tta, **more):
-            found.append(written)
-            for line in describe_prediction(written):
-                bar.announce(line)
+        try:
+            for written in predict_files(predictor, images, out=out, products=products, tta=tta, **more):
+                found.append(written)
+                for line in describe_prediction(written):
+                    bar.announce(line)
+        except NotFinished as error:  # of some files; the page shows the others
+            failed = error
     if report and found:
         from contractile.report import write_predictions
 
         write_predictions(found, page, model=", ".join(map(str, models)), **given(overwrite=overwrite))
         typer.echo(visible(f"report  {page}"))
+    if failed is not None:
+        raise failed

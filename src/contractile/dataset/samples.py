@@ -30,7 +30,7 @@ from contractile.dataset.examples import Example
 from contractile.errors import ContractileError, in_one_line
 from contractile.intensity import Intensity, Normalization
 from contractile.labels import renumber, without_mark
-from contractile.targets import Target, TargetConfig, class_balance, make_target, unannotated
+from contractile.targets import Target, TargetConfig, class_balance, known_labels, make_target
 
 PREFETCHED = 3
 SAMPLE_SALT, PASTE_SALT = 1, 2  # keep the two streams of random numbers apart
@@ -131,7 +131,7 @@ def pasted_copies(
     if config.pasted == 0:
         return []
     intensity = _fit_each(examples, config.normalization)
-    known = [np.where(unannotated(e.labels, targets), -1, e.labels) for e in examples]
+    known = [known_labels(e.labels, targets) for e in examples]
     known = [np.where(one < 0, one, renumber(one)) for one in known]  # leaves numbers for what is pasted
     pictures = [Picture(a.apply(e.pixels), one) for e, a, one in zip(examples, intensity, known, strict=True)]
     pasted = []

@@ -170,13 +170,12 @@ def _check(weights: Weights, config: UNetConfig) -> None:
 def _make_card(config: UNetConfig, values: Any, path: Path, scale: float) -> ModelCard:
     told = f"Weights of Pytorch-UNet, read from {path.name}. For 8-bit images: pixels go in as they are, from 0 to 255 "
     told += "(the division by 255 is in the first kernel). Scale images of other types to 0 ... 255 first."
-    count = max(2, config.classes)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return ModelCard(
         network=config,
         description=told,
         task="classes",
-        class_values=_class_values(values, count),
+        class_values=_class_values(values, config.maps),
         shrunk=1 / scale,
         normalization=Normalization(kind="none"),
         provenance={"imported": "Pytorch-UNet", "file": path.name, "sha256": digest},

@@ -41,7 +41,7 @@ class Facts:
     @property
     def classes(self) -> list[str]:
         """Names of the channels that come out: those of the annotations where the card has them."""
-        count = max(2, self.card.network.classes)
+        count = self.card.network.maps
         if self.card.task == "classes":
             values = [f"class_{value}".replace("-", "minus_") for value in self.card.class_values]
             return [printable(name) for name in self.card.class_names] or values

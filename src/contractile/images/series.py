@@ -40,6 +40,11 @@ class Series:
     def path(self) -> Path:
         return self.pages[0].path
 
+    @property
+    def image(self) -> str:
+        """The name of the file; where it holds several images, with the number of this one: `a_0001.lif`."""
+        return self.path.name if self.number is None else f"{self.name}{self.path.suffix}"
+
     def __str__(self) -> str:
         """The series in a message: its path, and its number where it has one."""
         return f"{self.path}" if self.number is None else f"{self.path} (image {self.number})"

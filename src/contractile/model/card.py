@@ -101,13 +101,13 @@ class ModelCard(BaseModel):
 
     def _check_others(self) -> None:
         for one in self.others:
-            for field in ("dims", "channels", "classes"):
+            for field, words in (("dims", "dims"), ("channels", "channels"), ("maps", "number of classes")):
                 if (told := getattr(one, field)) != (own := getattr(self.network, field)):
-                    problem = f"others must have the {field} of the first network, {own}, got {told}"
+                    problem = f"others must have the {words} of the first network, {own}, got {told}"
                     raise ContractileError(problem, "combine networks of one kind")
 
     def _check_classes(self) -> None:
-        wanted = max(2, self.network.classes)  # one sigmoid channel tells two classes apart
+        wanted = self.network.maps
         values = self.class_values
         if self.task == "classes" and len(values) != wanted:
             problem = f"class_values must hold one value for each of the {wanted} classes of the network for task"

@@ -84,8 +84,11 @@ def save(model: Model, path: str | Path) -> None:
 
 
 def is_model(path: str | Path) -> bool:
-    """Whether `path` ends like a model file, is a folder that holds one, or is the name of a pretrained model."""
-    path = _find(Path(path))
+    """Whether `path` ends like a model file, is a folder that holds one, or is the name of a pretrained model.
+
+    Something else of that name, such as a folder of images, goes before the pretrained model.
+    """
+    path = Path(path) if os.path.exists(path) else _find(Path(path))
     return path.suffix == ".safetensors" or os.path.isfile(path / "model.safetensors")
 
 
@@ -134,7 +137,7 @@ def combine(models: Sequence[Model]) -> Model:
             if one != other:
                 problem = f"models must have the same {field} to be averaged, got {shown(one)} and {shown(other)}"
                 raise ContractileError(problem, "predict with each of them alone")
-        maps, others = (max(2, card.network.classes) for card in (first, model.card))
+        maps, others = (card.network.maps for card in (first, model.card))
         if maps != others:
             problem = f"models must give the same number of maps to be averaged, got {maps} and {others}"
             raise ContractileError(problem, "predict with each of them alone")

@@ -47,7 +47,7 @@ def as_image(image: Any, channels: int, dims: int) -> Any:
         raise _misfit(shape, channels, dims)
     if isinstance(found, np.ndarray):
         found = found.astype(np.uint8) if found.dtype.kind == "b" else found
-        _check_finite(found)
+        check_finite(found)
     return found
 
 
@@ -85,7 +85,8 @@ def _misfit(shape: tuple[int, ...], channels: int, dims: int) -> ContractileErro
     return ContractileError(f"image must have shape ({channels}, {space}) for this model, got {shape}", cure)
 
 
-def _check_finite(pixels: NDArray[Any]) -> None:
+def check_finite(pixels: NDArray[Any]) -> None:
+    """Raise ContractileError for pixels (C, *S) that are NaN or infinite."""
     if pixels.dtype.kind != "f":
         return
     bad = ~np.isfinite(pixels)

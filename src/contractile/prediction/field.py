@@ -20,6 +20,7 @@ from contractile.engine import Placed, fit_tile
 from contractile.errors import OutOfMemory
 from contractile.grid import Block, Key, as_slices, cut, plan
 from contractile.intensity import Intensity
+from contractile.prediction.arrays import check_finite
 from contractile.work import here
 
 logger = logging.getLogger(__name__)
@@ -130,7 +131,7 @@ class NetworkField(Field):
         progress: Progress | None = None,
     ) -> None:
         self.image, self.placed, self.intensity = image, placed, intensity
-        self.shape = (max(2, placed.config.classes), *image.shape[1:])
+        self.shape = (placed.config.maps, *image.shape[1:])
         self._limit, self._progress = limit or TileLimit(), progress
 
     def compute(self, region: Region) -> Floats:
@@ -161,7 +162,9 @@ class NetworkField(Field):
         return out
 
     def _prepare(self, block: Block) -> Floats:
-        return self.intensity.apply(cut(self.image, block))[None]  # (1, C, *tile)
+        pixels = cut(self.image, block)
+        check_finite(pixels)
+        return self.intensity.apply(pixels)[None]  # (1, C, *tile)
 
 
 def _shift(block: Block, origin: Sequence[int]) -> Block:

@@ -19,6 +19,7 @@ from contractile.errors import (
     NotFinished,
     NotWritable,
     NotWritten,
+    OutOfMemory,
     WrongType,
     shown,
 )
@@ -44,7 +45,7 @@ from contractile.prediction.progress import FileProgress, Ticker
 from contractile.prediction.scaling import scaled
 from contractile.prediction.shapes import check_shapes
 from contractile.prediction.tables import check_table
-from contractile.prediction.tracks import plan_movies
+from contractile.prediction.tracks import in_order, plan_movies
 from contractile.prediction.unfinished import Course
 from contractile.prediction.unlike import find_unlike
 from contractile.quality import Unlike
@@ -121,6 +122,8 @@ def predict_files(
         for one in split_series(list(pages), dims=network.dims)
     ]
     movies = plan_movies(series, out) if "ctc" in products else {}
+    if movies:
+        series = in_order(series, movies)
     files = [Outputs(one, wish, network.dims, movies.get(one.name)) for one in series]
     _check_names(files)
     check_channels([outputs.series.pages[0] for outputs in files], network.channels, network.dims)
@@ -193,6 +196,11 @@ def _is_of_one_file(error: ContractileError) -> bool:
     return not isinstance(error, OF_THE_FOLDER) and type(error) is not NotFinished
 
 
+def _may_pass(error: ContractileError) -> bool:
+    """Whether the same file may be predicted later: `resume` then goes on after the blocks that are finished."""
+    return isinstance(error, OutOfMemory) or isinstance(error.__cause__, OSError)
+
+
 def _predict_each(
     predictor: Predictor,
     files: Iterable[Outputs],
@@ -210,7 +218,8 @@ def _predict_each(
             if error is not None:
                 failures.add(outputs.series, error)
                 outputs.release()
-                course.forget(outputs.series)
+                if not _may_pass(error):
+                    course.forget(outputs.series)
                 continue
             yield outputs
 
@@ -243,7 +252,9 @@ def _fill(
         except ContractileError as error:
             if not _is_of_one_file(error) or (not error.where and predictor.placed is None):
                 raise
-            return error.at(error.where or describe(source))
+            told = error.at(error.where or describe(source))
+            told.__cause__ = error.__cause__
+            return told
     return None
 
 

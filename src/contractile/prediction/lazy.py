@@ -44,7 +44,7 @@ def lazily(predictor: Predictor, image: Any, intensity: Intensity) -> Any:
         name = f"network-{number}-{whole.name}"
         origin = [one.start for one in around]
         value = delayed(_predict, pure=True)(there, whole, part, origin, region, dask_key_name=name)
-        shape = (max(2, card.network.classes), *(one.stop - one.start for one in region))
+        shape = (card.network.maps, *(one.stop - one.start for one in region))
         where: tuple[Any, ...] = (0, *np.unravel_index(number, mosaic.counts))
         blocks[where] = da.from_delayed(value, shape, np.float32)
     return da.block(blocks.tolist())

@@ -50,6 +50,7 @@ OWN_NAME = "contractile"  # of labels inside of the image that they are of
 class Written:
     """The files made from one series of pages of an input file, the number of its pages, and what was found there.
 
+    `image` is the name of the file, of one of several images in it with its number.
     `count` is the number of objects; None for classes. `expected` is what the model expects of them, `unlike` how far
     the page that is least like the training images is from them; None where the model cannot tell. `dice` are the Dice
     scores that are expected of classes, in the order of the card.
@@ -62,6 +63,12 @@ class Written:
     expected: Expected | None = None
     unlike: Unlike | None = None
     dice: tuple[ExpectedDice, ...] = ()
+    image: str = ""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.image or self.source.name
 
     def as_json(self) -> dict[str, Any]:
         """Numbers, texts and lists, from which `from_json` makes the same again."""
@@ -80,6 +87,7 @@ class Written:
             expected=None if expected is None else Expected(*expected),
             unlike=None if unlike is None else Unlike(*unlike),
             dice=tuple(ExpectedDice(*one) for one in told["dice"]),
+            image=str(told["image"]),
         )
 
 
@@ -165,7 +173,8 @@ class Outputs:
         """Write the files, which appear together. Raises as `Claim.together` and the writers."""
         with claim.together():
             self._write()
-        written = Written(self.series.path, len(self.series.pages), self.files, **self._judged())
+        judged = self._judged()
+        written = Written(self.series.path, len(self.series.pages), self.files, image=self.series.image, **judged)
         self.release()
         return written
 
@@ -193,9 +202,8 @@ class Outputs:
             pages = (
                 [(labels, names) for labels in self._found] if names else zip(self._found, self._tables, strict=True)
             )
-            path, series = self.series.path, self.series
-            image = path.name if series.number is None else f"{series.name}{path.suffix}"  # as outputs are named
-            write_shapes(self._named[product][0], product, list(pages), stack=self.series.stack, image=image)
+            stack, image = self.series.stack, self.series.image
+            write_shapes(self._named[product][0], product, list(pages), stack=stack, image=image)
         if self.movie is not None:
             frames: Any = (np.asarray(found) for found in self._found)  # one is in memory at a time
             self.movie.write(self.series.name, frames, self._sizes)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,15 +23,13 @@ from contractile.model import load as load_model
 from contractile.prediction.arrays import as_image, as_probabilities, is_dask, refuse_dask
 from contractile.prediction.blocks import segment
 from contractile.prediction.field import Field, Held, Mean, NetworkField, Progress, TileLimit
-from contractile.prediction.scaling import LARGEST_SCALE, SAME_SIZE, estimate_diameter, restored, scaled
+from contractile.prediction.scaling import LARGEST_SCALE, Diameter, find_scale, restored, scaled
 from contractile.prediction.unlike import find_unlike
 from contractile.prediction.views import UNCHANGED, views
 from contractile.quality import Expected, ExpectedDice, Unlike
 
 if TYPE_CHECKING:
     from contractile.unet import UNet
-
-Diameter = float | Literal["estimate"] | None
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,8 @@ class Predictor:
         check_progress(progress, "(done, total)")
         image = as_image(image, self.card.network.channels, self.card.network.dims)
         intensity = curve or self.card.normalization.fit(image)
-        scale = self._scale(image, intensity)
+        find_objects = partial(self._find_objects, intensity=intensity)
+        scale = find_scale(image, intensity, self.card, self.diameter, find_objects)
         if is_dask(image):
             from contractile.prediction import lazy
 
@@ -163,14 +162,16 @@ class Predictor:
         """What changes with all on which results depend: model, engine, tile and diameter."""
         return f"{self.fingerprint} {self.chosen.model_dump_json()} {self.tile} {self.diameter}"
 
-    def decode(self, probabilities: Any) -> NDArray[np.int32]:
+    def decode(self, probabilities: Any, *, scale: float = 1.0) -> NDArray[np.int32]:
         """Probabilities (K, *S), a field or an array, -> labels (*S), as `segment` gives them.
 
+        A field knows by how much the image was enlarged for the network (`field.scale`). An array does not: give
+        `scale` where it was, as smoothing and the smallest object are in pixels that the network sees.
         Raises ContractileError for maps that are not those of this model.
         """
         network = self.card.network
         if not isinstance(probabilities, Field):
-            probabilities = Held(as_probabilities(probabilities, max(2, network.classes), network.dims))
+            probabilities = Held(as_probabilities(probabilities, network.maps, network.dims), scale=scale)
         return np.asarray(segment(probabilities, self.card))
 
     def look(
@@ -205,25 +206,6 @@ class Predictor:
         read = tuple(((size - side) // 2, (size - side) // 2 + side) for size, side in sides)
         example = intensity.apply(cut(image, Block(read=read, write=read)))[None]
         return place(self.model.stored, self.engine, example=example)
-
-    def _scale(self, image: Any, intensity: Intensity) -> float:
-        """By how much an image (C, *S) is enlarged for the network: the model's diameter / that of its objects.
-
-        Without a diameter, and for one that the network has seen, or so near to it that it makes no difference, it is
-        shrunk as the training images were.
-        """
-        own, diameter, usual = self.card.diameter, self.diameter, 1 / self.card.shrunk
-        if own is None or diameter is None:
-            return usual
-        small, large = self.card.diameters or (own, own)
-        if diameter == "estimate":
-            diameter = estimate_diameter(
-                scaled(image, usual), (small, own, large), partial(self._find_objects, intensity=intensity), intensity
-            )
-            diameter = own * 2 ** (round(4 * math.log2(diameter / own)) / 4)  # so that images share shapes
-        else:
-            diameter *= usual
-        return usual if small / SAME_SIZE < diameter < large * SAME_SIZE else usual * own / diameter
 
     def _find_objects(self, image: Any, *, intensity: Intensity) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """An image (C, Y, X) at the model's own scale -> labels and probability of being inside, (Y, X) each."""

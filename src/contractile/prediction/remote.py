@@ -12,7 +12,8 @@ from contractile.images import Source
 from contractile.model import Model, load
 from contractile.prediction.blocks import Segmented
 from contractile.prediction.inputs import Reader
-from contractile.prediction.predictor import Diameter, Predictor
+from contractile.prediction.predictor import Predictor
+from contractile.prediction.scaling import Diameter
 from contractile.work import once, threads_of_a_block
 
 

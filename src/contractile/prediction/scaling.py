@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from scipy import sparse
 
 from contractile.intensity import Intensity
 from contractile.labels import typical_diameter
+from contractile.model import ModelCard
 from contractile.prediction.field import Field, Region
 
 MOST_OFF = 1.0  # octaves between the size that is found and that of the model
@@ -20,6 +21,9 @@ SURE = 6.0  # standard deviations by which objects must rise above the noise to 
 LOOKED_AT = 512  # pixels per axis that the network sees of an image while sizes are estimated
 LARGEST_SCALE = 8.0  # of an image, up or down
 SAME_SIZE = 1.25  # sizes closer than this are the same: augmentation by scale makes a network stand that much
+
+Diameter = float | Literal["estimate"] | None  # of the objects, in pixels of the image
+FindObjects = Callable[[Any], tuple[NDArray[np.int32], NDArray[np.float32]]]  # image -> labels, probability inside
 
 
 class Resampled(Field):
@@ -77,11 +81,28 @@ def restored(field: Field, shape: Sequence[int], factor: float) -> Field:
     return field if factor == 1 else Resampled(field, shape, scale=factor)
 
 
+def find_scale(
+    image: Any, intensity: Intensity, card: ModelCard, diameter: Diameter, find_objects: FindObjects
+) -> float:
+    """By how much an image (C, *S) is enlarged for the network: the model's diameter / that of its objects.
+
+    Without a diameter, and for one that the network has seen, or so near to it that it makes no difference, it is
+    shrunk as the training images were. `find_objects` is needed where the diameter is estimated.
+    """
+    own, usual = card.diameter, 1 / card.shrunk
+    if own is None or diameter is None:
+        return usual
+    small, large = card.diameters or (own, own)
+    if diameter == "estimate":
+        diameter = estimate_diameter(scaled(image, usual), (small, own, large), find_objects, intensity)
+        diameter = own * 2 ** (round(4 * math.log2(diameter / own)) / 4)  # so that images share shapes
+    else:
+        diameter *= usual
+    return usual if small / SAME_SIZE < diameter < large * SAME_SIZE else usual * own / diameter
+
+
 def estimate_diameter(
-    pixels: Any,
-    seen: tuple[float, float, float],
-    find_objects: Callable[[Any], tuple[NDArray[np.int32], NDArray[np.float32]]],
-    intensity: Intensity,
+    pixels: Any, seen: tuple[float, float, float], find_objects: FindObjects, intensity: Intensity
 ) -> float:
     """Diameter in pixels of the objects in an image (C, Y, X); `seen` are the model's small, typical and large ones.
 

@@ -112,6 +112,8 @@ def measure_seams(
     check_progress(progress, "(done, total)")
     refuse_dask(image)
     config = predictor.card.network
+    if others := len(predictor.card.others):
+        logger.warning("the model is the mean of %d networks, of which the first is measured", others + 1)
     limit = _check_tile(config, tile or predictor.tile)
     field = predictor.probabilities(image)  # looks at the image and places the network; nothing is predicted yet
     image, scale = as_image(image, config.channels, config.dims), field.scale

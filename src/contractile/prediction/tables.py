@@ -46,12 +46,23 @@ def write_objects(path: Path, pages: Sequence[Columns], *, stack: Stack | None =
     Raises NotWritten, NotWritable, and ContractileError where Parquet cannot be loaded.
     """
     names, places = _places(stack)
+    pages = _alike(pages)
     batches = _batches(names, places, pages)
     with replacing(path) as partial:
         if path.suffix == TABLES["parquet"]:
             _write_parquet(partial, [*names, *pages[0]], batches)
         else:
             _write_csv(partial, [*names, *pages[0]], batches)
+
+
+def _alike(pages: Sequence[Columns]) -> list[Columns]:
+    """Pages with the same columns in the same order. NaN fills those that a page lacks, having no pixel size."""
+    names = list(dict.fromkeys(name for page in sorted(pages, key=lambda page: -len(page)) for name in page))
+    counts = [len(next(iter(page.values()))) for page in pages]
+    return [
+        {name: page.get(name, np.full(count, np.nan)) for name in names}
+        for page, count in zip(pages, counts, strict=True)
+    ]
 
 
 def _batches(names: Sequence[str], places: Sequence[Sequence[int]], pages: Sequence[Columns]) -> Iterator[Columns]:

@@ -154,7 +154,7 @@ def _back(sides: Sequence[tuple[int, int]], shift: Sides) -> Region:
 def see_tiles(network: Watched, part: Part, shift: Sides) -> Floats:
     """Probabilities (K, *S) of a part, by our tiles on a grid that begins `shift` (*S) pixels before it."""
     kept: tuple[Any, ...] = (0, slice(None), *network.config.kept(part.tile))
-    out = np.empty((max(2, network.config.classes), *part.size), np.float32)
+    out = np.empty((network.config.maps, *part.size), np.float32)
     for read, write in shifted_plan(part, shift):
         core = network(part.read(read)[None])[kept]
         there, here = part.overlap(write)

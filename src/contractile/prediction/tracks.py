@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -110,7 +110,7 @@ class Movie:
             for name, frames in numbers.items()
         }
         self.table = folder / "res_track.txt"
-        self.last = series[-1].name
+        self.last = max(numbers, key=lambda name: max(numbers[name]))
 
     def files(self, name: str) -> list[Path]:
         """The masks of one series; those of the last one with the table of all tracks."""
@@ -151,6 +151,12 @@ def _check_times(series: Series) -> None:
         cure += "; if the planes are times, name the axes of the file (--axes TYX)"
     problem = f"the pages of a stack must be times (T) to be tracked (ctc), got {axes}"
     raise ContractileError(problem, cure, where=series.path)
+
+
+def in_order(series: Sequence[Series], movies: Mapping[str, Movie]) -> list[Series]:
+    """Series movie by movie, each in the order of its frames, whatever the order in which they were given."""
+    ranks = {id(movie): rank for rank, movie in enumerate(movies.values())}
+    return sorted(series, key=lambda one: (ranks[id(movies[one.name])], min(movies[one.name].frames[one.name])))
 
 
 def plan_movies(series: Sequence[Series], out: Path) -> dict[str, Movie]:

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -95,7 +96,7 @@ class Course:
             if page == 0:
                 open_work(folder, {**self.plan(series), "shape": f"{tuple(shape)}"}, resume=self._resume)
                 self._opened.add(series.name)
-            folder = folder / f"{page:04d}"
+            folder = (folder if self.work is None else folder.absolute()) / f"{page:04d}"  # workers are elsewhere
         card = self._predictor.card
         return Segmented(field, card, folder=folder, with_maps=self._with_maps, in_memory=share)
 
@@ -110,7 +111,9 @@ class Course:
             else:
                 self._predict(found, todo, ticker)
             return found.sew()
-        there = BlockThere(self._model_there(), source, found.place, self.tta, self._with_maps, self._call)
+        parts = tuple(part.absolute() for part in source.parts)
+        absolute = replace(source, path=source.path.absolute(), parts=parts)
+        there = BlockThere(self._model_there(), absolute, found.place, self.tta, self._with_maps, self._call)
         for _ in self.work.each(there, todo, name="network"):
             ticker.block()
             ticker.tile(0, 1)
@@ -145,7 +148,7 @@ class Course:
     def _model_there(self) -> ModelThere:
         """The model in a file that other processes read, with the engine that was chosen here."""
         predictor = self._predictor
-        file = self._out.absolute() / f".{predictor.fingerprint[:16]}.contractile-work" / "model.safetensors"
+        file = self._of_workers().absolute() / "model.safetensors"
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
             save(predictor.model, file)
@@ -153,7 +156,11 @@ class Course:
 
     def end(self) -> None:
         """Forget the model that other processes read."""
-        drop_work(self._out / f".{self._predictor.fingerprint[:16]}.contractile-work")
+        drop_work(self._of_workers())
+
+    def _of_workers(self) -> Path:
+        """The folder of the model; each call has its own, since another may end while this one goes on."""
+        return self._out / f".{self._predictor.fingerprint[:16]}-{self._call[:8]}.contractile-work"
 
     def forget(self, series: Series) -> None:
         """Remove the blocks of a file that cannot be predicted; not those of another prediction that was refused."""

@@ -124,7 +124,7 @@ def listed(value: Any) -> Any:
 
 def _check_classes(recipe: Recipe) -> None:
     """The network must have an output for every class of the targets."""
-    have, need = max(2, recipe.network.classes), recipe.targets.n_classes
+    have, need = recipe.network.maps, recipe.targets.n_classes
     if have != need:
         raise ContractileError(
             f"network.classes must be {need}, one for each class of task {recipe.targets.task} with separation "

@@ -53,7 +53,7 @@ def write_predictions(found: Sequence[Written], path: Path, *, model: str, overw
     """
     check_replaceable([path], overwrite=overwrite)
     ranked = sorted(found, key=_certainty)
-    seen = [(one.source.name, overlays[0]) for one in ranked if (overlays := _overlays(one))]
+    seen = [(_caption(one), overlays[0]) for one in ranked if (overlays := _overlays(one))]
     pictures = [show(name, overlay) for name, overlay in seen[:MOST_PICTURES]]
     page = Predictions(
         title=path.parent.resolve().name,
@@ -73,6 +73,11 @@ def _certainty(one: Written) -> tuple[float, float]:
     odd = 0.0 if one.unlike is None else one.unlike.score
     dice = min((found.value for found in one.dice if not math.isnan(found.value)), default=math.inf)
     return (dice if one.expected is None else one.expected.ap, -odd)
+
+
+def _caption(one: Written) -> str:
+    """What the picture of an image shows; of a stack there is one of the first page."""
+    return one.name if one.pages == 1 else f"{one.name}, the first of {one.pages:,} pages"
 
 
 def _overlays(one: Written) -> list[Path]:
@@ -120,7 +125,7 @@ def _row(one: Written) -> Row:
     scores = list(map(str, one.dice))
     scores += [] if expected is None else [f"{expected.ap:.2f} ({expected.ap_low:.2f} to {expected.ap_high:.2f})"]
     return Row(
-        name=one.source.name,
+        name=one.name,
         objects=UNKNOWN if one.count is None else f"{one.count:,}",
         expected="; ".join(scores) or UNKNOWN,
         true=UNKNOWN if expected is None else f"{expected.objects_low:,.0f} to {expected.objects_high:,.0f}",

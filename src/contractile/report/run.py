@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from contractile.decode import Decoding
 from contractile.engine import EngineConfig
 from contractile.errors import ContractileError
@@ -19,7 +17,7 @@ from contractile.report.page import Page, Text, write_page
 from contractile.report.pictures import MOST_PICTURES, Picture, draw
 from contractile.report.scores import count, describe_image, pick_steering, rank, summarise, tabulate_images
 from contractile.storage import check_replaceable
-from contractile.targets import unannotated
+from contractile.targets import known_labels
 
 if TYPE_CHECKING:
     from contractile.training import Run
@@ -78,7 +76,7 @@ def _draw_validation(run: Run, steering: str | None) -> tuple[Picture, ...]:
     pictures = []
     for image in ranked[:MOST_PICTURES]:
         example = examples[image.name]
-        truth = np.where(unannotated(example.labels, run.recipe.targets), -1, example.labels)
+        truth = known_labels(example.labels, run.recipe.targets)
         caption = describe_image(image.scores, steering)
         labels = Predictor(run.unseen.get(image.name, run.model), engine=engine).segment(example.pixels)
         pictures.append(draw(example.name, example.pixels, labels, truth=truth, caption=caption))

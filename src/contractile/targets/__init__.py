@@ -14,5 +14,6 @@ from contractile.targets.target import IGNORE as IGNORE
 from contractile.targets.target import Target as Target
 from contractile.targets.target import TargetConfig as TargetConfig
 from contractile.targets.target import class_balance as class_balance
+from contractile.targets.target import known_labels as known_labels
 from contractile.targets.target import make_target as make_target
 from contractile.targets.target import unannotated as unannotated

@@ -172,6 +172,11 @@ def unannotated(labels: NDArray[Any], config: TargetConfig) -> NDArray[np.bool_]
     return ignored
 
 
+def known_labels(labels: NDArray[Any], config: TargetConfig) -> NDArray[Any]:
+    """The same labels (*S), with -1 in all pixels that are not annotated."""
+    return np.where(unannotated(labels, config), -1, labels)
+
+
 def class_balance(classes: NDArray[Any] | Sequence[NDArray[Any]], n: int) -> NDArray[np.float32]:
     """Weights (n,) that give each of `n` classes in one class map, or in a list of them, the same total weight.
 

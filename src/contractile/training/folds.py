@@ -15,7 +15,7 @@ import numpy as np
 
 from contractile.dataset import Example
 from contractile.errors import AlreadyThere, ContractileError, NotFound
-from contractile.model import combine
+from contractile.model import Model, combine, load, save
 from contractile.recipe import Recipe, check_same, make_recipe, read_recipe
 from contractile.storage import check_replaceable
 from contractile.targets import unannotated
@@ -34,6 +34,7 @@ from contractile.training.loop import Call, Progress, Run, carry_out
 from contractile.training.saved import ANEW, is_state
 from contractile.training.validation import Validation
 
+START_FILE = "start.safetensors"  # the model that each fold starts from, kept for those that begin in a later call
 BACK = f"put the file back, or {ANEW}"
 
 
@@ -49,7 +50,7 @@ class FoldedFolder(RunFolder):
             return check_replaceable(results, overwrite=self.overwrite)
         if not self.overwrite and (recipe.exists() or (self.path / MODEL_FILE).exists() or holds_run(self.path)):
             raise AlreadyThere(f"out {self.path} already holds a run", f"resume it with --resume, or {ANEW}")
-        return check_replaceable([*results, state, recipe], overwrite=self.overwrite)
+        return check_replaceable([*results, state, recipe, self.path / START_FILE], overwrite=self.overwrite)
 
     def read_recipe(self) -> Recipe:
         """The recipe that the run began with. Raises ContractileError where it was changed since, or is damaged."""
@@ -64,13 +65,26 @@ class FoldedFolder(RunFolder):
                 _check_share(own.read_state().saved.recipe, _share(recipe, number), path)
         return recipe
 
-    def begin_folds(self, recipe: Recipe) -> None:
-        """Write the recipe of a run that begins or goes on. Files of an earlier run go once it is safe."""
+    def begin_folds(self, recipe: Recipe, start: Model | None) -> Model | None:
+        """Write the recipe of a run that begins or goes on. Files of an earlier run go once it is safe.
+
+        Returns the model that each fold starts from: `start`, or in a resumed run the one that it began with.
+        """
+        kept = self.path / START_FILE
+        if self.resume:
+            self.write_recipe(recipe)
+            return load(kept) if kept.is_file() else None
+        if start is not None:
+            self._check_there()
+            save(start, kept)
         self.write_recipe(recipe)
-        if self.overwrite and not self.resume:
+        if self.overwrite:
             begun = [place for place in folds_in(self.path) if is_state(place / STATE_FILE)]
             for place in (self.path, *begun):
                 remove_files(place, (STATE_FILE, *RESULTS))
+            if start is None:
+                remove_files(self.path, [START_FILE])
+        return start
 
     def describe_rest(self, command: str) -> str:
         """What a stopped run leaves, and how to go on, in one line."""
@@ -115,7 +129,7 @@ def train_folds(examples: Sequence[Example], recipe: Recipe, folder: FoldedFolde
     Raises what `carry_out` raises, and ContractileError where there are too few images.
     """
     parts, runs = list(split_folds(examples, recipe)), list[Run]()
-    folder.begin_folds(recipe)
+    start = folder.begin_folds(recipe, call.start)
     for number, (training, held_out) in enumerate(parts, start=1):
         own = folder.fold(number)
         share = _share(recipe, number)
@@ -123,7 +137,7 @@ def train_folds(examples: Sequence[Example], recipe: Recipe, folder: FoldedFolde
             found = own.read_state() if own.resume else None
             started = call.started if number == 1 else time.monotonic()
             shared = _shared(call.progress, number, recipe.folds)
-            part = replace(call, folder=own, started=started, progress=shared)
+            part = replace(call, folder=own, started=started, progress=shared, start=start)
             runs.append(carry_out(training, held_out, share if found is None else found.saved.recipe, part, found))
     scoring = Validation(recipe, [one for _, held_out in parts for one in held_out])
     maps = [one for run in runs for one in scoring.predict(run.model, run.validation)]

@@ -21,7 +21,7 @@ from contractile.errors import ContractileError
 from contractile.labels import diameters
 from contractile.model import ModelCard
 from contractile.recipe import Recipe
-from contractile.targets import unannotated
+from contractile.targets import known_labels
 from contractile.training.saved import ANEW, Origin
 
 logger = logging.getLogger(__name__)
@@ -101,9 +101,7 @@ def describe(recipe: Recipe, training: Sequence[Example], validation: Sequence[E
     """
     small, typical, large = 0.0, 0.0, 0.0
     if recipe.targets.task == "objects":
-        small, typical, large = diameters(
-            [np.where(unannotated(one.labels, recipe.targets), -1, one.labels) for one in training]
-        )
+        small, typical, large = diameters([known_labels(one.labels, recipe.targets) for one in training])
     return ModelCard(
         network=recipe.network.model_copy(update={"symmetry": "none"}),
         symmetry=recipe.network.symmetry,

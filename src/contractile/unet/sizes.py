@@ -99,6 +99,11 @@ class UNetConfig(BaseModel):
         return cls(classes=1, width=8, activate_up=True, head_kernel=3, sigmoid=True)
 
     @property
+    def maps(self) -> int:
+        """Number of probability maps: one for each class. A single sigmoid channel tells two classes apart."""
+        return max(2, self.classes)
+
+    @property
     def widths(self) -> tuple[int, ...]:
         """Channels at each level, finest first."""
         return tuple(self.width * 2**level for level in range(self.depth + 1))

@@ -61,7 +61,7 @@ def export(model: str, images: list[str], total: int, out: str, save: list[str])
     finished = 0
     predicted = predict_files(Predictor(load(model)), images, out=out, products=save, progress=tell)
     for finished, written in enumerate(predicted, start=1):
-        say(message=written.source.name, done=finished, total=total)
+        say(message=written.name, done=finished, total=total)
 
 
 def train(

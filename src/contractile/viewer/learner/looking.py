@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contractile.decode import inside_probability
+from contractile.decode import decode_objects, inside_probability
 from contractile.engine import EngineConfig, Placed, place
 from contractile.grid import widened, within
 from contractile.images import Image
 from contractile.intensity import Intensity, Normalization
 from contractile.model import Model
 from contractile.prediction.blocks import segment
-from contractile.prediction.field import Held, Mean, NetworkField
-from contractile.prediction.scaling import restored, scaled
+from contractile.prediction.field import Field, Held, Mean, NetworkField
+from contractile.prediction.scaling import Diameter, find_scale, restored, scaled
 from contractile.quality import Expected
 from contractile.viewer.canvas import overlap
 from contractile.viewer.learner.messages import Region, Shown
@@ -51,13 +52,13 @@ class Looker:
         self.model, self._open, self._curve = model, open_image, curve
         engine = EngineConfig(backend="torch")
         self._placed: list[Placed] = [place(network, engine) for network in (model.stored, *model.others)]
+        self._scales: dict[int, float] = {}  # of images whose objects were measured
 
     def look(self, number: int, region: Region) -> Seen:
         """Probabilities and labels of a region. Numbers of objects mean nothing beyond it."""
         image, card = self._open(number), self.model.card
-        curve, scale = self._curve(number, card.normalization), 1 / card.shrunk
-        seen = scaled(image, scale)
-        field = restored(Mean([NetworkField(seen, placed, curve) for placed in self._placed]), image.shape[1:], scale)
+        curve, scale = self._curve(number, card.normalization), self._scale(number, image)
+        field = restored(self._field(scaled(image, scale), curve), image.shape[1:], scale)
         around = widened(region, AROUND, image.shape[1:])
         maps = field.compute(around)
         found, inner = segment(Held(maps, scale=scale), card), within(region, around)
@@ -67,6 +68,23 @@ class Looker:
         shown = found.shown(card.confidence.typical / scale ** len(around))
         chances = np.concatenate([[0.0], card.confidence.of(shown.features)])
         return Seen(region, maps[(slice(None), *inner)], labels, chances, card.confidence.expect(shown))
+
+    def _field(self, image: Any, curve: Intensity) -> Field:
+        return Mean([NetworkField(image, placed, curve) for placed in self._placed])
+
+    def _scale(self, number: int, image: Image) -> float:
+        """By how much an image is enlarged for the network, as `predict` does it."""
+        if number not in self._scales:
+            card = self.model.card
+            curve = self._curve(number, card.normalization)
+            asked: Diameter = "estimate" if card.any_size else None
+
+            def find_objects(part: Any) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+                maps = np.asarray(self._field(part, curve))
+                return decode_objects(maps, card.decoding), inside_probability(maps)
+
+            self._scales[number] = find_scale(image, curve, card, asked, find_objects)
+        return self._scales[number]
 
     def show(self, number: int, region: Region, *, before: Shown | None = None, steps: int = 0) -> Shown:
         """The same as it is shown. Objects keep the numbers that they had `before` in the same place."""
