@@ -62,7 +62,7 @@ from contractile.training.optimizer import learning_rate, set_rate
 from contractile.training.origin import describe, trace
 from contractile.training.state import State, begin, launch, take_step
 from contractile.training.validation import Validation
-from contractile.unet import UNet, adopt
+from contractile.unet import UNet, adopt, fold
 
 NORMS = ("annotated", "both")
 WAYS = ("by score alone", "the first", "chosen")
@@ -185,7 +185,7 @@ def learn_to_draw(recipe: Recipe, plain: Samples, steps: int) -> UNet:
         state.step += 1
         if number % 10 == 0:
             print(f"hidden squares: step {number} of {steps}, loss {float(loss):.3f}", flush=True)
-    return state.network
+    return fold(state.network)
 
 
 def hide(image: torch.Tensor, number: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from contractile.decode import Decoding, Objects, decode_objects, keep
 from contractile.decode import survey as survey_module
+from contractile.decode.cores import COVERED, THRESHOLDS
 from contractile.decode.flood import LEVELS, flood, flood_parts
 from contractile.decode.smoothing import smooth
 from contractile.decode.survey import survey
@@ -205,13 +206,30 @@ def decode_whole(probabilities, decoding):
     parts = connected(probabilities[1:].sum(axis=0) > decoding.threshold)
     core = ndimage.gaussian_filter(probabilities[1], decoding.smooth)
     seeds = connected((parts > 0) & (core > decoding.core))
+    levels = np.where(parts > 0, (LEVELS * (1 - core)).clip(0, LEVELS), -1).astype(np.int16)
+    if decoding.split:
+        cuts = [round(LEVELS * (1 - one)) for one in THRESHOLDS if one > decoding.core]
+        found = [split_core(seeds == n, levels, cuts, decoding.split) for n in range(1, seeds.max(initial=0) + 1)]
+        seeds = connected(np.logical_or.reduce([np.zeros(levels.shape, bool), *found]))
     without = parts * ~np.isin(parts, parts[seeds > 0])
     seeds = np.where(without > 0, renumber(without) + seeds.max(initial=0), seeds)
-    levels = np.where(parts > 0, (LEVELS * (1 - core)).clip(0, LEVELS), -1).astype(np.int16)
     labels = flood(levels, seeds).owner
     pixels = np.bincount(labels.ravel())
     certain = np.bincount(labels.ravel(), probabilities[1:].sum(axis=0).ravel()) / np.maximum(pixels, 1)
     return drop_small(np.where(certain[labels] < decoding.sure, 0, labels), decoding.min_size)
+
+
+def split_core(core, levels, cuts, least):
+    """The definition: a core, or the large pieces of it at the first cut where these cover most of it."""
+    current = core
+    for number, cut in enumerate(cuts, start=1):
+        pieces = connected(current & (levels < cut))
+        sizes = np.bincount(pieces.ravel())
+        large = [n for n in range(1, len(sizes)) if sizes[n] >= least]
+        if len(large) > 1 and 100 * sizes[large].sum() >= COVERED * core.sum():
+            return np.logical_or.reduce([split_core(pieces == n, levels, cuts[number:], least) for n in large])
+        current = np.isin(pieces, large)
+    return core
 
 
 @st.composite
@@ -232,6 +250,7 @@ decodings = st.builds(
     Decoding,
     threshold=st.floats(0.2, 0.8),
     core=st.floats(0.2, 0.9),
+    split=st.sampled_from((0, 0, 1, 3, 10)),
     smooth=st.one_of(st.just(0.0), st.floats(0.3, 9)),
     min_size=st.integers(0, 12),
     sure=st.sampled_from((0.0, 0.6, 0.8)),
@@ -249,6 +268,41 @@ def test_decoded_block_by_block_equals_decoded_at_once(probabilities, decoding, 
     pairs = np.unique(np.stack([labels, expected]).reshape(2, -1), axis=1)
     assert pairs.shape[1] == len(np.unique(labels)) == len(np.unique(expected))
     np.testing.assert_array_equal(labels, decode_objects(probabilities, decoding))  # their numbers, too
+
+
+def domes(*places, radius, frame=0.0):
+    """Probabilities (2, 40, 60) of round cores that are surest in the middle, in a `frame` of one probability."""
+    y, x = np.ogrid[:40, :60]
+    core = np.zeros((40, 60))
+    core[4:36, 4:56] = frame
+    for at in places:
+        core = np.maximum(core, 0.99 - 0.3 * (np.hypot(y - at[0], x - at[1]) / radius) ** 6)
+    return np.stack([1 - core, core]).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "count"),
+    [
+        (domes((20, 17), (20, 43), radius=13), 2),
+        (domes((20, 9), (20, 30), (20, 51), radius=10), 3),
+        (domes((20, 17), (20, 42), radius=6, frame=0.55), 1),  # the pieces are a small part of the core
+        (domes((20, 30), radius=18), 1),
+    ],
+)
+@pytest.mark.parametrize("side", [60, 13])
+def test_a_core_that_joins_several_objects_is_split(probabilities, count, side):
+    mosaic = Mosaic((40, 60), (side, side))
+    assert decode_objects(probabilities, Decoding(split=60), mosaic=mosaic).max() == count
+    assert decode_objects(probabilities, Decoding(), mosaic=mosaic).max() == 1
+
+
+def test_a_core_does_not_fall_to_small_pieces():
+    """As a texture makes it: dots that are surer than the rest."""
+    core = np.full((40, 60), 0.65)
+    core[2::4, 2::4] = core[3::4, 2::4] = 0.99
+    probabilities = np.stack([1 - core, core]).astype(np.float32)
+    assert decode_objects(probabilities, Decoding(core=0.8)).max() == 150
+    assert decode_objects(probabilities, Decoding(split=60)).max() == 1
 
 
 def spiral(side):
@@ -313,6 +367,8 @@ def test_objects_are_read_region_by_region():
 
 def test_the_same_decoding_for_an_image_of_another_size():
     decoding = Decoding(core=0.7, smooth=6, min_size=100)
+    assert decoding.model_copy(update={"split": 40}).scaled(0.5, 2).split == 10
+    assert decoding.model_copy(update={"split": 1}).scaled(0.5, 2).split == 1  # 0 would be: none is split
     assert decoding.scaled(2, 2) == decoding.model_copy(update={"smooth": 12.0, "min_size": 400})
     assert decoding.scaled(0.5, 3) == Decoding(core=0.7, smooth=3, min_size=12)
     assert decoding.scaled(1, 2) == decoding

@@ -82,8 +82,14 @@ def test_a_network_that_a_file_lacks(model, tmp_path):
 def test_networks_of_one_model_have_the_same_classes(model):
     fields = model.card.model_dump()
     fields["others"] = [{**fields["network"], "classes": 5}]
-    with pytest.raises(ContractileError, match="others must have the classes of the first network, 2, got 5"):
+    with pytest.raises(ContractileError, match="others must have the number of classes of the first network, 2, got 5"):
         ModelCard(**fields)
+
+
+def test_networks_that_tell_two_classes_in_two_ways_are_averaged(model, tmp_path):
+    one = another(model, network={"classes": 1, "sigmoid": True})
+    save(combine([model, one]), tmp_path / "model.safetensors")
+    assert len(load(tmp_path / "model.safetensors").others) == 1
 
 
 def test_the_weights_can_be_read_without_this_package(model, tmp_path):
@@ -124,6 +130,7 @@ def test_a_pretrained_model_goes_by_its_name(model, tmp_path, monkeypatch):
         load("cels")
     (tmp_path / "cells").mkdir()  # of images, perhaps
     assert load("cells").card == model.card
+    assert not is_model("cells")
     other = model.card.model_copy(update={"description": "a run of this name goes first"})
     save(Model(model.network, other), tmp_path / "cells" / "model.safetensors")
     assert load("cells").card == other

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from test_prediction import EXACT, make_model
 
 from contractile.errors import ContractileError
+from contractile.prediction import Predictor
 from contractile.prediction.arrays import as_image, as_probabilities
+from contractile.unet import UNetConfig
 
 PIXELS = np.arange(12, dtype=np.uint8).reshape(3, 4)
 READ = "read it first: contractile.read(path)"
@@ -119,6 +122,24 @@ def test_all_else_gets_one_line(image, line):
     with pytest.raises(ContractileError) as caught:
         as_image(image, 1, 2)
     assert str(caught.value) == line
+
+
+def test_pixels_that_are_read_by_slicing_must_be_finite_too():
+    pixels = np.random.default_rng(0).random((1, 64, 96), np.float32)
+    pixels[0, 40, 90] = np.nan
+
+    class OnDisk:
+        shape, dtype, ndim = pixels.shape, pixels.dtype, 3
+
+        def __getitem__(self, region):
+            return pixels[region]
+
+    predictor = Predictor(make_model(UNetConfig(width=2, depth=1), class_values=(0, 1)), engine=EXACT)
+    curve = predictor.card.normalization.fit(np.nan_to_num(pixels))  # of a large image, a sample of blocks tells it
+    field = predictor.probabilities(OnDisk(), curve=curve)
+    assert np.isfinite(field[:, :16, :16]).all()
+    with pytest.raises(ContractileError, match=r"must be finite numbers, got \d NaN or infinite in a part"):
+        field[:, 32:, 80:]
 
 
 @pytest.mark.parametrize(

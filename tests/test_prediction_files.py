@@ -12,11 +12,21 @@ import tifffile
 from conftest import entries
 from test_prediction import EXACT, NETWORKS, make_model, predictor
 
-from contractile.errors import ContractileError, InUse, NotFinished, NotFound, NotWritable, NotWritten, WrongType
+from contractile import grid
+from contractile.errors import (
+    ContractileError,
+    InUse,
+    NotFinished,
+    NotFound,
+    NotWritable,
+    NotWritten,
+    OutOfMemory,
+    WrongType,
+)
 from contractile.images import Stack, find, read, read_labels, read_probabilities
 from contractile.images.formats import open_rasters
 from contractile.model import save
-from contractile.prediction import blocks, load, outputs, predict_files
+from contractile.prediction import blocks, load, outputs, predict_files, unfinished
 from contractile.prediction.inputs import has_absurd_value
 from contractile.prediction.outputs import Outputs
 from contractile.prediction.tracks import Tracker
@@ -517,6 +527,42 @@ def test_workers_that_are_gone_end_the_work_and_what_was_begun_stays(folder, one
     assert not names
     assert str(error) == "tcp://node3:8786: there was no worker for 60 s; start some, then run it again"
     assert (folder.parent / "out" / ".a.contractile-work" / "plan.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "kept"),
+    [
+        (lambda: OutOfMemory("memory is full", "use smaller tiles"), True),
+        (lambda: unreadable(OSError("the share is gone")), True),
+        (lambda: unreadable(ValueError("the file is cut off")), False),
+    ],
+)
+def test_blocks_are_kept_where_another_try_may_go_on(tmp_path, one, monkeypatch, error, kept):
+    """Of four blocks, the third fails; without it the first two would be done again."""
+    monkeypatch.setitem(grid.BLOCK, 2, (16, 16))
+    monkeypatch.setattr(unfinished, "IN_MEMORY", 0)
+    tifffile.imwrite(tmp_path / "a.tif", noise((32, 32)))
+    compute, done = blocks.Segmented.compute, []
+
+    def fail(self, number):
+        if number == 2:
+            raise error()
+        done.append(number)
+        return compute(self, number)
+
+    monkeypatch.setattr(blocks.Segmented, "compute", fail)
+    assert predicted(one, tmp_path / "a.tif", tmp_path / "out")[1] is not None
+    assert (tmp_path / "out" / ".a.contractile-work" / "plan.json").exists() == kept
+    monkeypatch.setattr(blocks.Segmented, "compute", lambda self, n: done.append(n) or compute(self, n))
+    again = predicted(one, tmp_path / "a.tif", tmp_path / "out", resume=True)
+    assert again == (["a.tif"], None)
+    assert done == [0, 1, *([2, 3] if kept else [0, 1, 2, 3])]
+
+
+def unreadable(cause):
+    error = ContractileError("cannot be read", "try again")
+    error.__cause__ = cause
+    return error
 
 
 def test_progress_is_of_files_that_are_predicted(folder, one):

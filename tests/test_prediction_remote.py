@@ -1,5 +1,7 @@
 """Blocks done by processes that live longer than a call: nothing of an earlier call is taken for a later one."""
 
+import contextlib
+
 import numpy as np
 import pytest
 import tifffile
@@ -67,6 +69,42 @@ def test_a_replaced_image_is_read_again(folder):
     predict(folder, "there", work=here(), products=MAPS)
     predict(folder, "here", products=MAPS)
     check_same(folder, MAPS)
+
+
+class Elsewhere:
+    """Workers that were started in another folder."""
+
+    def __init__(self, folder):
+        self.folder, self.work = folder, here()
+
+    def each(self, function, items, *, name):
+        def there(item):
+            with contextlib.chdir(self.folder):
+                return function(item)
+
+        return self.work.each(there, items, name=name)
+
+
+def test_workers_in_another_folder_find_relative_places(folder, monkeypatch):
+    (folder / "elsewhere").mkdir()
+    monkeypatch.chdir(folder)
+    model = make_model(UNetConfig(width=2, depth=1), task="objects", class_values=())
+    for work, out in ((Elsewhere(folder / "elsewhere"), "there"), (None, "here")):
+        assert list(predict_files(Predictor(model, engine=EXACT), "in/a.tif", out=out, work=work))
+    np.testing.assert_array_equal(read_labels("there/a_labels.tif"), read_labels("here/a_labels.tif"))
+
+
+def test_a_call_that_ends_takes_nothing_from_another_one(folder):
+    class Meanwhile:
+        """While this call begins, another one with the same model and folder begins and ends."""
+
+        def each(self, function, items, *, name):
+            if name == "network":
+                predict(folder, "there", names="b", work=here())
+            return here().each(function, items, name=name)
+
+    assert predict(folder, "there", work=Meanwhile())
+    assert not list((folder / "there").glob(".*contractile-work"))
 
 
 @pytest.fixture

@@ -138,7 +138,7 @@ def test_a_model_of_shrunk_images_of_any_size_estimates_in_its_own_pixels(monkey
         looked_at.append(seen.shape)
         return 40.0
 
-    monkeypatch.setattr("contractile.prediction.predictor.estimate_diameter", estimate)
+    monkeypatch.setattr("contractile.prediction.scaling.estimate_diameter", estimate)
     assert Predictor(model, engine=EXACT).probabilities(image).scale == 0.25 * 20 / 40
     assert looked_at == [(1, 16, 24)]
 
@@ -158,6 +158,7 @@ def test_specks_are_measured_at_the_scale_of_the_model():
     predictor = Predictor(model, engine=EXACT)
     assert predictor.decode(maps).max() == 2
     assert predictor.decode(Held(maps, scale=0.5)).max() == 1
+    assert predictor.decode(maps, scale=0.5).max() == 1
 
 
 def test_a_model_for_any_size_estimates_unless_told():

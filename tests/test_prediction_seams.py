@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from contractile.engine import EngineConfig, Placed
 from contractile.errors import ContractileError, OutOfMemory, WrongType
 from contractile.intensity import Normalization
-from contractile.model import Model, ModelCard
+from contractile.model import Model, ModelCard, combine
 from contractile.prediction import Predictor
 from contractile.prediction import seams as room
 from contractile.prediction.peers import Habit, habits, lay
@@ -238,6 +238,13 @@ def test_an_image_that_the_model_wants_smaller_is_measured_as_the_network_sees_i
     assert found.scale == 0.5
     assert found.shape == (60, 80)
     assert found.whole.largest < 1e-5
+
+
+def test_of_several_networks_the_first_is_measured_and_that_is_said(caplog):
+    config = NETWORKS["padded"]
+    models = [make_predictor(config).model for _ in range(2)]
+    measure_seams(Predictor(combine(models), engine=EXACT), noise(config, 60, 60))
+    assert "the model is the mean of 2 networks, of which the first is measured" in caplog.text
 
 
 def test_a_short_axis_is_not_cut():

@@ -35,6 +35,22 @@ def test_where_the_objects_of_a_stack_are(tmp_path, stack, columns, last):
     assert len(rows) == 2 * pages
 
 
+def test_pages_of_which_only_some_have_a_pixel_size(tmp_path):
+    bare, sized = {"id": np.array([1]), "area_px": np.array([4])}, {
+        "id": np.array([1, 2]), "area_px": np.array([5, 6]), "area_um2": np.array([0.5, 0.6]), "mean": np.array([7, 8])
+    }  # fmt: skip
+    bare["mean"], parquet = np.array([9]), pytest.importorskip("pyarrow.parquet")
+    for pages in ([bare, sized], [sized, bare]):
+        write_objects(tmp_path / "a.csv", pages, stack=Stack("Q", (2,)))
+        with (tmp_path / "a.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert [(row["mean"], row["area_um2"]) for row in sorted(rows, key=lambda row: row["mean"])] == [
+            ("7", "0.5"), ("8", "0.6"), ("9", "nan")
+        ]  # fmt: skip
+        write_objects(tmp_path / "a.parquet", pages, stack=Stack("Q", (2,)))
+        assert parquet.read_table(tmp_path / "a.parquet").column_names == ["page", "id", "area_px", "area_um2", "mean"]
+
+
 def a_table(rows, seed=0):
     """Columns of numbers of all sizes, among them those that are written in a special way."""
     random = np.random.default_rng(seed)

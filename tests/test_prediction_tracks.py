@@ -162,6 +162,19 @@ def test_predict_saves_a_result_that_is_scored(data, objects_model, capsys, tmp_
     np.testing.assert_array_equal(read_labels(tmp_path / "t000_labels.tif") > 0, mask > 0)
 
 
+def test_frames_as_a_shell_lists_them_are_tracked_in_their_order(data, objects_model, capsys, tmp_path):  # noqa: F811
+    image = tifffile.imread(data / "images" / "0.tif")
+    files = [tmp_path / "01" / f"t{number}.tif" for number in (1, 10, 2, 9)]
+    files[0].parent.mkdir()
+    for file in files:
+        tifffile.imwrite(file, image)
+    assert call(capsys, "predict", objects_model, *files, "--out", tmp_path, "--save", "ctc")[0] == 0
+    lines = (tmp_path / "01_RES" / "res_track.txt").read_text().splitlines()
+    ends = {tuple(line.split()[1:]) for line in lines}
+    assert ends == {("1", "2", "0"), ("9", "10", next(iter(end[2] for end in ends if end[0] == "9")))}
+    assert read_labels(tmp_path / "01_RES" / "mask010.tif").max() == len(lines)
+
+
 def test_a_stack_is_a_movie_of_its_own(data, objects_model, capsys, tmp_path):  # noqa: F811
     image = tifffile.imread(data / "images" / "0.tif")
     tifffile.imwrite(tmp_path / "02.tif", np.stack([image] * 3), imagej=True, metadata={"axes": "TYX"})

@@ -121,6 +121,25 @@ def test_predict_writes_a_page_of_several_models(data, model, capsys):  # noqa: 
     assert line in refused(capsys, *words[:3], "--out", data / "out")
 
 
+def test_the_page_shows_the_images_that_could_be_predicted(data, model, capsys):  # noqa: F811
+    save(model, data / "a.safetensors")
+    (data / "images" / "1.tif").write_bytes(b"II*")
+    words = ("predict", data / "a.safetensors", data / "images", "--out", data / "out", "--report")
+    status, out, err = call(capsys, *words)
+    assert status == 1
+    assert "1 of 3 files could not be predicted" in err.replace("\n", " ")
+    assert "predictions.html" in out
+    assert (data / "out" / "predictions.html").read_text().count("<tr><td>") == 2
+
+
+def test_images_in_one_file_are_told_apart(tmp_path):
+    found = [written(tmp_path, "a", 0.5, image="a_0000.lif"), written(tmp_path, "b", 0.9, image="a_0001.lif")]
+    found.append(replace(written(tmp_path, "c", 0.7), pages=12))
+    page = write_predictions(found, tmp_path / "predictions.html", model="run").read_text()
+    assert re.findall(r"<tr><td>([^<]*)</td>", page) == ["a_0000.lif", "c.tif", "a_0001.lif"]
+    assert "c.tif, the first of 12 pages" in page
+
+
 def test_an_image_is_assessed(model):
     image = np.random.default_rng(1).normal(100, 10, (64, 64)).astype(np.uint8)
     predictor = Predictor(model)

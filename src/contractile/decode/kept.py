@@ -70,6 +70,12 @@ def _keep(probabilities: Any, core: Any, limits: Any, kept: Any) -> None:
                     kept[1, z, y, x] = level if value <= core_from else level + CORE
 
 
+def mark_seeds(kept: NDArray[np.uint16], seeds: NDArray[np.bool_]) -> NDArray[np.uint16]:
+    """A copy of what `keep` gave, (2, *B), in which only seeds (*B) are cores."""
+    level = kept[1] & (CORE - 1)
+    return np.stack([kept[0], np.where(seeds, level + CORE, level).astype(np.uint16)])
+
+
 def unpack(kept: NDArray[np.uint16]) -> Kept:
     """What `keep` gave, as three arrays."""
     level = (kept[1] & (CORE - 1)).view(np.int16)

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contractile.decode.kept import keep, reach, unpack
+from contractile.decode.cores import Chosen, Ladder, Rungs, choose
+from contractile.decode.faces import sides
+from contractile.decode.kept import keep, mark_seeds, reach, unpack
 from contractile.decode.piece import Piece, look, look_again
 from contractile.decode.settings import Decoding
-from contractile.decode.sewing import Sewn, Task, sides
+from contractile.decode.sewing import Sewn, Task
 from contractile.grid import Key, Mosaic, as_slices, shared, widened, within
 
 Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[tuple[Any, Any]]]
@@ -21,10 +23,11 @@ def decode_objects(probabilities: Any, decoding: Decoding, *, mosaic: Mosaic | N
     """Probabilities (K, *S) -> labels (*S), numbered 1..N without gaps.
 
     Class 0 is outside, every other class inside; class 1 is the core. Connected cores are numbered, and each grows
-    over the inside around it, the most certain pixels first. A connected part of the inside without a core is one
-    object. With two classes, no smoothing and `core` no higher than `threshold`, the parts are the objects. Pixels
-    connect along axes only (4 neighbours in 2-D, 6 in 3-D). In the end objects are dropped that are too small or not
-    sure. Numbers follow the first pixel of each core (of each part without one), in scan order.
+    over the inside around it, the most certain pixels first. With `split`, a core that joins several objects is split
+    before (see `cores`). A connected part of the inside without a core is one object. With two classes, no smoothing
+    and `core` no higher than `threshold`, the parts are the objects. Pixels connect along axes only (4 neighbours in
+    2-D, 6 in 3-D). In the end objects are dropped that are too small or not sure. Numbers follow the first pixel of
+    each core (of each part without one), in scan order.
 
     `probabilities` is anything that slices into arrays; each block of the mosaic is read once, with what smoothing
     looks at around it. The result is the same for every mosaic.
@@ -53,11 +56,18 @@ class Objects:
         self.shape, self.dtype = tuple(labels.shape), np.dtype(np.int32)
         self.mosaic = mosaic or Mosaic.of(self.shape)
         self._labels, each = labels, each or _one_by_one
-        looker = _Looker(kept, labels, self.mosaic)
-        pieces = {block: piece for block, piece in each(looker, range(len(self.mosaic)))}
-        self._sewn = Sewn(
-            self.mosaic, pieces, lambda tasks: ((task[0], piece) for task, piece in each(looker.again, tasks)), decoding
-        )
+        looker, blocks = _Looker(kept, labels, self.mosaic, decoding), range(len(self.mosaic))
+        chosen: list[Chosen | None] = [None] * len(blocks)
+        if decoding.split and len(blocks) > 1:
+            rungs = dict(each(looker.climb, blocks))
+            chosen = [*choose(self.mosaic, [rungs[block] for block in blocks], decoding.split)]
+        pieces = {task[0]: piece for task, piece in each(looker, enumerate(chosen))}
+
+        def again(tasks: Iterable[Task]) -> Iterable[tuple[int, Piece]]:
+            looked = each(looker.again, ((task, chosen[task[0]]) for task in tasks))
+            return ((told[0][0], piece) for told, piece in looked)
+
+        self._sewn = Sewn(self.mosaic, pieces, again, decoding)
         self.count, self.pixels, self.certainty = self._sewn.count, self._sewn.pixels, self._sewn.certainty
 
     @property
@@ -86,22 +96,39 @@ class Objects:
 class _Looker:
     """Looks at blocks, for the first time or again, and stores their labels."""
 
-    def __init__(self, kept: Any, labels: Any, mosaic: Mosaic) -> None:
-        self._kept, self._labels, self._mosaic = kept, labels, mosaic
+    def __init__(self, kept: Any, labels: Any, mosaic: Mosaic, decoding: Decoding) -> None:
+        self._kept, self._labels, self._mosaic, self._decoding = kept, labels, mosaic, decoding
 
-    def __call__(self, block: int) -> Piece:
-        region = self._mosaic.region(block)
-        labels, piece = look(unpack(np.asarray(self._kept[(slice(None), *region)])), sides(self._mosaic, block))
-        self._labels[region] = labels
+    def climb(self, block: int) -> Rungs:
+        """What other blocks must know of the cores of a block."""
+        return Ladder(unpack(self._read(block)), self._decoding).rungs(sides(self._mosaic, block))
+
+    def __call__(self, task: tuple[int, Chosen | None]) -> Piece:
+        block, told = task
+        kept = unpack(self._with_seeds(block, told))
+        labels, piece = look(kept, sides(self._mosaic, block))
+        self._labels[self._mosaic.region(block)] = labels
         return piece
 
-    def again(self, task: Task) -> Piece:
-        block, piece, dirty, known = task
+    def again(self, told: tuple[Task, Chosen | None]) -> Piece:
+        (block, piece, dirty, known), chosen = told
         region = self._mosaic.region(block)
-        kept = np.asarray(self._kept[(slice(None), *region)])
+        kept = self._with_seeds(block, chosen)
         labels, piece = look_again(kept, np.asarray(self._labels[region]), piece, dirty, known)
         self._labels[region] = labels
         return piece
+
+    def _read(self, block: int) -> NDArray[np.uint16]:
+        return np.asarray(self._kept[(slice(None), *self._mosaic.region(block))])
+
+    def _with_seeds(self, block: int, told: Chosen | None) -> NDArray[np.uint16]:
+        """What was kept of a block, with cores where seeds are."""
+        stored = self._read(block)
+        if not self._decoding.split:
+            return stored
+        kept = unpack(stored)
+        seeds = Ladder(kept, self._decoding).seeds(sides(self._mosaic, block), told)
+        return mark_seeds(stored, seeds)
 
 
 def _one_by_one(function: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterable[tuple[Any, Any]]:

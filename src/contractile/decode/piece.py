@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from contractile.decode.faces import Side
 from contractile.decode.flood import Rim, flood, flood_parts
 from contractile.decode.kept import FREE, Kept, unpack
 from contractile.decode.survey import measure, survey
 from contractile.labels import Box
-
-Side = tuple[int, int]  # axis, and 0 for its beginning or -1 for its end
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,9 @@ class Decoding(BaseModel):
 
     threshold: float = Field(default=0.5, ge=0, lt=1, description="inside is where its probability exceeds this")
     core: float = Field(default=0.5, ge=0, lt=1, description="a core is where its probability exceeds this")
+    split: int = Field(
+        default=0, ge=0, description="a core is split into pieces of at least so many pixels (0: it is not split)"
+    )
     smooth: float = Field(default=0, ge=0, le=9, description="sigma in pixels of the blur of the core probability")
     min_size: int = Field(default=0, ge=0, description="objects of fewer pixels are dropped")
     sure: float = Field(default=0, ge=0, lt=1, description="objects with a lower mean probability inside are dropped")
@@ -24,4 +27,7 @@ class Decoding(BaseModel):
 
         The result is not validated: `smooth` may exceed the largest value that a recipe can set.
         """
-        return self.model_copy(update={"smooth": self.smooth * factor, "min_size": round(self.min_size * factor**dims)})
+        sizes = {name: round(getattr(self, name) * factor**dims) for name in ("min_size", "split")}
+        if self.split:
+            sizes["split"] = max(1, sizes["split"])
+        return self.model_copy(update={"smooth": self.smooth * factor, **sizes})

@@ -12,21 +12,15 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from contractile.decode.faces import groups, pairs, sums
 from contractile.decode.kept import CERTAIN, FREE
-from contractile.decode.piece import Face, Neighbours, Piece, Side
+from contractile.decode.piece import Face, Neighbours, Piece
 from contractile.decode.settings import Decoding
 from contractile.grid import Mosaic
 
 Dirty = dict[int, NDArray[np.int32]]  # block -> parts that must be flooded again
 Task = tuple[int, Piece, NDArray[np.int32], Neighbours]
 Again = Callable[[Iterable[Task]], Iterable[tuple[int, Piece]]]
-
-
-def sides(mosaic: Mosaic, number: int) -> list[Side]:
-    """The sides of a block at which another block lies."""
-    places = np.unravel_index(number, mosaic.counts)
-    low = [(axis, 0) for axis, place in enumerate(places) if place > 0]
-    return [*low, *((axis, -1) for axis, place in enumerate(places) if place < mosaic.counts[axis] - 1)]
 
 
 class Sewn:
@@ -58,7 +52,7 @@ class Sewn:
         """
         pieces = [self._pieces[block] for block in range(len(self._mosaic))]
         part, seed = self._unite(pieces)
-        parts_before, seeds_before = _sums(piece.parts for piece in pieces), _sums(piece.seeds for piece in pieces)
+        parts_before, seeds_before = sums(piece.parts for piece in pieces), sums(piece.seeds for piece in pieces)
         owner = np.concatenate(
             [part[piece.part_of_seed + before - 1] for piece, before in zip(pieces, parts_before, strict=True)]
         )
@@ -77,20 +71,20 @@ class Sewn:
             split = piece.crossing[several[own[piece.crossing - 1]]]
             if len(split):
                 dirty[block] = split
-        numbers = np.split(_rank(np.concatenate(known), np.concatenate(places)), _sums(map(len, known))[1:])
+        numbers = np.split(_rank(np.concatenate(known), np.concatenate(places)), sums(map(len, known))[1:])
         return [np.concatenate([[0], one]) for one in numbers], dirty
 
     def _unite(self, pieces: list[Piece]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """The groups of all parts, and of all seeds, that touch across faces; those of block 0 first."""
-        parts_before, seeds_before = _sums(piece.parts for piece in pieces), _sums(piece.seeds for piece in pieces)
+        parts_before, seeds_before = sums(piece.parts for piece in pieces), sums(piece.seeds for piece in pieces)
         parts, seeds = [], []
         for one, other, here, there in self._faces():
-            parts.append(_pairs(here.part + parts_before[one], there.part + parts_before[other]))
+            parts.append(pairs(here.part + parts_before[one], there.part + parts_before[other]))
             both = (here.seed > 0) & (there.seed > 0)
-            seeds.append(_pairs(here.seed[both] + seeds_before[one], there.seed[both] + seeds_before[other]))
+            seeds.append(pairs(here.seed[both] + seeds_before[one], there.seed[both] + seeds_before[other]))
         return (
-            _groups(parts, sum(piece.parts for piece in pieces)),
-            _groups(seeds, sum(piece.seeds for piece in pieces)),
+            groups(parts, sum(piece.parts for piece in pieces)),
+            groups(seeds, sum(piece.seeds for piece in pieces)),
         )
 
     def _in_image(self, block: int, places: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -175,29 +169,6 @@ def _take(face: Face, index: NDArray[np.intp]) -> Face:
 def _relabelled(face: Face, numbers: NDArray[np.int64]) -> Face:
     values = {name: getattr(face, name) for name in Face.__dataclass_fields__}
     return Face(**{**values, "label": numbers[face.label].astype(np.int32)})
-
-
-def _pairs(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.unique(np.stack([one, other]), axis=1)
-
-
-def _sums(lengths: Iterable[int]) -> NDArray[np.int64]:
-    """How many come before each one."""
-    ends = np.cumsum([0, *lengths])
-    return np.asarray(ends[:-1], np.int64)
-
-
-def _groups(pairs: list[NDArray[np.int64]], count: int) -> NDArray[np.int32]:
-    """For each of the things 1 ... count the number of its group, where pairs (2, n) of them belong together."""
-    if not pairs:
-        return np.arange(count, dtype=np.int32)
-    from scipy.sparse import coo_array  # slow to load, and small images are one block
-    from scipy.sparse.csgraph import connected_components
-
-    both = np.concatenate([np.ones((2, 0), np.int64), *pairs], axis=1) - 1
-    graph = coo_array((np.ones(both.shape[1], bool), tuple(both)), shape=(count, count))
-    found: NDArray[np.int32] = connected_components(graph, directed=False)[1]
-    return found
 
 
 def _rank(group: NDArray[np.int64], first: NDArray[np.int64]) -> NDArray[np.int64]:

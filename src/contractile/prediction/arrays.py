@@ -85,12 +85,13 @@ def _misfit(shape: tuple[int, ...], channels: int, dims: int) -> ContractileErro
     return ContractileError(f"image must have shape ({channels}, {space}) for this model, got {shape}", cure)
 
 
-def check_finite(pixels: NDArray[Any]) -> None:
-    """Raise ContractileError for pixels (C, *S) that are NaN or infinite."""
+def check_finite(pixels: NDArray[Any], *, whole: bool = True) -> None:
+    """Raise ContractileError for pixels (C, *S) of an image, the `whole` or a part, that are NaN or infinite."""
     if pixels.dtype.kind != "f":
         return
     bad = ~np.isfinite(pixels)
     if bad.any():
         first = tuple(int(at) for at in np.unravel_index(int(bad.argmax()), bad.shape))
-        problem = f"pixels must be finite numbers, got {np.count_nonzero(bad)} NaN or infinite, the first at {first}"
+        place = f", the first at {first}" if whole else " in a part of the image"
+        problem = f"pixels must be finite numbers, got {np.count_nonzero(bad)} NaN or infinite{place}"
         raise ContractileError(problem, "replace them, e.g. with np.nan_to_num(image)")

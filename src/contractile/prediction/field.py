@@ -163,7 +163,7 @@ class NetworkField(Field):
 
     def _prepare(self, block: Block) -> Floats:
         pixels = cut(self.image, block)
-        check_finite(pixels)
+        check_finite(pixels, whole=False)
         return self.intensity.apply(pixels)[None]  # (1, C, *tile)
 
 
