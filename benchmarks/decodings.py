@@ -7,7 +7,8 @@ DATA is the folder that `splits.py` made, and each RUN a model of objects that l
 usual tenth held out. The decoding is chosen on that tenth, anew, and scored on the test part. With --choice the model
 learned from this choice of an image alone (`one_image.py`, `accuracy.py --annotated 1 --choice N`), with so many copies
 pasted: a fifth of the image chooses. --evidence is by how many objects another decoding must be better than the first
-one; `inf` keeps the first. With --core, the first one with each of these probabilities of a core is scored, too.
+one; `inf` keeps the first. With --core, the first one with each of these probabilities of a core is scored, too, not
+splitting cores; with --split also with cores that are split into pieces of these shares of the median object.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import numpy as np
 from annotator import load as load_part
 
 from contractile.dataset import Example, pasted_copies, split
-from contractile.decode import decode_objects
+from contractile.decode import Decoding, decode_objects
 from contractile.evaluation import EvaluateConfig, evaluate
 from contractile.labels import object_sizes, renumber
 from contractile.model import load
@@ -45,6 +46,7 @@ def main() -> None:
     parser.add_argument("--pasted", type=int, default=0, help="samples.pasted of these models")
     parser.add_argument("--evidence", type=float, nargs="+", default=[EVIDENCE])
     parser.add_argument("--core", type=float, nargs="+", default=[])
+    parser.add_argument("--split", type=float, nargs="+", default=[])
     parser.add_argument("--test", type=int, default=1000, help="at most so many test images, evenly spaced")
     given = parser.parse_args()
     known, test = load_part(given.data, "train"), load_part(given.data, "test", given.test)
@@ -52,9 +54,13 @@ def main() -> None:
     truths, true = [one.labels for one in (*seen, *copies)], [renumber(one.labels) for one in test]
     first, objects = first_decoding([one.labels for one in known]), len(object_sizes(truths[: len(seen)]))
     ways = [("by score alone", None, 0.0), *((f"evidence {n:g}", first, n / objects) for n in given.evidence)]
-    ways += [(f"core {core:g}", first.model_copy(update={"core": core}), math.inf) for core in given.core]
+    median = float(np.median(object_sizes([one.labels for one in known])))
+    for core in given.core:
+        for share in (0.0, *given.split):
+            changed = first.model_copy(update={"core": core, "split": round(share * median)})
+            ways.append((f"core {core:g}" + (f", split {share:g}" if share else ""), changed, math.inf))
     config = EvaluateConfig(objects=True, resamples=0)
-    print(f"| run | way | {' | '.join(SCORES)} | threshold, core, smooth, min_size, sure |\n|---|---|{'--:|' * 3}---|")
+    print(f"| run | way | {' | '.join(SCORES)} | {', '.join(Decoding.model_fields)} |\n|---|---|{'--:|' * 3}---|")
     for run in given.runs:
         predictor = Predictor(load(run))
         parts = (test, [*seen, *copies])

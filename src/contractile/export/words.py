@@ -7,6 +7,8 @@ import keyword
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from contractile.decode import Decoding
+from contractile.decode.cores import COVERED, THRESHOLDS
 from contractile.errors import printable
 from contractile.export.frame import Tiles
 from contractile.export.rule import Rule
@@ -171,7 +173,17 @@ def _decoding(card: ModelCard) -> str:
     return (
         f"Objects: a pixel is inside where 1 - outside exceeds {decoding.threshold:g}; each connected part where "
         f"channel 1{blurred} exceeds {decoding.core:g} is the core of one object, and grows over the inside around it "
-        f"(a watershed); objects of fewer than {decoding.min_size} pixels are dropped. `contractile predict` does this."
+        f"(a watershed){_split(decoding)}; objects of fewer than {decoding.min_size} pixels are dropped. `contractile predict` does this."
+    )
+
+
+def _split(decoding: Decoding) -> str:
+    if not decoding.split:
+        return ""
+    steps = " or ".join(f"{one:g}" for one in THRESHOLDS if one > decoding.core)
+    return (
+        f"; before, a core is split at the lowest of {steps} that gives at least two pieces of {decoding.split} pixels "
+        f"or more which cover {COVERED} % of it, and these pieces are split in the same way"
     )
 
 

@@ -72,8 +72,10 @@ def _describe_size(card: ModelCard) -> str:
 
 def _describe_objects(decoding: Decoding, classes: int) -> str:
     text = f"connected pixels with a probability above {decoding.threshold:g}"
-    if classes > 2 or decoding.smooth > 0 or decoding.core > decoding.threshold:
+    if classes > 2 or decoding.smooth > 0 or decoding.core > decoding.threshold or decoding.split:
         text += f", separated by cores with a probability of class 1 above {decoding.core:g}"
+    if decoding.split:
+        text += f", which are split where a higher probability gives pieces of at least {decoding.split} pixels"
     if decoding.sure > 0:
         text += f"; objects with a mean probability under {decoding.sure:g} are dropped"
     return text + (f"; objects under {decoding.min_size} pixels are dropped" if decoding.min_size else "")

@@ -12,7 +12,10 @@ from contractile.decode import Decoding, decode_objects
 from contractile.evaluation import EvaluateConfig, evaluate
 from contractile.labels import object_sizes
 
-SHARES_OF_AN_OBJECT = (0.0, 0.02, 0.05, 0.1, 0.2)  # of the median object; smaller things may be specks
+SHARES_OF_AN_OBJECT = {  # of the median object, in pixels
+    "split": (0.0, 0.25, 1.0),  # cores fall into pieces of this size
+    "min_size": (0.0, 0.02, 0.05, 0.1, 0.2),  # smaller things may be specks
+}
 CANDIDATES: dict[str, tuple[float, ...]] = {
     "smooth": (0.5, 1.0, 1.5, 2.0),
     "core": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
@@ -20,10 +23,10 @@ CANDIDATES: dict[str, tuple[float, ...]] = {
     "sure": (0.5, 0.6, 0.7, 0.8),
 }
 SPECK = 0.2  # of the median annotated object: what is smaller is a speck, unless validation images say otherwise
-CORE = 0.6  # probability of a core, unless validation images say otherwise: with less, neighbours run together
+SPLIT = 0.5  # of the median annotated object: a core is split into pieces of this size, unless they say otherwise
 RARE = 0.05  # of the annotated objects, at most so many are smaller than a speck
 EVIDENCE = 0.9  # objects that must be better for another decoding: one image may have two or three in all
-TRIED = 1 + len(SHARES_OF_AN_OBJECT) + sum(map(len, CANDIDATES.values()))
+TRIED = 1 + sum(map(len, [*CANDIDATES.values(), *SHARES_OF_AN_OBJECT.values()]))
 
 
 def first_decoding(labels: Iterable[NDArray[np.int32]]) -> Decoding:
@@ -31,7 +34,9 @@ def first_decoding(labels: Iterable[NDArray[np.int32]]) -> Decoding:
     sizes = object_sizes(labels)
     if len(sizes) == 0:
         return Decoding()
-    return Decoding(core=CORE, min_size=round(min(SPECK * np.median(sizes), np.quantile(sizes, RARE))))
+    median = float(np.median(sizes))
+    speck = round(min(SPECK * median, np.quantile(sizes, RARE)))
+    return Decoding(split=max(1, round(SPLIT * median)), min_size=speck)
 
 
 def choose_decoding(
@@ -63,8 +68,9 @@ def choose_decoding(
     if len(sizes) == 0:
         return chosen
     best = start = rate(chosen)
-    sizes_tried = sorted({round(share * float(np.median(sizes))) for share in SHARES_OF_AN_OBJECT})
-    candidates: dict[str, Sequence[float]] = {**CANDIDATES, "min_size": sizes_tried}
+    candidates: dict[str, Sequence[float]] = dict(CANDIDATES)
+    for field, shares in SHARES_OF_AN_OBJECT.items():
+        candidates[field] = sorted({round(share * float(np.median(sizes))) for share in shares})
     for field, values in candidates.items():
         for value in values:
             tried = chosen.model_copy(update={field: value})
