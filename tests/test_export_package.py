@@ -17,6 +17,7 @@ from test_cli import call
 from test_export import CLOSE, draw
 
 import contractile as ct
+from contractile.decode import Decoding
 from contractile.errors import ContractileError
 from contractile.export import ExportConfig, export_model
 from contractile.export.proof import predict_exactly
@@ -33,7 +34,12 @@ yaml = pytest.importorskip("ruyaml")
 
 CORE = os.environ.get("CONTRACTILE_BIOIMAGEIO_PYTHON")
 PEOPLE = {"authors": ("Ada Lovelace", "Emmy Noether"), "license": "CC-BY-4.0"}
-CARD = {"description": "Round cells.", "pixel_size_um": (0.5, 0.5), "scores": {"f1": 0.75}}
+CARD = {
+    "description": "Round cells.",
+    "pixel_size_um": (0.5, 0.5),
+    "scores": {"f1": 0.75},
+    "decoding": Decoding(split=30),
+}
 CLASSES = {"task": "classes", "class_values": (0, 255), "diameter": None, "normalization": Normalization()}
 NAMES = {"class_names": ("background", "cell wall")}
 MODELS = {
@@ -169,6 +175,7 @@ def test_the_page_says_what_a_user_must_do(packages):
     assert "20 pixels at each end of a tile are to be dropped" in page
     assert "Pixels of 0.5 micrometres" in page
     assert "f1 0.750" in page
+    assert "a core is split at the lowest of 0.6 or 0.7 or 0.8 or 0.9 or 0.95 that gives at least two pieces of" in page
     assert f"this rule gives {100 * made['unpadded'].changed:.2g} % of the pixels another class" in page
     assert "outside, core, rim" in page
     page = unpack(folder / "padded.zip")[1]["README.md"].decode()

@@ -196,6 +196,13 @@ def test_a_page_holds_what_is_worth_knowing_of_a_run(tmp_path):
     assert "IMAGES" not in text
 
 
+def test_the_page_says_how_cores_are_split(tmp_path):
+    run = make_run(tmp_path)
+    split = run.model.with_card(decoding=Decoding(split=40), task="objects", class_values=())
+    text = text_of(write_report(replace(run, model=split)))
+    assert "split where a higher probability gives pieces of at least 40 pixels" in text
+
+
 def test_curves_say_how_their_scores_differ_from_those_above(tmp_path):
     run = make_run(tmp_path, history=HISTORY)
     assert "chosen after training" not in text_of(write_report(run))

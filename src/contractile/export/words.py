@@ -173,7 +173,8 @@ def _decoding(card: ModelCard) -> str:
     return (
         f"Objects: a pixel is inside where 1 - outside exceeds {decoding.threshold:g}; each connected part where "
         f"channel 1{blurred} exceeds {decoding.core:g} is the core of one object, and grows over the inside around it "
-        f"(a watershed){_split(decoding)}; objects of fewer than {decoding.min_size} pixels are dropped. `contractile predict` does this."
+        f"(a watershed){_split(decoding)}; objects of fewer than {decoding.min_size} pixels are dropped. `contractile "
+        "predict` does this."
     )
 
 
