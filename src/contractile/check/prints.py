@@ -50,10 +50,12 @@ class Print:
 
 
 def take_print(pixels: NDArray[Any], labels: NDArray[np.int32], where: str) -> Print | None:
-    """The print of an image (C, *S) and its labels (*S); None where labels or image are flat."""
+    """The print of an image (C, *S) and its labels (*S); None where they are flat, too small or of different sizes."""
+    if pixels.shape[1:] != labels.shape:
+        return None
     plane = _plane(labels)
     pixels, labels = (pixels, labels) if labels.ndim == 2 else (pixels[:, plane], labels[plane])
-    if pixels.shape[1:] != labels.shape or min(labels.shape) < 2 * WINDOW:
+    if min(labels.shape) < 2 * WINDOW:
         return None
     with np.errstate(over="ignore"):  # infinite where float32 cannot hold them
         pixels = pixels.astype(np.float32)
