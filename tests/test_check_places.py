@@ -20,3 +20,10 @@ def test_a_volume_and_labels_with_more_planes(tmp_path):
     """The plane of the labels that is looked at is none of the image."""
     findings = check_dataset(*scene(tmp_path, (20, 64, 64), planes=5), dims=3)
     assert "image and labels differ in size: (5, 64, 64) and (20, 64, 64)" in [one.problem for one in findings]
+
+
+@pytest.mark.parametrize("shape", [(40, 3000), (3000, 40)])
+def test_a_long_narrow_image(tmp_path, shape):
+    """Shrunken as far as its long side asks, it would have no row."""
+    findings = check_dataset(*scene(tmp_path, shape))
+    assert [one.problem for one in findings if one.level == "error"] == []
