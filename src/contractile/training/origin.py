@@ -36,8 +36,8 @@ def trace(recipe: Recipe, training: Sequence[Example], validation: Sequence[Exam
         digest.update(example.pixels.tobytes())
         digest.update(example.labels.tobytes())
     sides = {"": training, "validation ": validation}
-    prints = {f"{side}images": {one.name: _print(one.pixels) for one in examples} for side, examples in sides.items()}
-    prints |= {f"{side}labels": {one.name: _print(one.labels) for one in examples} for side, examples in sides.items()}
+    prints = {f"{side}images": {_text(e.name): _print(e.pixels) for e in examples} for side, examples in sides.items()}
+    prints |= {f"{side}labels": {_text(e.name): _print(e.labels) for e in examples} for side, examples in sides.items()}
     versions = {
         "contractile": version("contractile"),
         "torch": torch.__version__,
@@ -46,7 +46,12 @@ def trace(recipe: Recipe, training: Sequence[Example], validation: Sequence[Exam
         "machine": f"{platform.system()} {platform.machine()}",
         "device": str(find_device(recipe.device)),
     }
-    return Origin(data=digest.hexdigest(), prints=prints, versions=versions, command=command)
+    return Origin(data=digest.hexdigest(), prints=prints, versions=versions, command=_text(command))
+
+
+def _text(words: str) -> str:
+    """Words with escapes for what cannot be saved as UTF-8: names of files may hold any bytes."""
+    return words.encode("utf-8", "backslashreplace").decode()
 
 
 def _print(array: NDArray[Any]) -> str:
