@@ -82,6 +82,17 @@ def test_a_run_from_a_model_goes_on_where_it_was_killed(folder, start):
         np.testing.assert_array_equal(again.model.weights[name], value)
 
 
+@pytest.mark.parametrize("folds", [1, 2])
+def test_a_report_names_the_model_that_a_run_started_from(folder, start, folds):
+    few = {key: value for key, value in TINY.items() if key != "network"} | {"steps": 4 * folds, "folds": folds}
+    places, first = (folder / "images", folder / "labels"), folder / "first"
+    result = train(*places, out=folder / "run", recipe=few, start=first)
+    again = train(*places, out=folder / "run", resume=True)
+    for one in (result, again):
+        assert one.model.card.provenance["start"] == str(first)
+    assert f"--start {first}" in write_report(again).read_text()
+
+
 @pytest.mark.parametrize("symmetry", ["none", "square"])
 def test_the_weights_are_those_of_the_model(folder, symmetry):
     first = run(folder, out="first", network={"width": 8, "depth": 2, "symmetry": symmetry})

@@ -134,6 +134,8 @@ def _command(run: Run, data: Sequence[str | Path]) -> str:
         "--steps": _count_steps(run),
         "--seed": run.recipe.seed,
     }
+    if "start" in run.model.card.provenance:
+        repeated["--start"] = run.model.card.provenance["start"]
     if len(data) == 4:
         repeated |= {"--val-images": data[2], "--val-labels": data[3]}
     options = [str(word) for option in repeated.items() for word in option]

@@ -101,7 +101,8 @@ def train(
         model = load(start) if isinstance(start, str | Path) else start
         known = changes_for(model, training, asked) if model is not None and settled is None else {}
         fitted = settled or derive(training, merge(merge(known, _told_by(pairs)), asked))
-        call = Call(folder, stopping, started, progress, command, model)
+        named = str(start) if isinstance(start, str | Path) else ""
+        call = Call(folder, stopping, started, progress, command, model, named)
         if isinstance(folder, FoldedFolder):
             if held_out:
                 problem = "folds hold out each image once, so they take no validation images"

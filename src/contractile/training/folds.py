@@ -129,7 +129,9 @@ def train_folds(examples: Sequence[Example], recipe: Recipe, folder: FoldedFolde
     Raises what `carry_out` raises, and ContractileError where there are too few images.
     """
     parts, runs = list(split_folds(examples, recipe)), list[Run]()
-    start = folder.begin_folds(recipe, call.start)
+    start, named = folder.begin_folds(recipe, call.start), call.started_from
+    if folder.resume:  # a name that is given now is not that of the model that was kept
+        named = "" if start is None else str(folder.path / START_FILE)
     for number, (training, held_out) in enumerate(parts, start=1):
         own = folder.fold(number)
         share = _share(recipe, number)
@@ -137,7 +139,7 @@ def train_folds(examples: Sequence[Example], recipe: Recipe, folder: FoldedFolde
             found = own.read_state() if own.resume else None
             started = call.started if number == 1 else time.monotonic()
             shared = _shared(call.progress, number, recipe.folds)
-            part = replace(call, folder=own, started=started, progress=shared, start=start)
+            part = replace(call, folder=own, started=started, progress=shared, start=start, started_from=named)
             runs.append(carry_out(training, held_out, share if found is None else found.saved.recipe, part, found))
     scoring = Validation(recipe, [one for _, held_out in parts for one in held_out])
     maps = [one for run in runs for one in scoring.predict(run.model, run.validation)]

@@ -81,6 +81,7 @@ class Call:
     progress: Progress | None = None
     command: str = ""
     start: Model | None = None
+    started_from: str = ""  # the name of this model
 
 
 @dataclass(frozen=True)
@@ -108,10 +109,10 @@ def carry_out(
         raise ContractileError("recipe must say how long to train, got neither steps nor minutes", "set one of them")
     fabric, scoring = launch(recipe), Validation(recipe, validation, training)
     samples = Samples(training, recipe.targets, recipe.samples, seed=recipe.seed)
-    origin = trace(recipe, training, validation, command=call.command)
+    origin = trace(recipe, training, validation, command=call.command, start=call.started_from)
     if found is not None:
         check_origin(found.saved.origin, origin, call.folder.path)
-        origin = origin.model_copy(update={"command": found.saved.origin.command})
+        origin = origin.model_copy(update=found.saved.origin.model_dump(include={"command", "start"}))
     card = describe(recipe, training, validation, origin).model_copy(update={"decoding": scoring.first})
     if recipe.steps is None:
         deadline = call.started + 60 * (recipe.minutes or 0)

@@ -29,8 +29,15 @@ logger = logging.getLogger(__name__)
 NAMED = 3  # images in an error
 
 
-def trace(recipe: Recipe, training: Sequence[Example], validation: Sequence[Example], *, command: str = "") -> Origin:
-    """What a run begins with: hashes of its data, versions, and the words of the command line."""
+def trace(
+    recipe: Recipe,
+    training: Sequence[Example],
+    validation: Sequence[Example],
+    *,
+    command: str = "",
+    start: str = "",
+) -> Origin:
+    """What a run begins with: hashes of its data, versions, the words of the command line, the model it starts from."""
     digest = hashlib.sha256()
     for example in (*training, *validation):
         digest.update(example.pixels.tobytes())
@@ -46,7 +53,7 @@ def trace(recipe: Recipe, training: Sequence[Example], validation: Sequence[Exam
         "machine": f"{platform.system()} {platform.machine()}",
         "device": str(find_device(recipe.device)),
     }
-    return Origin(data=digest.hexdigest(), prints=prints, versions=versions, command=_text(command))
+    return Origin(data=digest.hexdigest(), prints=prints, versions=versions, command=_text(command), start=_text(start))
 
 
 def _text(words: str) -> str:
@@ -123,6 +130,7 @@ def describe(recipe: Recipe, training: Sequence[Example], validation: Sequence[E
             "images": count_images([*training, *validation]),
             "recipe": recipe.base,
             "command": origin.command,
+            **({"start": origin.start} if origin.start else {}),
             **origin.versions,
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
         },
