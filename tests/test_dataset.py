@@ -164,6 +164,17 @@ def test_copies_with_pasted_objects_are_learned_from_too():
     np.testing.assert_array_equal(pasted[3].image, again[3].image)
 
 
+def test_pages_that_nobody_annotated_are_not_copied():
+    """And each copy has the curve of grey values of its own image."""
+    page, targets = blocks(range(1, 5)), TargetConfig(separation="none", w0=0, balance=False)
+    blank = Example("blank", page.pixels * 3, np.full_like(page.labels, -1))
+    config = SampleConfig(tile=(8, 24), core=(8, 24), pasted=2)
+    assert [one.name for one in pasted_copies([blank, page], targets, config)] == [page.name] * 2
+    alone, among_others = (Samples(pages, targets, config) for pages in ([page], [blank, page]))
+    for number in range(20):
+        np.testing.assert_array_equal(among_others[number].image, alone[number].image)
+
+
 def test_what_is_ignored_is_not_pasted():
     ignored = TargetConfig(separation="none", w0=0, balance=False, ignore_label=9)
     (copy,) = pasted_copies([blocks([9])], ignored, SampleConfig(tile=(8, 8), core=(8, 8), pasted=1))

@@ -216,7 +216,7 @@ def test_nothing_can_be_pasted_where_there_are_no_objects():
 def test_objects_of_few_images_are_pasted_on_one_another(caplog, images, changes, copies):
     with caplog.at_level("INFO", logger="contractile.recipe"):
         assert derive([discs(20)] * images, changes).samples.pasted == copies
-    said = f"{copies} more copies of each image with objects pasted in" in caplog.messages[-1]
+    said = f"{copies} more copies of each annotated image with objects pasted in" in caplog.messages[-1]
     assert said == (copies > 0)
 
 
@@ -239,6 +239,15 @@ def test_annotated_images_far_apart_are_what_is_looked_at():
     assert known.labelled == pytest.approx(0.1)
     assert known.area == 3 * 300**2
     assert derive(pages, {}).samples.focus == derive([discs(20)], {}).samples.focus
+
+
+@pytest.mark.parametrize("task", ["objects", "classes"])
+def test_pages_that_nobody_annotated_are_none_of_the_few_images(task):
+    blank = replace(discs(20), labels=np.full((300, 300), -1, np.int32))
+    changes = {"minutes": 60, "targets": {"task": task}}
+    one, among_others = (derive(pages, changes).samples for pages in ([discs(20)], [blank] * 11 + [discs(20)]))
+    assert among_others.pasted == one.pasted == (9 if task == "objects" else 0)
+    assert among_others.augment.light_chance == one.augment.light_chance == (0.5 if task == "classes" else 0)
 
 
 @pytest.mark.parametrize("side", [60, 200, 250])

@@ -222,6 +222,15 @@ def test_the_command_names_validation_and_says_what_stands_for_data(tmp_path):
         write_report(run, data=("a", "b", "c"))
 
 
+def test_the_command_gives_the_steps_of_all_folds(tmp_path):
+    run = make_run(tmp_path / "run", history=HISTORY)
+    assert max(row["step"] for row in HISTORY) == 15
+    budget = run.recipe.model_copy(update={"folds": 3, "steps": None, "minutes": 30})
+    text = text_of(write_report(replace(run, recipe=budget)))
+    assert "45 steps of 3 networks, the first in 1.5 minutes" in text
+    assert "--steps 45 " in text
+
+
 def test_names_are_escaped(tmp_path):
     path = write_report(make_run(tmp_path / '"><b onclick=x>', names=(NASTY, "<i>")))
     page = read(path)

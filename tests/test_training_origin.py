@@ -16,6 +16,7 @@ from contractile.model import load
 from contractile.recipe import Recipe, derive
 from contractile.training import fit, train
 from contractile.training.origin import check_origin, trace
+from contractile.training.saved import Origin
 
 __all__ = ["folder"]  # a fixture
 
@@ -174,3 +175,11 @@ def test_data_whose_names_tell_nothing_are_refused_all_the_same(tmp_path):
     told = rf"began with: their SHA-256 is {now.data[:8]}\.\.\., not {began.data[:8]}\.\.\.; give the same"
     with pytest.raises(ContractileError, match=told):
         check_origin(began, now, tmp_path)
+
+
+def test_words_and_names_of_any_bytes_can_be_saved():
+    examples = [bright_discs("a\udcff", 0)]  # as Python reads a name that is not UTF-8
+    found = trace(derive(examples, TINY), examples, [], command="contractile train a\udcff")
+    saved = Origin.model_validate_json(found.model_dump_json())
+    assert saved.command == r"contractile train a\udcff"
+    assert list(saved.prints["images"]) == [r"a\udcff"]

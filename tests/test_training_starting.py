@@ -1,9 +1,13 @@
 """Starting from a model: its weights are taken where they fit, and only where they help."""
 
+import os
+import signal
+
 import numpy as np
 import pytest
 import torch
 from discs import TINY, bright_discs, folder, run
+from test_cli import call
 
 from contractile.errors import ContractileError
 from contractile.model import load
@@ -15,6 +19,7 @@ from contractile.training.state import launch
 
 __all__ = ["folder"]  # a fixture
 
+NETWORK = 'network = { width = 2, depth = 2, symmetry = "none" }\n'
 SEEN = {"steps": 120, "network": {"width": 8, "depth": 2}}
 
 
@@ -32,6 +37,24 @@ def test_a_run_that_starts_from_a_good_model_is_better_at_once(folder, start, ca
     assert from_start.recipe.network.width == 8
     assert from_start.evaluation.summary["iou"].value > from_nothing.evaluation.summary["iou"].value
     assert "the run goes on from the model" in caplog.text
+
+
+def test_steps_that_try_a_model_are_shown_and_end_at_a_signal(folder, start):
+    few = {key: value for key, value in TINY.items() if key != "network"} | {"steps": 14}
+    call, seen = {"out": folder / "run", "recipe": few, "start": start}, []
+    places = (folder / "images", folder / "labels")
+
+    def stop(status):
+        seen.append((status.step, status.steps))
+        if len(seen) == 12:  # the second of those from nothing
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        train(*places, progress=stop, **call)
+    assert caught.value.__notes__ == ["stopped before the first step; the same call starts again"]
+    assert not (folder / "run").exists()
+    train(*places, progress=stop, **call)
+    assert seen[12:] == [(step, 14) for step in (*range(1, 11), *range(1, 11), *range(11, 15))]
 
 
 def test_a_model_that_does_not_help_is_left_out(folder, start, caplog):
@@ -59,6 +82,32 @@ def test_a_run_from_a_model_goes_on_where_it_was_killed(folder, start):
     again = train(*places, out=folder / "run", resume=True, **call)
     for name, value in whole.model.weights.items():
         np.testing.assert_array_equal(again.model.weights[name], value)
+
+
+@pytest.mark.parametrize("folds", [1, 2])
+def test_a_report_names_the_model_that_a_run_started_from(folder, folds, caplog):
+    start = run(folder, out="first", steps=1).model
+    few = {key: value for key, value in TINY.items() if key != "network"} | {"steps": 4 * folds, "folds": folds}
+    places, first = (folder / "images", folder / "labels"), folder / "first"
+    result = train(*places, out=folder / "run", recipe=few, start=first)
+    assert "is not used" not in caplog.text
+    again = train(*places, out=folder / "run", resume=True, start=start)  # given as another one
+    assert "a resumed run goes on with what it began with: start (--start) is not used" in caplog.text
+    for one in (result, again):
+        assert one.model.card.provenance["start"] == str(first)
+    assert f"--start {first}" in write_report(again).read_text()
+
+
+def test_the_table_of_scores_names_the_model_that_a_run_started_from(folder, capsys):
+    run(folder, out="first", steps=1)
+    (folder / "other.safetensors").write_bytes((folder / "first" / "model.safetensors").read_bytes())
+    (folder / "tiny.toml").write_text('steps = 4\nvalidations = 1\ndevice = "cpu"\nsamples.batch = 2\n' + NETWORK)
+    words = ("train", folder / "images", folder / "labels", "--out", folder / "run", "--recipe", folder / "tiny.toml")
+    for more in (("--start", folder / "first"), ("--start", folder / "other.safetensors", "--resume"), ("--resume",)):
+        status, told, _ = call(capsys, *words, *more)
+        assert status == 0
+        assert f"(the model {folder / 'first'}, from which the run began, may have)" in told.replace("\n", "")
+    assert "from which" not in call(capsys, *words, "--overwrite")[1]
 
 
 @pytest.mark.parametrize("symmetry", ["none", "square"])

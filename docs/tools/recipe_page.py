@@ -44,7 +44,7 @@ DERIVED = {
     "samples.core": "as `tile`",
     "samples.batch": "4 tiles of 256 x 256, 3 of 32 x 32 x 32; half as many under three minutes",
     "samples.focus": "0.33 where a class is rarer than 10 %, otherwise 0",
-    "samples.pasted": "9, 4, 2, 1, 1 for objects in one to five 2-D images and three minutes or more; else 0",
+    "samples.pasted": "9, 4, 2, 1, 1 for objects in one to five annotated 2-D images and three minutes or more; else 0",
     "samples.augment.elastic_std": "10; 5 where images are seen fewer than five times",
     "samples.augment.grey_chance": "0.5; 0.25 where images are seen fewer than five times",
     "samples.augment.light_chance": "0.25 (or half) on dark backgrounds; else 0.5 for classes of 1 to 5 images, or 0",

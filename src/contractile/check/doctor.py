@@ -26,7 +26,8 @@ from contractile.dataset import Example, Pair, pair_up
 from contractile.errors import ContractileError
 from contractile.images import Source, describe, find, list_files, open_image, say_rest
 from contractile.images.failures import find_readable
-from contractile.images.layouts import holds_both, list_items
+from contractile.images.joined import open_item
+from contractile.images.layouts import Item, holds_both, list_items
 from contractile.images.planes import name_planes
 from contractile.images.sides import without_shapes
 from contractile.labels import find_mark, without_mark
@@ -52,7 +53,8 @@ class Annotated:
 class Notes:
     """What was written down: findings, complaints, images by source, labels that can be used, prints of some pairs.
 
-    `pages` are those labels by their file.
+    `pages` are those labels by their file. `lost` are the files of items that cannot be opened, `alone` what belongs to
+    these, and `marked` says whether some pixel has the value that means not annotated.
     """
 
     findings: list[Finding] = field(default_factory=list)
@@ -61,6 +63,9 @@ class Notes:
     labels: list[Annotated] = field(default_factory=list)
     prints: list[tuple[Seen, Print]] = field(default_factory=list)
     pages: dict[Path, list[NDArray[np.int32]]] = field(default_factory=dict)
+    lost: set[Path] = field(default_factory=set)
+    alone: list[Item] = field(default_factory=list)
+    marked: bool = False
 
     @contextmanager
     def catch(self, where: object = "") -> Iterator[None]:
@@ -72,6 +77,12 @@ class Notes:
 
     def add(self, where: object, error: ContractileError) -> None:
         self.findings.append(Finding("error", str(where) or error.where, error.problem, error.cure))
+
+    def lose(self, item: Item, partner: Item | None, error: ContractileError) -> None:
+        """Write down what cannot be opened, and what belongs to it."""
+        self.add(error.where, error)
+        self.lost.update(item.files)
+        self.alone += [] if partner is None else [partner]
 
     def results(self) -> list[Finding]:
         return by_level([*self.findings, *gather([*self.spots, *compare(self.seen)])])
@@ -98,36 +109,37 @@ def check_dataset(
         labels = images
     if labels is not None:
         with notes.catch():
-            pairs = pair_up(images, labels, dims=dims, axes=axes)
+            pairs = pair_up(images, labels, dims=dims, axes=axes, failed=notes.lose)
         if not pairs:
             _find_each(labels, notes, dims=dims, axes=axes, labels=True, quiet=True)
     partner = {pair.image: pair.labels for pair in pairs}
-    single = _unpaired(images, labels, pairs, dims, axes) if pairs else _find_each(images, notes, dims=dims, axes=axes)
+    how: dict[str, Any] = {"dims": dims, "axes": axes}
+    single = _unpaired(images, labels, pairs, notes, **how) if pairs else _find_each(images, notes, **how)
     every = 1 + len(pairs) // PRINTS
-    unmarked = ignore_label is not None and bool(pairs)
     for number, source in enumerate([*partner, *single]):
         pixels = None
         with notes.catch(describe(source)):
             pixels = _look_at_image(source, dims, notes)
         if source in partner:
             with notes.catch(describe(partner[source])):
-                found = read_annotation(partner[source], dims=dims)
-                if not isinstance(found, Spot) and ignore_label is not None:
-                    unmarked = unmarked and not (found == ignore_label).any()
-                    found = without_mark(found, ignore_label)
+                found = _read_annotation(partner[source], dims, ignore_label, notes)
                 good = _look_at_labels(found, partner[source], pixels, notes.seen.get(source), notes)
                 if good and pixels is not None:
                     one = _as_it_seems(notes.labels[-1])
                     notes.spots += faults_of_blank(one.labels, pixels, one.where)
                     notes.prints += _take_prints(pixels, one) if number % every == 0 else []
-    notes.spots += [Spot("unlabelled", describe(source)) for source in single if pairs]
+    for source in _without_images(images, labels, notes, **how):
+        with notes.catch(describe(source)):
+            _look_at_labels(_read_annotation(source, dims, ignore_label, notes), source, None, None, notes)
+    alone = {file for item in notes.alone for file in item.files}
+    notes.spots += [Spot("unlabelled", describe(one)) for one in single if pairs and one.path not in alone]
     if len(pairs) == 1:
         notes.spots.append(Spot("few", describe(pairs[0].labels), "1"))
     if _faults_of_set(notes.labels, notes):
         notes.spots += faults_of_objects([(one.where, one.labels) for one in notes.labels])
         notes.spots += find_misplaced([one for _, one in notes.prints])
     notes.spots += find_copies([(seen, one.image) for seen, one in notes.prints])
-    if unmarked:
+    if ignore_label is not None and pairs and not notes.marked:
         logger.warning("ignore_label changes nothing: no pixel of the labels is %s", ignore_label)
     say_rest(file for source in (*partner, *partner.values(), *single) for file in source.files)
     return notes.results()
@@ -166,12 +178,30 @@ def _find_each(place: Place, notes: Notes, **how: Any) -> list[Source]:
     return []
 
 
-def _unpaired(images: Place, labels: Place | None, pairs: Sequence[Pair], dims: int, axes: str | None) -> list[Source]:
-    """The images that no labels belong to."""
+def _unpaired(
+    images: Place, labels: Place | None, pairs: Sequence[Pair], notes: Notes, *, dims: int, axes: str | None
+) -> list[Source]:
+    """The images that no labels belong to, or none that can be opened."""
     used = {path.resolve() for pair in pairs for path in pair.files}
     items, _ = list_items(images, labels)
-    left = [path for item in items for path in item.files if path.resolve() not in used]
+    left = [path for item in items for path in item.files if path.resolve() not in used and path not in notes.lost]
     return find(left, dims=dims, axes=axes, quiet=True) if left else []
+
+
+def _without_images(images: Place, labels: Place | None, notes: Notes, *, dims: int, axes: str | None) -> list[Source]:
+    """The labels whose image cannot be opened. Shapes need their image."""
+    truths = list_items(images, labels)[1] if notes.alone else []
+    left = [one for one in truths if one in notes.alone and one.entry is None and notes.lost.isdisjoint(one.files)]
+    return [source for one in left for source in open_item(one, dims=dims, axes=axes, labels=True)]
+
+
+def _read_annotation(source: Source, dims: int, ignore_label: int | None, notes: Notes) -> NDArray[np.int32] | Spot:
+    """As `read_annotation`, with pixels of `ignore_label` as not annotated."""
+    found = read_annotation(source, dims=dims)
+    if isinstance(found, Spot) or ignore_label is None:
+        return found
+    notes.marked = notes.marked or bool((found == ignore_label).any())
+    return without_mark(found, ignore_label)
 
 
 def _look_at_image(source: Source, dims: int, notes: Notes) -> NDArray[Any]:

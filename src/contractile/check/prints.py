@@ -50,10 +50,13 @@ class Print:
 
 
 def take_print(pixels: NDArray[Any], labels: NDArray[np.int32], where: str) -> Print | None:
-    """The print of an image (C, *S) and its labels (*S); None where labels or image are flat."""
+    """The print of an image (C, *S) and its labels (*S); None where they are flat, too small or of different sizes."""
+    if pixels.shape[1:] != labels.shape:
+        return None
     plane = _plane(labels)
     pixels, labels = (pixels, labels) if labels.ndim == 2 else (pixels[:, plane], labels[plane])
-    if pixels.shape[1:] != labels.shape or min(labels.shape) < 2 * WINDOW:
+    fine, coarse = (max(1, -(-max(labels.shape) // side)) for side in (FINE, COARSE))
+    if min(labels.shape) < max(2 * WINDOW, coarse):  # a map needs at least one row
         return None
     with np.errstate(over="ignore"):  # infinite where float32 cannot hold them
         pixels = pixels.astype(np.float32)
@@ -63,7 +66,6 @@ def take_print(pixels: NDArray[Any], labels: NDArray[np.int32], where: str) -> P
     image, drawn = _maps_of_image(pixels), _maps_of_labels(labels)
     if not drawn[1].any() or not image[1].any():
         return None
-    fine, coarse = (max(1, -(-max(labels.shape) // side)) for side in (FINE, COARSE))
     small, outlined = (_shrink(maps, known, coarse) for maps in (image, drawn))
     shifted = _shift(*(_shrink(maps, known, fine) for maps in (image, drawn)))
     return Print(where, labels.shape, small, outlined, _turn_all(small, outlined), shifted, fine)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 
 from contractile.errors import ContractileError
 from contractile.images import Source, find, say_guesses, settle_shapes
+from contractile.images.failures import find_readable
 from contractile.images.folders import Place
 from contractile.images.joined import Opened, join_channels, match_pages, page_name, sources_of
 from contractile.images.layouts import Item, list_items
@@ -23,6 +25,8 @@ from contractile.images.planes import refuse_planes
 from contractile.images.reading import name_pages
 
 logger = logging.getLogger(__name__)
+
+Failed = Callable[[Item, Item | None, ContractileError], None]
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,13 @@ class Pair:
 
 
 def pair_up(
-    images: Place, labels: Place | None = None, *, dims: int = 2, axes: str | None = None, quiet: bool = False
+    images: Place,
+    labels: Place | None = None,
+    *,
+    dims: int = 2,
+    axes: str | None = None,
+    quiet: bool = False,
+    failed: Failed | None = None,
 ) -> list[Pair]:
     """Match images and labels by name, in natural order (t2 before t10).
 
@@ -50,17 +60,27 @@ def pair_up(
     names the axes of the files (`find`); without it, the shape of the labels shows what the axes of an image are that
     does not name them (`settle_axes`), which is said, too.
 
-    Images without labels are left out with a warning, which `quiet` leaves to the caller. Raises ContractileError when
-    nothing matches, when labels have no image, when a stack and its labels have different numbers of pages, or when
-    images and labels are the same files; and as `find`.
+    Images without labels are left out with a warning, which `quiet` leaves to the caller. With `failed` the result may
+    be empty, and a file that cannot be opened is no error: `failed` is called with its item, with the item on
+    the other side that belongs to it, and with the error, which names the file; both items are left out.
+
+    Raises ContractileError when nothing matches, when labels have no image, when a stack and its labels have different
+    numbers of pages, or when images and labels are the same files; and as `find`.
     """
     places = _place(images), _place(images if labels is None else labels)
     pictures, truths = list_items(images, labels)
-    opened = [_find_each(pictures, dims, axes), _find_each(truths, dims, axes, labels=True)]
-    truths = [one for one in truths if one.entry is not None or one.files[0] in opened[1]]
-    pictures = [one for one in pictures if one.files[0] in opened[0]]
+    lost: dict[Path, ContractileError] = {}
+    look = partial(_find_each, dims=dims, axes=axes, lost=None if failed is None else lost)
+    opened = [look(pictures), look(truths, labels=True)]
+    known = [found.keys() | lost.keys() for found in opened]
+    truths = [one for one in truths if one.entry is not None or one.files[0] in known[1]]
+    pictures = [one for one in pictures if one.files[0] in known[0]]
     if all(len(pages) == 1 for pages in opened[1].values()):  # else each channel may have a page of the labels
         pictures = join_channels(pictures, [one.name for one in truths])
+    if failed is not None and lost:
+        pictures, truths = _without_lost(pictures, truths, lost, failed)
+        if not pictures or not truths:
+            return []
     match = pair_names([one.name for one in pictures], [one.name for one in truths])
     stacks = any(len(pages) > 1 for pages in opened[0].values())
     unmatched = len(match.partners) < len(truths) and (stacks or 1 in (len(pictures), len(truths)))
@@ -100,13 +120,43 @@ def _place(place: Place) -> str:
     return f"{place}" if isinstance(place, str | Path) else some([f"{one}" for one in place])
 
 
-def _find_each(items: Sequence[Item], dims: int, axes: str | None, *, labels: bool = False) -> dict[Path, list[Source]]:
-    """What the first file of each item holds. Of files that hold one image together only one is there."""
+def _find_each(
+    items: Sequence[Item],
+    *,
+    dims: int,
+    axes: str | None,
+    lost: dict[Path, ContractileError] | None,
+    labels: bool = False,
+) -> dict[Path, list[Source]]:
+    """What the first file of each item holds. Of files that hold one image together only one is there.
+
+    Files that cannot be opened are written down in `lost`; where there is none, the first of them is an error.
+    """
     found: dict[Path, list[Source]] = {}
     files = [one.files[0] for one in items if one.entry is None]
-    for source in find(files, dims=dims, axes=axes, labels=labels, quiet=True) if files else ():
+    if not files:
+        return found
+    look = partial(find, dims=dims, axes=axes, labels=labels, quiet=True)
+    sources = look(files) if lost is None else find_readable([[file] for file in files], look, lost.__setitem__)
+    for source in sources:
         found.setdefault(source.path, []).append(source)
     return found
+
+
+def _without_lost(
+    images: Sequence[Item], labels: Sequence[Item], lost: Mapping[Path, ContractileError], failed: Failed
+) -> tuple[list[Item], list[Item]]:
+    """The items that can be opened, and whose partner can. `failed` is called for the others."""
+    match = pair_names([one.name for one in images], [one.name for one in labels])
+    by_name = {one.name: one for one in labels}
+    partner = {one: by_name[match.partners[one.name]] for one in images if one.name in match.partners}
+    partner |= {label: image for image, label in partner.items()}
+    gone: set[Item] = set()
+    for one in (*images, *labels):
+        for file in (file for file in one.files if file in lost):
+            failed(one, partner.get(one), lost[file].at(file))
+            gone |= {one, partner.get(one, one)}
+    return [one for one in images if one not in gone], [one for one in labels if one not in gone]
 
 
 def _are_pages(truths: Sequence[Item], opened: Sequence[dict[Path, list[Source]]]) -> bool:

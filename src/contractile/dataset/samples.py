@@ -30,7 +30,7 @@ from contractile.dataset.examples import Example
 from contractile.errors import ContractileError, in_one_line
 from contractile.intensity import Intensity, Normalization
 from contractile.labels import renumber, without_mark
-from contractile.targets import Target, TargetConfig, class_balance, known_labels, make_target
+from contractile.targets import Target, TargetConfig, class_balance, known_labels, make_target, unannotated
 
 PREFETCHED = 3
 SAMPLE_SALT, PASTE_SALT = 1, 2  # keep the two streams of random numbers apart
@@ -62,7 +62,10 @@ class SampleConfig(BaseModel):
     batch: int = Field(default=1, ge=1, le=2**16, description="samples in one step of the optimiser")
     focus: float = Field(default=0.0, ge=0, le=1, description="share of samples around a pixel of a rarer class")
     pasted: int = Field(
-        default=0, ge=0, le=100, description="extra copies of each image, with objects of all images pasted in"
+        default=0,
+        ge=0,
+        le=100,
+        description="extra copies of each annotated image, with objects of all images pasted in",
     )
     augment: AugmentConfig = AugmentConfig()
     normalization: Normalization = Normalization()
@@ -121,15 +124,21 @@ def _fit_each(examples: Sequence[Example], normalization: Normalization) -> list
     return curves
 
 
+def _annotated(examples: Sequence[Example], targets: TargetConfig) -> list[int]:
+    """Which examples have an annotated pixel."""
+    return [number for number, one in enumerate(examples) if not unannotated(one.labels, targets).all()]
+
+
 def pasted_copies(
     examples: Sequence[Example], targets: TargetConfig, config: SampleConfig, *, seed: int = 0
 ) -> list[Example]:
-    """`config.pasted` copies of all examples, with objects of all examples pasted in (`paste_objects`).
+    """`config.pasted` copies of all annotated examples, with objects of all examples pasted in (`paste_objects`).
 
     Objects are given the range of grey values of the image that they are pasted into.
     """
     if config.pasted == 0:
         return []
+    examples = [examples[number] for number in _annotated(examples, targets)]
     intensity = _fit_each(examples, config.normalization)
     known = [known_labels(e.labels, targets) for e in examples]
     known = [np.where(one < 0, one, renumber(one)) for one in known]  # leaves numbers for what is pasted
@@ -170,7 +179,8 @@ class Samples:
         self.seed = seed
         self.examples = list(examples)
         self.curves = _fit_each(examples, config.normalization) if curves is None else list(curves)
-        self._intensity = self.curves * (1 + config.pasted)
+        copied = _annotated(examples, targets) if config.pasted else []
+        self._intensity = [*self.curves, *[self.curves[number] for number in copied] * config.pasted]
         examples = [*examples, *pasted_copies(examples, targets, config, seed=seed)]
         self._pixels = [example.pixels for example in examples]
         dimmed = targets.task == "objects" and config.augment.dimmed > 1

@@ -42,7 +42,7 @@ TURNED_PASSES = 30.0  # with fewer passes, samples for tied kernels turn by quar
 RARE = 0.1  # a class with a smaller share of the pixels is rare
 W0 = {"classes": 5.0, "objects": 10.0}
 DIMMED = 16.0  # objects on a dark background are dimmed by up to this factor: dim ones are found beside bright ones
-FEW_IMAGES = 10  # images and copies with pasted objects together; up to half as many images are few
+FEW_IMAGES = 10  # annotated images and copies with pasted objects together; up to half as many images are few
 NOISY = {"light_chance": 0.5, "noise": 0.2, "photons": 0.2}  # new images may be noisier than the few annotated ones
 MOST_COPIED = 2**25  # pixels of all copies together
 LEARNED_STEPS = 100  # with fewer steps, pasted objects make the result worse
@@ -171,7 +171,7 @@ def _augment(seen: Survey, passes: float, symmetry: str) -> AugmentConfig:
     varied = AugmentConfig() if passes >= VARIED_PASSES else AugmentConfig.mild()
     if seen.dark:
         light = {"dimmed": DIMMED if seen.task == "objects" else 1.0}
-    elif seen.task == "classes" and seen.images <= FEW_IMAGES // 2:
+    elif seen.task == "classes" and seen.annotated <= FEW_IMAGES // 2:
         light = NOISY
     else:
         light = {"light_chance": 0.0}
@@ -182,15 +182,13 @@ def _augment(seen: Survey, passes: float, symmetry: str) -> AugmentConfig:
 
 
 def _pasted(seen: Survey) -> int:
-    """How many copies of each image get pasted objects: few images show few ways in which objects touch.
+    """How many copies of each annotated image get pasted objects: few show few ways in which objects touch.
 
     The gain was measured for one image in 2-D (docs/log.md).
     """
     if seen.task != "objects" or seen.dims != 2 or seen.area == 0:
         return 0
-    of_all = seen.area / seen.labelled  # pixels, annotated or not
-    fitting = int(MOST_COPIED / of_all)
-    return min(max(0, FEW_IMAGES // seen.images - 1), fitting)
+    return min(max(0, FEW_IMAGES // seen.annotated - 1), MOST_COPIED // seen.pixels)
 
 
 def explain(seen: Survey, recipe: Recipe) -> tuple[str, str]:
@@ -214,7 +212,7 @@ def explain(seen: Survey, recipe: Recipe) -> tuple[str, str]:
     tied = ", kernels tied under quarter turns and mirrors" if network.symmetry == "square" else ""
     budget = f"{recipe.steps} steps" if recipe.steps else f"{recipe.minutes:g} minutes"
     focus = f", {samples.focus:.0%} of them around rare pixels" if samples.focus else ""
-    pasted = f", {samples.pasted} more copies of each image with objects pasted in" if samples.pasted else ""
+    pasted = f", {samples.pasted} more copies of each annotated image with objects pasted in" if samples.pasted else ""
     varied = "full" if samples.augment.elastic_std == AugmentConfig().elastic_std else "mild"
     chosen = (
         f"recipe {recipe.base} for {budget} on {find_device(recipe.device).type}: depth {network.depth} sees "

@@ -13,6 +13,7 @@ from contractile.dataset import Example
 from contractile.engine import find_device, total_memory
 from contractile.errors import ContractileError
 from contractile.recipe.recipe import Recipe
+from contractile.targets import unannotated
 
 SMALLEST = 4  # pixels of an image along Y and X
 COPIES = 3  # of each weight: itself, its gradient, and what the optimiser remembers
@@ -52,11 +53,12 @@ def check_memory(recipe: Recipe, examples: Sequence[Example]) -> None:
             f"{_gigabytes(needs)}",
             "lower samples.batch, samples.tile or network.width",
         )
-    copies = samples.pasted * sum(one.pixels.nbytes + OF_A_PIXEL * one.labels.size for one in examples)
+    copied = [one for one in examples if not unannotated(one.labels, recipe.targets).all()] if samples.pasted else []
+    copies = samples.pasted * sum(one.pixels.nbytes + OF_A_PIXEL * one.labels.size for one in copied)
     if copies > has:
         raise ContractileError(
             f"the copies that samples.pasted makes must fit into memory ({_gigabytes(has)}), got {samples.pasted} "
-            f"of each of {len(examples)} image(s), which take at least {_gigabytes(copies)}",
+            f"of each of {len(copied)} image(s), which take at least {_gigabytes(copies)}",
             "use a lower number",
         )
 

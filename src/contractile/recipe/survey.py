@@ -24,7 +24,8 @@ LOOKED_AT = 16  # images, evenly spaced: enough to know sizes
 class Survey:
     """What was measured. Lengths are in pixels of the finest axis.
 
-    `shape` is the median size of an image in its own pixels, `area` the number of annotated pixels of all images.
+    `annotated` of the images have annotated pixels; these hold `pixels` in all, annotated or not, of which about `area`
+    are annotated. `shape` is the median size of an image in its own pixels.
     `pixel_size` is the size of a pixel along each axis, relative to the finest axis; 1 everywhere in 2-D.
 
     `structure` is the size of what is to be found. For objects it is the diameter of a disc (ball) as large as the
@@ -35,8 +36,10 @@ class Survey:
     """
 
     images: int
+    annotated: int
     shape: tuple[int, ...]
     channels: int
+    pixels: int
     area: int
     task: Literal["classes", "objects"]
     class_values: tuple[int, ...]
@@ -82,7 +85,8 @@ def survey(
     ]
     counts = sum(np.bincount(kind[kind >= 0], minlength=max(2, len(values))) for kind in kinds)
     total, looked_at = sum(e.labels.size for e in examples), sum(kind.size for kind in kinds)
-    area = float(np.sum(counts)) / looked_at * sum(e.labels.size for e in annotated)
+    pixels = sum(e.labels.size for e in annotated)
+    area = float(np.sum(counts)) / looked_at * pixels
     if found == "objects":
         sizes = diameters([np.where(out, -1, e.labels) for e, out in zip(some, ignored, strict=True)])
         structure, largest = (d * math.prod(pixel_size) ** (1 / len(pixel_size)) for d in sizes[1:])
@@ -90,8 +94,10 @@ def survey(
         structure = largest = _class_size(kinds, pixel_size)
     return Survey(
         images=len(examples),
+        annotated=len(annotated),
         shape=tuple(int(n) for n in np.median([e.labels.shape for e in examples], axis=0)),
         channels=examples[0].pixels.shape[0],
+        pixels=pixels,
         area=int(area),
         task=found,
         class_values=values,

@@ -13,6 +13,7 @@ PROVENANCE = {
     "images": "annotated images",
     "torch": "PyTorch",
     "python": "Python",
+    "start": "model that it started from",
     "step": "step of the network that was kept",
 }
 

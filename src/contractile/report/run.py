@@ -87,7 +87,8 @@ def _subtitle(run: Run) -> str:
     card = run.model.card
     task = "Objects" if card.task == "objects" else f"{len(card.class_values)} classes"
     clock = read_clock(run.history)
-    time = "" if clock is None else f" in {_duration(clock[1][-1])}"
+    first = f" of {run.recipe.folds} networks, the first" if run.recipe.folds > 1 else ""
+    time = "" if clock is None else f"{first} in {_duration(clock[1][-1])}"
     device = f" on {card.provenance['device']}" if "device" in card.provenance else ""
     day = f" · {str(card.provenance['date'])[:10]}" if "date" in card.provenance else ""
     return f"{task} in {card.network.dims}-D images · {_count_steps(run):,} steps{time}{device}{day}"
@@ -115,7 +116,8 @@ def _pictures_note(shown: int, total: int) -> str:
 
 
 def _count_steps(run: Run) -> int:
-    return run.recipe.steps or int(max((row["step"] for row in run.history), default=0))
+    """The steps of all folds together. Where minutes set them, the history tells those of the first fold."""
+    return run.recipe.steps or run.recipe.folds * int(max((row["step"] for row in run.history), default=0))
 
 
 def _command(run: Run, data: Sequence[str | Path]) -> str:
@@ -132,6 +134,8 @@ def _command(run: Run, data: Sequence[str | Path]) -> str:
         "--steps": _count_steps(run),
         "--seed": run.recipe.seed,
     }
+    if "start" in run.model.card.provenance:
+        repeated["--start"] = run.model.card.provenance["start"]
     if len(data) == 4:
         repeated |= {"--val-images": data[2], "--val-labels": data[3]}
     options = [str(word) for option in repeated.items() for word in option]

@@ -41,6 +41,8 @@ BACK = f"put the file back, or {ANEW}"
 class FoldedFolder(RunFolder):
     """The folder of a run of several folds: the recipe, the model, the report, and a run folder for each fold."""
 
+    _begun = False  # whether it holds the recipe of this run, so that the run can go on
+
     def _check(self) -> None:
         recipe, state = self.path / RECIPE_FILE, self.path / STATE_FILE
         results = [self.path / name for name in RESULTS]
@@ -78,6 +80,7 @@ class FoldedFolder(RunFolder):
             self._check_there()
             save(start, kept)
         self.write_recipe(recipe)
+        self._begun = True
         if self.overwrite:
             begun = [place for place in folds_in(self.path) if is_state(place / STATE_FILE)]
             for place in (self.path, *begun):
@@ -88,6 +91,8 @@ class FoldedFolder(RunFolder):
 
     def describe_rest(self, command: str) -> str:
         """What a stopped run leaves, and how to go on, in one line."""
+        if not (self.resume or self._begun):
+            return super().describe_rest(command)
         done = len(list(self.path.glob(f"{FOLD.format('*')}/{MODEL_FILE}")))
         again = f"`{command} --resume`" if command and "--resume" not in command else "the same with resume"
         return f"stopped; {self.path} holds {done} fold(s) with a model so far; {again} continues"
@@ -129,7 +134,9 @@ def train_folds(examples: Sequence[Example], recipe: Recipe, folder: FoldedFolde
     Raises what `carry_out` raises, and ContractileError where there are too few images.
     """
     parts, runs = list(split_folds(examples, recipe)), list[Run]()
-    start = folder.begin_folds(recipe, call.start)
+    start, named = folder.begin_folds(recipe, call.start), call.started_from
+    if folder.resume:  # a name that is given now is not that of the model that was kept
+        named = "" if start is None else str(folder.path / START_FILE)
     for number, (training, held_out) in enumerate(parts, start=1):
         own = folder.fold(number)
         share = _share(recipe, number)
@@ -137,7 +144,7 @@ def train_folds(examples: Sequence[Example], recipe: Recipe, folder: FoldedFolde
             found = own.read_state() if own.resume else None
             started = call.started if number == 1 else time.monotonic()
             shared = _shared(call.progress, number, recipe.folds)
-            part = replace(call, folder=own, started=started, progress=shared, start=start)
+            part = replace(call, folder=own, started=started, progress=shared, start=start, started_from=named)
             runs.append(carry_out(training, held_out, share if found is None else found.saved.recipe, part, found))
     scoring = Validation(recipe, [one for _, held_out in parts for one in held_out])
     maps = [one for run in runs for one in scoring.predict(run.model, run.validation)]

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -40,7 +41,10 @@ LOGGED_ROWS = 200
 
 @dataclass(frozen=True)
 class Status:
-    """How far a run is: `step` of `steps`, the mean loss of the last few steps, the best steering score so far."""
+    """How far a run is: `step` of `steps`, the mean loss of the last few steps, the best steering score so far.
+
+    The first steps of a run that starts from a model are taken, and told, twice.
+    """
 
     step: int
     steps: int
@@ -77,6 +81,7 @@ class Call:
     progress: Progress | None = None
     command: str = ""
     start: Model | None = None
+    started_from: str = ""  # the name of this model
 
 
 @dataclass(frozen=True)
@@ -104,10 +109,10 @@ def carry_out(
         raise ContractileError("recipe must say how long to train, got neither steps nor minutes", "set one of them")
     fabric, scoring = launch(recipe), Validation(recipe, validation, training)
     samples = Samples(training, recipe.targets, recipe.samples, seed=recipe.seed)
-    origin = trace(recipe, training, validation, command=call.command)
+    origin = trace(recipe, training, validation, command=call.command, start=call.started_from)
     if found is not None:
         check_origin(found.saved.origin, origin, call.folder.path)
-        origin = origin.model_copy(update={"command": found.saved.origin.command})
+        origin = origin.model_copy(update=found.saved.origin.model_dump(include={"command", "start"}))
     card = describe(recipe, training, validation, origin).model_copy(update={"decoding": scoring.first})
     if recipe.steps is None:
         deadline = call.started + 60 * (recipe.minutes or 0)
@@ -115,7 +120,8 @@ def carry_out(
         tried = 0 if call.start is None else steps_tried(steps)
         recipe = recipe.model_copy(update={"steps": max(1, steps - tried)})
     if call.start is not None and found is None:
-        state = choose_start(call.start, recipe, fabric, samples, scoring, card)
+        show = partial(_show, progress=call.progress)
+        state = choose_start(call.start, recipe, fabric, samples, scoring, card, show)
     else:
         state = begin(recipe, fabric)
     state.origin, state.stopping, state.curves = origin, call.stopping, Curves(call.folder.path)
@@ -133,6 +139,13 @@ def carry_out(
     finally:
         state.curves.close()
     return Run(call.folder.path, recipe, model, evaluation, state.history, scoring.examples)
+
+
+def _show(state: State, progress: Progress | None) -> None:
+    """Tell how far a run is, before its losses become a row of the history."""
+    if progress is not None:
+        loss = sum(state.losses) / len(state.losses)
+        progress(Status(state.step, state.recipe.steps or 0, loss, state.best))
 
 
 def _learn(state: State, tools: _Tools, progress: Progress | None) -> None:

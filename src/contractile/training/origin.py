@@ -29,15 +29,22 @@ logger = logging.getLogger(__name__)
 NAMED = 3  # images in an error
 
 
-def trace(recipe: Recipe, training: Sequence[Example], validation: Sequence[Example], *, command: str = "") -> Origin:
-    """What a run begins with: hashes of its data, versions, and the words of the command line."""
+def trace(
+    recipe: Recipe,
+    training: Sequence[Example],
+    validation: Sequence[Example],
+    *,
+    command: str = "",
+    start: str = "",
+) -> Origin:
+    """What a run begins with: hashes of its data, versions, the words of the command line, the model it starts from."""
     digest = hashlib.sha256()
     for example in (*training, *validation):
         digest.update(example.pixels.tobytes())
         digest.update(example.labels.tobytes())
     sides = {"": training, "validation ": validation}
-    prints = {f"{side}images": {one.name: _print(one.pixels) for one in examples} for side, examples in sides.items()}
-    prints |= {f"{side}labels": {one.name: _print(one.labels) for one in examples} for side, examples in sides.items()}
+    prints = {f"{side}images": {_text(e.name): _print(e.pixels) for e in examples} for side, examples in sides.items()}
+    prints |= {f"{side}labels": {_text(e.name): _print(e.labels) for e in examples} for side, examples in sides.items()}
     versions = {
         "contractile": version("contractile"),
         "torch": torch.__version__,
@@ -46,7 +53,12 @@ def trace(recipe: Recipe, training: Sequence[Example], validation: Sequence[Exam
         "machine": f"{platform.system()} {platform.machine()}",
         "device": str(find_device(recipe.device)),
     }
-    return Origin(data=digest.hexdigest(), prints=prints, versions=versions, command=command)
+    return Origin(data=digest.hexdigest(), prints=prints, versions=versions, command=_text(command), start=_text(start))
+
+
+def _text(words: str) -> str:
+    """Words with escapes for what cannot be saved as UTF-8: names of files may hold any bytes."""
+    return words.encode("utf-8", "backslashreplace").decode()
 
 
 def _print(array: NDArray[Any]) -> str:
@@ -118,6 +130,7 @@ def describe(recipe: Recipe, training: Sequence[Example], validation: Sequence[E
             "images": count_images([*training, *validation]),
             "recipe": recipe.base,
             "command": origin.command,
+            **({"start": origin.start} if origin.start else {}),
             **origin.versions,
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
         },

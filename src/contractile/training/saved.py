@@ -33,6 +33,7 @@ class Origin(BaseModel):
     """What a run began with, beside its recipe: data, versions, and the words of the command line.
 
     `data` is the SHA-256 of all images and labels; `prints` has, for each side of the data, a short hash by name.
+    `start` is the name of the model that the run started from.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,6 +42,7 @@ class Origin(BaseModel):
     prints: dict[str, dict[str, str]] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
     command: str = ""
+    start: str = ""
 
 
 class Saved(BaseModel):

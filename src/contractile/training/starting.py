@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -54,16 +54,26 @@ def begin_from(start: Model, recipe: Recipe, fabric: Fabric) -> State:
 
 
 def choose_start(
-    start: Model, recipe: Recipe, fabric: Fabric, samples: Samples, scoring: Validation, card: ModelCard
+    start: Model,
+    recipe: Recipe,
+    fabric: Fabric,
+    samples: Samples,
+    scoring: Validation,
+    card: ModelCard,
+    show: Callable[[State], None],
 ) -> State:
     """Take the first steps from a model and from nothing; the state that is better on the validation images.
 
-    Where their scores differ by less than `scoring.chance`, the state with the lower loss is returned.
+    Where their scores differ by less than `scoring.chance`, the state with the lower loss is returned. `show` is called
+    after each step.
     """
     found: dict[str, tuple[float, float, State]] = {}  # with its score and loss
+    tried = steps_tried(recipe.steps or 0)
+    logger.info("the first %d step(s) are taken twice: from the model and from nothing", tried)
     for name, state in (("start", begin_from(start, recipe, fabric)), ("nothing", begin(recipe, fabric))):
-        for number in range(steps_tried(recipe.steps or 0)):
+        for number in range(tried):
             take_step(state, samples.batch(number))
+            show(state)
         losses, state.losses = state.losses, []
         with torch.random.fork_rng(devices=[]):  # a network is made, which draws weights
             scores = scoring.look(state.model(card))

@@ -23,8 +23,8 @@ from contractile.targets import TargetConfig, unannotated
 from contractile.training.decoding import EVIDENCE, TRIED, choose_decoding, first_decoding
 from contractile.training.quality import learn_calibration, learn_confidence
 
-VALIDATED_IMAGES = 12  # images, evenly spaced, that are scored during the run; after the last step all are
-DECODED_IMAGES = 48  # images, evenly spaced, that choose the decoding
+VALIDATED_IMAGES = 12  # annotated images, evenly spaced, that are scored during the run; after the last step all are
+DECODED_IMAGES = 48  # annotated images, evenly spaced, that choose the decoding
 CHANCE = 0.01  # scores of many objects differ by this much by chance (docs/log.md)
 VALIDATION_SCORES = {
     "binary": ("iou", "dice", "pixel_error", "rand_error", "v_rand", "v_info"),
@@ -49,15 +49,16 @@ class Validation:
 
     def __init__(self, recipe: Recipe, examples: Sequence[Example], known: Sequence[Example] = ()) -> None:
         self.recipe, self.examples = recipe, list(examples)
-        if all(unannotated(one.labels, recipe.targets).all() for one in examples):
+        numbers = [n for n, e in enumerate(examples) if not unannotated(e.labels, recipe.targets).all()]
+        if not numbers:
             found = f"only ignored ones in {len(examples)} image(s)" if examples else "no image"
             problem = f"validation images must hold annotated pixels, got {found}"
             raise ContractileError(problem, "give at least one annotated image to validate on")
         _check_classes(examples, recipe.targets)
         annotated = (_scored_labels(one.labels, recipe.targets) for one in (*known, *examples))
         self.first = first_decoding(annotated) if recipe.targets.task == "objects" else Decoding()
-        self._some = self.examples[:: math.ceil(len(self.examples) / VALIDATED_IMAGES)]
-        self._decoded = slice(None, None, math.ceil(len(self.examples) / DECODED_IMAGES))
+        self._some = [self.examples[n] for n in _spaced(numbers, VALIDATED_IMAGES)]
+        self._decoded = _spaced(numbers, DECODED_IMAGES)
 
     @cached_property
     def chance(self) -> float:
@@ -104,7 +105,7 @@ class Validation:
         first, image, scoring = np.diff(times)
         looks = self.recipe.validations + 1  # the last one at all images
         images = self.recipe.validations * len(self._some) + len(self.examples)
-        decoded = len(self.examples[self._decoded]) if self.recipe.targets.task == "objects" else 0
+        decoded = len(self._decoded) if self.recipe.targets.task == "objects" else 0
         pasted = decoded * self.recipe.samples.pasted
         tried = TRIED * (decoded + pasted)
         return float(looks * max(0.0, first - image) + images * (image + scoring) + pasted * image + tried * scoring)
@@ -140,15 +141,20 @@ class Validation:
 
         Where training pastes objects into images, so that they touch, `copies` with pasted objects count, too.
         """
-        recipe, examples = self.recipe, self.examples[self._decoded]
+        recipe, examples = self.recipe, [self.examples[n] for n in self._decoded]
         if recipe.targets.task != "objects":
             return Decoding()
         crowded = pasted_copies(examples, recipe.targets, recipe.samples, seed=recipe.seed) if copies else []
-        maps = [*maps[self._decoded], *self.predict(model, crowded)]
+        maps = [*(maps[n] for n in self._decoded), *self.predict(model, crowded)]
         truths = [_scored_labels(example.labels, recipe.targets) for example in (*examples, *crowded)]
         objects = len(object_sizes(truths[: len(examples)]))  # pasted ones are copies of these
         least, dims = EVIDENCE / max(1, objects), recipe.network.dims
         return choose_decoding(maps, truths, score=recipe.score, dims=dims, first=self.first, least=least)
+
+
+def _spaced(numbers: Sequence[int], most: int) -> Sequence[int]:
+    """At most so many of the numbers, evenly spaced."""
+    return numbers[:: math.ceil(len(numbers) / most)]
 
 
 def _check_classes(examples: Sequence[Example], targets: TargetConfig) -> None:
