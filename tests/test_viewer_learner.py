@@ -25,7 +25,7 @@ from contractile.prediction import Predictor
 from contractile.recipe import Recipe
 from contractile.synthetic import SceneConfig, draw_scene
 from contractile.unet import UNet, UNetConfig
-from contractile.viewer.learner import process
+from contractile.viewer.learner import looking, process
 from contractile.viewer.learner.doubting import Doubter
 from contractile.viewer.learner.growing import SETTLED, SURE, Growing
 from contractile.viewer.learner.judging import Judge
@@ -50,6 +50,15 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     images = Images(begin)
     yield begin, images, labels
     images.close()
+
+
+EXACT = EngineConfig(backend="torch", precision="float32")
+
+
+@pytest.fixture
+def exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page looks in float32, so that what it shows can be compared."""
+    monkeypatch.setattr(looking, "EngineConfig", lambda **_: EXACT)
 
 
 def box(y0: int, y1: int, x0: int, x1: int) -> tuple[slice, slice]:
@@ -454,6 +463,7 @@ def test_the_learner_reads_as_much_as_the_page(scene: Scene) -> None:
     assert limits().pixels != 10
 
 
+@pytest.mark.usefixtures("exactly")
 def test_large_objects_are_learned_from_shrunk_images(tmp_path: Path) -> None:
     y, x = np.mgrid[:300, :300]
     truth = np.zeros((300, 300), np.int32)
@@ -476,7 +486,7 @@ def test_large_objects_are_learned_from_shrunk_images(tmp_path: Path) -> None:
     save(model, tmp_path / "model.safetensors")
     assert model.card.shrunk == load(tmp_path / "model.safetensors").card.shrunk == 4
     seen = Looker(model, images.open, images.curve).look(0, box(40, 240, 8, 296))
-    whole = np.asarray(Predictor(model, engine=EngineConfig(backend="torch")).probabilities(images.open(0)[...]))
+    whole = np.asarray(Predictor(model, engine=EXACT).probabilities(images.open(0)[...]))
     np.testing.assert_allclose(seen.maps, whole[:, 40:240, 8:296], atol=1e-5)
     growing.go_back(model.with_card(shrunk=2.0))
     assert growing.model().card.shrunk == 2
@@ -484,6 +494,7 @@ def test_large_objects_are_learned_from_shrunk_images(tmp_path: Path) -> None:
     images.close()
 
 
+@pytest.mark.usefixtures("exactly")
 def test_nuclei_of_another_size_are_shown_as_predict_finds_them(tmp_path: Path) -> None:
     pixels, _ = draw_scene(SceneConfig(shape=(128, 128)), np.random.default_rng(3))
     large = pixels[0].clip(0, 2**16 - 1).astype(np.uint16).repeat(4, 0).repeat(4, 1)
@@ -493,7 +504,7 @@ def test_nuclei_of_another_size_are_shown_as_predict_finds_them(tmp_path: Path) 
     looker = Looker(model, images.open, images.curve)
     seen = looker.look(0, box(100, 300, 50, 400))
     assert looker._scale(0, images.open(0)) < 0.75
-    whole = np.asarray(Predictor(model, engine=EngineConfig(backend="torch")).probabilities(large[None]))
+    whole = np.asarray(Predictor(model, engine=EXACT).probabilities(large[None]))
     np.testing.assert_allclose(seen.maps, whole[:, 100:300, 50:400], atol=1e-5)
     images.close()
 
