@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from discs import TINY, bright_discs, folder, run
+from test_cli import call
 
 from contractile.errors import ContractileError
 from contractile.model import load
@@ -83,14 +84,29 @@ def test_a_run_from_a_model_goes_on_where_it_was_killed(folder, start):
 
 
 @pytest.mark.parametrize("folds", [1, 2])
-def test_a_report_names_the_model_that_a_run_started_from(folder, start, folds):
+def test_a_report_names_the_model_that_a_run_started_from(folder, start, folds, caplog):
     few = {key: value for key, value in TINY.items() if key != "network"} | {"steps": 4 * folds, "folds": folds}
     places, first = (folder / "images", folder / "labels"), folder / "first"
     result = train(*places, out=folder / "run", recipe=few, start=first)
-    again = train(*places, out=folder / "run", resume=True)
+    assert "is not used" not in caplog.text
+    again = train(*places, out=folder / "run", resume=True, start=start)  # given as another one
+    assert "a resumed run goes on with what it began with: start (--start) is not used" in caplog.text
     for one in (result, again):
         assert one.model.card.provenance["start"] == str(first)
     assert f"--start {first}" in write_report(again).read_text()
+
+
+def test_the_table_of_scores_names_the_model_that_a_run_started_from(folder, capsys):
+    run(folder, out="first", steps=1)
+    (folder / "other.safetensors").write_bytes((folder / "first" / "model.safetensors").read_bytes())
+    (folder / "tiny.toml").write_text('steps = 4\nvalidations = 1\ndevice = "cpu"\nsamples.batch = 2\n')
+    words = ("train", folder / "images", folder / "labels", "--out", folder / "run", "--recipe", folder / "tiny.toml")
+    for more in (("--start", folder / "first"), ("--start", folder / "other.safetensors", "--resume"), ("--resume",)):
+        status, told, _ = call(capsys, *words, *more)
+        assert status == 0
+        said = "".join(told.split())  # the table breaks long lines
+        assert f"(themodel{folder / 'first'},fromwhichtherunbegan,mayhave)" in said
+    assert "from which" not in call(capsys, *words, "--overwrite")[1]
 
 
 @pytest.mark.parametrize("symmetry", ["none", "square"])

@@ -112,8 +112,8 @@ def train(
             **given(anyway=anyway, overwrite=overwrite),
         )
     scored = "each image by a network that has not seen it" if run.unseen else "the model on the validation images"
-    if start is not None:
-        scored += f" (the model {start}, from which the run began, may have)"
+    if (began := run.model.card.provenance.get("start")) is not None:  # which a resumed run need not be told again
+        scored += f" (the model {began}, from which the run began, may have)"
     print_scores(run.evaluation, f"{scored}, {len(run.validation)} image(s)")
     typer.echo(visible(f"model   {out / 'model.safetensors'}"))
     page: dict[str, Any] = given(overwrite=resume or overwrite)  # what is there was looked at before the training

@@ -99,6 +99,8 @@ def train(
             ignored = asked.get("targets", {}).get("ignore_label")
             _examine([*pairs, *others], [*training, *held_out], ignore_label=ignored, anyway=anyway)
         model = load(start) if isinstance(start, str | Path) else start
+        if settled is not None and model is not None:
+            logger.warning("a resumed run goes on with what it began with: start (--start) is not used")
         known = changes_for(model, training, asked) if model is not None and settled is None else {}
         fitted = settled or derive(training, merge(merge(known, _told_by(pairs)), asked))
         named = str(start) if isinstance(start, str | Path) else ""
