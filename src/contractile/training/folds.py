@@ -41,6 +41,8 @@ BACK = f"put the file back, or {ANEW}"
 class FoldedFolder(RunFolder):
     """The folder of a run of several folds: the recipe, the model, the report, and a run folder for each fold."""
 
+    _begun = False  # whether it holds the recipe of this run, so that the run can go on
+
     def _check(self) -> None:
         recipe, state = self.path / RECIPE_FILE, self.path / STATE_FILE
         results = [self.path / name for name in RESULTS]
@@ -78,6 +80,7 @@ class FoldedFolder(RunFolder):
             self._check_there()
             save(start, kept)
         self.write_recipe(recipe)
+        self._begun = True
         if self.overwrite:
             begun = [place for place in folds_in(self.path) if is_state(place / STATE_FILE)]
             for place in (self.path, *begun):
@@ -88,6 +91,8 @@ class FoldedFolder(RunFolder):
 
     def describe_rest(self, command: str) -> str:
         """What a stopped run leaves, and how to go on, in one line."""
+        if not (self.resume or self._begun):
+            return super().describe_rest(command)
         done = len(list(self.path.glob(f"{FOLD.format('*')}/{MODEL_FILE}")))
         again = f"`{command} --resume`" if command and "--resume" not in command else "the same with resume"
         return f"stopped; {self.path} holds {done} fold(s) with a model so far; {again} continues"
