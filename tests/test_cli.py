@@ -236,6 +236,13 @@ def test_options_that_make_no_sense(data, capsys, words, message):
     assert not (data / "run").exists()
 
 
+def test_a_fraction_beside_folds_of_a_recipe(data, capsys):
+    (data / "tiny.toml").write_text(f"folds = 2\n{TINY}")
+    words = ("--out", data / "run", "--recipe", data / "tiny.toml", "--val-fraction", "0.5")
+    line = refused(capsys, "train", data / "images", data / "labels", *words)
+    assert "--val-fraction and folds in the recipe exclude each other: folds hold out each image once; give one" in line
+
+
 def test_axes_that_do_not_exist(data, capsys):
     words = ("evaluate", data / "labels", data / "labels", "--dims", "4")
     assert refused(capsys, *words) == "contractile: --dims must be 2, or 3 for volumes, got 4; use 2"

@@ -84,9 +84,6 @@ def train(
         raise ContractileError("--val-images and --val-labels go together", "give both or neither")
     if val_fraction is not None and val_images is not None:
         raise ContractileError("--val-fraction and --val-images exclude each other", "give one of them")
-    if val_fraction is not None and (folds or 1) > 1:
-        problem = "--val-fraction and --folds exclude each other: folds hold out each image once"
-        raise ContractileError(problem, "give one of them")
     check_folder(out)
     changes = read_recipe(recipe if recipe is not None or resume else "default")
     if minutes is not None:
@@ -94,6 +91,10 @@ def train(
     options = given(minutes=minutes, steps=steps, val_fraction=val_fraction, folds=folds, seed=seed, axes=axes)
     check_fields(options, called=option_of)
     changes |= options | ({} if device == "auto" else {"device": device})
+    if val_fraction is not None and int(changes.get("folds", 1)) > 1:
+        other = "--folds" if folds is not None else "folds in the recipe"
+        problem = f"--val-fraction and {other} exclude each other: folds hold out each image once"
+        raise ContractileError(problem, "give one of them")
     if dims is not None:
         changes = merge(changes, {"network": {"dims": dims}})
     labels = labels or find_labels(images, "train")
