@@ -116,7 +116,7 @@ def test_a_resumed_run_in_folds_still_starts_from_its_model(folder):
     run(folder, "first", steps=30)
     places, recipe = (folder / "images", folder / "labels"), {**TINY, **FOLDED}
     whole = train(*places, out=folder / "whole", recipe=recipe, start=first)
-    stopped(folder, 3, **FOLDED, start=first)
+    stopped(folder, 5, **FOLDED, start=first)
     first.unlink()
     again = go_on(folder)
     for name, value in whole.model.weights.items():
