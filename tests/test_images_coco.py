@@ -11,6 +11,7 @@ from contractile.errors import ContractileError
 from contractile.images.coco import Page, read_coco, write_coco
 from contractile.images.drawings import Numbering, fill
 from contractile.images.gate import Limits
+from contractile.images.shape_files import names_in
 from contractile.images.shapes import Mask
 from contractile.labels import boxes, renumber
 
@@ -149,6 +150,18 @@ def test_an_image_that_is_too_large_is_refused(tmp_path):
         read_coco(coco(tmp_path, size=(10**6, 10**6)))
     with pytest.raises(ContractileError, match=r"got 0 x 5"):
         read_coco(coco(tmp_path, size=(0, 5)))
+
+
+def test_several_images_without_a_name_are_refused(tmp_path):
+    images = [
+        {"id": number, "file_name": name, "height": 4, "width": 4} for number, name in enumerate(["a.tif", "", ""])
+    ]
+    (tmp_path / "all.json").write_text(json.dumps({"images": images, "annotations": []}))
+    told = (
+        r"all\.json: each image must have the name of a file as file_name, got 2 of 3 without one; export it again as"
+    )
+    with pytest.raises(ContractileError, match=told):
+        names_in(tmp_path / "all.json")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"images": [], "annotations": 3}', "[" * 100000])

@@ -103,14 +103,22 @@ def _single(path: Path, drawn: Sequence[Any], size: tuple[int, int] | None = Non
 
 
 def names_in(path: Path) -> list[str]:
-    """The names of the images whose labels a file draws: that of the file, or, of COCO, those that it names."""
+    """The names of the images whose labels a file draws: that of the file, or, of COCO, those that it names.
+
+    Raises as `open_shapes`, and ContractileError where several images of a COCO file have no name.
+    """
     if shape_kind(path) != "COCO":
         return [WORDS.sub("", path.stem) or path.stem]
     paths = [PurePosixPath(one.name.replace("\\", "/")) for one in open_shapes(path)]
     stems = [one.stem for one in paths]
     if stems and all(PREFIX.match(one) for one in stems):
         stems = [PREFIX.sub("", one) for one in stems]
-    return stems if len(set(stems)) == len(stems) else [str(one.with_suffix("")) for one in paths]
+    if len(set(stems)) == len(stems):
+        return stems
+    if nameless := sum(not one.name for one in paths):
+        problem = f"each image must have the name of a file as file_name, got {nameless} of {len(paths)} without one"
+        raise ContractileError(problem, coco.CURE, where=path)
+    return [str(one.with_suffix("")) for one in paths]
 
 
 def draws_all_pages(path: Path) -> bool:
