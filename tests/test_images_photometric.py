@@ -79,6 +79,17 @@ def test_bits_in_all_their_compressions(tmp_path: Path, compression: str) -> Non
     np.testing.assert_array_equal(read_labels(tmp_path / "m.tif"), seen)
 
 
+@pytest.mark.parametrize(("dtype", "bits"), [("uint8", 8), ("uint8", 4), ("uint16", 12), ("uint16", 16), ("int32", 32)])
+def test_numbers_of_labels_from_white_are_kept(tmp_path: Path, dtype: str, bits: int) -> None:
+    """Turned over, background would have the largest number."""
+    numbers = noise(20, 18, dtype=dtype, high=16)
+    tags = [(262, "H", 1, 0, True)]
+    tifffile.imwrite(tmp_path / "a.tif", numbers, photometric="miniswhite", bitspersample=bits, extratags=tags)
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.tif"), numbers)
+    with open_rasters(tmp_path / "a.tif", dims=2, indices=True) as rasters:
+        assert rasters[0].notes == ("its values are marked as min-is-white; as numbers of labels, they are kept",)
+
+
 def test_few_bits_from_white(tmp_path: Path) -> None:
     stored = noise(20, 18, dtype="uint16", high=4096)
     tags = [(262, "H", 1, 0, True)]

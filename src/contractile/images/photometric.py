@@ -38,6 +38,7 @@ FROM_WHITE = "its values are marked as min-is-white and turned over"
 BITS_FROM_WHITE = (
     "its bits are marked as min-is-white, as tifffile marks every boolean array, and turned over; save masks as uint8"
 )
+NUMBERS_FROM_WHITE = "its values are marked as min-is-white; as numbers of labels, they are kept"
 NOT_FROM_WHITE = "its values are marked as min-is-white; as floats, or with ImageJ's inverted display, they are kept"
 LOOKUP = "its lookup table is taken for a display of grey values, not for colours"
 INVERTED = "its lookup table shows small values as bright; the values are kept as they are"
@@ -72,14 +73,15 @@ def interpret(
     """The raster with the values that the tags of its page mean, converted where it is sliced.
 
     `form` is that of its metadata: "imagej", "ome" or another. With `indices` (for labels) a palette gives the number
-    of each colour. `upright` is the page that says which side is up, where it is another.
+    of each colour, and values from white are kept, except for bits: a mask is what viewers show. `upright` is the page
+    that says which side is up, where it is another.
     Raises ContractileError for colours in a system that is not read.
     """
     kind = int(page.photometric) if PHOTOMETRIC in page.tags else None
     if kind in REFUSED:
         raise ContractileError(f"its colours are {REFUSED[kind]}, which is not read", "save it as RGB", where=path)
     if kind == WHITE_IS_ZERO:
-        raster = _from_white(raster, page, form)
+        raster = _from_white(raster, page, form, indices=indices)
     elif kind == PALETTE and not indices:
         raster = _with_colours(raster, page, form)
     elif kind == INKS:
@@ -98,7 +100,9 @@ def _with_note(raster: Raster, note: str) -> Raster:
     return replace(raster, notes=(*raster.notes, note))
 
 
-def _from_white(raster: Raster, page: tifffile.TiffPage, form: str) -> Raster:
+def _from_white(raster: Raster, page: tifffile.TiffPage, form: str, *, indices: bool) -> Raster:
+    if indices and page.bitspersample != 1:
+        return _with_note(raster, NUMBERS_FROM_WHITE)
     if raster.dtype.kind == "f" or (form == "imagej" and page.bitspersample != 1):
         return _with_note(raster, NOT_FROM_WHITE)
     note = BITS_FROM_WHITE if page.bitspersample == 1 and _is_by_tifffile(page) else FROM_WHITE
