@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from makers_files import pixels, write_h5, write_ims
 
+from contractile.dataset import pair_up
 from contractile.errors import ContractileError
 from contractile.images import find, hdf5, open_image, read, read_labels, read_probabilities
 
@@ -80,6 +81,23 @@ def test_an_image_and_its_labels_in_one_file(tmp_path: Path, names: tuple[str, s
     write_h5(tmp_path / "a.h5", {names[0]: image, names[1]: LABELS, "history": np.zeros(3)})
     np.testing.assert_array_equal(read(tmp_path / "a.h5").pixels[0], image)
     np.testing.assert_array_equal(read_labels(tmp_path / "a.h5"), LABELS)
+
+
+def test_a_file_that_holds_both_is_images_and_labels(tmp_path: Path) -> None:
+    for name in ("a.h5", "b.hdf5"):
+        write_h5(tmp_path / name, {"raw": pixels(12, 10, dtype="u1"), "label": LABELS})
+    one = tmp_path / "a.h5"
+    for place, count in (((one, one), 1), ((one,), 1), ((tmp_path, tmp_path), 2), ((f"{tmp_path}/*",) * 2, 2)):
+        pairs = pair_up(*place)
+        assert len(pairs) == count
+        assert read(pairs[0].image).pixels.shape == (1, 12, 10)
+        np.testing.assert_array_equal(read_labels(pairs[0].labels), LABELS)
+    write_h5(one, {"data": LABELS})
+    with pytest.raises(ContractileError, match=r"images and labels are the same files: a\.h5; give the labels names"):
+        pair_up(one, one)
+    one.write_bytes(one.read_bytes()[:100])
+    with pytest.raises(ContractileError, match=r"a\.h5: .*(truncated|damaged|cannot be read)"):
+        pair_up(one, one)
 
 
 # what is refused ------------------------------------------------------------------------------

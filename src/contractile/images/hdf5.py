@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,22 @@ MOST = 10**5  # objects in a file
 SHOWN = 5  # names in a message
 
 
+def holds_image_and_labels(path: Path) -> bool:
+    """Whether a file holds an image and labels, in datasets of their own; true where it cannot be opened.
+
+    Whoever opens it then says what is wrong with it.
+    """
+    with suppress(ContractileError), ExitStack() as files:
+        library = load_extra("h5py", "hdf5", path)
+        with one_clear_line(path):
+            file = _open(library, path, files)
+            if is_ims(file):
+                return False
+            names = list(_datasets(library, file))
+            return _choose(names, labels=False) != _choose(names, labels=True)
+    return True
+
+
 def open_hdf5(path: Path, wanted: Wanted) -> list[Raster]:
     """The image in a file, or with `labels` the labels in it; of Imaris as `open_ims`.
 
@@ -36,8 +53,7 @@ def open_hdf5(path: Path, wanted: Wanted) -> list[Raster]:
     """
     library = load_extra("h5py", "hdf5", path)
     with one_clear_line(path):
-        check_heaps(path)
-        file = wanted.files.enter_context(library.File(path, "r", locking="best-effort"))
+        file = _open(library, path, wanted.files)
         if is_ims(file):
             return open_ims(file, path)
         found = _datasets(library, file)
@@ -54,6 +70,11 @@ def open_hdf5(path: Path, wanted: Wanted) -> list[Raster]:
         scale = _scale(dataset)
     axes = letters or "Q" * dataset.ndim
     return [Raster.of(axes, dataset, scale=scale, guessed=letters is None)]
+
+
+def _open(library: Any, path: Path, files: ExitStack) -> Any:
+    check_heaps(path)
+    return files.enter_context(library.File(path, "r", locking="best-effort"))
 
 
 def _datasets(library: Any, file: Any) -> dict[str, Any]:

@@ -64,7 +64,8 @@ def list_items(images: Place, labels: Place | None = None) -> Items:
     tell apart (`sides.apart`), a folder of images beside a folder of labels (`images` and `masks`, `imagesTr` and
     `labelsTr`, `raw` and `label`, `x` and `y`), a folder `train` that has these, sequences of the Cell Tracking
     Challenge (`01` and `01_GT`), or a folder for each image (`ID/images`, and `ID/masks` with one object in each file).
-    Labels may lie within an OME-Zarr image, or be shapes (`shape_files`), in a file for each image or in one for all.
+    Labels may lie within an OME-Zarr image or an HDF5 file, or be shapes (`shape_files`), in a file for each image or
+    in one for all.
 
     Raises ContractileError where one file is image and labels at once and nothing tells them apart; and as `find` for
     places.

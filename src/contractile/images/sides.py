@@ -8,6 +8,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from contractile.errors import ContractileError
+from contractile.images.hdf5 import holds_image_and_labels
+from contractile.images.known import SUFFIXES
 from contractile.images.names import bare, holds_images, holds_labels, is_image_word, label_words, some, without_other
 from contractile.images.notes import say
 from contractile.images.shape_files import names_in, shape_kind
@@ -186,18 +188,30 @@ WAYS = {
 
 
 def apart(files: Sequence[Path]) -> Sides | None:
-    """(images, labels) of one place: what names tell apart, or OME-Zarr images and the labels within; else None."""
+    """(images, labels) of one place: what names tell apart, or images and the labels within them; else None.
+
+    Labels lie within OME-Zarr, and within HDF5, of which the same file is then on both sides.
+    """
     rasters = without_shapes(files)
     if sides := _tell_apart(rasters):
         return sides
     if len(rasters) < len(files):
         return (only_images(rasters), [file for file in files if file not in rasters]) if rasters else None
-    labels = within_zarrs(files)
-    return (list(files), labels) if labels else None
+    if labels := within_zarrs(files):
+        return list(files), labels
+    return (list(files), list(files)) if files and all(map(_is_both, files)) else None
+
+
+def _is_both(file: Path) -> bool:
+    """Whether one file is image and labels; only of HDF5."""
+    return SUFFIXES.get(file.suffix.lower()) == "HDF5" and holds_image_and_labels(file)
 
 
 def separate(images: list[Path], labels: list[Path]) -> Sides:
-    """The same files, each on one side. A file that was given for both goes where names say, links followed."""
+    """The same files, each on one side. A file that was given for both goes where names say, links followed.
+
+    One that holds both stays on both sides.
+    """
     keys = {file: _identity(file) for file in (*images, *labels)}
     of_images, of_labels = {keys[file] for file in images}, {keys[file] for file in labels}
     if not of_images & of_labels:
