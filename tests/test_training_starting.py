@@ -19,6 +19,7 @@ from contractile.training.state import launch
 
 __all__ = ["folder"]  # a fixture
 
+NETWORK = 'network = { width = 2, depth = 2, symmetry = "none" }\n'
 SEEN = {"steps": 120, "network": {"width": 8, "depth": 2}}
 
 
@@ -84,7 +85,8 @@ def test_a_run_from_a_model_goes_on_where_it_was_killed(folder, start):
 
 
 @pytest.mark.parametrize("folds", [1, 2])
-def test_a_report_names_the_model_that_a_run_started_from(folder, start, folds, caplog):
+def test_a_report_names_the_model_that_a_run_started_from(folder, folds, caplog):
+    start = run(folder, out="first", steps=1).model
     few = {key: value for key, value in TINY.items() if key != "network"} | {"steps": 4 * folds, "folds": folds}
     places, first = (folder / "images", folder / "labels"), folder / "first"
     result = train(*places, out=folder / "run", recipe=few, start=first)
@@ -99,7 +101,7 @@ def test_a_report_names_the_model_that_a_run_started_from(folder, start, folds, 
 def test_the_table_of_scores_names_the_model_that_a_run_started_from(folder, capsys):
     run(folder, out="first", steps=1)
     (folder / "other.safetensors").write_bytes((folder / "first" / "model.safetensors").read_bytes())
-    (folder / "tiny.toml").write_text('steps = 4\nvalidations = 1\ndevice = "cpu"\nsamples.batch = 2\n')
+    (folder / "tiny.toml").write_text('steps = 4\nvalidations = 1\ndevice = "cpu"\nsamples.batch = 2\n' + NETWORK)
     words = ("train", folder / "images", folder / "labels", "--out", folder / "run", "--recipe", folder / "tiny.toml")
     for more in (("--start", folder / "first"), ("--start", folder / "other.safetensors", "--resume"), ("--resume",)):
         status, told, _ = call(capsys, *words, *more)
