@@ -1,5 +1,6 @@
 """Probabilities -> objects, and the way back: targets decoded are the labels they were made of."""
 
+import pickle
 from unittest.mock import patch
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from contractile.decode import Decoding, Objects, decode_objects, keep
+from contractile.decode import Decoding, Objects, cores, decode_objects, keep
 from contractile.decode import survey as survey_module
 from contractile.decode.cores import COVERED, THRESHOLDS
 from contractile.decode.flood import LEVELS, flood, flood_parts
@@ -268,6 +269,33 @@ def test_decoded_block_by_block_equals_decoded_at_once(probabilities, decoding, 
     pairs = np.unique(np.stack([labels, expected]).reshape(2, -1), axis=1)
     assert pairs.shape[1] == len(np.unique(labels)) == len(np.unique(expected))
     np.testing.assert_array_equal(labels, decode_objects(probabilities, decoding))  # their numbers, too
+
+
+@settings(max_examples=60)
+@given(smooth_maps(), st.integers(1, 6), st.lists(st.integers(2, 14), min_size=3, max_size=3), st.integers(0, 9))
+def test_cores_that_split_again_and_again_are_the_same_in_all_blocks(maps, split, side, seed):
+    """With a tree of many steps, in which almost any two pieces are taken; blocks are done in any order."""
+    inside = 0.05 + 0.95 * maps[1:].sum(axis=0) ** 0.5
+    probabilities, shape = np.stack([1 - inside, inside]), maps.shape[1:]
+    decoding, rng = Decoding(threshold=0.1, core=0.1, split=split), np.random.default_rng(seed)
+
+    kept = keep(probabilities, decoding, (slice(None),) * len(shape))
+    mosaic = Mosaic(shape, tuple(side[: len(shape)]))
+    with patch.object(cores, "THRESHOLDS", tuple(np.arange(0.15, 0.99, 0.08))), patch.object(cores, "COVERED", 3):
+        whole = decode_objects(probabilities, decoding)
+        found = Objects(kept, np.zeros(shape, np.int32), decoding, mosaic=mosaic, each=in_any_order(rng))
+    np.testing.assert_array_equal(found, whole)
+
+
+def in_any_order(rng):
+    """Carries out tasks in a random order, as workers in other processes do."""
+
+    def each(function, tasks):
+        tasks = list(tasks)
+        for number in rng.permutation(len(tasks)):
+            yield tasks[number], function(pickle.loads(pickle.dumps(tasks[number])))
+
+    return each
 
 
 def domes(*places, radius, frame=0.0):

@@ -160,6 +160,7 @@ CARDS = {
     "threshold 2": (decoding(threshold=2), r"\(decoding.threshold: .* 1, got 2\)"),
     "smooth infinite": (decoding(smooth=float("inf")), r"\(decoding.smooth: .* 9, got inf\)"),
     "huge least size": (decoding(min_size=10**30), r"\(decoding.min_size must be less than 2\^31 pixels, got 10{30}\)"),
+    "huge pieces": (decoding(split=10**30), r"\(decoding.split must be less than 2\^31 pixels, got 10{30}\)"),
     "no decoding": (
         lambda card: card.pop("decoding") and None,
         rf"{UNREADABLE} \(decoding is missing\); copy the file",

@@ -207,7 +207,7 @@ def test_curves_say_how_their_scores_differ_from_those_above(tmp_path):
     run = make_run(tmp_path, history=HISTORY)
     assert "chosen after training" not in text_of(write_report(run))
     text = text_of(write_report(replace(run, model=run.model.with_card(decoding=Decoding(threshold=0.4)))))
-    assert "The scores above use the decoding that was chosen after training, the curve does not." in text
+    assert "The scores above use the decoding that was chosen after training, the curve the one before" in text
     many = make_run(tmp_path, names=[f"n{i}" for i in range(13)], history=HISTORY)
     assert "During training only some of the 13 images are scored." in text_of(write_report(many))
 

@@ -1,7 +1,8 @@
 """Network output -> objects: the inverse of `targets`.
 
-Probabilities (K, *S) float32 in [0, 1] become labels (*S) int32, 0 = background. Every core is one object and grows
-over the inside around it. Cores are class 1 of three (outside, core, rim), or the most certain inside of two classes.
+Probabilities (K, *S) float32 in [0, 1] become labels (*S) int32, 0 = background. Every core is one object (with
+`Decoding.split`, each of its large pieces is) and grows over the inside around it. Cores are class 1 of three (outside,
+core, rim), or the most certain inside of two classes.
 
 What decoding needs is kept of each block (`keep`), objects are found in each block (`piece`) and sewn (`sewing`).
 """

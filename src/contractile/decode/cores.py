@@ -27,14 +27,15 @@ from contractile.grid import Mosaic
 THRESHOLDS = (0.6, 0.7, 0.8, 0.9, 0.95)
 COVERED = 70  # percent of a core, in the large pieces into which it is split
 
-Chosen = list[NDArray[np.bool_]]  # for each threshold from the lowest on, which of its pieces are seeds
+Chosen = list[NDArray[np.bool_]]  # for `Decoding.core`, then each of THRESHOLDS above it: which pieces are seeds
 
 
 @dataclass(frozen=True)
 class Border:
     """The pixels of cores on one side of a block: their `place` (n,) on the side, in scan order.
 
-    `pieces` (thresholds, n) are the numbers, from 1, of the pieces that they belong to; 0 where they are in none.
+    `pieces` (steps, n) are the numbers, from 1, of the pieces that they belong to at each step of `Chosen`; 0 where
+    they are in none.
     """
 
     place: NDArray[np.int64]
@@ -43,9 +44,10 @@ class Border:
 
 @dataclass(frozen=True)
 class Rungs:
-    """The pieces of the cores of a block that reach a face, for each threshold from the lowest on.
+    """The pieces of the cores of a block that reach a face, for each step of `Chosen`.
 
-    `sizes` are in pixels; `parents` are the pieces at the threshold before, counted from 0, in which they lie.
+    `sizes` are in pixels; `parents` are the pieces at the step before, counted from 0, in which they lie (none at the
+    first step).
     """
 
     sizes: list[NDArray[np.int64]]
@@ -54,12 +56,14 @@ class Rungs:
 
 
 class Ladder:
-    """The pieces of all cores of one block, at each threshold."""
+    """The pieces of all cores of one block, at each step of `Chosen`."""
 
     def __init__(self, kept: Kept, decoding: Decoding) -> None:
         cuts = [round(LEVELS * (1 - one)) for one in THRESHOLDS if one > decoding.core]
         self._least = decoding.split
-        self._steps = [survey(kept.core), *(survey(kept.core & (kept.level < cut)) for cut in cuts)]
+        self._steps = [survey(kept.core)]
+        for cut in cuts:
+            self._steps.append(survey(kept.core & (kept.level < cut)) if self._steps[-1].count else self._steps[-1])
         self._sizes = [np.bincount(one.numbers.ravel(), minlength=one.count + 1)[1:] for one in self._steps]
         self._parents = [np.zeros(0, np.int64)]
         for before, one in pairwise(self._steps):
@@ -83,7 +87,7 @@ class Ladder:
         return Rungs(sizes, [self._parents[0], *parents], borders)
 
     def _crossing(self, sides: Sequence[Side]) -> Chosen:
-        """For each threshold, which pieces lie in a core that reaches one of these sides."""
+        """For each step, which pieces lie in a core that reaches one of these sides."""
         reached = np.zeros(self._steps[0].count + 1, bool)
         for axis, end in sides:
             reached[np.take(self._steps[0].numbers, end, axis=axis).ravel()] = True
@@ -100,12 +104,13 @@ class Ladder:
                 mine[crossing] = its
         mask = np.zeros(self._steps[0].numbers.shape, bool)
         for pieces, own in zip(self._steps, chosen, strict=True):
-            mask |= np.concatenate([[False], own])[pieces.numbers]
+            if own.any():
+                mask |= np.concatenate([[False], own])[pieces.numbers]
         return mask
 
 
 def _decide(sizes: Sequence[NDArray[np.int64]], parents: Sequence[NDArray[np.int64]], least: int) -> Chosen:
-    """Which pieces are seeds, from the sizes and parents of the pieces at each threshold, the lowest first."""
+    """Which pieces are seeds, from the sizes and parents of the pieces at each step."""
     chosen = [np.ones(len(sizes[0]), bool)]
     area, owner = sizes[0], np.arange(len(sizes[0]))  # of each seed so far; the seed that each piece belongs to, or -1
     step_of, piece_of = np.zeros(len(area), np.int64), owner

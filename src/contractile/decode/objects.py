@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from contractile.decode.settings import Decoding
 from contractile.decode.sewing import Sewn, Task
 from contractile.grid import Key, Mosaic, as_slices, shared, widened, within
 
+REMEMBERED = 64  # blocks whose seeds are remembered: half a megabyte each
+
 Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[tuple[Any, Any]]]
 
 
@@ -24,10 +27,10 @@ def decode_objects(probabilities: Any, decoding: Decoding, *, mosaic: Mosaic | N
 
     Class 0 is outside, every other class inside; class 1 is the core. Connected cores are numbered, and each grows
     over the inside around it, the most certain pixels first. With `split`, a core that joins several objects is split
-    before (see `cores`). A connected part of the inside without a core is one object. With two classes, no smoothing
-    and `core` no higher than `threshold`, the parts are the objects. Pixels connect along axes only (4 neighbours in
-    2-D, 6 in 3-D). In the end objects are dropped that are too small or not sure. Numbers follow the first pixel of
-    each core (of each part without one), in scan order.
+    before (see `cores`). A connected part of the inside without a core is one object. With two classes, no smoothing,
+    no `split` and `core` no higher than `threshold`, the parts are the objects. Pixels connect along axes only (4
+    neighbours in 2-D, 6 in 3-D). In the end objects are dropped that are too small or not sure. Numbers follow the
+    first pixel of each core (of each part without one), in scan order.
 
     `probabilities` is anything that slices into arrays; each block of the mosaic is read once, with what smoothing
     looks at around it. The result is the same for every mosaic.
@@ -60,12 +63,12 @@ class Objects:
         chosen: list[Chosen | None] = [None] * len(blocks)
         if decoding.split and len(blocks) > 1:
             rungs = dict(each(looker.climb, blocks))
-            chosen = [*choose(self.mosaic, [rungs[block] for block in blocks], decoding.split)]
-        pieces = {task[0]: piece for task, piece in each(looker, enumerate(chosen))}
+            chosen = [*choose(self.mosaic, [rungs.pop(block) for block in blocks], decoding.split)]
+        pieces = {task.block: piece for task, piece in each(looker, map(_Block, blocks, chosen))}
 
         def again(tasks: Iterable[Task]) -> Iterable[tuple[int, Piece]]:
-            looked = each(looker.again, ((task, chosen[task[0]]) for task in tasks))
-            return ((told[0][0], piece) for told, piece in looked)
+            looked = each(looker.again, (_Block(task[0], chosen[task[0]], task) for task in tasks))
+            return ((one.block, piece) for one, piece in looked)
 
         self._sewn = Sewn(self.mosaic, pieces, again, decoding)
         self.count, self.pixels, self.certainty = self._sewn.count, self._sewn.pixels, self._sewn.certainty
@@ -93,27 +96,39 @@ class Objects:
         return self[...].astype(dtype or self.dtype, copy=False)
 
 
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """A block to be looked at, which of its pieces of cores are seeds, and what is to be flooded again."""
+
+    block: int
+    chosen: Chosen | None
+    task: Task | None = None
+
+    def __repr__(self) -> str:  # messages of workers name it
+        return str(self.block)
+
+
 class _Looker:
     """Looks at blocks, for the first time or again, and stores their labels."""
 
     def __init__(self, kept: Any, labels: Any, mosaic: Mosaic, decoding: Decoding) -> None:
         self._kept, self._labels, self._mosaic, self._decoding = kept, labels, mosaic, decoding
+        self._seeds: dict[int, NDArray[np.uint8]] = {}  # of blocks that were looked at in this process, as bits
 
     def climb(self, block: int) -> Rungs:
         """What other blocks must know of the cores of a block."""
         return Ladder(unpack(self._read(block)), self._decoding).rungs(sides(self._mosaic, block))
 
-    def __call__(self, task: tuple[int, Chosen | None]) -> Piece:
-        block, told = task
-        kept = unpack(self._with_seeds(block, told))
-        labels, piece = look(kept, sides(self._mosaic, block))
-        self._labels[self._mosaic.region(block)] = labels
+    def __call__(self, one: _Block) -> Piece:
+        kept = unpack(self._with_seeds(one.block, one.chosen))
+        labels, piece = look(kept, sides(self._mosaic, one.block))
+        self._labels[self._mosaic.region(one.block)] = labels
         return piece
 
-    def again(self, told: tuple[Task, Chosen | None]) -> Piece:
-        (block, piece, dirty, known), chosen = told
-        region = self._mosaic.region(block)
-        kept = self._with_seeds(block, chosen)
+    def again(self, one: _Block) -> Piece:
+        assert one.task is not None
+        block, piece, dirty, known = one.task
+        region, kept = self._mosaic.region(block), self._with_seeds(block, one.chosen)
         labels, piece = look_again(kept, np.asarray(self._labels[region]), piece, dirty, known)
         self._labels[region] = labels
         return piece
@@ -121,13 +136,18 @@ class _Looker:
     def _read(self, block: int) -> NDArray[np.uint16]:
         return np.asarray(self._kept[(slice(None), *self._mosaic.region(block))])
 
-    def _with_seeds(self, block: int, told: Chosen | None) -> NDArray[np.uint16]:
+    def _with_seeds(self, block: int, chosen: Chosen | None) -> NDArray[np.uint16]:
         """What was kept of a block, with cores where seeds are."""
         stored = self._read(block)
         if not self._decoding.split:
             return stored
-        kept = unpack(stored)
-        seeds = Ladder(kept, self._decoding).seeds(sides(self._mosaic, block), told)
+        if block not in self._seeds:
+            seeds = Ladder(unpack(stored), self._decoding).seeds(sides(self._mosaic, block), chosen)
+            if len(self._seeds) < REMEMBERED:
+                self._seeds[block] = np.packbits(seeds)
+        else:
+            count = stored[0].size
+            seeds = np.unpackbits(self._seeds[block], count=count).astype(bool).reshape(stored.shape[1:])
         return mark_seeds(stored, seeds)
 
 

@@ -110,7 +110,7 @@ def look_again(
 ) -> tuple[NDArray[np.int32], Piece]:
     """The same once more, with the `dirty` parts flooded from their seeds and from the neighbours of the block.
 
-    `stored` (2, *B) is what `keep` gave for the block. Only the boxes of these parts are looked at.
+    `stored` (2, *B) is what `keep` gave for the block, with seeds as cores. Only the boxes of these parts are read.
     """
     fresh, faces = labels.copy(), {side: face.still() for side, face in piece.faces.items()}
     pixels, certainty = np.zeros((2, known.size), np.int64)

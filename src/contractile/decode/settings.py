@@ -25,7 +25,7 @@ class Decoding(BaseModel):
     def scaled(self, factor: float, dims: int) -> Decoding:
         """The same decoding for an image with `factor` times as many pixels along each of its `dims` axes.
 
-        The result is not validated: `smooth` may exceed the largest value that a recipe can set.
+        The result is not validated: `smooth` may exceed the largest value that a card can hold.
         """
         sizes = {name: round(getattr(self, name) * factor**dims) for name in ("min_size", "split")}
         if self.split:

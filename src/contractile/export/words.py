@@ -179,9 +179,9 @@ def _decoding(card: ModelCard) -> str:
 
 
 def _split(decoding: Decoding) -> str:
-    if not decoding.split:
-        return ""
     steps = " or ".join(f"{one:g}" for one in THRESHOLDS if one > decoding.core)
+    if not decoding.split or not steps:
+        return ""
     return (
         f"; before, a core is split at the lowest of {steps} that gives at least two pieces of {decoding.split} pixels "
         f"or more which cover {COVERED} % of it, and these pieces are split in the same way"

@@ -94,9 +94,9 @@ class ModelCard(BaseModel):
         self._check_others()
         self._check_classes()
         self._check_sizes()
-        if self.decoding.min_size >= INT32:
-            problem = f"decoding.min_size must be less than 2^31 pixels, got {self.decoding.min_size}"
-            raise ContractileError(problem, "use 0 to keep all objects")
+        for field, cure in (("min_size", "use 0 to keep all objects"), ("split", "use 0 to split no core")):
+            if (size := getattr(self.decoding, field)) >= INT32:
+                raise ContractileError(f"decoding.{field} must be less than 2^31 pixels, got {size}", cure)
         return self
 
     def _check_others(self) -> None:

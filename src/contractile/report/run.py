@@ -105,7 +105,7 @@ def _validation_note(run: Run) -> str:
 
     total = len(run.validation)
     some = f"During training only some of the {total} images are scored." if total > VALIDATED_IMAGES else ""
-    decoded = "The scores above use the decoding that was chosen after training, the curve does not."
+    decoded = "The scores above use the decoding that was chosen after training, the curve the one before that choice."
     return f"{some} {decoded if run.model.card.decoding != Decoding() else ''}".strip()
 
 

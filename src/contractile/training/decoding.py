@@ -13,7 +13,7 @@ from contractile.evaluation import EvaluateConfig, evaluate
 from contractile.labels import object_sizes
 
 SHARES_OF_AN_OBJECT = {  # of the median object, in pixels
-    "split": (0.0, 0.25, 1.0),  # cores fall into pieces of this size
+    "split": (0.0, 0.25, 1.0),  # cores fall into pieces of at least this size
     "min_size": (0.0, 0.02, 0.05, 0.1, 0.2),  # smaller things may be specks
 }
 CANDIDATES: dict[str, tuple[float, ...]] = {
@@ -26,7 +26,7 @@ SPECK = 0.2  # of the median annotated object: what is smaller is a speck, unles
 SPLIT = 0.5  # of the median annotated object: a core is split into pieces of this size, unless they say otherwise
 RARE = 0.05  # of the annotated objects, at most so many are smaller than a speck
 EVIDENCE = 0.9  # objects that must be better for another decoding: one image may have two or three in all
-TRIED = 1 + sum(map(len, [*CANDIDATES.values(), *SHARES_OF_AN_OBJECT.values()]))
+MOST_TRIED = 1 + sum(map(len, [*CANDIDATES.values(), *SHARES_OF_AN_OBJECT.values()]))  # decodings, by `choose_decoding`
 
 
 def first_decoding(labels: Iterable[NDArray[np.int32]]) -> Decoding:

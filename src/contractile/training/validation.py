@@ -20,7 +20,7 @@ from contractile.model import Model
 from contractile.prediction import Predictor
 from contractile.recipe import Recipe
 from contractile.targets import TargetConfig, unannotated
-from contractile.training.decoding import EVIDENCE, TRIED, choose_decoding, first_decoding
+from contractile.training.decoding import EVIDENCE, MOST_TRIED, choose_decoding, first_decoding
 from contractile.training.quality import learn_calibration, learn_confidence
 
 VALIDATED_IMAGES = 12  # annotated images, evenly spaced, that are scored during the run; after the last step all are
@@ -107,7 +107,7 @@ class Validation:
         images = self.recipe.validations * len(self._some) + len(self.examples)
         decoded = len(self._decoded) if self.recipe.targets.task == "objects" else 0
         pasted = decoded * self.recipe.samples.pasted
-        tried = TRIED * (decoded + pasted)
+        tried = MOST_TRIED * (decoded + pasted)
         return float(looks * max(0.0, first - image) + images * (image + scoring) + pasted * image + tried * scoring)
 
     def _predictor(self, model: Model) -> Predictor:
