@@ -1,7 +1,5 @@
 """Folds: each image is predicted by a network that has not seen it, and the model is the mean of all."""
 
-import os
-import signal
 import tomllib
 
 import numpy as np
@@ -124,26 +122,6 @@ def test_a_resumed_run_in_folds_still_starts_from_its_model(folder):
         np.testing.assert_array_equal(again.model.weights[name], value)
     train(*places, out=folder / "whole", recipe=recipe, overwrite=True)
     assert not (folder / "whole" / "start.safetensors").exists()
-
-
-@pytest.mark.parametrize("begun", [False, True])
-def test_a_stopped_run_in_folds_says_how_to_go_on(folder, monkeypatch, begun):
-    """Before its recipe is written there is nothing to resume."""
-    if not begun:
-        monkeypatch.setattr("contractile.training.calls.load_examples", lambda *_, **__: send(None))
-
-    def send(_):
-        os.kill(os.getpid(), signal.SIGINT)
-
-    where = {"out": folder / "run", "recipe": {**TINY, **FOLDED}, "command": "contractile train a b"}
-    with pytest.raises(KeyboardInterrupt) as caught:
-        train(folder / "images", folder / "labels", progress=send, **where)
-    [note] = caught.value.__notes__
-    assert note == (
-        f"stopped; {folder / 'run'} holds 0 fold(s) with a model so far; `contractile train a b --resume` continues"
-        if begun
-        else "stopped before the first step; the same command starts again"
-    )
 
 
 def test_progress_counts_the_steps_of_all_folds(folder):

@@ -1,8 +1,5 @@
 """Starting from a model: its weights are taken where they fit, and only where they help."""
 
-import os
-import signal
-
 import numpy as np
 import pytest
 import torch
@@ -37,24 +34,6 @@ def test_a_run_that_starts_from_a_good_model_is_better_at_once(folder, start, ca
     assert from_start.recipe.network.width == 8
     assert from_start.evaluation.summary["iou"].value > from_nothing.evaluation.summary["iou"].value
     assert "the run goes on from the model" in caplog.text
-
-
-def test_steps_that_try_a_model_are_shown_and_end_at_a_signal(folder, start):
-    few = {key: value for key, value in TINY.items() if key != "network"} | {"steps": 14}
-    call, seen = {"out": folder / "run", "recipe": few, "start": start}, []
-    places = (folder / "images", folder / "labels")
-
-    def stop(status):
-        seen.append((status.step, status.steps))
-        if len(seen) == 12:  # the second of those from nothing
-            os.kill(os.getpid(), signal.SIGINT)
-
-    with pytest.raises(KeyboardInterrupt) as caught:
-        train(*places, progress=stop, **call)
-    assert caught.value.__notes__ == ["stopped before the first step; the same call starts again"]
-    assert not (folder / "run").exists()
-    train(*places, progress=stop, **call)
-    assert seen[12:] == [(step, 14) for step in (*range(1, 11), *range(1, 11), *range(11, 15))]
 
 
 def test_a_model_that_does_not_help_is_left_out(folder, start, caplog):

@@ -320,3 +320,43 @@ def test_killed_runs_end_as_if_nothing_had_happened(folder):
         assert same(whole, resumed(folder, when)), f"killed {when} {number}"
         left = {path.name for path in (folder / when).iterdir()}
         assert left == {path.name for path in (folder / "whole").iterdir()}
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_stopped_run_in_folds_says_how_to_go_on(folder, monkeypatch, begun):
+    """Before its recipe is written there is nothing to resume."""
+    if not begun:
+        monkeypatch.setattr("contractile.training.calls.load_examples", lambda *_, **__: send(None))
+
+    def send(_):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    recipe = {**TINY, "folds": 2, "steps": 8, "validations": 1}
+    where = {"out": folder / "run", "recipe": recipe, "command": "contractile train a b"}
+    with pytest.raises(KeyboardInterrupt) as caught:
+        train(folder / "images", folder / "labels", progress=send, **where)
+    [note] = caught.value.__notes__
+    assert note == (
+        f"stopped; {folder / 'run'} holds 0 fold(s) with a model so far; `contractile train a b --resume` continues"
+        if begun
+        else "stopped before the first step; the same command starts again"
+    )
+
+
+def test_steps_that_try_a_model_are_shown_and_end_at_a_signal(folder):
+    start = run(folder, out="first", steps=120, network={"width": 8, "depth": 2}).model
+    few = {key: value for key, value in TINY.items() if key != "network"} | {"steps": 14}
+    call, seen = {"out": folder / "run", "recipe": few, "start": start}, []
+    places = (folder / "images", folder / "labels")
+
+    def stop(status):
+        seen.append((status.step, status.steps))
+        if len(seen) == 12:  # the second of those from nothing
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        train(*places, progress=stop, **call)
+    assert caught.value.__notes__ == ["stopped before the first step; the same call starts again"]
+    assert not (folder / "run").exists()
+    train(*places, progress=stop, **call)
+    assert seen[12:] == [(step, 14) for step in (*range(1, 11), *range(1, 11), *range(11, 15))]
