@@ -11,14 +11,14 @@ A core may reach into several blocks. Each block tells its pieces, `choose` join
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contractile.decode.faces import Side, groups, pairs, sums
+from contractile.decode.faces import Side, groups, neighbours, pairs, sums
 from contractile.decode.kept import LEVELS, Kept
 from contractile.decode.settings import Decoding
 from contractile.decode.survey import survey
@@ -135,10 +135,15 @@ def _decide(sizes: Sequence[NDArray[np.int64]], parents: Sequence[NDArray[np.int
 def choose(mosaic: Mosaic, rungs: Sequence[Rungs], least: int) -> list[Chosen]:
     """For each block, which of its pieces in `rungs` are seeds, once the pieces are joined across faces."""
     sizes, parents, numbers = [], [], list[list[NDArray[np.int32]]]()  # of the joined pieces; those of each block
+    faces = list(_faces(mosaic, rungs))
     for step in range(len(rungs[0].sizes)):
         counts = [len(one.sizes[step]) for one in rungs]
-        group = groups(_joined(mosaic, rungs, step, sums(counts)), sum(counts))
-        own = np.split(group, sums(counts)[1:])
+        starts, touching = sums(counts), []
+        for block, other, here, there in faces:
+            both = (here[step] > 0) & (there[step] > 0)
+            touching.append(pairs(here[step][both] + starts[block], there[step][both] + starts[other]))
+        group = groups(touching, sum(counts))
+        own = np.split(group, starts[1:])
         size, parent = np.zeros((2, int(group.max(initial=-1)) + 1), np.int64)
         np.add.at(size, group, np.concatenate([one.sizes[step] for one in rungs]))
         if step > 0:
@@ -151,17 +156,9 @@ def choose(mosaic: Mosaic, rungs: Sequence[Rungs], least: int) -> list[Chosen]:
     return [[found[own[number]] for found, own in zip(chosen, numbers, strict=True)] for number in range(len(rungs))]
 
 
-def _joined(mosaic: Mosaic, rungs: Sequence[Rungs], step: int, before: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Pairs (2, n) of pieces that touch across faces, at one threshold; `before` are the pieces of blocks before."""
-    found = []
-    for one in range(len(mosaic)):
-        for axis in range(len(mosaic.shape)):
-            other = mosaic.after(one, axis)
-            if other is None:
-                continue
-            here, there = rungs[one].borders[axis, -1], rungs[other].borders[axis, 0]
-            _, first, second = np.intersect1d(here.place, there.place, assume_unique=True, return_indices=True)
-            mine, its = here.pieces[step][first], there.pieces[step][second]
-            both = (mine > 0) & (its > 0)
-            found.append(pairs(mine[both] + before[one], its[both] + before[other]))
-    return found
+def _faces(mosaic: Mosaic, rungs: Sequence[Rungs]) -> Iterator[tuple[int, int, NDArray[np.int32], NDArray[np.int32]]]:
+    """(block, next block, pieces, pieces): those (steps, n) of the pixels of cores beside each face, in pairs."""
+    for one, other, axis in neighbours(mosaic):
+        here, there = rungs[one].borders[axis, -1], rungs[other].borders[axis, 0]
+        _, first, second = np.intersect1d(here.place, there.place, assume_unique=True, return_indices=True)
+        yield one, other, here.pieces[:, first], there.pieces[:, second]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,15 @@ def sides(mosaic: Mosaic, number: int) -> list[Side]:
     places = np.unravel_index(number, mosaic.counts)
     low = [(axis, 0) for axis, place in enumerate(places) if place > 0]
     return [*low, *((axis, -1) for axis, place in enumerate(places) if place < mosaic.counts[axis] - 1)]
+
+
+def neighbours(mosaic: Mosaic) -> Iterator[tuple[int, int, int]]:
+    """(block, next block, axis) of each face between two blocks."""
+    for one in range(len(mosaic)):
+        for axis in range(len(mosaic.shape)):
+            other = mosaic.after(one, axis)
+            if other is not None:
+                yield one, other, axis
 
 
 def pairs(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:

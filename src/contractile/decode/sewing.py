@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from contractile.decode.faces import groups, pairs, sums
+from contractile.decode.faces import groups, neighbours, pairs, sums
 from contractile.decode.kept import CERTAIN, FREE
 from contractile.decode.piece import Face, Neighbours, Piece
 from contractile.decode.settings import Decoding
@@ -99,14 +99,12 @@ class Sewn:
 
         Only those of the blocks that `changed`, where it is given.
         """
-        for one in range(len(self._mosaic)):
-            for axis in range(len(self._mosaic.shape)):
-                other = self._mosaic.after(one, axis)
-                if other is None or (changed is not None and changed.isdisjoint((one, other))):
-                    continue
-                here, there = self._pieces[one].faces[axis, -1], self._pieces[other].faces[axis, 0]
-                _, first, second = np.intersect1d(here.place, there.place, assume_unique=True, return_indices=True)
-                yield one, other, _take(here, first), _take(there, second)
+        for one, other, axis in neighbours(self._mosaic):
+            if changed is not None and changed.isdisjoint((one, other)):
+                continue
+            here, there = self._pieces[one].faces[axis, -1], self._pieces[other].faces[axis, 0]
+            _, first, second = np.intersect1d(here.place, there.place, assume_unique=True, return_indices=True)
+            yield one, other, _take(here, first), _take(there, second)
 
     def _find_cheaper(self, changed: set[int], *, first: bool) -> Dirty:
         """The parts to which the faces of blocks that changed offer a cheaper path, or another number at its cost.
