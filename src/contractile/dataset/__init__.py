@@ -12,6 +12,7 @@ from contractile.dataset.apart import check_places as check_places
 from contractile.dataset.examples import Example as Example
 from contractile.dataset.examples import check_values as check_values
 from contractile.dataset.examples import count_images as count_images
+from contractile.dataset.examples import find_annotated as find_annotated
 from contractile.dataset.examples import load_examples as load_examples
 from contractile.dataset.examples import split as split
 from contractile.dataset.pairing import Pair as Pair

@@ -88,6 +88,11 @@ def _load(pair: Pair, dims: int) -> Example:
     return Example(pair.name, image.pixels, labels, image.pixel_size_um, drawn.numbering.classes if drawn else ())
 
 
+def find_annotated(examples: Sequence[Example], targets: TargetConfig) -> list[int]:
+    """The places of the examples that have an annotated pixel."""
+    return [number for number, one in enumerate(examples) if not unannotated(one.labels, targets).all()]
+
+
 def split(
     examples: Sequence[Example], fraction: float, targets: TargetConfig | None = None
 ) -> tuple[list[Example], list[Example]]:
@@ -101,7 +106,7 @@ def split(
     if not 0 < fraction < 1:
         raise ContractileError(f"val_fraction must lie between 0 and 1, got {fraction}", "use 0.1")
     targets = targets or TargetConfig()
-    annotated = [number for number, example in enumerate(examples) if not unannotated(example.labels, targets).all()]
+    annotated = find_annotated(examples, targets)
     if not annotated:
         problem = f"labels of the {len(examples)} image(s) must hold annotated pixels, got only ignored ones"
         raise ContractileError(problem, "annotate at least one image")

@@ -26,11 +26,11 @@ from contractile.augment import (
     paste_objects,
     with_rims,
 )
-from contractile.dataset.examples import Example
+from contractile.dataset.examples import Example, find_annotated
 from contractile.errors import ContractileError, in_one_line
 from contractile.intensity import Intensity, Normalization
 from contractile.labels import renumber, without_mark
-from contractile.targets import Target, TargetConfig, class_balance, known_labels, make_target, unannotated
+from contractile.targets import Target, TargetConfig, class_balance, known_labels, make_target
 
 PREFETCHED = 3
 SAMPLE_SALT, PASTE_SALT = 1, 2  # keep the two streams of random numbers apart
@@ -124,11 +124,6 @@ def _fit_each(examples: Sequence[Example], normalization: Normalization) -> list
     return curves
 
 
-def _annotated(examples: Sequence[Example], targets: TargetConfig) -> list[int]:
-    """Which examples have an annotated pixel."""
-    return [number for number, one in enumerate(examples) if not unannotated(one.labels, targets).all()]
-
-
 def pasted_copies(
     examples: Sequence[Example], targets: TargetConfig, config: SampleConfig, *, seed: int = 0
 ) -> list[Example]:
@@ -138,7 +133,7 @@ def pasted_copies(
     """
     if config.pasted == 0:
         return []
-    examples = [examples[number] for number in _annotated(examples, targets)]
+    examples = [examples[number] for number in find_annotated(examples, targets)]
     intensity = _fit_each(examples, config.normalization)
     known = [known_labels(e.labels, targets) for e in examples]
     known = [np.where(one < 0, one, renumber(one)) for one in known]  # leaves numbers for what is pasted
@@ -179,7 +174,7 @@ class Samples:
         self.seed = seed
         self.examples = list(examples)
         self.curves = _fit_each(examples, config.normalization) if curves is None else list(curves)
-        copied = _annotated(examples, targets) if config.pasted else []
+        copied = find_annotated(examples, targets) if config.pasted else []
         self._intensity = [*self.curves, *[self.curves[number] for number in copied] * config.pasted]
         examples = [*examples, *pasted_copies(examples, targets, config, seed=seed)]
         self._pixels = [example.pixels for example in examples]

@@ -9,11 +9,10 @@ import math
 from collections.abc import Sequence
 
 from contractile import memory
-from contractile.dataset import Example
+from contractile.dataset import Example, find_annotated
 from contractile.engine import find_device, total_memory
 from contractile.errors import ContractileError
 from contractile.recipe.recipe import Recipe
-from contractile.targets import unannotated
 
 SMALLEST = 4  # pixels of an image along Y and X
 COPIES = 3  # of each weight: itself, its gradient, and what the optimiser remembers
@@ -53,7 +52,7 @@ def check_memory(recipe: Recipe, examples: Sequence[Example]) -> None:
             f"{_gigabytes(needs)}",
             "lower samples.batch, samples.tile or network.width",
         )
-    copied = [one for one in examples if not unannotated(one.labels, recipe.targets).all()] if samples.pasted else []
+    copied = [examples[n] for n in find_annotated(examples, recipe.targets)] if samples.pasted else []
     copies = samples.pasted * sum(one.pixels.nbytes + OF_A_PIXEL * one.labels.size for one in copied)
     if copies > has:
         raise ContractileError(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from contractile.dataset import Example
+from contractile.dataset import Example, find_annotated
 from contractile.errors import ContractileError
 from contractile.intensity import bright_on_dark
 from contractile.labels import diameters, find_meaning
@@ -72,7 +72,7 @@ def survey(
     meaning = find_meaning((e.labels for e in examples), ignore_label=ignore_label, task=task)
     found, values = meaning.task, meaning.class_values
     plain = TargetConfig(ignore_label=ignore_label, known_around=known_around)
-    annotated = [e for e in examples if not unannotated(e.labels, plain).all()] or list(examples)
+    annotated = [examples[n] for n in find_annotated(examples, plain)] or list(examples)
     some = annotated[:: math.ceil(len(annotated) / LOOKED_AT)]
     pixel_size = _relative_size(some, spacing)
     apart = (tuple(spacing) or pixel_size) if known_around else ()

@@ -13,12 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from contractile.dataset import Example
+from contractile.dataset import Example, find_annotated
 from contractile.errors import AlreadyThere, ContractileError, NotFound
 from contractile.model import Model, combine, load, save
 from contractile.recipe import Recipe, check_same, make_recipe, read_recipe
 from contractile.storage import check_replaceable
-from contractile.targets import unannotated
 from contractile.training.folder import (
     FOLD,
     MODEL_FILE,
@@ -118,7 +117,7 @@ def split_folds(examples: Sequence[Example], recipe: Recipe) -> Iterator[tuple[l
 
     Raises ContractileError where there are fewer annotated images than folds.
     """
-    annotated = [n for n, one in enumerate(examples) if not unannotated(one.labels, recipe.targets).all()]
+    annotated = find_annotated(examples, recipe.targets)
     if len(annotated) < recipe.folds:
         problem = f"folds must be at most the number of annotated images, {len(annotated)}, got {recipe.folds}"
         raise ContractileError(problem, "annotate more images, or use fewer folds")

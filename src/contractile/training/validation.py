@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from contractile.dataset import Example, pasted_copies
+from contractile.dataset import Example, find_annotated, pasted_copies
 from contractile.decode import Decoding
 from contractile.engine import EngineConfig
 from contractile.errors import ContractileError
@@ -49,7 +49,7 @@ class Validation:
 
     def __init__(self, recipe: Recipe, examples: Sequence[Example], known: Sequence[Example] = ()) -> None:
         self.recipe, self.examples = recipe, list(examples)
-        numbers = [n for n, e in enumerate(examples) if not unannotated(e.labels, recipe.targets).all()]
+        numbers = find_annotated(examples, recipe.targets)
         if not numbers:
             found = f"only ignored ones in {len(examples)} image(s)" if examples else "no image"
             problem = f"validation images must hold annotated pixels, got {found}"
