@@ -15,7 +15,7 @@ from contractile.decode import survey as survey_module
 from contractile.decode.cores import COVERED, THRESHOLDS
 from contractile.decode.flood import LEVELS, flood, flood_parts
 from contractile.decode.smoothing import smooth
-from contractile.decode.survey import survey
+from contractile.decode.survey import join_zones, survey
 from contractile.grid import Mosaic
 from contractile.labels import connected, drop_small, renumber
 from contractile.synthetic import SceneConfig, draw_scene
@@ -413,11 +413,34 @@ def test_parts_flooded_in_their_boxes_are_those_of_the_whole_block(level, data):
     np.testing.assert_array_equal(flood_parts(level, parts, seeds, chosen), whole)
 
 
-@given(hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=3, max_side=9)))
-def test_pieces_are_numbered_and_known_by_their_first_pixels_and_boxes(mask):
-    pieces = survey(mask)
+def blobs_of_equal_values(values):
+    """Connected pixels of equal values above 0, numbered by their first pixels."""
+    separate = np.zeros(values.shape, np.int64)
+    for value in range(1, int(values.max(initial=0)) + 1):
+        one = ndimage.label(values == value)[0]
+        separate += np.where(one > 0, one + separate.max(), 0)
+    table = np.zeros(int(separate.max(initial=0)) + 1, int)
+    seen = list(dict.fromkeys(separate[separate > 0].tolist()))
+    table[seen] = np.arange(1, len(seen) + 1)
+    return table[separate]
+
+
+VALUES = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=3, max_side=7), elements=st.integers(0, 3))
+
+
+@given(VALUES)
+def test_zones_are_joined_where_they_reach_a_step(values):
+    zones = survey(values)
+    pieces = join_zones(zones.numbers, values.ravel()[zones.first], 4)
+    for step in range(4):
+        np.testing.assert_array_equal(pieces[step][zones.numbers], ndimage.label(values > step)[0])
+
+
+@given(hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=3, max_side=9)) | VALUES)
+def test_pieces_are_numbered_and_known_by_their_first_pixels_and_boxes(values):
+    pieces = survey(values)
     numbers, first, boxes = pieces.numbers, pieces.first, pieces.boxes
-    np.testing.assert_array_equal(numbers, ndimage.label(mask)[0])
+    np.testing.assert_array_equal(numbers, blobs_of_equal_values(values))
     np.testing.assert_array_equal(first, [np.flatnonzero(numbers == one + 1)[0] for one in range(len(first))])
     found = [tuple(slice(*side) for side in zip(*box, strict=True)) for box in boxes.tolist()]
     assert found == ndimage.find_objects(numbers)
@@ -431,13 +454,18 @@ def test_values_are_smoothed_as_scipy_does_to_the_bit(values, sigma):
     np.testing.assert_array_equal(smooth(values, sigma), ndimage.gaussian_filter(values, sigma))
 
 
-@given(hnp.arrays(bool, hnp.array_shapes(min_dims=3, max_dims=3, max_side=5)))
-@example(np.ones((1, 1, 1), bool))
-@example(np.indices((1, 3, 3)).sum(axis=0) % 2 == 0)
-def test_loops_stay_within_their_arrays(mask):
+@given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=3, max_dims=3, max_side=5), elements=st.integers(0, 3)))
+@example(np.ones((1, 1, 1), np.uint8))
+@example((np.indices((1, 3, 3)).sum(axis=0) % 2).astype(np.uint8))
+@example((np.indices((1, 3, 3)).sum(axis=0) % 3 + 1).astype(np.uint8))
+def test_loops_stay_within_their_arrays(values):
     """Compiled loops do not notice it; uncompiled ones raise IndexError."""
-    numbers = np.zeros(mask.shape, np.int32)
+    numbers = np.zeros(values.shape, np.int32)
     with patch.object(survey_module, "_join", survey_module._join.py_func):
-        last = survey_module._number.py_func(mask, numbers)
-    survey_module._describe.py_func(numbers, last)
-    np.testing.assert_array_equal(numbers, ndimage.label(mask)[0])
+        last = survey_module._number.py_func(values, numbers)
+        first, _ = survey_module._describe.py_func(numbers, last)
+        tops = np.append(np.uint8(0), values.ravel()[first])
+        pieces = np.zeros((3, len(tops)), np.int32)
+        survey_module._join_zones.py_func(survey_module._touching.py_func(numbers, tops), tops, pieces)
+    np.testing.assert_array_equal(numbers, blobs_of_equal_values(values))
+    np.testing.assert_array_equal(pieces[0][numbers], ndimage.label(values)[0])

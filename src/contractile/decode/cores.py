@@ -6,14 +6,15 @@ its pieces are large (`Decoding.split` pixels or more), and these cover at least
 then. The large pieces are looked at in the same way, at the higher thresholds. (A tree of thresholds, as the component
 tree of Jones 1999, https://doi.org/10.1006/cviu.1999.0777, from which pieces are chosen by their size.)
 
-A core may reach into several blocks. Each block tells its pieces, `choose` joins them across faces and decides.
+A core may reach into several blocks. Each block numbers its zones (pixels that touch and reach the same threshold), of
+which pieces are made, and tells of the cores that reach a face. `choose` joins their pieces across faces and decides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,96 +22,114 @@ from numpy.typing import NDArray
 from contractile.decode.faces import Side, groups, neighbours, pairs, sums
 from contractile.decode.kept import LEVELS, Kept
 from contractile.decode.settings import Decoding
-from contractile.decode.survey import survey
+from contractile.decode.survey import Pieces, join_zones, survey
 from contractile.grid import Mosaic
 
 THRESHOLDS = (0.6, 0.7, 0.8, 0.9, 0.95)
 COVERED = 70  # percent of a core, in the large pieces into which it is split
 
-Chosen = list[NDArray[np.bool_]]  # for `Decoding.core`, then each of THRESHOLDS above it: which pieces are seeds
+Zones = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Border:
-    """The pixels of cores on one side of a block: their `place` (n,) on the side, in scan order.
+class Cores:
+    """The cores of a block. `seeds` (zones + 1,) are the zones that are seeds if no block lies around this one.
 
-    `pieces` (steps, n) are the numbers, from 1, of the pieces that they belong to at each step of `Chosen`; 0 where
-    they are in none.
+    `crossing` (n,) are the zones of cores that reach a face, after zone 0. They have `area` pixels (n,) and belong to
+    `pieces` (steps, n), numbered from 1: the first step is `Decoding.core`, the next are the THRESHOLDS above it; 0
+    where they do not reach a step. `borders` tells of each side which pixels are in cores: their places (m,) on the
+    side, in scan order, and their zones (m,), as places in `crossing`.
     """
 
-    place: NDArray[np.int64]
-    pieces: NDArray[np.int32]
+    seeds: NDArray[np.bool_]
+    crossing: Zones
+    area: NDArray[np.int64]
+    pieces: NDArray[np.int64]
+    borders: dict[Side, tuple[NDArray[np.int64], Zones]]
 
 
-@dataclass(frozen=True)
-class Rungs:
-    """The pieces of the cores of a block that reach a face, for each step of `Chosen`.
-
-    `sizes` are in pixels; `parents` are the pieces at the step before, counted from 0, in which they lie (none at the
-    first step).
-    """
-
-    sizes: list[NDArray[np.int64]]
-    parents: list[NDArray[np.int64]]
-    borders: dict[Side, Border]
+def find_zones(kept: Kept, decoding: Decoding) -> tuple[Pieces, NDArray[np.uint8]]:
+    """The zones of the cores of a block, and the last step, from 1, that each of them reaches."""
+    below = np.arange(LEVELS + 1)[:, None] < np.array(_cuts(decoding), int)
+    reached = (1 + below.sum(axis=1)).astype(np.uint8)
+    zones = survey(np.where(kept.core, reached[kept.level], np.uint8(0)))
+    return zones, reached[kept.level.ravel()[zones.first]]
 
 
-class Ladder:
-    """The pieces of all cores of one block, at each step of `Chosen`."""
+def find_cores(kept: Kept, decoding: Decoding, sides: Sequence[Side]) -> tuple[NDArray[np.int32], Cores]:
+    """The zones (*B) of the cores of a block, and what they are; `sides` are those at which other blocks lie."""
+    found, tops = find_zones(kept, decoding)
+    zones, count = found.numbers, found.count
+    pieces = join_zones(zones, tops, len(_cuts(decoding)) + 1)
+    area = np.bincount(zones.ravel(), minlength=count + 1)
 
-    def __init__(self, kept: Kept, decoding: Decoding) -> None:
-        cuts = [round(LEVELS * (1 - one)) for one in THRESHOLDS if one > decoding.core]
-        self._least = decoding.split
-        self._steps = [survey(kept.core)]
-        for cut in cuts:
-            self._steps.append(survey(kept.core & (kept.level < cut)) if self._steps[-1].count else self._steps[-1])
-        self._sizes = [np.bincount(one.numbers.ravel(), minlength=one.count + 1)[1:] for one in self._steps]
-        self._parents = [np.zeros(0, np.int64)]
-        for before, one in pairwise(self._steps):
-            self._parents.append(before.numbers.ravel()[one.first].astype(np.int64) - 1)
-
-    def rungs(self, sides: Sequence[Side]) -> Rungs:
-        """What other blocks must know; `sides` are those at which one lies."""
-        crossing = self._crossing(sides)
-        numbers = [
-            np.concatenate([[0], np.where(one, np.cumsum(one), 0)]) for one in crossing
-        ]  # from 1, of these alone
-        steps = range(1, len(crossing))
-        parents = [numbers[step - 1][self._parents[step][crossing[step]] + 1] - 1 for step in steps]
-        borders = {}
-        for axis, end in sides:
-            found = [np.take(one.numbers, end, axis=axis).ravel() for one in self._steps]
-            place = np.flatnonzero(found[0])
-            pieces = np.array([new[old[place]] for new, old in zip(numbers, found, strict=True)], np.int32)
-            borders[axis, end] = Border(place, pieces)
-        sizes = [one[own] for one, own in zip(self._sizes, crossing, strict=True)]
-        return Rungs(sizes, [self._parents[0], *parents], borders)
-
-    def _crossing(self, sides: Sequence[Side]) -> Chosen:
-        """For each step, which pieces lie in a core that reaches one of these sides."""
-        reached = np.zeros(self._steps[0].count + 1, bool)
-        for axis, end in sides:
-            reached[np.take(self._steps[0].numbers, end, axis=axis).ravel()] = True
-        found = [reached[1:]]
-        for parents in self._parents[1:]:
-            found.append(found[-1][parents])
-        return found
-
-    def seeds(self, sides: Sequence[Side] = (), told: Chosen | None = None) -> NDArray[np.bool_]:
-        """Where (*B) seeds are. `told` is what `choose` says of the pieces in `rungs`; of others it is decided here."""
-        chosen = _decide(self._sizes, self._parents, self._least)
-        if told is not None:
-            for mine, crossing, its in zip(chosen, self._crossing(sides), told, strict=True):
-                mine[crossing] = its
-        mask = np.zeros(self._steps[0].numbers.shape, bool)
-        for pieces, own in zip(self._steps, chosen, strict=True):
-            if own.any():
-                mask |= np.concatenate([[False], own])[pieces.numbers]
-        return mask
+    edges = {side: np.take(zones, side[1], axis=side[0]).ravel() for side in sides}
+    crosses = np.zeros(count + 1, bool)  # of cores: the pieces at the first step
+    crosses[pieces[0, np.concatenate([[0], *edges.values()])]] = True
+    crossing = np.flatnonzero(crosses[pieces[0]])
+    numbers = [np.unique(row, return_inverse=True)[1] for row in pieces[:, crossing]]
+    rank = np.zeros(count + 1, np.int64)
+    rank[crossing] = np.arange(len(crossing))
+    borders = {side: (np.flatnonzero(edge), rank[edge[edge > 0]]) for side, edge in edges.items()}
+    seeds = _find_seeds(pieces, area, decoding.split)
+    return zones, Cores(seeds, crossing, area[crossing], np.array(numbers), borders)
 
 
-def _decide(sizes: Sequence[NDArray[np.int64]], parents: Sequence[NDArray[np.int64]], least: int) -> Chosen:
-    """Which pieces are seeds, from the sizes and parents of the pieces at each step."""
+def choose(mosaic: Mosaic, cores: Sequence[Cores], least: int) -> list[NDArray[np.bool_]]:
+    """For each block, which of its zones (zones + 1,) are seeds, once pieces are joined across faces."""
+    starts = sums(len(one.crossing) for one in cores)
+    touching = np.concatenate([np.zeros((2, 0), np.int64), *_touching(mosaic, cores, starts)], axis=1)
+    joined = []
+    for step in range(len(cores[0].pieces)):
+        row, last = [], 0
+        for one in cores:
+            row.append(np.where(one.pieces[step] > 0, one.pieces[step] + last, 0))
+            last += int(one.pieces[step].max())
+        together = np.concatenate(row)
+        both = together[touching]
+        group = groups([pairs(*both[:, (both > 0).all(axis=0)])], last)
+        joined.append(np.concatenate([[0], group + 1])[together])
+    seeds = np.split(_find_seeds(np.array(joined), np.concatenate([one.area for one in cores]), least), starts[1:])
+    chosen = [one.seeds.copy() for one in cores]
+    for mine, one, found in zip(chosen, cores, seeds, strict=True):
+        mine[one.crossing] = found
+    return chosen
+
+
+def _touching(mosaic: Mosaic, cores: Sequence[Cores], starts: NDArray[np.int64]) -> list[Zones]:
+    """Pairs (2, n) of zones that touch across each face, where those of a block are counted from its start."""
+    touching = []
+    for block, other, axis in neighbours(mosaic):
+        (place, here), (opposite, there) = cores[block].borders[axis, -1], cores[other].borders[axis, 0]
+        _, first, second = np.intersect1d(place, opposite, assume_unique=True, return_indices=True)
+        touching.append(pairs(here[first] + starts[block], there[second] + starts[other]))
+    return touching
+
+
+def _cuts(decoding: Decoding) -> list[int]:
+    """The levels below which pixels reach each step after the first."""
+    return [round(LEVELS * (1 - one)) for one in THRESHOLDS if one > decoding.core]
+
+
+def _find_seeds(pieces: NDArray[Any], area: NDArray[np.int64], least: int) -> NDArray[np.bool_]:
+    """Which zones (n,) are seeds. They have `area` pixels (n,) and belong to `pieces` (steps, n), 0 where to none."""
+    sizes, parents = [], [np.zeros(0, np.int64)]
+    for step, row in enumerate(pieces):
+        sizes.append(np.bincount(row, area).astype(np.int64)[1:])  # exact: below 2^53
+        if step > 0:
+            parent = np.zeros(len(sizes[-1]) + 1, np.int64)
+            parent[row] = pieces[step - 1]
+            parents.append(parent[1:] - 1)
+    seeds = np.zeros(len(area), bool)
+    for row, own in zip(pieces, _decide(sizes, parents, least), strict=True):
+        seeds |= np.concatenate([[False], own])[row]
+    return seeds
+
+
+def _decide(
+    sizes: Sequence[NDArray[np.int64]], parents: Sequence[NDArray[np.int64]], least: int
+) -> list[NDArray[np.bool_]]:
+    """Which pieces are seeds, at each step, from their sizes and the pieces at the step before in which they lie."""
     chosen = [np.ones(len(sizes[0]), bool)]
     area, owner = sizes[0], np.arange(len(sizes[0]))  # of each seed so far; the seed that each piece belongs to, or -1
     step_of, piece_of = np.zeros(len(area), np.int64), owner
@@ -130,35 +149,3 @@ def _decide(sizes: Sequence[NDArray[np.int64]], parents: Sequence[NDArray[np.int
         step_of = np.concatenate([step_of, np.full(np.count_nonzero(new), step)])
         piece_of = np.concatenate([piece_of, np.flatnonzero(new)])
     return chosen
-
-
-def choose(mosaic: Mosaic, rungs: Sequence[Rungs], least: int) -> list[Chosen]:
-    """For each block, which of its pieces in `rungs` are seeds, once the pieces are joined across faces."""
-    sizes, parents, numbers = [], [], list[list[NDArray[np.int32]]]()  # of the joined pieces; those of each block
-    faces = list(_faces(mosaic, rungs))
-    for step in range(len(rungs[0].sizes)):
-        counts = [len(one.sizes[step]) for one in rungs]
-        starts, touching = sums(counts), []
-        for block, other, here, there in faces:
-            both = (here[step] > 0) & (there[step] > 0)
-            touching.append(pairs(here[step][both] + starts[block], there[step][both] + starts[other]))
-        group = groups(touching, sum(counts))
-        own = np.split(group, starts[1:])
-        size, parent = np.zeros((2, int(group.max(initial=-1)) + 1), np.int64)
-        np.add.at(size, group, np.concatenate([one.sizes[step] for one in rungs]))
-        if step > 0:
-            for number, one in enumerate(rungs):
-                parent[own[number]] = numbers[-1][number][one.parents[step]]
-        sizes.append(size)
-        parents.append(parent)
-        numbers.append(own)
-    chosen = _decide(sizes, parents, least)
-    return [[found[own[number]] for found, own in zip(chosen, numbers, strict=True)] for number in range(len(rungs))]
-
-
-def _faces(mosaic: Mosaic, rungs: Sequence[Rungs]) -> Iterator[tuple[int, int, NDArray[np.int32], NDArray[np.int32]]]:
-    """(block, next block, pieces, pieces): those (steps, n) of the pixels of cores beside each face, in pairs."""
-    for one, other, axis in neighbours(mosaic):
-        here, there = rungs[one].borders[axis, -1], rungs[other].borders[axis, 0]
-        _, first, second = np.intersect1d(here.place, there.place, assume_unique=True, return_indices=True)
-        yield one, other, here.pieces[:, first], there.pieces[:, second]

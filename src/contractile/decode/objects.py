@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contractile.decode.cores import Chosen, Ladder, Rungs, choose
+from contractile.decode.cores import Cores, choose, find_cores, find_zones
 from contractile.decode.faces import sides
 from contractile.decode.kept import keep, mark_seeds, reach, unpack
 from contractile.decode.piece import Piece, look, look_again
@@ -60,14 +60,14 @@ class Objects:
         self.mosaic = mosaic or Mosaic.of(self.shape)
         self._labels, each = labels, each or _one_by_one
         looker, blocks = _Looker(kept, labels, self.mosaic, decoding), range(len(self.mosaic))
-        chosen: list[Chosen | None] = [None] * len(blocks)
-        if decoding.split and len(blocks) > 1:
-            rungs = dict(each(looker.climb, blocks))
-            chosen = [*choose(self.mosaic, [rungs.pop(block) for block in blocks], decoding.split)]
-        pieces = {task.block: piece for task, piece in each(looker, map(_Block, blocks, chosen))}
+        seeds: list[NDArray[np.bool_] | None] = [None] * len(blocks)
+        if decoding.split:
+            cores = dict(each(looker.find_cores, blocks))
+            seeds = [*choose(self.mosaic, [cores.pop(block) for block in blocks], decoding.split)]
+        pieces = {task.block: piece for task, piece in each(looker, map(_Block, blocks, seeds))}
 
         def again(tasks: Iterable[Task]) -> Iterable[tuple[int, Piece]]:
-            looked = each(looker.again, (_Block(task[0], chosen[task[0]], task) for task in tasks))
+            looked = each(looker.again, (_Block(task[0], seeds[task[0]], task) for task in tasks))
             return ((one.block, piece) for one, piece in looked)
 
         self._sewn = Sewn(self.mosaic, pieces, again, decoding)
@@ -98,10 +98,10 @@ class Objects:
 
 @dataclass(frozen=True, eq=False)
 class _Block:
-    """A block to be looked at, which of its pieces of cores are seeds, and what is to be flooded again."""
+    """A block to be looked at, which of its zones are seeds (None: all cores are), what is to be flooded again."""
 
     block: int
-    chosen: Chosen | None
+    seeds: NDArray[np.bool_] | None
     task: Task | None = None
 
     def __repr__(self) -> str:  # messages of workers name it
@@ -115,20 +115,29 @@ class _Looker:
         self._kept, self._labels, self._mosaic, self._decoding = kept, labels, mosaic, decoding
         self._seeds: dict[int, NDArray[np.uint8]] = {}  # of blocks that were looked at in this process, as bits
 
-    def climb(self, block: int) -> Rungs:
-        """What other blocks must know of the cores of a block."""
-        return Ladder(unpack(self._read(block)), self._decoding).rungs(sides(self._mosaic, block))
+    def find_cores(self, block: int) -> Cores:
+        """The cores of a block. Its zones are stored where its labels will be."""
+        zones, cores = find_cores(unpack(self._read(block)), self._decoding, sides(self._mosaic, block))
+        self._labels[self._mosaic.region(block)] = zones
+        return cores
 
     def __call__(self, one: _Block) -> Piece:
-        kept = unpack(self._with_seeds(one.block, one.chosen))
-        labels, piece = look(kept, sides(self._mosaic, one.block))
-        self._labels[self._mosaic.region(one.block)] = labels
+        region, kept = self._mosaic.region(one.block), self._read(one.block)
+        if one.seeds is not None:
+            kept = self._mark(one.block, kept, one.seeds[self._labels[region]])
+        labels, piece = look(unpack(kept), sides(self._mosaic, one.block))
+        self._labels[region] = labels
         return piece
 
     def again(self, one: _Block) -> Piece:
         assert one.task is not None
         block, piece, dirty, known = one.task
-        region, kept = self._mosaic.region(block), self._with_seeds(block, one.chosen)
+        region, kept = self._mosaic.region(block), self._read(block)
+        if one.seeds is not None and block in self._seeds:
+            seeds = np.unpackbits(self._seeds[block], count=kept[0].size).astype(bool)
+            kept = mark_seeds(kept, seeds.reshape(kept.shape[1:]))
+        elif one.seeds is not None:
+            kept = self._mark(block, kept, one.seeds[find_zones(unpack(kept), self._decoding)[0].numbers])
         labels, piece = look_again(kept, np.asarray(self._labels[region]), piece, dirty, known)
         self._labels[region] = labels
         return piece
@@ -136,19 +145,11 @@ class _Looker:
     def _read(self, block: int) -> NDArray[np.uint16]:
         return np.asarray(self._kept[(slice(None), *self._mosaic.region(block))])
 
-    def _with_seeds(self, block: int, chosen: Chosen | None) -> NDArray[np.uint16]:
-        """What was kept of a block, with cores where seeds are."""
-        stored = self._read(block)
-        if not self._decoding.split:
-            return stored
-        if block not in self._seeds:
-            seeds = Ladder(unpack(stored), self._decoding).seeds(sides(self._mosaic, block), chosen)
-            if len(self._seeds) < REMEMBERED:
-                self._seeds[block] = np.packbits(seeds)
-        else:
-            count = stored[0].size
-            seeds = np.unpackbits(self._seeds[block], count=count).astype(bool).reshape(stored.shape[1:])
-        return mark_seeds(stored, seeds)
+    def _mark(self, block: int, kept: NDArray[np.uint16], seeds: NDArray[np.bool_]) -> NDArray[np.uint16]:
+        """What was kept of a block, with cores where seeds are, which are remembered."""
+        if len(self._seeds) < REMEMBERED:
+            self._seeds[block] = np.packbits(seeds)
+        return mark_seeds(kept, seeds)
 
 
 def _one_by_one(function: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterable[tuple[Any, Any]]:

@@ -28,12 +28,26 @@ class Pieces:
         return len(self.first)
 
 
-def survey(mask: NDArray[np.bool_]) -> Pieces:
-    """The pieces of `mask` (*B). Pixels connect along axes only (4 neighbours in 2-D, 6 in 3-D)."""
-    room = (1,) * (3 - mask.ndim) + mask.shape  # (Z, Y, X)
+def survey(values: NDArray[np.bool_ | np.uint8]) -> Pieces:
+    """The pieces of equal `values` (*B) above 0. Pixels connect along axes only (4 neighbours in 2-D, 6 in 3-D)."""
+    room = (1,) * (3 - values.ndim) + values.shape  # (Z, Y, X)
     numbers = np.zeros(room, np.int32)
-    first, boxes = _describe(numbers, _number(np.ascontiguousarray(mask).reshape(room), numbers))
-    return Pieces(numbers.reshape(mask.shape), first, boxes[:, :, 3 - mask.ndim :])
+    first, boxes = _describe(numbers, _number(np.ascontiguousarray(values).reshape(room), numbers))
+    return Pieces(numbers.reshape(values.shape), first, boxes[:, :, 3 - values.ndim :])
+
+
+def join_zones(zones: NDArray[np.int32], tops: NDArray[np.uint8], steps: int) -> NDArray[np.int32]:
+    """The pieces (steps, zones + 1) that zones belong to, where only those that reach a step are left.
+
+    `zones` (*B) are numbered from 1 in the scan order of their first pixels, and zone n reaches the steps
+    1 ... tops[n - 1]. At each step the zones left are joined where they touch, and the pieces are numbered from 1 in
+    scan order. A zone that does not reach a step, and zone 0, belong to piece 0.
+    """
+    tops = np.concatenate([np.zeros(1, np.uint8), tops])
+    room = (1,) * (3 - zones.ndim) + zones.shape  # (Z, Y, X)
+    pieces = np.zeros((steps, len(tops)), np.int32)
+    _join_zones(_touching(zones.reshape(room), tops), tops, pieces)
+    return pieces
 
 
 def measure(
@@ -49,24 +63,24 @@ def measure(
 
 
 @compiled
-def _number(mask: Any, numbers: Any) -> Any:
+def _number(values: Any, numbers: Any) -> Any:
     """Give each pixel the number of its piece before pieces were joined. Returns the last number of each such number.
 
     Numbers that touch are joined in a forest, in which the root of a tree is its smallest number: so the roots are in
     scan order. The result ends with the count of pieces.
     """
-    depth, length, width = mask.shape
-    parent, used = np.zeros((mask.size + 1) // 2 + 2, np.int32), 0  # every other pixel can begin a piece
+    depth, length, width = values.shape
+    parent, used = np.zeros(values.size + 2, np.int32), 0
     for z in range(depth):
         for y in range(length):
-            own = 0  # of the pixel before
             for x in range(width):
-                if not mask[z, y, x]:
-                    own = 0
+                value = values[z, y, x]
+                if not value:
                     continue
-                above = numbers[z, y - 1, x] if y > 0 else 0
-                behind = numbers[z - 1, y, x] if z > 0 else 0
-                if above and own and numbers[z, y - 1, x - 1] == 0:  # else the pixel before has joined them
+                own = numbers[z, y, x - 1] if x > 0 and values[z, y, x - 1] == value else 0
+                above = numbers[z, y - 1, x] if y > 0 and values[z, y - 1, x] == value else 0
+                behind = numbers[z - 1, y, x] if z > 0 and values[z - 1, y, x] == value else 0
+                if above and own and values[z, y - 1, x - 1] != value:  # else the pixel before has joined them
                     _join(parent, own, above)
                 if behind and (own or above):
                     _join(parent, own or above, behind)
@@ -94,6 +108,54 @@ def _join(parent: Any, one: Any, other: Any) -> None:
     while parent[other] != other:
         other = parent[other]
     parent[max(one, other)] = min(one, other)
+
+
+@compiled
+def _touching(zones: Any, tops: Any) -> Any:
+    """Pairs (n, 2) of zones that touch: the one that reaches the higher step, then the other. Most come once."""
+    depth, length, width = zones.shape
+    pairs, count, last = np.zeros((len(tops), 2), np.int32), 0, np.zeros(len(tops), np.int32)
+    for z in range(depth):
+        for y in range(length):
+            for x in range(width):
+                own = zones[z, y, x]
+                if own == 0:
+                    continue
+                for axis in range(3):
+                    if (z, y, x)[axis] == 0:
+                        continue
+                    other = zones[z - (axis == 0), y - (axis == 1), x - (axis == 2)]
+                    if other == 0 or other == own:
+                        continue
+                    high, low = (own, other) if tops[own] > tops[other] else (other, own)
+                    if last[high] == low:
+                        continue
+                    last[high] = low
+                    if count == len(pairs):
+                        pairs = np.concatenate((pairs, np.zeros_like(pairs)))
+                    pairs[count] = high, low
+                    count += 1
+    return pairs[:count]
+
+
+@compiled
+def _join_zones(pairs: Any, tops: Any, pieces: Any) -> None:
+    """Fill `pieces` (steps, zones + 1), from the last step, where zones are few, to the first."""
+    parent = np.arange(len(tops)).astype(np.int32)
+    for step in range(len(pieces), 0, -1):
+        for high, low in pairs:
+            if tops[low] == step:
+                _join(parent, high, low)
+        count = 0
+        for zone in range(1, len(tops)):
+            if tops[zone] < step:
+                continue
+            parent[zone] = parent[parent[zone]]  # that of the smaller number is the root already
+            if parent[zone] == zone:
+                count += 1
+                pieces[step - 1, zone] = count
+            else:
+                pieces[step - 1, zone] = pieces[step - 1, parent[zone]]
 
 
 @compiled
