@@ -104,6 +104,22 @@ def test_objects_are_found_under_a_pixel_and_in_a_region(session: Session) -> No
     learning.close()
 
 
+def test_objects_that_are_cut_where_the_prediction_ends_are_no_whole_objects(session: Session) -> None:
+    learning = Silent(session, begin(session))
+    labels = np.zeros((8, 12), np.int32)
+    labels[1:3, 1:3], labels[4:8, 6:10], labels[5:7, 10:] = 3, 4, 5
+    learning._take(shown(labels, corner=(10, 20)))
+    assert set(np.unique(learning.objects_in(0, part(0, 96, 0, 128))[1])) == {0, 3}
+    cut = [found.cut for y, x in ((12, 22), (15, 27), (15, 31)) if (found := learning.object_at(0, y, x))]
+    assert cut == [False, True, True]
+    learning._take(shown(labels, corner=(88, 116)))  # the image ends there, too
+    assert set(np.unique(learning.objects_in(0, part(0, 96, 0, 128))[1])) == {0, 3, 4, 5}
+    found = learning.object_at(0, 93, 123)
+    assert found
+    assert not found.cut
+    learning.close()
+
+
 def test_of_classes_the_connected_part_is_found(session: Session) -> None:
     learning = Silent(session, begin(session, "classes"))
     labels = np.zeros((4, 6), np.int32)
@@ -113,6 +129,9 @@ def test_of_classes_the_connected_part_is_found(session: Session) -> None:
     assert found is not None
     assert found.region == part(0, 4, 3, 6)
     assert found.value == 0
+    region, inside = learning.objects_in(0, part(1, 3, 2, 9))
+    assert region == part(1, 3, 2, 9)
+    assert inside.tolist() == [[1, 0, 0, 0, 0, 0, 0]] * 2  # a class need not lie wholly in view
     learning.close()
 
 

@@ -148,6 +148,13 @@ def test_a_session_of_classes_goes_on():
         assert (opening.task, opening.classes) == ("classes", {0: "sky", 1: "sea"})
 
 
+def test_what_is_said_of_a_session_is_not_passed_over():
+    begin(open_places("images", out="s", classes="sky,sea"), "classes", [(0, "sky"), (1, "sea")])
+    again = open_places("s", classes="sky,sea,land")
+    assert (again.task, again.classes) == ("classes", {0: "sky", 1: "sea", 2: "land"})
+    assert open_places("s", task="objects").task == "objects"  # which the session refuses
+
+
 def test_a_session_that_was_moved_with_its_images(places):
     begin(open_places("images", out="images/s"))
     shutil.move("images", "elsewhere")

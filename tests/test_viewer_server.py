@@ -6,6 +6,7 @@ import socket
 import sys
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -460,6 +461,17 @@ def test_a_predicted_object_is_accepted(client):
     assert (labels == 1).sum() == 120
     status, found = client.post("/api/strokes", {"kind": "accept", "image": 0, "point": [0, 0]})
     assert (status, found["error"]) == (400, "no predicted object is there; point at one, or wait for a prediction")
+
+
+def test_a_predicted_object_that_is_cut_off_is_not_accepted(client, learning, monkeypatch):
+    cut = replace(learning.object_at(0, SQUARE[0].start, SQUARE[1].start), cut=True)
+    monkeypatch.setattr(learning, "object_at", lambda *_: cut)
+    status, found = client.post("/api/strokes", {"kind": "accept", "image": 0, "point": [0, 0]})
+    assert status == 400
+    assert found["error"] == (
+        "the predicted object is cut off, since the prediction ends there; move it to the middle of the view, and wait "
+        "for a prediction"
+    )
 
 
 def test_all_predicted_objects_in_view_are_accepted(client):

@@ -30,6 +30,7 @@ class Predicted:
     probability: float
     confidence: float
     value: int = 1
+    cut: bool = False
 
 
 class FakeLearning:

@@ -40,7 +40,8 @@ class Predicted:
     """An object that the network shows: its region, mask (*region) and mean probability.
 
     `confidence` is the chance that it is right, where the model can tell, else its mean certainty. `value` is its
-    number on the screen; of classes, the value of the class.
+    number on the screen; of classes, the value of the class. `cut` says that it reaches a side at which the prediction
+    ends, but not the image.
     """
 
     region: Region
@@ -48,6 +49,7 @@ class Predicted:
     probability: float
     confidence: float
     value: int
+    cut: bool = False
 
 
 class Learning:
@@ -111,12 +113,13 @@ class Learning:
             return None
         number = int(shown.labels[at])
         if self._begin.task == "objects":
-            return _cut_out(shown, shown.labels == number) if number else None
+            found = _cut_out(shown, shown.labels == number) if number else None
+            return found and replace(found, cut=bool(np.isin(number, self._at_open_sides(image, shown))))
         pieces = connected(shown.labels == number)
         return _cut_out(shown, pieces == pieces[at])
 
     def objects_in(self, image: int, region: Region) -> tuple[Region, NDArray[np.int32]]:
-        """Predicted objects that lie wholly inside a region: labels (*region), 0 elsewhere."""
+        """Predicted objects that lie wholly inside a region, of classes all that is: labels (*region), 0 elsewhere."""
         with self._lock:
             shown = self._shown.get(image)
         out = np.zeros([part.stop - part.start for part in region], np.int32)
@@ -125,11 +128,21 @@ class Learning:
             return region, out
         there = within(both, shown.region)
         inner = shown.labels[there]
-        outside = shown.labels.copy()
-        outside[there] = 0
-        cut = np.unique(outside[outside > 0])
-        out[within(both, region)] = np.where(np.isin(inner, cut), 0, inner)
+        if self._begin.task == "objects":
+            outside = shown.labels.copy()
+            outside[there] = 0
+            cut = np.union1d(outside[outside > 0], self._at_open_sides(image, shown))
+            inner = np.where(np.isin(inner, cut), 0, inner)
+        out[within(both, region)] = inner
         return region, out
+
+    def _at_open_sides(self, image: int, shown: Shown) -> NDArray[np.int32]:
+        """The labels where the prediction ends, and the image goes on."""
+        found = [np.zeros(0, np.int32)]
+        for axis, (part, size) in enumerate(zip(shown.region, self._session.pages[image].shape, strict=True)):
+            found += [np.take(shown.labels, 0, axis)] * (part.start > 0)
+            found += [np.take(shown.labels, -1, axis)] * (part.stop < size)
+        return np.concatenate(found)
 
     def command(self, do: str, *, minutes: float = 10.0, model: str = "") -> None:
         """Pause, resume, restart, learn `longer` by so many minutes, or go_back to an earlier `model`.

@@ -7,7 +7,7 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,8 @@ def open_places(
     if what is None:
         raise ContractileError("images are missing", AGAIN)
     if isinstance(what, str | Path) and is_session(what):
-        return _go_on(Path(what), labels, out, start, axes)
+        found_again = _go_on(Path(what), labels, out, start, axes)
+        return replace(found_again, task=asked or found_again.task, classes=names or found_again.classes)
     if isinstance(what, str | Path) and is_model(what):
         return _open_model(Path(what), labels, out, start, asked, axes)
     both = labels is None and holds_both(what if isinstance(what, str | Path) else [Path(one) for one in what])

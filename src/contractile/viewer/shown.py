@@ -146,6 +146,9 @@ class Shown:
         found = learning.object_at(image, *actions.point_of(fields))
         if found is None:
             raise ContractileError("no predicted object is there", "point at one, or wait for a prediction")
+        if found.cut:
+            problem = "the predicted object is cut off, since the prediction ends there"
+            raise ContractileError(problem, "move it to the middle of the view, and wait for a prediction")
         value = "new" if self.session.task == "objects" else found.value
         add = Add(image=image, region=box(found.region), mask=found.mask, value=value)
         return self.say_change(self.session.act(add))

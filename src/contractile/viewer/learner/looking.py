@@ -23,7 +23,7 @@ from contractile.viewer.canvas import overlap
 from contractile.viewer.learner.messages import Region, Shown
 
 WHOLE = 2**20  # pixels: an image of at most so many is predicted as a whole, so that no object is cut
-AROUND = 64  # pixels around what is looked at that are decoded, too, so that few objects are cut
+AROUND = 64  # pixels around what is looked at that are shown and decoded, too, so that few objects are cut
 MOST = 2**22  # pixels of a region; of a larger one, the middle is predicted
 
 Floats = NDArray[np.float32]
@@ -103,12 +103,16 @@ class Looker:
 
 
 def enough(region: Region, shape: Sequence[int]) -> Region:
-    """What is predicted where somebody looks at a region: a small image as a whole, of a huge region the middle."""
+    """What is predicted where somebody looks at a region: its surroundings, too, so that whole objects can be accepted.
+
+    A small image is predicted as a whole, of a huge region the middle.
+    """
     if shape[0] * shape[1] <= WHOLE:
         return slice(0, shape[0]), slice(0, shape[1])
     sides = [part.stop - part.start for part in region]
     if sides[0] * sides[1] <= MOST:
-        return region
+        y, x = widened(region, AROUND, shape)
+        return y, x
     side = int(MOST**0.5)
     starts = [part.start + max(0, (size - side) // 2) for part, size in zip(region, sides, strict=True)]
     y, x = (slice(start, min(part.stop, start + side)) for start, part in zip(starts, region, strict=True))

@@ -155,7 +155,13 @@ export class Tools {
     const number = this.painted(point);
     if (!isObjects()) return say("Classes are taken away with the eraser (key E).", "note");
     if (!(number > 0)) return say("There is no painted object here.", "note");
+    this.forget(number);
     this.order(() => ({ kind: "delete", image, number: this.local.real(number) }));
+  }
+
+  /** Nothing goes on with an object that is taken away. */
+  forget(number) {
+    if (state.number && this.local.real(state.number) === this.local.real(number)) state.number = null;
   }
 
   accept(point) {
@@ -176,6 +182,7 @@ export class Tools {
     const image = state.image.id;
     const number = this.painted(point);
     if (!isObjects() || !(number > 0)) return say("There is no painted object here.", "note");
+    this.forget(number);
     this.order(() => ({ kind: "background", image, number: this.local.real(number) }));
   }
 
@@ -208,6 +215,7 @@ export class Tools {
   /** Undo or redo, and show what changed, unless the user has gone to another image since. */
   turn(way) {
     const here = state.image;
+    state.number = null; // it may be gone
     send(`api/${way}`, () => ({}), (answer) => {
       if (!answer) return;
       this.answered(answer);
