@@ -118,3 +118,33 @@ def test_names_are_for_arrays(tmp_path):
         ContractileError, match=r"names are for arrays, got \['x'\] for files; leave them out: files hav"
     ):
         evaluate(tmp_path / "a.tif", tmp_path / "a.tif", names=["x"])
+
+
+def test_distances_of_two_units_are_not_averaged_without_a_word(tmp_path, caplog):
+    for name, size in (("a", (0.1, 0.1)), ("b", None)):
+        write_labels(tmp_path / "out" / f"{name}_labels.tif", LABELS, pixel_size_um=size)
+        write_labels(tmp_path / "truth" / f"{name}.tif", LABELS)
+    places = tmp_path / "out", tmp_path / "truth"
+    evaluate(*places, scores=["hd95"], config=config(objects=True))
+    [said] = warnings(caplog)
+    assert said.startswith(
+        "distances are in micrometres for some images and in pixels for others; give one size for all"
+    )
+    caplog.clear()
+    evaluate(*places, scores=["hd95"], config=config(objects=True, pixel_size=(1, 1)))
+    assert not warnings(caplog)
+
+
+def test_a_guess_at_what_the_numbers_are_is_told(tmp_path, caplog):
+    """Four images of two objects each fit two classes as well."""
+    truths = [LABELS] * 4
+    swapped = [np.where(LABELS > 0, 3 - LABELS, 0)] * 4
+    found = evaluate(swapped, truths, config=config())
+    [said] = warnings(caplog)
+    assert "its numbers are taken for the classes 0, 1, 2, which is a guess; if each object has a number of its" in said
+    assert "ap" not in found.summary
+    caplog.clear()
+    assert evaluate(swapped, truths, config=config(objects=True)).summary["ap"].value == 1
+    assert not warnings(caplog)
+    compare(swapped, truths, truths, config=config())
+    assert len(warnings(caplog)) == 1  # once, not for each side

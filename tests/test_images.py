@@ -203,6 +203,7 @@ def test_zarr_without_image(tmp_path: Path) -> None:
         ({"imagej": True, "metadata": {"unit": "pixel"}, "resolution": (4, 2)}, None),
         ({"resolution": (40000, 20000), "resolutionunit": "CENTIMETER"}, (0.5, 0.25)),
         ({"resolution": (72, 72), "resolutionunit": "INCH"}, None),
+        ({"imagej": True, "metadata": {"unit": "inch"}, "resolution": (72, 72)}, None),
         ({}, None),
         (
             {

@@ -89,6 +89,16 @@ def test_what_is_written_is_as_other_programs_expect(tmp_path):
     }
 
 
+def test_boxes_fit_what_is_seen_of_an_object(tmp_path):
+    """A plane can show less of an object than the box of the whole volume holds, or nothing."""
+    mask = np.zeros((7, 8), bool)
+    masks = [Mask(mask, 1, 2), Mask(mask.copy(), 1, 2)]
+    masks[0].pixels[2:4, 3:6] = True
+    write_coco(tmp_path / "a.json", [Page("cells.tif", (12, 12), masks)])
+    found = json.loads((tmp_path / "a.json").read_text())["annotations"]
+    assert [(one["bbox"], one["area"]) for one in found] == [([5, 3, 3, 2], 6), ([2, 1, 0, 0], 0)]
+
+
 def test_annotations_without_an_outline_are_left_out(tmp_path, caplog):
     empty = {"size": [6, 9], "counts": [54]}
     square = [[1, 1, 4, 1, 4, 3, 1, 3]]

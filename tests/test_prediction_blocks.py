@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import os
 import re
 from dataclasses import replace
@@ -142,6 +143,22 @@ def test_another_model_image_or_option_is_refused(folder, small_blocks):
         predict(folder, out, resume=True)
     predict(folder, out)  # begins again
     assert not (out / WORK).exists()
+
+
+def test_the_same_command_goes_on_with_the_same_work(folder, small_blocks, caplog):
+    """Somebody who forgets --resume loses no blocks; those of another prediction are thrown away."""
+    caplog.set_level(logging.INFO)
+    out, told = folder.parent / "out", "the blocks that an unfinished prediction left are taken up again"
+    assert killed(lambda: predict(folder, out, products=("labels",)), 12, "after")
+    predict(folder, out, products=("labels",), tta=True)
+    assert told not in caplog.text
+    for file in entries(out):
+        file.unlink()
+    assert killed(lambda: predict(folder, out, products=("labels",)), 12, "after")
+    predict(folder, out, products=("labels",))
+    assert told in caplog.text
+    predict(folder, folder.parent / "whole", products=("labels",))
+    assert contents(out) == contents(folder.parent / "whole")
 
 
 def test_other_axes_are_another_prediction(folder, small_blocks):

@@ -59,6 +59,9 @@ def evaluate(
     classes: Annotated[
         str | None, typer.Option(help="the values of the classes, e.g. 0,1,2 [those found, where labels are classes]")
     ] = None,
+    objects: Annotated[
+        bool, typer.Option("--objects", help="the numbers of TRUTH are objects, even if they look like classes")
+    ] = False,
     pixel_size: Annotated[
         str | None,
         typer.Option(
@@ -73,7 +76,7 @@ def evaluate(
 
     names, values, size = (listed(text) for text in (scores, classes, pixel_size))
     chosen = {"dims": dims, "probabilities": probabilities, "axes": axes, "border": border, "white": white}
-    chosen |= {"background": background, "ignore_label": ignore_label}
+    chosen |= {"background": background, "ignore_label": ignore_label, "objects": objects}
     config = configure(EvaluateConfig, **chosen, classes=values, pixel_size=size)
     with open_json(json_file, (predicted, truth, against), overwrite=overwrite) as write:
         if against is None:

@@ -282,9 +282,10 @@ def _file_pair(name: str, truth_name: str, sources: list[Source], truth: Source,
 
 
 def read_pixel_size(sources: Sequence[Source], dims: int) -> tuple[float, ...] | None:
-    """That of the first of the files that holds pixels; shapes have none."""
+    """That of the first of the files that know it; shapes have none."""
     for source in sources:
         if source.drawn is None:
             with open_image(source, dims=dims) as image:
-                return image.pixel_size_um
+                if image.pixel_size_um is not None:
+                    return image.pixel_size_um
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,6 +21,8 @@ from contractile.images import say_rest
 from contractile.labels import find_meaning
 from contractile.metrics import GROUPS
 from contractile.metrics.metric import Floats
+
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 
@@ -68,11 +71,14 @@ def measure_set(predicted: Any, truth: Any, asked: Asked, names: Sequence[str] |
     told = "objects" if config.objects else "classes" if config.classes is not None else None
     reader = Reader(config.dims, config.probabilities, config.background, told)
     pairs = _with_ignored(pair_up(predicted, truth, reader, names=names, axes=config.axes), config, reader)
-    return _measure_pairs(pairs, find_task(pairs, config), asked, reader)
+    return _measure_pairs(pairs, find_task(pairs, config, again=asked.again), asked, reader)
 
 
-def find_task(pairs: Sequence[Pair], config: EvaluateConfig) -> Task:
-    """What the configuration says the truth holds, otherwise what `labels.find_meaning` finds."""
+def find_task(pairs: Sequence[Pair], config: EvaluateConfig, *, again: bool = False) -> Task:
+    """What the configuration says the truth holds, otherwise what `labels.find_meaning` finds.
+
+    Where it takes for classes what may be objects, it says so, unless the truth was looked at before (`again`).
+    """
     if config.classes is not None:
         return Task("classes", config.classes)
     if config.objects:
@@ -81,6 +87,11 @@ def find_task(pairs: Sequence[Pair], config: EvaluateConfig) -> Task:
     meaning = find_meaning((pair.load_truth() for pair in pairs), task=told)
     if meaning.class_values in ((), (0,)) and meaning.task == "classes":  # every truth is empty
         return Task("objects" if pairs[0].load_prediction().labels is not None else "binary")
+    values = meaning.class_values
+    if meaning.guessed and meaning.whole and 0 in values and not again:
+        guess = f"its numbers are taken for the classes {', '.join(map(str, values))}, which is a guess"
+        cure = "if each object has a number of its own, --objects (objects=True) scores them as objects"
+        logger.warning("%s: %s; %s", pairs[0].truth_where, guess, cure)
     return Task.of(meaning)
 
 

@@ -64,11 +64,15 @@ def write_coco(
 
 
 def _annotate(mask: Mask, shape: tuple[int, ...]) -> dict[str, Any]:
-    height, width = mask.pixels.shape
+    rows, columns = (np.flatnonzero(mask.pixels.any(axis=axis)) for axis in (1, 0))
+    if len(rows):  # the box of an object of a volume can be larger than this plane of it
+        box = [mask.left + columns[0], mask.top + rows[0], np.ptp(columns) + 1, np.ptp(rows) + 1]
+    else:
+        box = [mask.left, mask.top, 0, 0]
     found: dict[str, Any] = {
         "segmentation": {"size": list(shape), "counts": _runs(mask.pixels, mask.top, mask.left, shape)},
         "area": int(mask.pixels.sum()),
-        "bbox": [mask.left, mask.top, width, height],
+        "bbox": [int(one) for one in box],
         "iscrowd": 0,
     }
     if mask.number:

@@ -10,6 +10,8 @@ from xml.etree.ElementTree import Element
 
 import tifffile
 
+INCHES = ("inch", "in")
+
 # spellings of units by their size; the two kinds of \u00b5 are the micro sign and the Greek letter
 LENGTHS = {  # in micrometres
     1e6: "m meter metre",
@@ -20,7 +22,7 @@ LENGTHS = {  # in micrometres
     1e-3: "nm nanometer nanometers nanometre",
     1e-4: "å angstrom",
     1e-6: "pm picometer",
-    25400.0: "inch in",
+    25400.0: " ".join(INCHES),
 }
 TIMES = {  # in seconds
     86400.0: "d day days",
@@ -74,15 +76,18 @@ def _known(**sizes: float | None) -> dict[str, float]:
 def tiff_scale(page: tifffile.TiffPage, facts: Mapping[str, Any], *, imagej: bool) -> dict[str, float]:
     """From the resolution in the tags of a page, and from `facts` (ImageJ's or tifffile's) with their unit.
 
-    A resolution per inch is not used: it is nearly always the 72 or 300 dpi of a printer. ImageJ counts pixels per
-    unit, whatever the tag says of the unit.
+    A resolution per inch is not used: it is nearly always the 72 or 300 dpi of a printer, which ImageJ keeps as its
+    unit. Otherwise ImageJ counts pixels per unit, whatever the tag says of the unit.
     """
     x, y = (_step(page.tags.valueof(f"{axis}Resolution")) for axis in "XY")
     unit = facts.get("unit")
     kind = page.tags.valueof("ResolutionUnit")
     if not imagej and kind != CENTIMETRE and x == y == 1:
         x = y = None  # tifffile writes this where it knows nothing
-    z = in_micrometres(facts.get("spacing"), facts.get("zunit", unit))
+    zunit = facts.get("zunit", unit)
+    z = None if _spelled(zunit) in INCHES else in_micrometres(facts.get("spacing"), zunit)
+    if _spelled(unit) in INCHES:
+        return _known(Z=z)
     if unit is not None and (imagej or kind != CENTIMETRE):
         return _known(X=in_micrometres(x, unit), Y=in_micrometres(y, facts.get("yunit", unit)), Z=z)
     if kind == CENTIMETRE:

@@ -111,12 +111,13 @@ class Meaning:
     """What the numbers in a set of label images stand for.
 
     `class_values` are the classes in order, background first where there is one; empty for objects. `guessed` is true
-    where the labels fit both tasks.
+    where the labels fit both tasks, `whole` where nearly all numbers are one piece, as those of objects are.
     """
 
     task: Literal["classes", "objects"]
     class_values: tuple[int, ...] = ()
     guessed: bool = False
+    whole: bool = False
 
 
 def find_meaning(
@@ -148,12 +149,12 @@ def find_meaning(
                 spanned = sum(side.stop - side.start == size for side, size in zip(box, known.shape, strict=True))
                 layers += spanned >= one.ndim - 1
     guessed = task is None and 1 < len(values - {0}) <= FEW
-    if task is None and max(values, default=0) > 1 and len(pieces) > 1:
-        whole = pieces.count(1) > WHOLE * len(pieces)
+    whole = len(pieces) > 1 and pieces.count(1) > WHOLE * len(pieces)
+    if whole and max(values) > 1:
         many = len(pieces) > 2 * images or len(values) > MOST_CLASSES
-        if whole and (many or (images == 1 and layers == 0)):
-            return Meaning("objects", guessed=guessed)
-    return Meaning("classes", tuple(sorted(values)), guessed)
+        if many or (images == 1 and layers == 0):
+            return Meaning("objects", guessed=guessed, whole=True)
+    return Meaning("classes", tuple(sorted(values)), guessed, whole)
 
 
 def annotated_planes(labels: NDArray[Any]) -> NDArray[Any]:

@@ -225,14 +225,20 @@ def _pixels_of(folder: Path) -> Iterator[Path]:
 
 
 def open_work(folder: Path, plan: Mapping[str, str], *, resume: bool) -> None:
-    """Make the folder of a prediction, or take up again the one that is there, where `resume` asks for it.
+    """Make the folder of a prediction, or take up again the one that is there, whose result would be the same.
 
-    `plan` are the things on which the result depends, in words. Raises ContractileError where one differs from that of
-    the folder, and NotWritten.
+    `plan` are the things on which the result depends, in words. With `resume` a folder with another plan is not thrown
+    away: raises ContractileError. Raises NotWritten.
     """
-    if resume and (folder / PLAN).is_file():
-        _check_same(folder, plan)
-        return
+    if (folder / PLAN).is_file():
+        try:
+            _check_same(folder, plan)
+        except ContractileError:
+            if resume:
+                raise
+        else:
+            logger.info("%s: the blocks that an unfinished prediction left are taken up again", folder.parent)
+            return
     drop_work(folder)
     with telling(folder):
         folder.mkdir(parents=True)
