@@ -447,7 +447,9 @@ def test_an_earlier_model_is_shown_before_anything_is_annotated(scene: Scene) ->
     learning.take(Do("go_back", model="0001"))
     learning.take(Look(0, box(0, 64, 0, 64)))
     assert learning.work()
-    assert learning._shown[0].labels.shape == (192, 256)
+    shown = learning._shown.get(0)
+    assert shown is not None
+    assert shown.labels.shape == (192, 256)
     learning.close()
 
 
@@ -459,7 +461,9 @@ def test_a_session_that_goes_on_shows_its_last_network_before_it_has_learned_mor
     learning.take(painted(truth))
     learning._painted_at = 0.0
     assert learning.work()
-    assert learning._shown[0].steps == 0
+    shown = learning._shown.get(0)
+    assert shown is not None
+    assert shown.steps == 0
     assert learning._models.last is None  # what is known already is not published once more
     learning.close()
 

@@ -17,6 +17,7 @@ from contractile.images import find
 from contractile.synthetic import SceneConfig, draw_scene
 from contractile.viewer.acts import AddAll, Flood
 from contractile.viewer.child import Child
+from contractile.viewer.latest import Latest
 from contractile.viewer.learner.messages import Begin, Shown, Told
 from contractile.viewer.learning import SCORES, Learning, _read_scores
 from contractile.viewer.session import Session
@@ -49,10 +50,10 @@ def begin(session: Session, task: Any = "objects") -> Begin:
     )
 
 
-def shown(labels: NDArray[np.int32], corner: tuple[int, int] = (0, 0)) -> Shown:
+def shown(labels: NDArray[np.int32], corner: tuple[int, int] = (0, 0), image: int = 0) -> Shown:
     region = (slice(corner[0], corner[0] + labels.shape[0]), slice(corner[1], corner[1] + labels.shape[1]))
     inside = np.where(labels > 0, 200, 10).astype(np.uint8)
-    return Shown(0, region, labels, inside, np.full(labels.shape, 255, np.uint8), 7)
+    return Shown(image, region, labels, inside, np.full(labels.shape, 255, np.uint8), 7)
 
 
 def part(y0: int, y1: int, x0: int, x1: int) -> tuple[slice, slice]:
@@ -114,6 +115,38 @@ def test_of_classes_the_connected_part_is_found(session: Session) -> None:
     assert found.region == part(0, 4, 3, 6)
     assert found.value == 0
     learning.close()
+
+
+def test_predictions_are_kept_as_long_as_there_is_room(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = np.zeros((8, 12), np.int32)
+    one = shown(labels)
+    each = one.labels.nbytes + one.inside.nbytes + one.certainty.nbytes
+    monkeypatch.setattr("contractile.viewer.learning.Latest", lambda: Latest(2 * each))
+    learning = Silent(session, begin(session))
+    for image in (0, 1, 0, 2):
+        learning._take(shown(labels, image=image))
+    layers = [learning.layer(image, "inside", (1, 1), part(0, 8, 0, 12)) for image in range(3)]
+    assert [one is not None for one in layers] == [True, False, True]
+    learning._take(shown(np.zeros((80, 120), np.int32), image=3))  # too large, but the newest stays
+    layers = [learning.layer(image, "inside", (1, 1), part(0, 8, 0, 12)) for image in range(4)]
+    assert [one is not None for one in layers] == [False, False, False, True]
+    learning.close()
+
+
+def test_what_the_learner_has_the_page_has() -> None:
+    rng, (page, learner) = np.random.default_rng(5), (Latest(3000), Latest(3000))
+    seen = set[int]()
+    for turn in range(200):
+        if turn % 50 == 49:
+            learner.clear()  # the user begins anew
+        message = shown(np.zeros((rng.integers(1, 20), 10), np.int32), image=int(rng.integers(8)))
+        page.put(message)
+        learner.put(message)
+        learner.get(int(rng.integers(8)))
+        for image in range(8):
+            assert learner.get(image) in (None, page.get(image))
+        seen.add(sum(page.get(image) is not None for image in range(8)))
+    assert len(seen) > 2
 
 
 def test_wishes_are_checked(session: Session) -> None:

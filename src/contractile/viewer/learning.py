@@ -21,6 +21,7 @@ from contractile.grid import within
 from contractile.labels import connected
 from contractile.viewer.canvas import Region, box, middles, overlap
 from contractile.viewer.child import Child
+from contractile.viewer.latest import Latest
 from contractile.viewer.learner.messages import Begin, Cleared, Do, Look, Painted, Shown, Told
 from contractile.viewer.session import Change, Session
 
@@ -57,7 +58,7 @@ class Learning:
         """Start the process. All that is annotated already is sent to it."""
         self._session, self._begin = session, begin
         self._lock = threading.RLock()
-        self._shown: dict[int, Shown] = {}
+        self._shown = Latest()
         self._status: dict[str, Any] = _status("starting", message=None)
         self._scores = session.folder / SCORES
         self._models, self._back = _read_scores(self._scores)
@@ -220,7 +221,7 @@ class Learning:
     def _take(self, message: Shown | Told) -> None:
         if isinstance(message, Shown):
             with self._lock:
-                self._shown[message.image] = message
+                self._shown.put(message)
             told: dict[str, Any] = {"image": message.image, "region": box(message.region), "steps": message.steps}
             told["expected"] = None if message.expected is None else message.expected._asdict()
             return self._tell("predicted", told)

@@ -12,11 +12,12 @@ from contractile.errors import ContractileError
 from contractile.images import limited
 from contractile.model import load
 from contractile.viewer.canvas import box
+from contractile.viewer.latest import Latest
 from contractile.viewer.learner.doubting import Doubt, Doubter
 from contractile.viewer.learner.growing import Growing
 from contractile.viewer.learner.judging import Judge
 from contractile.viewer.learner.looking import Looker
-from contractile.viewer.learner.messages import Begin, Cleared, Do, Inbox, Look, Painted, Region, Shown, Told, write
+from contractile.viewer.learner.messages import Begin, Cleared, Do, Inbox, Look, Painted, Region, Told, write
 from contractile.viewer.learner.opened import Images
 from contractile.viewer.learner.painted import Annotated
 from contractile.viewer.learner.published import Published
@@ -85,7 +86,7 @@ class Learning:
         self._looker: Looker | None = None
         self._looked = -1  # steps of the network in `_looker`
         self._view: Look | None = None
-        self._shown: dict[int, Shown] = {}
+        self._shown = Latest()
         self._painted_at: float | None = None
         self._show, self._publish, self._tell = Clock(SHOWN_S), Clock(PUBLISHED_S, 0.1), Clock(TOLD_S)
         self._around, self._compare = Clock(AROUND_S, 0.1), Clock(0.0, 0.5)
@@ -207,7 +208,7 @@ class Learning:
         shown = self._network().show(
             view.image, view.region, before=self._shown.get(view.image), steps=self._growing.steps
         )
-        self._shown[view.image] = shown
+        self._shown.put(shown)
         self._updated = time.monotonic()
         write(self._answers, shown)
 
@@ -280,7 +281,8 @@ class Learning:
         self._tell.now()
 
     def _restart(self) -> None:
-        self._shown, self._best, self._since_best = {}, 0.0, 0
+        self._shown.clear()
+        self._best, self._since_best = 0.0, 0
         self._ripe, self._trained = False, 0.0
         try:
             self._growing.restart()
