@@ -230,6 +230,22 @@ def test_a_learner_learns_and_comes_back_when_it_is_killed(session: Session) -> 
     assert learning._child.status is not None
 
 
+def test_a_learner_that_failed_for_good_is_sent_nothing(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("contractile.viewer.child.PROGRAM", "raise SystemExit(3)")
+    monkeypatch.setattr("contractile.viewer.learning.RESTARTS", 1)
+    children = list[Child]()
+    monkeypatch.setattr("contractile.viewer.learning.Child", lambda: children.append(Child()) or children[-1])
+    learning = Learning(session, begin(session))
+    wait_for(lambda: learning.status()["state"] == "failed")
+    left = children[-1]._queue.qsize()
+    session.act(Flood(image=0, point=(1, 1), value=0))
+    learning.look_at(0, part(0, 96, 0, 128))
+    learning.command("pause")
+    assert len(children) == 2
+    assert children[-1]._queue.qsize() == left
+    learning.close()
+
+
 def test_nobody_waits_for_a_learner_that_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("contractile.viewer.child.PROGRAM", "import time; time.sleep(600)")
     monkeypatch.setattr("contractile.viewer.child.ENDING_S", 0.1)

@@ -195,6 +195,7 @@ class Learning:
             if self._closing.is_set():
                 return
             logger.warning("the learner ended with status %s%s", child.status, ": it is started again" if left else "")
+        self._child = None  # nobody reads what it would be sent
         self._take(Told("learning", _status("failed", message="the learner ended again and again: see the terminal")))
 
     def _start(self) -> Child:
@@ -269,8 +270,9 @@ class Learning:
 
     def _send(self, message: Any) -> None:
         """Send a message. A process that has ended gets everything once more when it is started again."""
-        if self._child is not None:
-            self._child.send(message)
+        child = self._child  # which another thread may forget
+        if child is not None:
+            child.send(message)
 
 
 def _status(state: str, *, message: str | None) -> dict[str, Any]:
