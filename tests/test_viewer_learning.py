@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,10 +17,10 @@ from numpy.typing import NDArray
 from contractile.errors import ContractileError
 from contractile.images import find
 from contractile.synthetic import SceneConfig, draw_scene
-from contractile.viewer.acts import AddAll, Flood
+from contractile.viewer.acts import AddAll, Flood, Paint
 from contractile.viewer.child import Child
 from contractile.viewer.latest import Latest
-from contractile.viewer.learner.messages import Begin, Shown, Told
+from contractile.viewer.learner.messages import Begin, Painted, Shown, Told
 from contractile.viewer.learning import SCORES, Learning, _read_scores
 from contractile.viewer.session import Session
 from contractile.viewer.session_file import PageInfo
@@ -228,6 +230,40 @@ def test_a_learner_learns_and_comes_back_when_it_is_killed(session: Session) -> 
     learning.close()
     assert learning._child is not None
     assert learning._child.status is not None
+
+
+@pytest.mark.parametrize("at_once", [2**22, 1])
+@pytest.mark.parametrize("slow", ["held", "whole_numbers"])  # what is read amid it, and what is read last
+def test_of_two_strokes_on_one_place_the_newer_is_sent_last(
+    session: Session, monkeypatch: pytest.MonkeyPatch, at_once: int, slow: str
+) -> None:
+    monkeypatch.setattr("contractile.viewer.learning.AT_ONCE", at_once)  # 1: all is sent by tiles
+    learning, sent = Silent(session, begin(session)), list[Any]()
+    monkeypatch.setattr(learning, "_child", SimpleNamespace(send=sent.append, end=lambda: None))
+
+    def paint(value: Any) -> None:
+        session.act(Paint(image=0, points=[(30, 30)], radius=5, value=value))
+
+    other, read = threading.Thread(target=paint, args=(0,)), getattr(session, slow)
+
+    def read_slowly(*place: Any) -> Any:
+        found = read(*place)
+        if not started.is_set():
+            started.set()
+            other.start()
+            other.join(0.5)  # it waits for this one; if it did not, it would be done
+        return found
+
+    started = threading.Event()
+    monkeypatch.setattr(session, slow, read_slowly)
+    paint("new")
+    other.join()
+    painted = [one for one in sent if isinstance(one, Painted)]
+    assert len(painted) == 2
+    place = tuple(slice(30 - side.start, 31 - side.start) for side in painted[-1].region)
+    assert (painted[-1].labels[place] == 0).all()
+    assert (session.labels(0, part(30, 31, 30, 31)) == 0).all()
+    learning.close()
 
 
 def test_a_learner_that_failed_for_good_is_sent_nothing(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:

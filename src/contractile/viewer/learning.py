@@ -57,7 +57,7 @@ class Learning:
     def __init__(self, session: Session, begin: Begin) -> None:
         """Start the process. All that is annotated already is sent to it."""
         self._session, self._begin = session, begin
-        self._lock = threading.RLock()
+        self._lock, self._sending = threading.RLock(), threading.RLock()
         self._shown = Latest()
         self._status: dict[str, Any] = _status("starting", message=None)
         self._scores = session.folder / SCORES
@@ -250,23 +250,29 @@ class Learning:
             tell(kind, values)
 
     def _send_change(self, change: Change) -> None:
-        """Tell what changed; of a large region, such as that of a long stroke, only the tiles with annotation."""
+        """Tell what changed; of a large region, such as that of a long stroke, only the tiles with annotation.
+
+        Several threads change a session. What is read is put into the queue before another reads, so that the last
+        that the learner hears of a place is the newest. The lock is taken before that of the session, never after it.
+        """
         image, region = change.image, change.region
         if region is None:
             return
         if math.prod(part.stop - part.start for part in region) <= AT_ONCE:
             return self._send_painted(image, region)
-        self._send(Cleared(image, region))
-        for tile in self._session.annotated(image):
-            part = overlap(tile, region)
-            if part is not None:
-                self._send_painted(image, part)
+        with self._sending:
+            self._send(Cleared(image, region))
+            for tile in self._session.annotated(image):
+                part = overlap(tile, region)
+                if part is not None:
+                    self._send_painted(image, part)
 
     def _send_painted(self, image: int, region: Region) -> None:
-        labels, held = self._session.labels(image, region), self._session.held(image, region)
-        whole = self._session.whole_numbers(image)
-        there = frozenset(np.unique(labels[labels > 0]).tolist()) & whole if whole else whole
-        self._send(Painted(image, region, labels, held, there))
+        with self._sending:
+            labels, held = self._session.both(image, region)
+            whole = self._session.whole_numbers(image)
+            there = frozenset(np.unique(labels[labels > 0]).tolist()) & whole if whole else whole
+            self._send(Painted(image, region, labels, held, there))
 
     def _send(self, message: Any) -> None:
         """Send a message. A process that has ended gets everything once more when it is started again."""
