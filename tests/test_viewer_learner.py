@@ -453,6 +453,23 @@ def test_an_earlier_model_is_shown_before_anything_is_annotated(scene: Scene) ->
     learning.close()
 
 
+def test_the_middle_of_a_huge_region_is_predicted_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin, images, _ = scene
+    monkeypatch.setattr(looking, "WHOLE", 64)  # pixels: the image is a huge one
+    monkeypatch.setattr(looking, "MOST", 64**2)
+    save(small_model(), begin.folder / "start.safetensors")
+    learning = Learning(replace(begin, start=begin.folder / "start.safetensors"), images, io.BytesIO())
+    view = Look(0, box(0, 192, 0, 256))
+    learning.take(view)
+    assert learning.work()
+    shown = learning._shown.get(0)
+    assert shown is not None
+    assert shown.region != view.region
+    assert not learning._is_new(view)
+    assert learning._is_new(Look(0, box(0, 50, 0, 50)))
+    learning.close()
+
+
 def test_a_session_that_goes_on_shows_its_last_network_before_it_has_learned_more(scene: Scene) -> None:
     begin, images, truth = scene
     save(small_model(), begin.folder / "start.safetensors")

@@ -16,7 +16,7 @@ from contractile.viewer.latest import Latest
 from contractile.viewer.learner.doubting import Doubt, Doubter
 from contractile.viewer.learner.growing import Growing
 from contractile.viewer.learner.judging import Judge
-from contractile.viewer.learner.looking import Looker
+from contractile.viewer.learner.looking import Looker, enough
 from contractile.viewer.learner.messages import Begin, Cleared, Do, Inbox, Look, Painted, Region, Told, write
 from contractile.viewer.learner.opened import Images
 from contractile.viewer.learner.painted import Annotated
@@ -202,7 +202,8 @@ class Learning:
         shown = self._shown.get(view.image)
         if shown is None:
             return self._ripe or not self._learns
-        return shown.steps != self._growing.steps or not _covers(shown.region, view.region)
+        wanted = enough(view.region, self._images.open(view.image).shape[1:])  # of a huge region, the middle
+        return shown.steps != self._growing.steps or not _covers(shown.region, wanted)
 
     def _show_view(self, view: Look) -> None:
         shown = self._network().show(
