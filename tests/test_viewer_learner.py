@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -17,7 +18,7 @@ from contractile.dataset import Example
 from contractile.decode import Decoding
 from contractile.engine import EngineConfig
 from contractile.errors import ContractileError
-from contractile.images import find, limited
+from contractile.images import Image, Source, find, limited, open_image
 from contractile.images.gate import Limits, limits
 from contractile.intensity import Intensity, Normalization
 from contractile.model import Model, ModelCard, load, save
@@ -37,6 +38,7 @@ from contractile.viewer.learner.process import Learning
 from contractile.viewer.learner.published import Published
 from contractile.viewer.learner.scoring import Score, fit_of, score
 from contractile.viewer.learner.shrinking import find_shrink, shrink
+from contractile.viewer.shelf import MOST as FILES
 
 Scene = tuple[Begin, Images, NDArray[np.int32]]
 
@@ -363,6 +365,19 @@ def test_a_suggestion_is_where_the_network_is_not_sure_and_nothing_is_painted() 
     assert doubter.best(5) == []
 
 
+def test_where_the_network_changes_its_mind_is_suggested_and_little_is_remembered_for_it() -> None:
+    said = np.zeros((500, 510), np.int32)
+    doubter, annotated = Doubter([said.shape], lambda number: Blank(*said.shape)), annotate(said.shape)  # type: ignore[arg-type, return-value]
+    doubter.look(Says(said), annotated)
+    assert doubter.best(1) == []
+    said[300:340, 100:140] = 5
+    doubter.look(Says(said), annotated)
+    y, x = doubter.best(1)[0].region
+    assert y.start <= 320 < y.stop
+    assert x.start <= 120 < x.stop
+    assert sum((one if one.base is None else one.base).nbytes for one in doubter._before.values()) < said.nbytes / 50
+
+
 def test_suggestions_are_spread_over_many_images_and_over_one_large_one() -> None:
     for shapes, most_of_one in (([(512, 512)] * 4, 2), ([(2048, 2048)], 8)):
         doubter = Doubter(shapes, lambda number, shape=shapes[0]: Blank(*shape))  # type: ignore[arg-type, misc]
@@ -432,7 +447,26 @@ def test_an_earlier_model_is_shown_before_anything_is_annotated(scene: Scene) ->
     learning.take(Do("go_back", model="0001"))
     learning.take(Look(0, box(0, 64, 0, 64)))
     assert learning.work()
-    assert learning._shown[0].labels.shape == (192, 256)
+    shown = learning._shown.get(0)
+    assert shown is not None
+    assert shown.labels.shape == (192, 256)
+    learning.close()
+
+
+def test_the_middle_of_a_huge_region_is_predicted_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin, images, _ = scene
+    monkeypatch.setattr(looking, "WHOLE", 64)  # pixels: the image is a huge one
+    monkeypatch.setattr(looking, "MOST", 64**2)
+    save(small_model(), begin.folder / "start.safetensors")
+    learning = Learning(replace(begin, start=begin.folder / "start.safetensors"), images, io.BytesIO())
+    view = Look(0, box(0, 192, 0, 256))
+    learning.take(view)
+    assert learning.work()
+    shown = learning._shown.get(0)
+    assert shown is not None
+    assert shown.region != view.region
+    assert not learning._is_new(view)
+    assert learning._is_new(Look(0, box(0, 50, 0, 50)))
     learning.close()
 
 
@@ -444,7 +478,9 @@ def test_a_session_that_goes_on_shows_its_last_network_before_it_has_learned_mor
     learning.take(painted(truth))
     learning._painted_at = 0.0
     assert learning.work()
-    assert learning._shown[0].steps == 0
+    shown = learning._shown.get(0)
+    assert shown is not None
+    assert shown.steps == 0
     assert learning._models.last is None  # what is known already is not published once more
     learning.close()
 
@@ -599,6 +635,54 @@ def test_a_curve_is_found_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) ->
     assert len(fits) == 1
     assert images.open(0) is images.open(0)
     assert images.open(0).shape == (1, 192, 256)
+
+
+def test_few_files_are_open_however_many_images_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (3 * FILES, 16, 16), np.uint8)
+    tifffile.imwrite(tmp_path / "planes.tif", pixels, imagej=True, metadata={"axes": "TYX"})
+    images = Images(Begin(tuple(find(tmp_path / "planes.tif")), "objects", (), tmp_path / "models"))
+    opened, closed, close = list[Image](), list[Image](), Image.close
+
+    def count(source: Source) -> Image:
+        opened.append(open_image(source))
+        return opened[-1]
+
+    monkeypatch.setattr("contractile.viewer.learner.opened.open_image", count)
+    monkeypatch.setattr(Image, "close", lambda image: (closed.append(image), close(image))[1])
+    for number in [*range(len(pixels)), 0]:
+        image = images.open(number)
+        assert image.shape == (1, 16, 16)
+        assert (image[:, 2:5, 3:9] == pixels[number, 2:5, 3:9]).all()
+        assert len(opened) - len(closed) <= FILES
+    images.close()
+    assert len(opened) == len(closed)
+
+
+def test_of_an_image_in_memory_only_the_painted_part_is_kept(tmp_path: Path) -> None:
+    Path(tmp_path / "large.png").write_bytes(imagecodecs.png_encode(np.zeros((600, 600), np.uint8)))
+    images = Images(Begin(tuple(find(tmp_path / "large.png")), "objects", (), tmp_path / "models"))
+    annotated = Annotated(images.open)
+    annotated.take(painted(np.ones((8, 8), np.int32)))
+    [example] = annotated.examples()
+    assert example.pixels.base is None
+    images.close()
+
+
+def test_painting_on_an_image_that_cannot_be_read_is_told(scene: Scene, tmp_path: Path) -> None:
+    begin, _, truth = scene
+    content = (tmp_path / "cells.tif").read_bytes()
+    (tmp_path / "cells.tif").unlink()
+    images = Images(begin)
+    learning = Learning(begin, images, io.BytesIO())
+    learning.take(painted(truth))
+    assert "cells.tif" in learning._status()["message"]
+    assert not learning.work()
+    (tmp_path / "cells.tif").write_bytes(content)
+    learning.take(painted(truth))
+    assert learning._status()["message"] is None
+    assert learning._annotated.images() == [0]
+    learning.close()
+    images.close()
 
 
 def test_the_last_models_and_the_best_are_kept(tmp_path: Path) -> None:

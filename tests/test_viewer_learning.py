@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,9 +17,10 @@ from numpy.typing import NDArray
 from contractile.errors import ContractileError
 from contractile.images import find
 from contractile.synthetic import SceneConfig, draw_scene
-from contractile.viewer.acts import AddAll, Flood
+from contractile.viewer.acts import AddAll, Flood, Paint
 from contractile.viewer.child import Child
-from contractile.viewer.learner.messages import Begin, Shown, Told
+from contractile.viewer.latest import Latest
+from contractile.viewer.learner.messages import Begin, Painted, Shown, Told
 from contractile.viewer.learning import SCORES, Learning, _read_scores
 from contractile.viewer.session import Session
 from contractile.viewer.session_file import PageInfo
@@ -49,10 +52,10 @@ def begin(session: Session, task: Any = "objects") -> Begin:
     )
 
 
-def shown(labels: NDArray[np.int32], corner: tuple[int, int] = (0, 0)) -> Shown:
+def shown(labels: NDArray[np.int32], corner: tuple[int, int] = (0, 0), image: int = 0) -> Shown:
     region = (slice(corner[0], corner[0] + labels.shape[0]), slice(corner[1], corner[1] + labels.shape[1]))
     inside = np.where(labels > 0, 200, 10).astype(np.uint8)
-    return Shown(0, region, labels, inside, np.full(labels.shape, 255, np.uint8), 7)
+    return Shown(image, region, labels, inside, np.full(labels.shape, 255, np.uint8), 7)
 
 
 def part(y0: int, y1: int, x0: int, x1: int) -> tuple[slice, slice]:
@@ -135,6 +138,38 @@ def test_of_classes_the_connected_part_is_found(session: Session) -> None:
     learning.close()
 
 
+def test_predictions_are_kept_as_long_as_there_is_room(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = np.zeros((8, 12), np.int32)
+    one = shown(labels)
+    each = one.labels.nbytes + one.inside.nbytes + one.certainty.nbytes
+    monkeypatch.setattr("contractile.viewer.learning.Latest", lambda: Latest(2 * each))
+    learning = Silent(session, begin(session))
+    for image in (0, 1, 0, 2):
+        learning._take(shown(labels, image=image))
+    layers = [learning.layer(image, "inside", (1, 1), part(0, 8, 0, 12)) for image in range(3)]
+    assert [one is not None for one in layers] == [True, False, True]
+    learning._take(shown(np.zeros((80, 120), np.int32), image=3))  # too large, but the newest stays
+    layers = [learning.layer(image, "inside", (1, 1), part(0, 8, 0, 12)) for image in range(4)]
+    assert [one is not None for one in layers] == [False, False, False, True]
+    learning.close()
+
+
+def test_what_the_learner_has_the_page_has() -> None:
+    rng, (page, learner) = np.random.default_rng(5), (Latest(3000), Latest(3000))
+    seen = set[int]()
+    for turn in range(200):
+        if turn % 50 == 49:
+            learner.clear()  # the user begins anew
+        message = shown(np.zeros((rng.integers(1, 20), 10), np.int32), image=int(rng.integers(8)))
+        page.put(message)
+        learner.put(message)
+        learner.get(int(rng.integers(8)))
+        for image in range(8):
+            assert learner.get(image) in (None, page.get(image))
+        seen.add(sum(page.get(image) is not None for image in range(8)))
+    assert len(seen) > 2
+
+
 def test_wishes_are_checked(session: Session) -> None:
     learning = Silent(session, begin(session))
     with pytest.raises(ContractileError, match=r"do must be one of pause, resume, .* got 'dance'"):
@@ -214,6 +249,56 @@ def test_a_learner_learns_and_comes_back_when_it_is_killed(session: Session) -> 
     learning.close()
     assert learning._child is not None
     assert learning._child.status is not None
+
+
+@pytest.mark.parametrize("at_once", [2**22, 1])
+@pytest.mark.parametrize("slow", ["held", "whole_numbers"])  # what is read amid it, and what is read last
+def test_of_two_strokes_on_one_place_the_newer_is_sent_last(
+    session: Session, monkeypatch: pytest.MonkeyPatch, at_once: int, slow: str
+) -> None:
+    monkeypatch.setattr("contractile.viewer.learning.AT_ONCE", at_once)  # 1: all is sent by tiles
+    learning, sent = Silent(session, begin(session)), list[Any]()
+    monkeypatch.setattr(learning, "_child", SimpleNamespace(send=sent.append, end=lambda: None))
+
+    def paint(value: Any) -> None:
+        session.act(Paint(image=0, points=[(30, 30)], radius=5, value=value))
+
+    other, read = threading.Thread(target=paint, args=(0,)), getattr(session, slow)
+
+    def read_slowly(*place: Any) -> Any:
+        found = read(*place)
+        if not started.is_set():
+            started.set()
+            other.start()
+            other.join(0.5)  # it waits for this one; if it did not, it would be done
+        return found
+
+    started = threading.Event()
+    monkeypatch.setattr(session, slow, read_slowly)
+    paint("new")
+    other.join()
+    painted = [one for one in sent if isinstance(one, Painted)]
+    assert len(painted) == 2
+    place = tuple(slice(30 - side.start, 31 - side.start) for side in painted[-1].region)
+    assert (painted[-1].labels[place] == 0).all()
+    assert (session.labels(0, part(30, 31, 30, 31)) == 0).all()
+    learning.close()
+
+
+def test_a_learner_that_failed_for_good_is_sent_nothing(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("contractile.viewer.child.PROGRAM", "raise SystemExit(3)")
+    monkeypatch.setattr("contractile.viewer.learning.RESTARTS", 1)
+    children = list[Child]()
+    monkeypatch.setattr("contractile.viewer.learning.Child", lambda: children.append(Child()) or children[-1])
+    learning = Learning(session, begin(session))
+    wait_for(lambda: learning.status()["state"] == "failed")
+    left = children[-1]._queue.qsize()
+    session.act(Flood(image=0, point=(1, 1), value=0))
+    learning.look_at(0, part(0, 96, 0, 128))
+    learning.command("pause")
+    assert len(children) == 2
+    assert children[-1]._queue.qsize() == left
+    learning.close()
 
 
 def test_nobody_waits_for_a_learner_that_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from contractile.grid import within
 from contractile.labels import connected
 from contractile.viewer.canvas import Region, box, middles, overlap
 from contractile.viewer.child import Child
+from contractile.viewer.latest import Latest
 from contractile.viewer.learner.messages import Begin, Cleared, Do, Look, Painted, Shown, Told
 from contractile.viewer.session import Change, Session
 
@@ -58,8 +59,8 @@ class Learning:
     def __init__(self, session: Session, begin: Begin) -> None:
         """Start the process. All that is annotated already is sent to it."""
         self._session, self._begin = session, begin
-        self._lock = threading.RLock()
-        self._shown: dict[int, Shown] = {}
+        self._lock, self._sending = threading.RLock(), threading.RLock()
+        self._shown = Latest()
         self._status: dict[str, Any] = _status("starting", message=None)
         self._scores = session.folder / SCORES
         self._models, self._back = _read_scores(self._scores)
@@ -207,6 +208,7 @@ class Learning:
             if self._closing.is_set():
                 return
             logger.warning("the learner ended with status %s%s", child.status, ": it is started again" if left else "")
+        self._child = None  # nobody reads what it would be sent
         self._take(Told("learning", _status("failed", message="the learner ended again and again: see the terminal")))
 
     def _start(self) -> Child:
@@ -233,7 +235,7 @@ class Learning:
     def _take(self, message: Shown | Told) -> None:
         if isinstance(message, Shown):
             with self._lock:
-                self._shown[message.image] = message
+                self._shown.put(message)
             told: dict[str, Any] = {"image": message.image, "region": box(message.region), "steps": message.steps}
             told["expected"] = None if message.expected is None else message.expected._asdict()
             return self._tell("predicted", told)
@@ -261,28 +263,35 @@ class Learning:
             tell(kind, values)
 
     def _send_change(self, change: Change) -> None:
-        """Tell what changed; of a large region, such as that of a long stroke, only the tiles with annotation."""
+        """Tell what changed; of a large region, such as that of a long stroke, only the tiles with annotation.
+
+        Several threads change a session. What is read is put into the queue before another reads, so that the last
+        that the learner hears of a place is the newest. The lock is taken before that of the session, never after it.
+        """
         image, region = change.image, change.region
         if region is None:
             return
         if math.prod(part.stop - part.start for part in region) <= AT_ONCE:
             return self._send_painted(image, region)
-        self._send(Cleared(image, region))
-        for tile in self._session.annotated(image):
-            part = overlap(tile, region)
-            if part is not None:
-                self._send_painted(image, part)
+        with self._sending:
+            self._send(Cleared(image, region))
+            for tile in self._session.annotated(image):
+                part = overlap(tile, region)
+                if part is not None:
+                    self._send_painted(image, part)
 
     def _send_painted(self, image: int, region: Region) -> None:
-        labels, held = self._session.labels(image, region), self._session.held(image, region)
-        whole = self._session.whole_numbers(image)
-        there = frozenset(np.unique(labels[labels > 0]).tolist()) & whole if whole else whole
-        self._send(Painted(image, region, labels, held, there))
+        with self._sending:
+            labels, held = self._session.both(image, region)
+            whole = self._session.whole_numbers(image)
+            there = frozenset(np.unique(labels[labels > 0]).tolist()) & whole if whole else whole
+            self._send(Painted(image, region, labels, held, there))
 
     def _send(self, message: Any) -> None:
         """Send a message. A process that has ended gets everything once more when it is started again."""
-        if self._child is not None:
-            self._child.send(message)
+        child = self._child  # which another thread may forget
+        if child is not None:
+            child.send(message)
 
 
 def _status(state: str, *, message: str | None) -> dict[str, Any]:

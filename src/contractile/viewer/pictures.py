@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contractile.errors import ContractileError
-from contractile.grid import Pixels, Region, shared, within
+from contractile.grid import Pixels, shared, within
 from contractile.images import Image, Source, open_image
 from contractile.images.raster import one_clear_line
 from contractile.viewer.channels import describe_channels
@@ -30,7 +30,7 @@ from contractile.viewer.facts import Facts as Facts
 from contractile.viewer.facts import Remembered
 from contractile.viewer.lower import Halved, Part, Size, halvings, sample
 from contractile.viewer.pyramids import Job, Maker, path_of
-from contractile.viewer.shelf import Shelf
+from contractile.viewer.shelf import Shelf, lasting
 
 logger = logging.getLogger(__name__)
 
@@ -115,9 +115,7 @@ class Pictures:
 
     def image(self, number: int) -> Image:
         """The image as it is in its file, by regions of any size. It is used until `close`, and not closed itself."""
-        with self._use(number) as image:
-            through = _Through(image, lambda: self._use(number))
-            return Image(image.name, through, image.pixel_size_um, origin_um=image.origin_um, channels=image.channels)
+        return lasting(lambda: self._use(number))
 
     def close(self) -> None:
         """Close all files, those in use when their use ends, and end what is made in the background."""
@@ -224,17 +222,6 @@ class Pictures:
     def _tell(self, number: int) -> None:
         for tell in self._told:
             tell(number)
-
-
-class _Through:
-    """Pixels (C, Y, X) of an image that is opened again where it was closed."""
-
-    def __init__(self, image: Image, use: Callable[[], AbstractContextManager[Image]]) -> None:
-        self.shape, self.dtype, self.unit, self._use = image.shape, image.dtype, image.unit, use
-
-    def __getitem__(self, region: Region) -> NDArray[Any]:
-        with self._use() as image:
-            return image[region]
 
 
 def _open_made(form: _Form, path: Path) -> Image:

@@ -175,6 +175,11 @@ class Session:
             found: NDArray[np.bool_] = sheet.held.sample(*_places(sheet.shape, factor, region)) != FREE
             return found
 
+    def both(self, image: int, region: Region) -> tuple[Labels, NDArray[np.bool_]]:
+        """Labels (*region), and which of these pixels no network may learn from: of one moment. Raises as `labels`."""
+        with self._lock:
+            return self.labels(image, region), self.held(image, region)
+
     def held_numbers(self, image: int) -> frozenset[int]:
         """The objects of an image that tell how good a network is: all their pixels are held since they were made."""
         with self._lock:

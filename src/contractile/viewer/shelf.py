@@ -6,10 +6,14 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
 
 from contractile.errors import ContractileError
+from contractile.grid import Region
 from contractile.images import Image
 
 MOST = 12  # images
@@ -82,3 +86,24 @@ class Shelf:
             if place.image is not None:
                 gone.append(place.image)
         return gone
+
+
+def lasting(use: Callable[[], AbstractContextManager[Image]]) -> Image:
+    """An image as it is in its file, which `use` gives from a shelf: it is opened again where it was closed.
+
+    It is not closed itself. Raises what `use` raises, then and when it is sliced.
+    """
+    with use() as image:
+        through = _Through(image, use)
+        return Image(image.name, through, image.pixel_size_um, origin_um=image.origin_um, channels=image.channels)
+
+
+class _Through:
+    """Pixels (C, Y, X) of an image that is opened again where it was closed."""
+
+    def __init__(self, image: Image, use: Callable[[], AbstractContextManager[Image]]) -> None:
+        self.shape, self.dtype, self.unit, self._use = image.shape, image.dtype, image.unit, use
+
+    def __getitem__(self, region: Region) -> NDArray[Any]:
+        with self._use() as image:
+            return image[region]

@@ -22,6 +22,7 @@ PARTS = 64  # of all images: they are looked at in turn, again and again
 PER_IMAGE = 2  # suggestions of one part of an image, and of one of many images
 MOSTLY_KNOWN = 0.5  # a window with so much annotation is not suggested
 NEW = 1.0  # an image of another kind than those with annotation counts so much more
+EVERY = 8  # of a part that was looked at, each so many pixels are remembered along each side
 OTHER = 1.5  # standard deviations between parts from which two are of another kind
 
 
@@ -55,8 +56,9 @@ class Doubter:
         number, region = self._parts[turn]
         maps = looker.look(number, region).maps
         doubt, before = 1 - maps.max(axis=0), self._before.get(turn)
-        changed = np.zeros_like(doubt) if before is None else np.abs(maps[0] - before)
-        self._before[turn] = maps[0].astype(np.float32)
+        now = maps[0, ::EVERY, ::EVERY].astype(np.float32)  # a copy: a part of the maps would keep all of them
+        changed = 0.0 if before is None else _enlarged(np.abs(now - before), doubt.shape)
+        self._before[turn] = now
         known = annotated.known(number, region)
         self._kinds[turn] = _kind(self._open(number)[(slice(None), *region)], maps)
         if known.any():
@@ -114,6 +116,12 @@ def _kind(pixels: NDArray[Any], maps: NDArray[np.float32]) -> NDArray[np.float64
     values = pixels.astype(np.float64)
     light, contrast = np.abs(values).mean(), values.std()
     return np.array([np.log1p(light), np.log1p(contrast), float(maps[0].mean())])
+
+
+def _enlarged(values: NDArray[np.float32], shape: Sequence[int]) -> NDArray[np.float32]:
+    """Values of each EVERY-th pixel, for all pixels (*shape)."""
+    large: NDArray[np.float32] = values.repeat(EVERY, axis=0).repeat(EVERY, axis=1)[: shape[0], : shape[1]]
+    return large
 
 
 def _spread(shapes: Sequence[Sequence[int]], rng: np.random.Generator) -> list[tuple[int, Region]]:

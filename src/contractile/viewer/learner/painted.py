@@ -96,7 +96,8 @@ class Annotated:
                 inside = np.isin(part, list(self._whole[number])) & (part > 0)
                 part[ndimage.binary_dilation(inside) & (part == UNKNOWN) & ~held] = 0
                 name = f"{number}:{tight[0].start},{tight[1].start}"
-                yield Example(name, image[(slice(None), *tight)], part, image.pixel_size_um)
+                pixels = np.array(image[(slice(None), *tight)])  # a part of an image in memory would keep all of it
+                yield Example(name, pixels, part, image.pixel_size_um)
 
 
 def image_of(example: Example) -> int:

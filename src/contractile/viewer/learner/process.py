@@ -12,11 +12,12 @@ from contractile.errors import ContractileError
 from contractile.images import limited
 from contractile.model import load
 from contractile.viewer.canvas import box
+from contractile.viewer.latest import Latest
 from contractile.viewer.learner.doubting import Doubt, Doubter
 from contractile.viewer.learner.growing import Growing
 from contractile.viewer.learner.judging import Judge
-from contractile.viewer.learner.looking import Looker
-from contractile.viewer.learner.messages import Begin, Cleared, Do, Inbox, Look, Painted, Region, Shown, Told, write
+from contractile.viewer.learner.looking import Looker, enough
+from contractile.viewer.learner.messages import Begin, Cleared, Do, Inbox, Look, Painted, Region, Told, write
 from contractile.viewer.learner.opened import Images
 from contractile.viewer.learner.painted import Annotated
 from contractile.viewer.learner.published import Published
@@ -85,11 +86,12 @@ class Learning:
         self._looker: Looker | None = None
         self._looked = -1  # steps of the network in `_looker`
         self._view: Look | None = None
-        self._shown: dict[int, Shown] = {}
+        self._shown = Latest()
         self._painted_at: float | None = None
         self._show, self._publish, self._tell = Clock(SHOWN_S), Clock(PUBLISHED_S, 0.1), Clock(TOLD_S)
         self._around, self._compare = Clock(AROUND_S, 0.1), Clock(0.0, 0.5)
         self._paused, self._failure = False, ""
+        self._unread: dict[int, str] = {}  # painted images that cannot be read, and why
         self._hint: str | None = None  # what would help most, though the network learns
         self._seconds, self._left = begin.seconds, 60 * begin.minutes
         self._models = Published(begin.folder)
@@ -106,11 +108,7 @@ class Learning:
     def take(self, message: Any) -> None:
         """Do what a message says; what takes long is only noted."""
         if isinstance(message, Painted):
-            self._annotated.take(message)
-            if self._doubter is not None and (message.labels >= 0).any():
-                self._doubter.forget(message.image, message.region)
-            self._painted_at = time.monotonic()
-            self._left = max(self._left, 60 * self._begin.minutes)
+            self._take_painted(message)
         elif isinstance(message, Cleared):
             self._annotated.clear(message)
             self._painted_at = time.monotonic()
@@ -120,6 +118,19 @@ class Learning:
             self._view = message
         elif isinstance(message, Do):
             self._obey(message)
+
+    def _take_painted(self, painted: Painted) -> None:
+        """Remember what was painted. That an image cannot be read is told; the others are learned from."""
+        try:
+            self._annotated.take(painted)
+        except ContractileError as error:
+            self._unread[painted.image] = str(error)
+            return self._tell.now()
+        self._unread.pop(painted.image, None)
+        if self._doubter is not None and (painted.labels >= 0).any():
+            self._doubter.forget(painted.image, painted.region)
+        self._painted_at = time.monotonic()
+        self._left = max(self._left, 60 * self._begin.minutes)
 
     def work(self) -> bool:
         """Do the next thing that is due. False where there is nothing to do but wait."""
@@ -191,13 +202,14 @@ class Learning:
         shown = self._shown.get(view.image)
         if shown is None:
             return self._ripe or not self._learns
-        return shown.steps != self._growing.steps or not _covers(shown.region, view.region)
+        wanted = enough(view.region, self._images.open(view.image).shape[1:])  # of a huge region, the middle
+        return shown.steps != self._growing.steps or not _covers(shown.region, wanted)
 
     def _show_view(self, view: Look) -> None:
         shown = self._network().show(
             view.image, view.region, before=self._shown.get(view.image), steps=self._growing.steps
         )
-        self._shown[view.image] = shown
+        self._shown.put(shown)
         self._updated = time.monotonic()
         write(self._answers, shown)
 
@@ -242,7 +254,7 @@ class Learning:
         elif growing.ready and not self._paused and self._left <= 0:
             state = "done"
         troubles = (clock.trouble for clock in (self._show, self._publish, self._around, self._compare))
-        message = self._failure or next(filter(None, troubles), None)
+        message = self._failure or next(filter(None, (*self._unread.values(), *troubles)), None)
         if message is None and self._since_best >= STALE:
             message = "no longer improving: annotate more, where the key N leads"
         since = None if self._updated is None else round(time.monotonic() - self._updated, 1)
@@ -262,14 +274,21 @@ class Learning:
         if wish.what in ("pause", "resume"):
             self._paused = wish.what == "pause"
         elif wish.what == "restart":
-            self._growing.restart()
-            self._shown, self._best, self._since_best = {}, 0.0, 0
-            self._ripe, self._trained = False, 0.0
+            self._restart()
         elif wish.what == "longer":
             self._left, self._paused = self._left + 60 * wish.minutes, False
         elif wish.what == "go_back":
             self._go_back(wish.model)
         self._tell.now()
+
+    def _restart(self) -> None:
+        self._shown.clear()
+        self._best, self._since_best = 0.0, 0
+        self._ripe, self._trained = False, 0.0
+        try:
+            self._growing.restart()
+        except ContractileError as error:
+            self._failure = str(error)
 
     def _go_back(self, name: str) -> None:
         try:
