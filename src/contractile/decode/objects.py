@@ -18,6 +18,7 @@ from contractile.decode.sewing import Sewn, Task
 from contractile.grid import Key, Mosaic, as_slices, shared, widened, within
 
 REMEMBERED = 64  # blocks whose seeds are remembered: half a megabyte each
+ZONES_REMEMBERED = 4  # blocks whose zones are remembered: 16 megabytes each
 
 Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[tuple[Any, Any]]]
 
@@ -113,31 +114,27 @@ class _Looker:
 
     def __init__(self, kept: Any, labels: Any, mosaic: Mosaic, decoding: Decoding) -> None:
         self._kept, self._labels, self._mosaic, self._decoding = kept, labels, mosaic, decoding
-        self._seeds: dict[int, NDArray[np.uint8]] = {}  # of blocks that were looked at in this process, as bits
+        # of blocks that were looked at in this process; others are found again, since a task may run twice anywhere
+        self._zones: dict[int, NDArray[np.int32]] = {}
+        self._seeds: dict[int, NDArray[np.uint8]] = {}  # as bits
 
     def find_cores(self, block: int) -> Cores:
-        """The cores of a block. Its zones are stored where its labels will be."""
+        """The cores of a block."""
         zones, cores = find_cores(unpack(self._read(block)), self._decoding, sides(self._mosaic, block))
-        self._labels[self._mosaic.region(block)] = zones
+        if len(self._zones) < ZONES_REMEMBERED:
+            self._zones[block] = zones
         return cores
 
     def __call__(self, one: _Block) -> Piece:
-        region, kept = self._mosaic.region(one.block), self._read(one.block)
-        if one.seeds is not None:
-            kept = self._mark(one.block, kept, one.seeds[self._labels[region]])
+        kept = self._with_seeds(one)
         labels, piece = look(unpack(kept), sides(self._mosaic, one.block))
-        self._labels[region] = labels
+        self._labels[self._mosaic.region(one.block)] = labels
         return piece
 
     def again(self, one: _Block) -> Piece:
         assert one.task is not None
         block, piece, dirty, known = one.task
-        region, kept = self._mosaic.region(block), self._read(block)
-        if one.seeds is not None and block in self._seeds:
-            seeds = np.unpackbits(self._seeds[block], count=kept[0].size).astype(bool)
-            kept = mark_seeds(kept, seeds.reshape(kept.shape[1:]))
-        elif one.seeds is not None:
-            kept = self._mark(block, kept, one.seeds[find_zones(unpack(kept), self._decoding)[0].numbers])
+        region, kept = self._mosaic.region(block), self._with_seeds(one)
         labels, piece = look_again(kept, np.asarray(self._labels[region]), piece, dirty, known)
         self._labels[region] = labels
         return piece
@@ -145,10 +142,18 @@ class _Looker:
     def _read(self, block: int) -> NDArray[np.uint16]:
         return np.asarray(self._kept[(slice(None), *self._mosaic.region(block))])
 
-    def _mark(self, block: int, kept: NDArray[np.uint16], seeds: NDArray[np.bool_]) -> NDArray[np.uint16]:
-        """What was kept of a block, with cores where seeds are, which are remembered."""
-        if len(self._seeds) < REMEMBERED:
-            self._seeds[block] = np.packbits(seeds)
+    def _with_seeds(self, one: _Block) -> NDArray[np.uint16]:
+        """What was kept of a block, with cores where seeds are."""
+        kept = self._read(one.block)
+        if one.seeds is None:
+            return kept
+        if one.block in self._seeds:
+            seeds = np.unpackbits(self._seeds[one.block], count=kept[0].size).astype(bool).reshape(kept.shape[1:])
+        else:
+            zones = self._zones.pop(one.block, None)
+            seeds = one.seeds[find_zones(unpack(kept), self._decoding)[0].numbers if zones is None else zones]
+            if len(self._seeds) < REMEMBERED:
+                self._seeds[one.block] = np.packbits(seeds)
         return mark_seeds(kept, seeds)
 
 

@@ -110,26 +110,21 @@ def look_again(
 ) -> tuple[NDArray[np.int32], Piece]:
     """The same once more, with the `dirty` parts flooded from their seeds and from the neighbours of the block.
 
-    `stored` (2, *B) is what `keep` gave for the block, with seeds as cores. Only the boxes of these parts are read.
+    `stored` (2, *B) is what `keep` gave for the block, with seeds as cores. The result is the same where `labels` are
+    those of an earlier try, whose worker died before it could tell.
     """
     fresh, faces = labels.copy(), {side: face.still() for side, face in piece.faces.items()}
-    pixels, certainty = np.zeros((2, known.size), np.int64)
-    pixels[: len(piece.pixels)], certainty[: len(piece.certainty)] = piece.pixels, piece.certainty
     for part in dirty:
         box = piece.box(part)
         kept = unpack(stored[(slice(None), *box)])
         inside, seeds = _find_part(kept, piece, part, labels.shape)
         numbers = known.numbers[seeds].astype(np.int32)
         flooded = flood(np.where(inside, kept.level, -1), numbers, known.rim(box, labels.shape))
-        reached, certain = inside & (flooded.owner > 0), kept.inside[inside]
-        for change in (-1, 1):
-            own = fresh[box][inside]
-            pixels += change * np.bincount(own, minlength=known.size)
-            certainty += change * np.bincount(own, certain, known.size).astype(np.int64)  # exact: below 2^53
-            if change < 0:
-                fresh[box][reached] = known.local_of(flooded.owner[reached])
+        reached = inside & (flooded.owner > 0)
+        fresh[box][reached] = known.local_of(flooded.owner[reached])
         for side, face in faces.items():
             face.update(side, part, box, (fresh[box], flooded.height, flooded.steps), labels.shape)
+    pixels, certainty = measure(fresh, stored[0], known.size)
     return fresh, replace(piece, faces=faces, pixels=pixels, certainty=certainty)
 
 
