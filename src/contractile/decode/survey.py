@@ -37,11 +37,11 @@ def survey(values: NDArray[np.bool_ | np.uint8]) -> Pieces:
 
 
 def join_zones(zones: NDArray[np.int32], tops: NDArray[np.uint8], steps: int) -> NDArray[np.int32]:
-    """The pieces (steps, zones + 1) that zones belong to, where only those that reach a step are left.
+    """The pieces (steps, zones + 1) that zones belong to at each step.
 
-    `zones` (*B) are numbered from 1 in the scan order of their first pixels, and zone n reaches the steps
-    1 ... tops[n - 1]. At each step the zones left are joined where they touch, and the pieces are numbered from 1 in
-    scan order. A zone that does not reach a step, and zone 0, belong to piece 0.
+    `zones` (*B) are numbered from 1 in the scan order of their first pixels. Zone n reaches steps 1 ... tops[n - 1].
+    At each step the zones that reach it are joined where they touch. These pieces are numbered from 1 in scan order. A
+    zone that does not reach a step, and zone 0, belong to piece 0.
     """
     tops = np.concatenate([np.zeros(1, np.uint8), tops])
     room = (1,) * (3 - zones.ndim) + zones.shape  # (Z, Y, X)

@@ -106,6 +106,11 @@ class Case:
     load_pixel_size: Callable[[], tuple[float, ...] | None] = lambda: None
 
     @cached_property
+    def pixel_size(self) -> tuple[float, ...] | None:
+        """Size of a pixel along each axis, as the configuration or a file gives it; None where neither does."""
+        return self.config.pixel_size or self.load_pixel_size()
+
+    @cached_property
     def labels(self) -> Labels:
         """Predicted labels; from probabilities the most probable class, or white where above 0.5."""
         if self.prediction.labels is not None:
@@ -237,7 +242,7 @@ def _measure_ctc(case: Case, names: Sequence[str]) -> Measured:
 
 
 def _measure_surface(case: Case, names: Sequence[str]) -> Measured:
-    spacing = case.config.pixel_size or case.load_pixel_size() or (1.0,) * case.truth.ndim
+    spacing = case.pixel_size or (1.0,) * case.truth.ndim
     if case.truth.ndim < case.config.dims:  # a slice of a volume
         spacing = spacing[-case.truth.ndim :]
     tolerance = min(spacing) if case.config.tolerance is None else case.config.tolerance

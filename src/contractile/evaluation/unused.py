@@ -29,8 +29,8 @@ class Unused:
         groups = {METRICS[key].group for key in measured}
         self._groups |= groups
         self._classes = case.task.kind == "classes"
-        if "surface" in groups and self.config.pixel_size is None:
-            self._sized.add(case.load_pixel_size() is not None)
+        if "surface" in groups:
+            self._sized.add(case.pixel_size is not None)
         if case.prediction.probabilities is not None:
             self._maps = True
             alone = case.prediction.labels is None and not self._classes

@@ -84,15 +84,17 @@ def tiff_scale(page: tifffile.TiffPage, facts: Mapping[str, Any], *, imagej: boo
     kind = page.tags.valueof("ResolutionUnit")
     if not imagej and kind != CENTIMETRE and x == y == 1:
         x = y = None  # tifffile writes this where it knows nothing
-    zunit = facts.get("zunit", unit)
-    z = None if _spelled(zunit) in INCHES else in_micrometres(facts.get("spacing"), zunit)
-    if _spelled(unit) in INCHES:
-        return _known(Z=z)
+    z = _not_of_a_printer(facts.get("spacing"), facts.get("zunit", unit))
     if unit is not None and (imagej or kind != CENTIMETRE):
-        return _known(X=in_micrometres(x, unit), Y=in_micrometres(y, facts.get("yunit", unit)), Z=z)
+        return _known(X=_not_of_a_printer(x, unit), Y=_not_of_a_printer(y, facts.get("yunit", unit)), Z=z)
     if kind == CENTIMETRE:
         return _known(X=in_micrometres(x, "cm"), Y=in_micrometres(y, "cm"), Z=z)
     return _known(Z=z)
+
+
+def _not_of_a_printer(value: Any, unit: Any) -> float | None:
+    """`value` in micrometres; None also where it is in inches."""
+    return None if _spelled(unit) in INCHES else in_micrometres(value, unit)
 
 
 def _step(resolution: Any) -> float | None:
