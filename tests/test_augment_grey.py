@@ -12,7 +12,7 @@ from contractile.augment import (
     dim_objects,
     with_rims,
 )
-from contractile.augment.grey import LOUD
+from contractile.augment.grey import LOUD, _surroundings
 
 quick = settings(deadline=None, max_examples=40)
 NONE = AugmentConfig.none()
@@ -117,6 +117,31 @@ def test_single_objects_are_dimmed_down_to_their_surroundings(seed):
         assert (dimmed[0] - ground)[
             ring
         ].max() < share + 0.1  # no bright rim is left where the lens blurred the outline
+
+
+def test_blur_leaves_as_much_noise_as_it_says():
+    for shape in ((256, 256), (48, 64, 64)):
+        light = np.random.default_rng(0).standard_normal((1, *shape), np.float32)
+        config = GreyConfig(light_chance=1, illumination=0, blur=2, photons=0, noise=0, saturation=0)
+        for seed in range(4):
+            blurred, noise = change_light(light, np.ones(1), config, rng=np.random.default_rng(seed))
+            if noise[0] < 0.5:  # the formula is that of wide Gaussians
+                assert blurred.std() == pytest.approx(noise[0], rel=0.15)
+
+
+def test_surroundings_lie_where_their_light_is():
+    light = np.zeros((64, 64), np.float32)
+    light[30:34, 30:34] = 1  # around (31.5, 31.5)
+    found = _surroundings(light, np.ones((64, 64), bool))
+    assert np.sum(found * np.indices(found.shape), axis=(1, 2)) / found.sum() == pytest.approx([31.5, 31.5], abs=0.2)
+
+
+def test_the_light_beyond_an_outline_reaches_as_far_along_a_coarse_axis():
+    labels = np.zeros((11, 15, 15), np.int32)
+    labels[5, 7, 7] = 3
+    reached = with_rims(labels, spacing=(2.0, 1.0, 1.0))
+    assert np.flatnonzero(reached.any(axis=(1, 2))).tolist() == [3, 4, 5, 6, 7]
+    assert np.flatnonzero(reached.any(axis=(0, 1))).tolist() == list(range(3, 12))
 
 
 def test_objects_keep_their_light_or_lose_some_of_it():

@@ -119,6 +119,34 @@ def test_nothing_is_pasted_where_donors_have_nothing_whole(donor):
     np.testing.assert_array_equal(after.pixels, before.pixels)
 
 
+def test_objects_that_pixels_without_annotation_cut_are_not_pasted():
+    labels = np.zeros((40, 40), np.int32)
+    labels[10:20, 10:20], labels[24:30, 24:30] = 1, 2
+    labels[15:20, 10:20] = -1
+    picture = Picture(labels[None].astype(np.float32), labels)
+    assert picture.whole == [2]
+    labels[30, 24:30] = -1
+    assert Picture(labels[None].astype(np.float32), labels).whole == []
+
+
+def test_the_rim_of_an_object_holds_nothing_of_what_is_not_annotated():
+    labels = np.zeros((40, 40), np.int32)
+    labels[10:20, 10:20], labels[22:30, 10:20] = 1, -1
+    cut_out = paste._cut_out(Picture(labels[None].astype(np.float32), labels), np.random.default_rng(0))
+    assert set(np.unique(cut_out.pixels[0][cut_out.opacity > 0])) == {0, 1}
+
+
+def test_an_object_never_loses_more_than_half_however_many_are_pasted():
+    labels = np.zeros((60, 60), np.int32)
+    labels[20:40, 20:40] = 1
+    place, square = paste._Scene(Picture(np.zeros((1, 60, 60), np.float32), labels)), np.ones((7, 7), bool)
+    cut_out = paste._CutOut(np.ones((1, 7, 7), np.float32), square, square.astype(float))
+    rng = np.random.default_rng(0)
+    pasted = sum(place.put(cut_out, rng) for _ in range(300))
+    assert pasted > 5
+    assert (place.labels == 1).sum() >= 200
+
+
 def test_volumes_are_pasted_into_as_well():
     labels = np.zeros((8, 20, 20), np.int32)
     labels[2:5, 5:9, 6:11] = 1

@@ -175,6 +175,19 @@ def test_pages_that_nobody_annotated_are_not_copied():
         np.testing.assert_array_equal(among_others[number].image, alone[number].image)
 
 
+@pytest.mark.parametrize("ignored", [1, 2, 4, 5])
+def test_no_pasted_object_gets_the_number_of_what_is_ignored(ignored):
+    labels = np.zeros((40, 60), np.int32)
+    for number in range(4):
+        labels[10:18, 10 * number + 4 : 10 * number + 11] = 11 + number
+    labels[-3:] = ignored
+    scene, targets = Example("a", labels[None].astype(np.float32), labels), TargetConfig(ignore_label=ignored)
+    copies = pasted_copies([scene], targets, SampleConfig(tile=(8, 8), core=(8, 8), pasted=3))
+    assert all((one.labels > 0).sum() > (labels > 10).sum() for one in copies)
+    for one in copies:
+        assert (unannotated(one.labels, targets) == (one.labels < 0)).all()
+
+
 def test_what_is_ignored_is_not_pasted():
     ignored = TargetConfig(separation="none", w0=0, balance=False, ignore_label=9)
     (copy,) = pasted_copies([blocks([9])], ignored, SampleConfig(tile=(8, 8), core=(8, 8), pasted=1))

@@ -457,7 +457,7 @@ def test_names_and_mappings():
         ),
         (
             {"targets": {"class_values": 3}},
-            "recipe field targets.class_values must be a list of whole numbers from -2,147,483,648 to 2,147,483,647, "
+            "recipe field targets.class_values must be a list of whole numbers from 0 to 2,147,483,647, "
             "got 3; leave it out",
         ),
         (

@@ -39,6 +39,7 @@ from contractile.viewer.learner.published import Published
 from contractile.viewer.learner.scoring import Score, fit_of, score
 from contractile.viewer.learner.shrinking import find_shrink, shrink
 from contractile.viewer.shelf import MOST as FILES
+from contractile.viewer.shelf import Shelf
 
 Scene = tuple[Begin, Images, NDArray[np.int32]]
 
@@ -349,7 +350,7 @@ class Doubts(Says):
 def test_a_suggestion_is_where_the_network_is_not_sure_and_nothing_is_painted() -> None:
     labels = np.zeros((512, 512), np.int32)
     labels[300:340, 100:140] = 5
-    doubter, annotated = Doubter([(512, 512)], lambda number: Blank(512, 512)), annotate((512, 512))  # type: ignore[arg-type, return-value]
+    doubter, annotated = Doubter({0: (512, 512)}, lambda number: Blank(512, 512)), annotate((512, 512))  # type: ignore[arg-type, return-value]
     looker = Doubts(labels)
     doubter.look(looker, annotated)
     best = doubter.best(1)[0]
@@ -367,7 +368,7 @@ def test_a_suggestion_is_where_the_network_is_not_sure_and_nothing_is_painted() 
 
 def test_where_the_network_changes_its_mind_is_suggested_and_little_is_remembered_for_it() -> None:
     said = np.zeros((500, 510), np.int32)
-    doubter, annotated = Doubter([said.shape], lambda number: Blank(*said.shape)), annotate(said.shape)  # type: ignore[arg-type, return-value]
+    doubter, annotated = Doubter({0: said.shape}, lambda number: Blank(*said.shape)), annotate(said.shape)  # type: ignore[arg-type, return-value]
     doubter.look(Says(said), annotated)
     assert doubter.best(1) == []
     said[300:340, 100:140] = 5
@@ -380,7 +381,7 @@ def test_where_the_network_changes_its_mind_is_suggested_and_little_is_remembere
 
 def test_suggestions_are_spread_over_many_images_and_over_one_large_one() -> None:
     for shapes, most_of_one in (([(512, 512)] * 4, 2), ([(2048, 2048)], 8)):
-        doubter = Doubter(shapes, lambda number, shape=shapes[0]: Blank(*shape))  # type: ignore[arg-type, misc]
+        doubter = Doubter(dict(enumerate(shapes)), lambda number, shape=shapes[0]: Blank(*shape))  # type: ignore[arg-type, misc]
         for _ in range(16):
             doubter.look(Doubts(np.full(shapes[0], 5, np.int32)), annotate(shapes[0]))  # type: ignore[arg-type]
         found = [one.image for one in doubter.best(8)]
@@ -681,6 +682,61 @@ def test_painting_on_an_image_that_cannot_be_read_is_told(scene: Scene, tmp_path
     learning.take(painted(truth))
     assert learning._status()["message"] is None
     assert learning._annotated.images() == [0]
+    learning.close()
+    images.close()
+
+
+@pytest.fixture
+def two(scene: Scene, tmp_path: Path) -> tuple[Begin, NDArray[np.int32], Path]:
+    """A session of two images that are the same, their truth, and the file of the second one."""
+    begin, _, truth = scene
+    second = tmp_path / "later.tif"
+    second.write_bytes((tmp_path / "cells.tif").read_bytes())
+    return replace(begin, sources=(*begin.sources, *find(second))), truth, second
+
+
+def test_suggestions_go_on_without_an_image_that_cannot_be_read(two: tuple[Begin, NDArray[np.int32], Path]) -> None:
+    begin, truth, second = two
+    second.write_bytes(b"damaged")
+    images = Images(begin)
+    answers = io.BytesIO()
+    learning = Learning(begin, images, answers)
+    learning.take(painted(truth))
+    learning._learn_anew()
+    learning._step()
+    learning._around.now()
+    learning._look_around()
+    learning.close()
+    images.close()
+    assert "later.tif" in learning._status()["message"]
+    answers.seek(0)
+    found = [one.values["found"] for one in Inbox(answers).take(wait=None) if isinstance(one, Told)]
+    assert all(one["image"] == 0 for each in found for one in each)
+
+
+def test_learning_goes_on_without_a_painted_image_that_is_gone(
+    two: tuple[Begin, NDArray[np.int32], Path],
+) -> None:
+    begin, truth, second = two
+    images = Images(begin)
+    images._shelf = Shelf(most=0)  # files are opened each time
+    learning = Learning(begin, images, io.BytesIO())
+    for number in (0, 1):
+        learning.take(painted(truth, number, held=truth > truth.max() // 2))
+    content = second.read_bytes()
+    second.unlink()
+    learning._learn_anew()
+    status = learning._status()
+    assert status["state"] == "learning"
+    assert "later.tif" in status["message"]
+    learning._step()
+    learning._try(learning._publish_model, learning._publish)  # it has no score: a part of what is held out is gone
+    assert "later.tif" in learning._publish.trouble
+    assert learning._models.last == "0001"
+    second.write_bytes(content)
+    learning._learn_anew()
+    learning._try(learning._publish_model, learning._publish)
+    assert learning._status()["message"] is None
     learning.close()
     images.close()
 

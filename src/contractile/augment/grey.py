@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ AROUND = 12.0  # sigma in pixels of the surroundings that an object rises above
 SHRUNK = 4  # the surroundings are found on an image so many times smaller
 QUIETEST = 30.0  # the weakest noise that is added is so many times weaker than the strongest
 LOUD = 1.75  # how much larger than its standard deviation noise is measured that neighbours share (intensity.py)
-BLURRED = 0.28  # a Gaussian of sigma s leaves this over s of white noise: 1 / (2 sqrt(pi))
+BLURRED = 0.28  # of white noise in 2-D a Gaussian of sigma s leaves this over s: 1 / (2 sqrt(pi))
 
 
 @in_one_line
@@ -99,7 +100,7 @@ def _change_light(light: Floats, noise: float, config: GreyConfig, rng: np.rando
     if blurred and config.blur > 0:
         sigma = rng.uniform(0, config.blur)
         light = ndimage.gaussian_filter(light, sigma, mode="mirror", truncate=3.0)
-        noise *= min(1.0, BLURRED / max(sigma, BLURRED))
+        noise *= (BLURRED / max(sigma, BLURRED)) ** (light.ndim / 2)
     if noisy:
         read, photons = (_draw_noise(largest, rng) for largest in (config.noise, config.photons))
         strength = np.sqrt(np.float32(read**2) + np.float32(photons**2) * np.maximum(light, 0))
@@ -120,9 +121,12 @@ def _draw_grain(shape: tuple[int, ...], sigma: float, rng: np.random.Generator) 
     return grain
 
 
-def with_rims(labels: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
-    """Labels (*S) -> objects 1..N (*S), each with the light that the lens spreads beyond its outline."""
-    return np.asarray(expand_labels(renumber(labels), GLOW), np.int32)
+def with_rims(labels: NDArray[np.integer[Any]], *, spacing: Sequence[float] = ()) -> NDArray[np.int32]:
+    """Labels (*S) -> objects 1..N (*S), each with the light that the lens spreads beyond its outline.
+
+    `spacing` is the size of a pixel along each axis, relative to the finest; by default all are alike.
+    """
+    return np.asarray(expand_labels(renumber(labels), GLOW, spacing=tuple(spacing) or 1), np.int32)
 
 
 def dim_objects(light: Floats, numbers: NDArray[np.int32], dimmed: float, *, rng: np.random.Generator) -> Floats:
@@ -141,9 +145,9 @@ def dim_objects(light: Floats, numbers: NDArray[np.int32], dimmed: float, *, rng
 
 def _surroundings(light: Floats, ground: NDArray[np.bool_]) -> Floats:
     """The light of the `ground`, smoothed and continued below the objects."""
-    step = (slice(None, None, SHRUNK),) * light.ndim
-    weight = ndimage.uniform_filter(ground.astype(np.float32), SHRUNK)[step]
-    shine = ndimage.uniform_filter(np.where(ground, light, 0), SHRUNK)[step]
+    step, ahead = (slice(None, None, SHRUNK),) * light.ndim, -(SHRUNK // 2)  # the mean of a pixel and those after it
+    weight = ndimage.uniform_filter(ground.astype(np.float32), SHRUNK, origin=ahead)[step]
+    shine = ndimage.uniform_filter(np.where(ground, light, 0), SHRUNK, origin=ahead)[step]
     shine, weight = (ndimage.gaussian_filter(one, AROUND / SHRUNK, truncate=3.0) for one in (shine, weight))
     small = shine / (weight + np.float32(1e-6))
     factors = np.divide(light.shape, small.shape)

@@ -42,19 +42,25 @@ class Picture:
 
     @cached_property
     def whole(self) -> list[int]:
-        """The numbers of the objects that the border does not cut."""
-        return [
+        """The numbers of the objects that neither the border nor pixels without annotation cut."""
+        inside = [
             number
             for number, box in self.boxes.items()
             if all(side.start > 0 and side.stop < size for side, size in zip(box, self.labels.shape, strict=True))
         ]
+        return [number for number in inside if not self._is_beside_unknown(number)]
+
+    def _is_beside_unknown(self, number: int) -> bool:
+        part = self.labels[_widen(self.boxes[number], 1)]
+        return bool((ndimage.binary_dilation(part == number) & (part < 0)).any())
 
 
 def paste_objects(picture: Picture, donors: Sequence[Picture], *, rng: np.random.Generator) -> Picture:
     """`picture` with half as many objects again, at least one, from random donors, turned by quarters or mirrored.
 
-    Grey values of all pictures must be comparable (normalised). Objects that the border of a donor cuts, and objects of
-    a very different size, are not pasted. Fewer are pasted when more would hide over half of another object.
+    Grey values of all pictures must be comparable (normalised). Objects that the border of a donor or pixels without
+    annotation cut, and objects of a very different size, are not pasted. Fewer are pasted when more would hide over
+    half of another object.
     """
     scene = _Scene(picture)
     sizes = object_sizes([picture.labels])
@@ -84,7 +90,7 @@ def _cut_out(donor: Picture, rng: np.random.Generator) -> _CutOut | None:
     number = donor.whole[int(rng.integers(len(donor.whole)))]
     box = _widen(donor.boxes[number], int(RIM))
     mask = donor.labels[box] == number
-    others = (donor.labels[box] > 0) & ~mask
+    others = (donor.labels[box] != 0) & ~mask  # not annotated may be other objects
     opacity = np.where(others, 0.0, np.clip(1 - ndimage.distance_transform_edt(~mask) / RIM, 0, 1))
     turns, mirrored = int(rng.integers(4)), rng.random() < 0.5
 
@@ -105,6 +111,9 @@ class _Scene:
 
     def __init__(self, picture: Picture) -> None:
         self.pixels, self.labels, self.boxes = picture.pixels.copy(), picture.labels.copy(), dict(picture.boxes)
+        self._sizes = {  # before anything hid a part of them
+            number: np.count_nonzero(self.labels[box] == number) for number, box in self.boxes.items()
+        }
 
     def put(self, cut_out: _CutOut, rng: np.random.Generator) -> bool:
         """Paste an object; False where it does not fit or hides too much."""
@@ -116,14 +125,16 @@ class _Scene:
         place = tuple(slice(int(at), int(at) + size) for at, size in zip(start, shape, strict=True))
         under, hidden = np.unique(self.labels[place][cut_out.mask], return_counts=True)
         for number, count in zip(under.tolist(), hidden, strict=True):
-            if number > 0 and count > (1 - LEAST_LEFT) * np.count_nonzero(self.labels[self.boxes[number]] == number):
+            visible = np.count_nonzero(self.labels[self.boxes[number]] == number) - count if number > 0 else 0
+            if number > 0 and visible < LEAST_LEFT * self._sizes[number]:
                 return False
         opacity, here = cut_out.opacity, self.pixels[(slice(None), *place)]
         if rng.random() < BARE_SHARE:
-            opacity = np.where((self.labels[place] > 0) & ~cut_out.mask, 0.0, opacity)
+            opacity = np.where((self.labels[place] != 0) & ~cut_out.mask, 0.0, opacity)
         here += opacity.astype(np.float32) * (cut_out.pixels - here)
         number = max(self.boxes, default=0) + 1
         self.labels[place][cut_out.mask], self.boxes[number] = number, place
+        self._sizes[number] = np.count_nonzero(cut_out.mask)
         return True
 
     def _draw_centre(self, radius: float, rng: np.random.Generator) -> NDArray[np.intp] | None:

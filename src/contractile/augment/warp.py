@@ -26,9 +26,9 @@ class WarpConfig(BaseModel):
     """Strength of the warp; every part has a value that switches it off.
 
     Random displacement vectors belong to the points of a grid, which are as far apart along shorter axes as along the
-    longest one. They are limited to an eighth of the distance between two points, so that nothing folds. Quarter turns
-    and mirrors are the exact symmetries of the pixel grid. With `spacing`, the warp is drawn in space, in units of the
-    finest axis.
+    longest one. Their standard deviation is at most an eighth of the distance between two points: folds are rare.
+    Quarter turns and mirrors are the exact symmetries of the pixel grid. With `spacing`, the warp is drawn in space, in
+    units of the finest axis.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -30,6 +30,7 @@ from contractile.dataset.examples import Example, find_annotated
 from contractile.errors import ContractileError, in_one_line
 from contractile.intensity import Intensity, Normalization
 from contractile.labels import renumber, without_mark
+from contractile.spacing import in_finest
 from contractile.targets import Target, TargetConfig, class_balance, known_labels, make_target
 
 PREFETCHED = 3
@@ -144,7 +145,8 @@ def pasted_copies(
         rng = np.random.default_rng([PASTE_SALT, seed, number])
         picture = paste_objects(pictures[which], pictures, rng=rng)
         pixels = intensity[which].invert(picture.pixels, examples[which].pixels.dtype)
-        pasted.append(replace(examples[which], pixels=pixels, labels=picture.labels))
+        labels = np.where(picture.labels == targets.ignore_label, picture.labels.max() + 1, picture.labels)
+        pasted.append(replace(examples[which], pixels=pixels, labels=labels))
     return pasted
 
 
@@ -179,8 +181,11 @@ class Samples:
         examples = [*examples, *pasted_copies(examples, targets, config, seed=seed)]
         self._pixels = [example.pixels for example in examples]
         dimmed = targets.task == "objects" and config.augment.dimmed > 1
+        space = in_finest(targets.spacing, examples[0].labels.ndim)
         self._objects = (
-            [with_rims(without_mark(one.labels, targets.ignore_label)) for one in examples] if dimmed else []
+            [with_rims(without_mark(one.labels, targets.ignore_label), spacing=space) for one in examples]
+            if dimmed
+            else []
         )
         made = made if made and not config.pasted else _make_targets([one.labels for one in examples], targets)
         self.targets = list(made)

@@ -214,7 +214,8 @@ def _files_in(folder: Path, shapes: bool) -> list[Path]:
     if readable:
         return readable
     if not entries:
-        raise ContractileError("the folder is empty", "give the folder that holds the images", where=folder)
+        what = "labels" if shapes else "images"
+        raise ContractileError("the folder is empty", f"give the folder that holds the {what}", where=folder)
     folders = sorted(entry.name for entry in entries if entry.is_dir())
     if folders:
         problem = f"no image in it, only folders ({', '.join(folders[:3])})"

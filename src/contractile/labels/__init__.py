@@ -10,6 +10,7 @@ from contractile.labels.numbers import MOST_CLASSES as MOST_CLASSES
 from contractile.labels.numbers import Box as Box
 from contractile.labels.numbers import Meaning as Meaning
 from contractile.labels.numbers import annotated_planes as annotated_planes
+from contractile.labels.numbers import as_int32 as as_int32
 from contractile.labels.numbers import boxes as boxes
 from contractile.labels.numbers import check_labels as check_labels
 from contractile.labels.numbers import connected as connected

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from contractile.labels.numbers import as_int32
+
 TOPS = (255, 65535)
 APART = 4  # times that a mark is larger than all other numbers
 
@@ -31,6 +33,9 @@ def find_mark(values: Sequence[NDArray[Any]]) -> int | None:
 
 
 def without_mark(labels: NDArray[Any], mark: int | None) -> NDArray[np.int32]:
-    """Labels (*S) with -1, not annotated, in place of `mark`; None changes nothing."""
-    marked = labels if mark is None else np.where(labels == mark, -1, labels)
-    return marked.astype(np.int32, copy=False)
+    """Labels (*S) with -1, not annotated, in place of `mark`; None changes nothing.
+
+    Raises ContractileError for numbers that int32 cannot hold.
+    """
+    numbers = as_int32(labels)
+    return numbers if mark is None else np.where(numbers == mark, np.int32(-1), numbers)

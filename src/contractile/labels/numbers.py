@@ -33,6 +33,18 @@ def check_labels(labels: NDArray[Any]) -> None:
         raise ContractileError(f"labels must be (Y, X) or (Z, Y, X), got shape {labels.shape}", "drop or add axes")
 
 
+def as_int32(labels: NDArray[Any]) -> NDArray[np.int32]:
+    """Labels (*S) as int32. Raises ContractileError for numbers that it cannot hold."""
+    limits = np.iinfo(np.int32)
+    if not np.can_cast(labels.dtype, np.int32) and labels.size:
+        low, high = int(labels.min()), int(labels.max())
+        if low < limits.min or high > limits.max:
+            beyond = low if low < limits.min else high
+            problem = f"labels must lie between {limits.min} and {limits.max}, got {beyond}"
+            raise ContractileError(problem, "renumber the objects from 1 on")
+    return labels.astype(np.int32, copy=False)
+
+
 def connected(mask: NDArray[np.bool_], *, diagonal: bool = False) -> NDArray[np.int32]:
     """Number the connected pieces of `mask` (*S) 1..N in scan order.
 
@@ -69,27 +81,52 @@ def drop_small(labels: NDArray[np.int32], min_size: int) -> NDArray[np.int32]:
     return number[numbers]
 
 
-def object_sizes(labels: Iterable[NDArray[Any]]) -> NDArray[np.intp]:
+def object_sizes(labels: Iterable[NDArray[Any]], *, spacing: Sequence[float] = ()) -> NDArray[np.intp]:
     """Pixels of each object in the labels (*S) of one or more images; the same number in two images is two objects.
 
-    Of a volume in which only some planes are annotated (all others are negative), the pixels of an object are those in
-    its annotated planes times the distance between these planes (the estimator of Cavalieri).
+    Of a volume in which only some sections are annotated (planes, or lines of all planes; all else is negative), the
+    pixels of an object are those in its annotated sections times the distance between these (the estimator of
+    Cavalieri). Of neighbouring sections that cut an object at both ends it is a ball: the mean section of a ball of
+    radius r has the area 2/3 pi r^2. `spacing` is the size of a pixel along each axis, relative to the others.
     """
-    return np.concatenate([_between_planes(one) * np.unique(one[one > 0], return_counts=True)[1] for one in labels])
+    return np.concatenate([np.zeros(0, np.intp), *(_sizes(one, spacing or (1.0,) * one.ndim) for one in labels)])
 
 
-def _between_planes(labels: NDArray[Any]) -> int:
-    """The typical distance between annotated planes of a volume; 1 where all are, and in 2-D."""
-    planes = np.flatnonzero((labels >= 0).any(axis=(1, 2))) if labels.ndim == 3 else np.arange(2)
-    return int(np.median(np.diff(planes))) if len(planes) > 1 else 1
+def _sizes(labels: NDArray[Any], spacing: Sequence[float]) -> NDArray[np.intp]:
+    drawn = np.nonzero(labels > 0)
+    numbers, pixels = np.unique(labels[drawn], return_counts=True)
+    axis, sections = _sections(labels)
+    if labels.ndim == 2 or len(sections) == labels.shape[axis]:
+        return pixels
+    runs = np.split(sections, np.flatnonzero(np.diff(sections) > 1) + 1)
+    if len(runs) == len(sections) > 1:
+        return pixels * int(np.median(np.diff(sections)))
+    of = np.unique(np.stack([np.searchsorted(numbers, labels[drawn]), drawn[axis]]), axis=1)[0]
+    through = np.bincount(of, minlength=len(numbers))  # sections that an object is in
+    area = pixels / through * math.prod(spacing) / spacing[axis]
+    ball = 4 / 3 * math.pi * (1.5 * area / math.pi) ** 1.5 / math.prod(spacing)
+    cut = through >= len(sections) / len(runs)
+    return np.where(cut, np.maximum(pixels, np.rint(ball)), pixels).astype(np.intp)
 
 
-def diameters(labels: Sequence[NDArray[Any]]) -> tuple[float, float, float]:
+def _sections(labels: NDArray[Any]) -> tuple[int, NDArray[np.intp]]:
+    """The axis along which the smallest share of labels (*S) has annotated pixels, and where that is."""
+    found = []
+    for axis in range(labels.ndim):
+        others = tuple(other for other in range(labels.ndim) if other != axis)
+        places = np.flatnonzero((labels >= 0).any(axis=others))
+        found.append((len(places) / labels.shape[axis], axis, places))
+    _, axis, places = min(found, key=lambda one: one[:2])
+    return axis, places
+
+
+def diameters(labels: Sequence[NDArray[Any]], *, spacing: Sequence[float] = ()) -> tuple[float, float, float]:
     """Diameters in pixels of a small, a typical and a large object, as discs (balls) of their size; 0 without objects.
 
-    Of all object pixels 5 %, 50 % and 95 % are in objects smaller than these, so specks hardly count.
+    Of all object pixels 5 %, 50 % and 95 % are in objects smaller than these, so specks hardly count. Sections
+    and `spacing` are as in `object_sizes`.
     """
-    sizes = np.sort(object_sizes(labels))
+    sizes = np.sort(object_sizes(labels, spacing=spacing))
     if len(sizes) == 0:
         return 0.0, 0.0, 0.0
     small, typical, large = sizes[np.searchsorted(np.cumsum(sizes), np.array(SHARES) * sizes.sum())]
@@ -137,7 +174,7 @@ def find_meaning(
     values: set[int] = set()
     images, pieces, layers = 0, [], 0
     for one in labels:
-        known = annotated_planes(one if ignore_label is None else np.where(one == ignore_label, -1, one))
+        known = annotated_planes(one if ignore_label is None else np.where(one == ignore_label, -1, as_int32(one)))
         if known.size == 0:
             continue
         images += 1

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contractile.errors import ContractileError, WrongType
-from contractile.labels.numbers import check_labels
+from contractile.labels.numbers import as_int32, check_labels
 
 Ring = NDArray[Any]  # (n, 2): its corners, the first of which is not repeated at the end
 
@@ -44,13 +44,14 @@ def outline(labels: NDArray[Any]) -> Outlines:
     """The outlines of the objects > 0 in labels (Y, X).
 
     Outer rings go clockwise on the screen, holes the other way. Pixels of one object that meet by a corner only have
-    rings that meet there. Raises WrongType for labels that are not integers, ContractileError for other axes.
+    rings that meet there. Raises WrongType for labels that are not integers, ContractileError for other axes and for
+    numbers that int32 cannot hold.
     """
     check_labels(labels)
     if labels.ndim != 2:
         raise ContractileError(f"labels must be (Y, X), got shape {labels.shape}", "give one plane after the other")
     numbers = np.zeros((labels.shape[0] + 2, labels.shape[1] + 2), np.int32)
-    numbers[1:-1, 1:-1] = np.maximum(labels, 0)
+    numbers[1:-1, 1:-1] = np.maximum(as_int32(labels), 0)
     from contractile.labels.tracing import count, trace  # compiled loops are slow to load
 
     rings, corners = count(numbers)

@@ -88,7 +88,9 @@ def survey(
     pixels = sum(e.labels.size for e in annotated)
     area = float(np.sum(counts)) / looked_at * pixels
     if found == "objects":
-        sizes = diameters([np.where(out, -1, e.labels) for e, out in zip(some, ignored, strict=True)])
+        sizes = diameters(
+            [np.where(out, -1, e.labels) for e, out in zip(some, ignored, strict=True)], spacing=pixel_size
+        )
         structure, largest = (d * math.prod(pixel_size) ** (1 / len(pixel_size)) for d in sizes[1:])
     else:
         structure = largest = _class_size(kinds, pixel_size)

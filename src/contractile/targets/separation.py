@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from contractile.errors import ContractileError
-from contractile.labels import Box, boxes, check_labels, connected, renumber
+from contractile.labels import Box, as_int32, boxes, check_labels, connected, renumber
 
 _NEGLIGIBLE = 1e-5  # separation weights below this are given as 0
 
@@ -25,7 +25,7 @@ def separate(labels: NDArray[Any]) -> NDArray[np.int32]:
     objects touch, not even by a corner. An object thinner than the gap can vanish.
     """
     check_labels(labels)
-    separated = labels.astype(np.int32)
+    separated = as_int32(labels).copy()
     for step in itertools.product((-1, 0, 1), repeat=labels.ndim):
         if step >= (0,) * labels.ndim:
             continue  # the pixel itself, and neighbours later in scan order
@@ -44,7 +44,7 @@ def find_cores(labels: NDArray[Any], *, unknown: NDArray[np.bool_] | None = None
     there. In a crowd of very thin objects some can still vanish.
     """
     check_labels(labels)
-    cores = labels.astype(np.int32)
+    cores = as_int32(labels).copy()
     for step in -np.eye(labels.ndim, dtype=int):
         here, _, touches = _touching(labels, step)
         cores[here][touches] = 0

@@ -12,12 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from scipy import ndimage
 
 from contractile.errors import ContractileError, in_one_line
-from contractile.labels import check_labels, connected, renumber
+from contractile.labels import as_int32, check_labels, connected, renumber
 from contractile.spacing import check_spacing, in_finest
 from contractile.targets.separation import find_cores, separate, separation_weight
 
 IGNORE = -1
-Label = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]  # labels are read as int32
+ClassValue = Annotated[int, Field(ge=0, le=2**31 - 1)]  # labels are read as int32; negative is "not annotated"
 BETWEEN = {"gap": 0, "contact": 2, "none": 1}  # class of the pixels that keep touching objects apart
 
 
@@ -34,7 +34,7 @@ class TargetConfig(BaseModel):
         default="objects",
         description="`objects`: touching things have different numbers; `classes`: every pixel has a class",
     )
-    class_values: tuple[Label, ...] = Field(
+    class_values: tuple[ClassValue, ...] = Field(
         default=(), description="for `classes`: the numbers in the label files, in the order of the classes"
     )
     w0: float = Field(
@@ -172,9 +172,9 @@ def unannotated(labels: NDArray[Any], config: TargetConfig) -> NDArray[np.bool_]
     return ignored
 
 
-def known_labels(labels: NDArray[Any], config: TargetConfig) -> NDArray[Any]:
+def known_labels(labels: NDArray[Any], config: TargetConfig) -> NDArray[np.int32]:
     """The same labels (*S), with -1 in all pixels that are not annotated."""
-    return np.where(unannotated(labels, config), -1, labels)
+    return np.where(unannotated(labels, config), np.int32(-1), as_int32(labels))
 
 
 def class_balance(classes: NDArray[Any] | Sequence[NDArray[Any]], n: int) -> NDArray[np.float32]:

@@ -113,7 +113,8 @@ def describe(recipe: Recipe, training: Sequence[Example], validation: Sequence[E
     """
     small, typical, large = 0.0, 0.0, 0.0
     if recipe.targets.task == "objects":
-        small, typical, large = diameters([known_labels(one.labels, recipe.targets) for one in training])
+        known = [known_labels(one.labels, recipe.targets) for one in training]
+        small, typical, large = diameters(known, spacing=recipe.targets.spacing)
     return ModelCard(
         network=recipe.network.model_copy(update={"symmetry": "none"}),
         symmetry=recipe.network.symmetry,

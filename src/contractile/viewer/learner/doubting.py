@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +39,10 @@ class Doubt:
 class Doubter:
     """Looks at one part of one image after another, and keeps what it found."""
 
-    def __init__(self, shapes: Sequence[Sequence[int]], open_image: Callable[[int], Image], *, seed: int = 0) -> None:
+    def __init__(
+        self, shapes: Mapping[int, Sequence[int]], open_image: Callable[[int], Image], *, seed: int = 0
+    ) -> None:
+        """`shapes` has the (Y, X) of each image that is looked at, by its number."""
         self._parts = _spread(shapes, np.random.default_rng(seed))
         self._open, self._next, self._images = open_image, 0, len(shapes)
         self._found: dict[int, list[Doubt]] = {}
@@ -48,7 +51,7 @@ class Doubter:
         self._painted: set[int] = set()  # parts on which something is painted
 
     def look(self, looker: Looker, annotated: Annotated) -> None:
-        """Look at the next part with a network."""
+        """Look at the next part with a network. Raises ContractileError where it cannot be read."""
         if not self._parts:
             return
         turn = self._next % len(self._parts)
@@ -124,11 +127,11 @@ def _enlarged(values: NDArray[np.float32], shape: Sequence[int]) -> NDArray[np.f
     return large
 
 
-def _spread(shapes: Sequence[Sequence[int]], rng: np.random.Generator) -> list[tuple[int, Region]]:
+def _spread(shapes: Mapping[int, Sequence[int]], rng: np.random.Generator) -> list[tuple[int, Region]]:
     """Parts of images, spread over all of them, in random order."""
     parts: list[tuple[int, Region]] = []
     share = max(1, PARTS // max(1, len(shapes)))
-    for number, shape in enumerate(shapes):
+    for number, shape in shapes.items():
         places = [(y, x) for y in _starts(shape[0]) for x in _starts(shape[1])]
         for index in rng.permutation(len(places))[:share]:
             y, x = places[index]

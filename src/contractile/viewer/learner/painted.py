@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from contractile.dataset import Example
+from contractile.errors import ContractileError
 from contractile.images import Image
 from contractile.viewer.canvas import UNKNOWN, Canvas, overlap
 from contractile.viewer.learner.messages import Cleared, Painted, Region
@@ -18,7 +19,10 @@ LARGEST = 2**22  # pixels of an example; where more lies between what was painte
 
 
 class Annotated:
-    """The annotation of all images: painted labels, and which pixels are held out."""
+    """The annotation of all images: painted labels, and which pixels are held out.
+
+    `unread` has the painted images that could not be read for the last `examples`, and why.
+    """
 
     def __init__(self, open_image: Callable[[int], Image]) -> None:
         self._open = open_image
@@ -26,6 +30,7 @@ class Annotated:
         self._held: dict[int, Canvas] = {}
         self._whole: dict[int, set[int]] = {}
         self._cut: dict[int, list[Example]] = {}  # examples of images that did not change
+        self.unread: dict[int, str] = {}
 
     def take(self, painted: Painted) -> None:
         """Remember what was painted."""
@@ -55,11 +60,16 @@ class Annotated:
         """Parts of images around what was painted. What is held out counts as unknown.
 
         An object that was drawn with its outline ends there: the unknown pixels next to it count as background.
+        Images that cannot be read are left out.
         """
+        self.unread = {}
         for number in self.images():
-            if number not in self._cut:
-                self._cut[number] = list(self._cut_out(number))
-        return [example for number in self.images() for example in self._cut[number]]
+            try:
+                if number not in self._cut:
+                    self._cut[number] = list(self._cut_out(number))
+            except ContractileError as error:
+                self.unread[number] = str(error)
+        return [example for number in self.images() for example in self._cut.get(number, ())]
 
     @property
     def has_background(self) -> bool:

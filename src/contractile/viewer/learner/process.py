@@ -91,7 +91,7 @@ class Learning:
         self._show, self._publish, self._tell = Clock(SHOWN_S), Clock(PUBLISHED_S, 0.1), Clock(TOLD_S)
         self._around, self._compare = Clock(AROUND_S, 0.1), Clock(0.0, 0.5)
         self._paused, self._failure = False, ""
-        self._unread: dict[int, str] = {}  # painted images that cannot be read, and why
+        self._unread: dict[int, str] = {}  # images that cannot be read, and why
         self._hint: str | None = None  # what would help most, though the network learns
         self._seconds, self._left = begin.seconds, 60 * begin.minutes
         self._models = Published(begin.folder)
@@ -171,12 +171,19 @@ class Learning:
         self._painted_at, self._failure = None, ""
         try:
             self._growing.learn_from(self._annotated.examples())
+            self._note_unread()
         except ContractileError as error:
             self._failure = str(error)
         lacks = self._begin.task == "objects" and self._growing.ready and not self._annotated.has_background
         self._hint = "paint some background, too" if lacks else None
         self._since_best = 0
         self._tell.now()
+
+    def _note_unread(self) -> None:
+        """Which painted images are not learned from now, since they cannot be read."""
+        read = set(self._annotated.images()) - set(self._annotated.unread)
+        others = {number: why for number, why in self._unread.items() if number not in read}
+        self._unread = {**others, **self._annotated.unread}
 
     def _step(self) -> None:
         started = time.monotonic()
@@ -224,22 +231,37 @@ class Learning:
 
     def _look_around(self) -> None:
         if self._doubter is None:
-            shapes = [self._images.open(number).shape[1:] for number in range(len(self._begin.sources))]
-            self._doubter = Doubter(shapes, self._images.open, seed=self._begin.seed)
+            self._doubter = Doubter(self._shapes(), self._images.open, seed=self._begin.seed)
         self._doubter.look(self._network(), self._annotated)
         self._suggest(self._doubter.best(SUGGESTED))
+
+    def _shapes(self) -> dict[int, Sequence[int]]:
+        """The (Y, X) of each image that can be read; that another one cannot is told."""
+        shapes: dict[int, Sequence[int]] = {}
+        for number in range(len(self._begin.sources)):
+            try:
+                shapes[number] = self._images.open(number).shape[1:]
+            except ContractileError as error:
+                self._unread[number] = str(error)
+        return shapes
 
     def _suggest(self, doubts: Sequence[Doubt]) -> None:
         write(self._answers, Told("suggestions", {"found": [_as_json(one) for one in doubts]}))
 
     def _publish_model(self) -> None:
-        """Write the network as a model file, and score it on what is held out."""
-        found = score(self._network(), self._annotated, seed=self._begin.seed)
+        """Write the network as a model file, and score it on what is held out, where that can be read."""
+        found, trouble = None, None
+        try:
+            found = score(self._network(), self._annotated, seed=self._begin.seed)
+        except ContractileError as error:
+            trouble = error
         if found is not None:
             self._since_best = 0 if found.value > self._best else self._since_best + 1
             self._best = max(self._best, found.value)
         entry = self._models.add(self._network().model, found, seconds=self._seconds, steps=self._growing.steps)
         write(self._answers, Told("score", entry))
+        if trouble is not None:
+            raise trouble
 
     def _report(self) -> None:
         if self._tell.due:
