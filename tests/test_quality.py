@@ -123,6 +123,27 @@ def test_confidence_is_stored_as_plain_numbers():
     assert Confidence.model_validate_json(confidence.model_dump_json()) == confidence
     with pytest.raises(ContractileError, match="right"):
         Confidence(**{**confidence.model_dump(), "right": (1.0,)})
+    with pytest.raises(ContractileError, match=r"scales must be a list of numbers above 0"):
+        Confidence(**{**confidence.model_dump(), "scales": (0.0,) * len(confidence.scales)})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"images": ((1.0, 2.0), (1.0,))},
+            r"images must have 2 numbers in each row, .*, got 1, 2; train again",
+        ),
+        ({"axes": ((1.0, 0.0),)}, r"as many as scales, and as many axes, got 1, 2"),
+        ({"scales": (1.0, 1.0, 1.0)}, r"must have 3 numbers in each row, .*, got 2; train again"),
+        ({"scales": (1.0, 0.0)}, r"scales must be above 0, got 0\.0; train again"),
+    ],
+)
+def test_what_images_are_known_by_must_fit_together(changes, message):
+    told = {"scales": (1.0, 1.0), "axes": ((1.0, 0.0), (0.0, 1.0)), "images": ((1.0, 2.0),), "limit": 1.0}
+    Likeness(**told)
+    with pytest.raises(ContractileError, match=message):
+        Likeness(**{**told, **changes})
 
 
 # likeness

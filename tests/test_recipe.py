@@ -409,6 +409,18 @@ def test_a_file_may_name_only_what_differs(tmp_path):
     assert recipe.optimizer == Recipe.paper().optimizer.model_copy(update={"learning_rate": 0.5})
 
 
+@pytest.mark.parametrize("base", ["default", "paper"])
+@pytest.mark.parametrize("depth", [2, 3, 4])
+def test_tiles_fit_a_network_without_padding(base, depth):
+    recipe = derive(examples(), {"base": base, "network": {"depth": depth, "padding": "valid"}})
+    size = recipe.network.output_size(recipe.samples.tile[0])
+    assert recipe.samples.core == (size, size)
+    near = 572 if base == "paper" else 256
+    assert abs(recipe.samples.tile[0] - near) <= recipe.network.stride[0]
+    tile = [recipe.network.input_size(60)] * 2
+    assert derive(examples(), {"network": {"depth": depth, "padding": "valid"}, "samples": {"tile": tile}}).samples.tile
+
+
 def test_names_and_mappings():
     assert read_recipe(None) == {}
     assert read_recipe("paper") == {"base": "paper"}
@@ -442,6 +454,30 @@ def test_names_and_mappings():
             "got 250; use 248 or 256",
         ),
         ({"minutes": "ten"}, "recipe field minutes must be a number above 0 and up to 525,600, got 'ten'; use e.g. 10"),
+        (
+            {"steps": "500"},
+            "recipe field steps must be a whole number from 1 to 1,000,000,000, got '500'; use e.g. 500",
+        ),
+        (
+            {"targets": {"ignore_label": "255"}},
+            "recipe field targets.ignore_label must be a whole number from -2,147,483,648 to 2,147,483,647, got '255'; "
+            "use e.g. 255",
+        ),
+        (
+            {"samples": {"tile": [256, "256"]}},
+            "recipe field samples.tile must be a list of whole numbers from 1 to 32,768, got [256, '256']; "
+            "use e.g. [256, 256]",
+        ),
+        (
+            {"samples": {"tile": [256, True]}},
+            "recipe field samples.tile must be a list of whole numbers from 1 to 32,768, got [256, True]; "
+            "use e.g. [256, 256]",
+        ),
+        (
+            {"targets": {"spacing": [float("nan"), 1]}},
+            "targets.spacing must hold one positive number for each of the 2 axes, got (nan, 1); leave it out for "
+            "isotropic pixels",
+        ),
         ({"network": {"dims": 4}}, "recipe field network.dims must be 2 or 3, got 4; use e.g. 2"),
         (
             {"network": {"symmetry": "square", "width": 12}},

@@ -22,7 +22,7 @@ from contractile.recipe import derive
 from contractile.training import fit, train
 from contractile.training.decoding import choose_decoding, first_decoding
 from contractile.training.norms import measure_statistics
-from contractile.training.state import take_step
+from contractile.training.state import check_finite, launch, take_step
 from contractile.training.validation import Validation
 
 __all__ = ["folder"]  # a fixture
@@ -92,6 +92,42 @@ def test_a_batch_that_does_not_fit_is_named():
     message = r"a batch of 2 tiles of 32 x 32 pixels does not fit on cpu; lower samples.batch or samples.tile"
     with pytest.raises(OutOfMemory, match=message):
         take_step(dataclasses.replace(state, on_device=Full()), samples.batch(0))
+
+
+def test_a_job_of_several_tasks_trains_in_one_process(monkeypatch):
+    for name, value in {
+        "SLURM_NTASKS": "4",
+        "SLURM_JOB_NAME": "train",
+        "SLURM_PROCID": "2",
+        "SLURM_LOCALID": "2",
+    }.items():
+        monkeypatch.setenv(name, value)
+    fabric = launch(started()[0].recipe)
+    assert (fabric.world_size, fabric.global_rank) == (1, 0)
+
+
+def test_a_network_whose_numbers_are_none_any_more_is_not_kept():
+    state, _ = started()
+    check_finite(state)
+    state.network.contract[0][0].weight.data[0] = math.inf
+    message = (
+        r"weights must stay numbers, got others in contract\.0\.0\.weight at step 0; lower optimizer\.learning_rate"
+    )
+    with pytest.raises(NotFinished, match=message):
+        check_finite(state)
+
+
+def test_weights_that_the_last_step_made_infinite_are_no_model(folder, monkeypatch):
+    def spoil(state, batch):
+        loss = take_step(state, batch)
+        if state.step == 3:
+            state.network.contract[0][0].weight.data[0] = math.inf
+        return loss
+
+    monkeypatch.setattr("contractile.training.loop.take_step", spoil)
+    with pytest.raises(NotFinished, match="weights must stay numbers"):
+        run(folder, steps=3, validations=1)
+    assert not (folder / "run" / "model.safetensors").exists()
 
 
 def test_the_paper_recipe_takes_steps(folder):

@@ -4,8 +4,10 @@ import tomllib
 
 import numpy as np
 import pytest
+import tifffile
 import tomli_w
 from discs import TINY, bright_discs, folder, run
+from scipy import ndimage
 from test_training_saved import StopError, resumed, same
 
 from contractile.engine import EngineConfig
@@ -63,6 +65,32 @@ def test_copies_that_the_networks_have_seen_do_not_choose_the_decoding(folder, m
     monkeypatch.setattr(Validation, "predict", watched)
     run(folder, **FOLDED, targets={"task": "objects"}, samples={"pasted": 1})
     assert not seen
+
+
+def test_the_model_knows_the_sizes_of_all_objects(folder):
+    small, large = np.zeros((2, 48, 48), np.int32)
+    small[5:13, 5:13] = small[30:38, 30:38] = small[5:13, 30:38] = 1
+    large[10:34, 10:34] = 1
+    for number, labels in enumerate((small, small, large, large)):
+        numbers, _ = ndimage.label(labels)
+        tifffile.imwrite(folder / "labels" / f"{number}.tif", numbers.astype(np.uint8))
+    card = run(folder, **FOLDED, targets={"task": "objects"}).model.card
+    assert card.diameters == pytest.approx((8 * 2 / np.pi**0.5, 24 * 2 / np.pi**0.5), rel=0.01)
+
+
+def test_the_seed_of_a_fold_is_always_one_that_can_be_written(folder):
+    run(folder, **FOLDED, seed=2**63 - 1)
+    assert load(folder / "run" / "fold-2").card.provenance["seed"] == 0
+
+
+def test_a_run_of_one_network_does_not_become_one_of_folds(folder):
+    run(folder)
+    path = folder / "run" / "recipe.toml"
+    before = (folder / "run" / "model.safetensors").read_bytes()
+    path.write_text("folds = 2\n" + path.read_text().replace("folds = 1\n", ""))
+    with pytest.raises(ContractileError, match="folds"):
+        train(folder / "images", folder / "labels", out=folder / "run", resume=True)
+    assert (folder / "run" / "model.safetensors").read_bytes() == before
 
 
 def test_examples_in_memory_are_for_one_network(tmp_path):

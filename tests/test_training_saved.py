@@ -187,8 +187,8 @@ def without(tensors, name):
     return {key: value for key, value in tensors.items() if key != name}
 
 
-def with_nan(tensors, name):
-    return {**tensors, name: torch.full_like(tensors[name], math.nan)}
+def with_nan(tensors, name, value=math.nan):
+    return {**tensors, name: torch.full_like(tensors[name], value)}
 
 
 HEAD = "network.head.weight"
@@ -206,6 +206,7 @@ MOMENT = "optimizer.0.exp_avg"
         (lambda t: {**t, MOMENT: t[MOMENT][:, :, :1].contiguous()}, rf"with its recipe \({MOMENT} does not fit\)"),
         (lambda t: {**t, "optimizer.999.exp_avg": t[MOMENT].clone()}, r"optimizer.999.exp_avg does not fit"),
         (lambda t: with_nan(t, HEAD), rf"is damaged \({HEAD} holds values that are no numbers\)"),
+        (lambda t: with_nan(t, HEAD, math.inf), rf"is damaged \({HEAD} holds values that are no numbers\)"),
         (lambda t: with_nan(t, MOMENT), rf"is damaged \({MOMENT} holds values that are no numbers\)"),
         (lambda t: {"random": t["random"]}, r"is damaged \(it does not hold the network of its recipe\)"),
         (lambda t: {**t, "random": torch.zeros_like(t["random"])}, "the state of the random numbers is damaged"),

@@ -113,11 +113,44 @@ def test_a_model_with_other_classes_gives_all_but_its_last_layer(folder, start):
     torch.testing.assert_close(first, start.network.contract[0][0].weight)
 
 
+def test_a_model_whose_classes_mean_something_else_gives_all_but_its_last_layer(folder, start):
+    examples = [bright_discs(str(number), number) for number in range(2)]
+    recipe = derive(examples, {**TINY, "network": changes_for(start, examples, {})["network"]})
+    assert recipe.targets.class_values == start.card.class_values
+    fabric = launch(recipe)
+    taken = begin_from(start, recipe, fabric).network.head.weight
+    torch.testing.assert_close(taken, start.network.head.weight)
+    turned = start.with_card(class_values=start.card.class_values[::-1])
+    other = begin_from(turned, recipe, fabric).network.head.weight
+    assert not torch.allclose(other, start.network.head.weight)
+
+
+def test_of_a_model_of_several_networks_the_first_is_taken(folder, caplog):
+    run(folder, out="first", steps=2, folds=2)
+    few = {key: value for key, value in TINY.items() if key != "network"} | {"steps": 2}
+    train(folder / "images", folder / "labels", out=folder / "run", recipe=few, start=folder / "first")
+    assert "start holds 2 networks: the first one is taken" in caplog.text
+
+
+@pytest.mark.parametrize("base", ["default", "paper"])
+def test_a_run_from_an_unpadded_model_gets_tiles_that_fit_it(folder, base):
+    network = {"width": 2, "depth": 2, "symmetry": "none", "padding": "valid"}
+    start = run(folder, out="first", steps=1, network=network, samples={"batch": 1}).model
+    few = {"base": base, "steps": 1, "validations": 1, "device": "cpu", "samples": {"batch": 1}}
+    result = train(folder / "images", folder / "labels", out=folder / "run", recipe=few, start=start)
+    assert result.recipe.network.padding == "valid"
+    size = start.card.network.output_size(result.recipe.samples.tile[0])
+    assert result.recipe.samples.core == (size, size)
+
+
 def test_models_that_cannot_be_started_from(start):
     examples = [bright_discs("0", 0)]
     two = [type(examples[0])("0", np.repeat(examples[0].pixels, 2, 0), examples[0].labels)]
     with pytest.raises(ContractileError, match=r"start is a model of images with 1 channel\(s\) in 2-D, got 2 in 2-D"):
         changes_for(start, two, {})
+    deep = type(examples[0])("0", np.zeros((1, 4, 9, 9), np.uint8), np.zeros((4, 9, 9), np.int32))
+    with pytest.raises(ContractileError, match=r"got 1 in 3-D; .*, or give --dims 2 where the images are that"):
+        changes_for(start, [deep], {})
     with pytest.raises(ContractileError, match="start is a model of images that were shrunk 4 times"):
         changes_for(start.with_card(shrunk=4.0), examples, {})
     with pytest.raises(ContractileError, match=r"network\.width must be that of the model to start from, 8, got 16"):

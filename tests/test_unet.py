@@ -260,6 +260,23 @@ def exportable(request):
     return Scores(UNet(config).eval()), *(torch.randn(1, 1, *shape) for shape in shapes)
 
 
+def test_volumes_of_two_planes_are_learned_from_in_bfloat16():
+    """The gradients of a kernel are about those in float32, whatever lies in memory that was freed."""
+    layer = UNet(UNetConfig(dims=3, depth=1, width=16, norm="none")).train().contract[0][2]
+    for planes in (1, 2, 3):
+        x = torch.randn(1, 16, planes, 4, 4, generator=torch.Generator().manual_seed(0))
+        x, found = x.contiguous(memory_format=torch.channels_last_3d), []
+        for low in (False, True, True, True):
+            layer.zero_grad()
+            junk = [torch.full((size,), torch.nan) for size in (16, 64, 100, 256, 1000, 4096, 10**4, 10**5, 10**6)]
+            del junk
+            with torch.autocast("cpu", torch.bfloat16, enabled=low):
+                layer(x).float().sum().backward()
+            found.append(layer.weight.grad.clone())
+        for one in found[1:]:
+            torch.testing.assert_close(one, found[0], rtol=0, atol=0.02 * float(found[0].abs().max()))
+
+
 def test_an_exported_network_runs_at_other_sizes(exportable):
     network, example, other = exportable
     free = {0: None, 1: None, **dict.fromkeys(range(2, example.ndim), torch.export.Dim.AUTO)}

@@ -24,7 +24,7 @@ from contractile.errors import ContractileError
 LEAST = 10**9
 UNITS = {"": 1, "B": 1} | {f"{letter}B": 1000**power for power, letter in enumerate("KMGT", start=1)}
 UNITS |= {f"{letter}IB": 1024**power for power, letter in enumerate("KMGT", start=1)}
-AMOUNT = re.compile(r"(\d+(?:\.\d+)?) ?([a-zA-Z]*)")
+AMOUNT = re.compile(r"(\d{1,18}(?:\.\d+)?) ?([a-zA-Z]*)")
 MEMBERSHIP, MOUNT = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")  # where Linux tells of containers
 
 _limit: int | None = None

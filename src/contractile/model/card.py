@@ -114,6 +114,9 @@ class ModelCard(BaseModel):
             raise ContractileError(f"{problem} classes, got {len(values)}", "give as many values as classes")
         if self.task == "classes" and len(set(values)) != len(values):
             raise ContractileError(f"class_values must differ from each other, got {values}", "give each value once")
+        if self.calibration is not None and len(self.calibration.spread) != wanted:
+            problem = f"calibration.spread must hold one number for each of the {wanted} classes of the network"
+            raise ContractileError(f"{problem}, got {len(self.calibration.spread)}", "train again")
         if self.class_names and len(self.class_names) != len(values):
             problem = f"class_names must name each of the {len(values)} class_values, got {len(self.class_names)}"
             raise ContractileError(problem, "give one for each, or none")

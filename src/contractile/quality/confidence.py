@@ -19,6 +19,7 @@ from contractile.errors import in_one_line
 
 Floats = NDArray[np.float64]
 Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e9, le=1e9)]
+Positive = Annotated[float, Field(gt=0, le=1e9)]
 Weights = tuple[Number, ...]
 
 FEATURES = (
@@ -78,7 +79,7 @@ class Confidence(BaseModel):
 
     typical: float = Field(gt=0, le=1e12, description="area of a typical object, in pixels as the network sees them")
     means: Weights = Field(min_length=len(FEATURES), max_length=len(FEATURES))
-    scales: Weights = Field(min_length=len(FEATURES), max_length=len(FEATURES))
+    scales: tuple[Positive, ...] = Field(min_length=len(FEATURES), max_length=len(FEATURES))
     right: Weights = Field(min_length=len(FEATURES) + 1, max_length=len(FEATURES) + 1, description="log odds")
     missed: Weights = Field(min_length=len(FEATURES) + 1, max_length=len(FEATURES) + 1, description="logarithm")
     alone: tuple[Number, Number] = Field(description="true objects in no object: for each object, and for each `rest`")

@@ -13,9 +13,9 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from contractile.errors import in_one_line
+from contractile.errors import ContractileError, in_one_line
 
 Floats = NDArray[np.float64]
 Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e9, le=1e9)]
@@ -98,6 +98,17 @@ class Likeness(BaseModel):
     images: tuple[Row, ...] = Field(min_length=1, max_length=MOST, description="the numbers of some training images")
     limit: float = Field(gt=0, le=1e9, description="an image that is farther from all of them is unlike them")
     empty: tuple[int, ...] = Field(default=(), description="channels that are empty in some of the training images")
+
+    @model_validator(mode="after")
+    def _check(self) -> Likeness:
+        number, rows = len(self.scales), (*self.axes, *self.images)
+        if len(self.axes) != number or any(len(row) != number for row in rows):
+            problem = f"axes and images must have {number} numbers in each row, as many as scales, and as many axes"
+            found = sorted({len(row) for row in rows} | {len(self.axes)})
+            raise ContractileError(f"{problem}, got {', '.join(map(str, found))}", "train again")
+        if min(self.scales, default=0) <= 0:
+            raise ContractileError(f"scales must be above 0, got {min(self.scales, default=0)}", "train again")
+        return self
 
     def judge(self, found: Floats) -> Unlike | None:
         """How far the numbers (C * N,) of an image are from those of the training images; None for other channels."""

@@ -7,7 +7,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from contractile.errors import ContractileError, WrongType, explain_fault, shown
 from contractile.recipe.reading import NAMES, no_such_name, read_source
@@ -35,7 +35,7 @@ def check_fields(changes: Mapping[str, Any], *, called: Callable[[str], str] = "
         raise WrongType(f"recipe must have fields with names, got {shown(strange[0])}", 'give e.g. {"steps": 500}')
     if changes.get("base", NAMES[0]) not in NAMES:
         raise no_such_name(changes["base"])
-    _refuse_booleans(changes, Recipe, called)
+    _refuse_lookalikes(changes, Recipe, called)
     try:
         Recipe.model_validate(merge(Recipe.paper().model_dump(), changes))
     except ValidationError as error:
@@ -44,20 +44,33 @@ def check_fields(changes: Mapping[str, Any], *, called: Callable[[str], str] = "
                 raise _refusal(fault, called) from None
 
 
-def _refuse_booleans(
+def _refuse_lookalikes(
     changes: Mapping[str, Any], kind: Any, called: Callable[[str], str], table: tuple[str, ...] = ()
 ) -> None:
-    """True and false are numbers for Python, and for pydantic, but nobody means them."""
+    """True, false and numbers in quotes are numbers for pydantic, but nobody means them."""
     for key, value in changes.items():
         field = getattr(kind, "model_fields", {}).get(key)
         if field is None:
             continue
         path = (*table, key)
-        if isinstance(value, bool) and field.annotation is not bool:
-            fault = {"loc": path, "type": "bool", "input": value, "msg": "must be a number"}
-            raise _refusal(fault, called)
         if isinstance(value, Mapping):
-            _refuse_booleans(value, field.annotation, called, path)
+            _refuse_lookalikes(value, field.annotation, called, path)
+        elif any(isinstance(one, bool | str) for one in _leaves(value)) and not _is_meant(value, field.annotation):
+            fault = {"loc": path, "type": "lookalike", "input": value, "msg": "must be a number"}
+            raise _refusal(fault, called)
+
+
+def _leaves(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _is_meant(value: Any, kind: Any) -> bool:
+    """Whether a value is of the declared kind as it stands: a text is no number, nor is true or false."""
+    try:
+        TypeAdapter(kind).validate_python(tuple(value) if isinstance(value, list) else value, strict=True)
+    except ValidationError:
+        return False
+    return True
 
 
 def _refusal(fault: Mapping[str, Any], called: Callable[[str], str] = "recipe field {}".format) -> ContractileError:

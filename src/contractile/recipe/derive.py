@@ -14,6 +14,7 @@ from typing import Any
 from contractile.augment import AugmentConfig
 from contractile.dataset import Example, SampleConfig
 from contractile.engine import find_device, native_precision
+from contractile.errors import ContractileError
 from contractile.intensity import Normalization
 from contractile.recipe.changes import apply_changes, read_recipe
 from contractile.recipe.plausible import check_examples, check_memory
@@ -73,11 +74,25 @@ def derive(examples: Sequence[Example], changes: Mapping[str, Any]) -> Recipe:
         "samples": {"augment": spacing},
         **({} if "steps" in changes or "minutes" in changes else {"minutes": DEFAULT_MINUTES}),
     }
-    recipe = apply_changes(recipe, fitted, changes)
+    recipe = apply_changes(recipe, fitted, {"samples": _fitting_tile(recipe, changes)}, changes)
     check_memory(recipe, examples)
     for line in explain(seen, recipe):
         logger.info("%s", line)
     return recipe
+
+
+def _fitting_tile(recipe: Recipe, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A tile that suits the network that was asked for, about as large as that of the recipe, and its core."""
+    asked, network = changes.get("samples", {}), _as_asked(recipe.network, changes.get("network", {}))
+    if "core" in asked:
+        return {}
+    with suppress(ContractileError):  # a tile that was asked for and cannot be: `apply_changes` complains
+        tile = asked.get("tile") or [
+            network.input_size(max(1, side - 2 * margin if network.padding == "valid" else side), axis)
+            for axis, (side, margin) in enumerate(zip(recipe.samples.tile, network.margin, strict=True))
+        ]
+        return {"tile": tuple(tile), "core": tuple(network.output_size(n, axis) for axis, n in enumerate(tile))}
+    return {}
 
 
 def _default(seen: Survey, changes: Mapping[str, Any]) -> Recipe:
@@ -130,11 +145,11 @@ def _see_structures(seen: Survey) -> UNetConfig:
 
 
 def _as_asked(network: UNetConfig, asked: Mapping[str, Any]) -> UNetConfig:
-    """The network with the levels that were asked for, which tiles have to suit.
+    """The network with the levels and the padding that were asked for, which tiles have to suit.
 
     What cannot be a network stays as it is here: `apply_changes` complains.
     """
-    levels = {name: asked[name] for name in ("depth", "flat_levels") if name in asked}
+    levels = {name: asked[name] for name in ("depth", "flat_levels", "padding") if name in asked}
     with suppress(ValueError):
         return UNetConfig.model_validate({**network.model_dump(), **levels})
     return network

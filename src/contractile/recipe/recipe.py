@@ -40,7 +40,9 @@ class OptimizerConfig(BaseModel):
     weight_decay: float = Field(
         default=1e-2, ge=0, le=100, description="each step shrinks weights by this factor times their rate"
     )
-    warmup: int = Field(default=50, ge=0, le=10**9, description="steps over which the rate rises from 0")
+    warmup: int = Field(
+        default=50, ge=0, le=10**9, description="steps over which the rate rises, at most a quarter of all"
+    )
     schedule: Literal["constant", "cosine"] = Field(default="cosine", description="cosine falls to 0 at the end")
 
 

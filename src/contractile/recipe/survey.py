@@ -125,7 +125,7 @@ def _relative_size(examples: Sequence[Example], spacing: Sequence[float]) -> tup
     An image whose file does not say has isotropic pixels.
     """
     dims = examples[0].labels.ndim
-    if spacing and (len(spacing) != dims or min(spacing) <= 0):
+    if spacing and (len(spacing) != dims or not all(0 < size < math.inf for size in spacing)):
         raise ContractileError(
             f"targets.spacing must hold one positive number for each of the {dims} axes, got {tuple(spacing)}",
             "leave it out for isotropic pixels",

@@ -24,9 +24,18 @@ FORWARD = 1 / 3  # share of a step's time that the norms' statistics take for on
 
 
 def count_steps(
-    recipe: Recipe, fabric: Fabric, samples: Samples, validation: Validation, card: ModelCard, *, deadline: float
+    recipe: Recipe,
+    fabric: Fabric,
+    samples: Samples,
+    validation: Validation,
+    card: ModelCard,
+    *,
+    deadline: float,
+    looks: int = 0,
 ) -> int:
-    """How many steps fit in before `deadline` (of `time.monotonic`), beside all validation; at least 1.
+    """How many steps fit in before `deadline` (of `time.monotonic`); at least 1.
+
+    All validation, and `looks` more, must fit in as well.
 
     It takes a few real steps and validates one image, on a state that is then thrown away.
     """
@@ -36,7 +45,7 @@ def count_steps(
         begun = time.monotonic()
         take_step(trial, samples.batch(number))
         times.append(time.monotonic() - begun)
-    validating = validation.measure_seconds(trial.model(card))
+    validating = validation.measure_seconds(trial.model(card), looks=looks)
     a_step = median(times[1:])
     left = deadline - time.monotonic() - validating
     steps = int(left / a_step)

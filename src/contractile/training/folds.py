@@ -30,6 +30,7 @@ from contractile.training.folder import (
     remove_files,
 )
 from contractile.training.loop import Call, Progress, Run, carry_out
+from contractile.training.origin import find_sizes
 from contractile.training.saved import ANEW, is_state
 from contractile.training.validation import Validation
 
@@ -104,12 +105,12 @@ class FoldedFolder(RunFolder):
 
 
 def is_folded(folder: Path) -> bool:
-    """Whether a folder holds a run of several folds: its recipe says so, or there is a fold and no state of one run."""
+    """Whether a folder holds a run of several folds: no state of one run, and a recipe that says so or a fold."""
     try:
         folds = int(read_recipe(folder / RECIPE_FILE).get("folds", 1))
     except ContractileError:  # whoever reads the run complains
         folds = 1
-    return folds > 1 or ((folder / FOLD.format(1)).is_dir() and not (folder / STATE_FILE).exists())
+    return not is_state(folder / STATE_FILE) and (folds > 1 or (folder / FOLD.format(1)).is_dir())
 
 
 def split_folds(examples: Sequence[Example], recipe: Recipe) -> Iterator[tuple[list[Example], list[Example]]]:
@@ -149,7 +150,7 @@ def train_folds(examples: Sequence[Example], recipe: Recipe, folder: FoldedFolde
     maps = [one for run in runs for one in scoring.predict(run.model, run.validation)]
     first = combine([run.model for run in runs])
     provenance = {**first.card.provenance, "images": len(examples), "folds": recipe.folds}
-    model, evaluation = scoring.conclude(first.with_card(provenance=provenance), maps)
+    model, evaluation = scoring.conclude(first.with_card(provenance=provenance, **find_sizes(recipe, examples)), maps)
     with call.stopping.whole():
         folder.write_model(model)
         folder.write_history(runs[0].history)
@@ -171,7 +172,7 @@ def _check_share(began: Recipe, now: Recipe, path: Path) -> None:
 
 def _share(recipe: Recipe, number: int) -> Recipe:
     """The recipe of one fold: its share of the time or of the steps, and a seed of its own."""
-    told: dict[str, object] = {"folds": 1, "seed": recipe.seed + number - 1}
+    told: dict[str, object] = {"folds": 1, "seed": (recipe.seed + number - 1) % 2**63}
     if recipe.steps is not None:
         told["steps"] = max(1, recipe.steps // recipe.folds)
     elif recipe.minutes is not None:

@@ -31,8 +31,8 @@ from contractile.training.optimizer import learning_rate
 from contractile.training.origin import check_origin, describe, trace
 from contractile.training.quality import learn_likeness
 from contractile.training.saved import Found
-from contractile.training.starting import choose_start, steps_tried
-from contractile.training.state import State, begin, launch, take_step
+from contractile.training.starting import TRIED_LOOKS, choose_start, steps_tried
+from contractile.training.state import State, begin, check_finite, launch, take_step
 from contractile.training.stopping import Stopping
 from contractile.training.validation import Validation, steering_score
 
@@ -116,7 +116,8 @@ def carry_out(
     card = describe(recipe, training, validation, origin).model_copy(update={"decoding": scoring.first})
     if recipe.steps is None:
         deadline = call.started + 60 * (recipe.minutes or 0)
-        steps = count_steps(recipe, fabric, samples, scoring, card, deadline=deadline)
+        looks = 0 if call.start is None else TRIED_LOOKS
+        steps = count_steps(recipe, fabric, samples, scoring, card, deadline=deadline, looks=looks)
         tried = 0 if call.start is None else steps_tried(steps)
         recipe = recipe.model_copy(update={"steps": max(1, steps - tried)})
     if call.start is not None and found is None:
@@ -176,7 +177,11 @@ def _do_what_is_due(state: State, tools: _Tools) -> None:
 
 
 def _validate(state: State, tools: _Tools) -> None:
-    """Score some validation images. Save the network, unless an earlier one was clearly better, and the state."""
+    """Score some validation images. Save the network, unless an earlier one was clearly better, and the state.
+
+    Raises NotFinished where the network holds what is no number.
+    """
+    check_finite(state)
     with torch.random.fork_rng(devices=[]):  # a network is made, which draws weights: dropout must not notice
         scores = tools.scoring.look(state.model(tools.card))
         model = state.model(tools.card, scores)

@@ -106,23 +106,27 @@ def _class_names(recipe: Recipe, training: Sequence[Example]) -> tuple[str, ...]
     return tuple("background" if value == 0 else names[value - 1] for value in values)
 
 
+def find_sizes(recipe: Recipe, training: Sequence[Example]) -> dict[str, Any]:
+    """What a card says about the sizes of the training objects: `diameter`, and `diameters` of small and large ones."""
+    if recipe.targets.task != "objects":
+        return {}
+    known = [known_labels(one.labels, recipe.targets) for one in training]
+    small, typical, large = diameters(known, spacing=recipe.targets.spacing)
+    return {"diameter": typical, "diameters": (small, large)} if typical else {}
+
+
 def describe(recipe: Recipe, training: Sequence[Example], validation: Sequence[Example], origin: Origin) -> ModelCard:
     """The card of every model of a run; only the step and the scores are still missing.
 
     The network on the card is the ordinary one that is stored (`unet.fold`), whatever kernels were tied in training.
     """
-    small, typical, large = 0.0, 0.0, 0.0
-    if recipe.targets.task == "objects":
-        known = [known_labels(one.labels, recipe.targets) for one in training]
-        small, typical, large = diameters(known, spacing=recipe.targets.spacing)
     return ModelCard(
         network=recipe.network.model_copy(update={"symmetry": "none"}),
         symmetry=recipe.network.symmetry,
         task=recipe.targets.task,
         class_values=recipe.targets.class_values,
         class_names=_class_names(recipe, training),
-        diameter=typical or None,
-        diameters=(small, large) if typical else None,
+        **find_sizes(recipe, training),
         pixel_size_um=validation[0].pixel_size_um,
         axes=recipe.axes,
         normalization=recipe.samples.normalization,

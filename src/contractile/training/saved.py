@@ -151,5 +151,5 @@ def _check(saved: Saved, tensors: Mapping[str, Tensor]) -> None:
     if saved.recipe.network.parameters > SPARSE * numbers:
         raise _Unfit("it does not hold the network of its recipe")
     for name, value in tensors.items():
-        if value.is_floating_point() and bool(torch.isnan(value).any()):
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise _Unfit(f"{name} holds values that are no numbers")

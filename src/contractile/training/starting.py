@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 TRIED = 20  # of all steps, the part after which a network that starts from a model is compared with one from nothing
 LEAST_STEPS = 10
+TRIED_LOOKS = 2  # at validation images, beside those of the run: one at each of the two networks
 TAKEN = ("dims", "depth", "width", "channels", "flat_levels", "padding", "norm", "activate_up", "head_kernel")
 
 
@@ -34,7 +35,10 @@ def changes_for(start: Model, examples: Sequence[Example], asked: Mapping[str, A
     card, channels, dims = start.card, examples[0].pixels.shape[0], examples[0].labels.ndim
     if (card.network.channels, card.network.dims) != (channels, dims):
         kinds = f"{card.network.channels} channel(s) in {card.network.dims}-D, got {channels} in {dims}-D"
-        raise ContractileError(f"start is a model of images with {kinds}", "start from another model, or from nothing")
+        cure = "start from another model, or from nothing"
+        if card.network.dims != dims:
+            cure = f"{cure}, or give --dims {card.network.dims} where the images are that"
+        raise ContractileError(f"start is a model of images with {kinds}", cure)
     if card.shrunk != 1:
         problem = f"start is a model of images that were shrunk {card.shrunk:g} times"
         raise ContractileError(problem, "shrink the images and labels by as much first, or start from another model")
@@ -47,9 +51,13 @@ def changes_for(start: Model, examples: Sequence[Example], asked: Mapping[str, A
 
 
 def begin_from(start: Model, recipe: Recipe, fabric: Fabric) -> State:
-    """The state before the first step, with the weights of a model. Another number of classes begins anew."""
-    state = begin(recipe, fabric)
-    adopt(state.network, start.network, head=start.card.network.classes == recipe.network.classes)
+    """The state before the first step, with the weights of a model; of several networks, those of the first.
+
+    Where the classes mean something else, or their number is another one, the last layer begins anew.
+    """
+    state, card, targets = begin(recipe, fabric), start.card, recipe.targets
+    alike = (card.task, card.class_values) == (targets.task, targets.class_values)
+    adopt(state.network, start.network, head=alike and card.network.classes == recipe.network.classes)
     return state
 
 
@@ -69,6 +77,8 @@ def choose_start(
     """
     found: dict[str, tuple[float, float, State]] = {}  # with its score and loss
     tried = steps_tried(recipe.steps or 0)
+    if start.card.others:
+        logger.warning("start holds %d networks: the first one is taken", 1 + len(start.card.others))
     logger.info("the first %d step(s) are taken twice: from the model and from nothing", tried)
     for name, state in (("start", begin_from(start, recipe, fabric)), ("nothing", begin(recipe, fabric))):
         for number in range(tried):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch import Tensor
 
 from contractile.dataset import Batch
@@ -27,13 +28,14 @@ REMEMBERED = ("exp_avg", "exp_avg_sq", "momentum_buffer")  # by an optimiser of 
 
 
 def launch(recipe: Recipe) -> Fabric:
-    """Lightning Fabric on the recipe's device and in its precision."""
+    """Lightning Fabric on the recipe's device and in its precision, in this process alone, whatever a cluster says."""
     device = find_device(recipe.device)
     precision = native_precision(device) if recipe.precision == "auto" else recipe.precision
     fabric = Fabric(
         accelerator=device.type,
         devices=[device.index or 0] if device.type == "cuda" else 1,
         precision="bf16-mixed" if precision == "bfloat16" else "32-true",
+        plugins=[LightningEnvironment()],  # else Fabric stops in a SLURM job of several tasks
     )
     fabric.launch()
     return fabric
@@ -198,11 +200,21 @@ def take_step(state: State, batch: Batch) -> float:
             raise OutOfMemory(problem, "lower samples.batch or samples.tile") from error
         raise
     if not math.isfinite(value):
-        raise NotFinished(
-            f"loss must stay a number, got {value} at step {state.step}",
-            f"lower optimizer.learning_rate (now {state.recipe.optimizer.learning_rate}) in the recipe",
-        )
+        raise not_finite(state, f"loss must stay a number, got {value}")
     return value
+
+
+def check_finite(state: State) -> None:
+    """Raise NotFinished where the network holds what is no number; the loss of the last step was found before it."""
+    for name, tensor in state.network.state_dict().items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise not_finite(state, f"weights must stay numbers, got others in {name}")
+
+
+def not_finite(state: State, problem: str) -> NotFinished:
+    """The error for a run whose rate was too high."""
+    rate = state.recipe.optimizer.learning_rate
+    return NotFinished(f"{problem} at step {state.step}", f"lower optimizer.learning_rate (now {rate}) in the recipe")
 
 
 class _Volatile:

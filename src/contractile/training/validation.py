@@ -92,8 +92,11 @@ class Validation:
         found = self._score(model, self.examples, maps, resamples=EvaluateConfig().resamples)
         return model.with_card(scores=defined_scores(found)), found
 
-    def measure_seconds(self, model: Model) -> float:
-        """How long all validation of a run will take: one image is validated, and the times are added up for all."""
+    def measure_seconds(self, model: Model, *, looks: int = 0) -> float:
+        """How long all validation of a run, and `looks` more, will take.
+
+        One image is validated, and the times are added up for all.
+        """
         one = self._some[:1]
         for _ in range(2):  # the first time compiles
             predictor, times = self._predictor(model), [time.monotonic()]
@@ -103,12 +106,14 @@ class Validation:
             self._score(model, one, maps)
             times.append(time.monotonic())
         first, image, scoring = np.diff(times)
-        looks = self.recipe.validations + 1  # the last one at all images
-        images = self.recipe.validations * len(self._some) + len(self.examples)
+        looks += self.recipe.validations
+        images = looks * len(self._some) + len(self.examples)
         decoded = len(self._decoded) if self.recipe.targets.task == "objects" else 0
         pasted = decoded * self.recipe.samples.pasted
         tried = MOST_TRIED * (decoded + pasted)
-        return float(looks * max(0.0, first - image) + images * (image + scoring) + pasted * image + tried * scoring)
+        return float(
+            (looks + 1) * max(0.0, first - image) + images * (image + scoring) + pasted * image + tried * scoring
+        )
 
     def _predictor(self, model: Model) -> Predictor:
         return Predictor(model, engine=EngineConfig(device=self.recipe.device, backend="torch", precision="float32"))

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils import parametrize
 
 from contractile.errors import ContractileError, WrongType, shown
@@ -124,9 +125,24 @@ def adopt(network: UNet, plain: UNet, *, head: bool = True) -> None:
                 getattr(layer, name).copy_(value)
 
 
+class _Conv3d(nn.Conv3d):
+    """A convolution that learns from maps of two planes, too.
+
+    PyTorch 2.13 on a processor reads memory that nobody has written for the gradient of a kernel of three planes in
+    bfloat16 where the map has two (docs/log.md). Around zeros, which the padding would add anyway, it does not.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, *S) -> (B, K, *S)."""
+        if not (self.training and x.shape[2] == 2 and self.padding[0] == 1):
+            return super().forward(x)
+        x = functional.pad(x, (0, 0, 0, 0, 1, 1))
+        return functional.conv3d(x, self.weight, self.bias, padding=(0, *self.padding[1:]))
+
+
 def _convolution(config: UNetConfig, channels: int, width: int, kernel: tuple[int, ...]) -> nn.Module:
     padding = [size // 2 if config.padding == "same" else 0 for size in kernel]
-    layer: Any = CONVOLUTIONS[config.dims - 2]
+    layer: Any = (nn.Conv2d, _Conv3d)[config.dims - 2]
     convolution: nn.Module = layer(channels, width, kernel, padding=tuple(padding))
     return convolution
 
