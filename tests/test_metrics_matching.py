@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -44,6 +46,18 @@ def test_as_many_matches_as_the_best_assignment(pred, true, level):
     found = match(overlap(pred, true), [level])
     assert found.true_positives == [(iou[rows, cols] >= level).sum()]
     assert (*found.true_objects, *found.pred_objects) == iou.shape
+
+
+@given(arrays(np.int32, (5, 6), elements=st.integers(0, 3)), arrays(np.int32, (5, 6), elements=st.integers(0, 3)))
+def test_of_as_many_matches_those_with_the_largest_sum_of_iou(pred, true):
+    iou = iou_matrix(pred, true)
+    many = np.zeros((3, 3))
+    many[: iou.shape[0], : iou.shape[1]] = iou
+    for level in (0.05, 0.15, 0.25, 0.5):
+        pairs = [many[range(3), order] for order in itertools.permutations(range(3))]
+        best = max((np.count_nonzero(one >= level), one[one >= level].sum()) for one in pairs)
+        found = match(overlap(pred, true), [level])
+        assert (found.true_positives[0], found.iou_sum[0]) == (best[0], pytest.approx(best[1]))
 
 
 @given(labels, labels)

@@ -138,7 +138,7 @@ def sum_matched_jaccard(objects: Objects) -> Areas:
 
     This is not Kumar's index: unmatched areas enter through the union of the foregrounds only.
     """
-    chosen = _assign(objects, objects.iou, 0.5)
+    chosen = _assign(objects, (objects.iou >= 0.5) + _least(objects))
     either = objects.true_sizes.sum() + objects.pred_sizes.sum() - objects.shared.sum()
     return Areas(objects.shared[chosen].sum(keepdims=True), np.array([either]))
 
@@ -146,8 +146,9 @@ def sum_matched_jaccard(objects: Objects) -> Areas:
 def _choose_pairs(objects: Objects, iou: Floats, level: float) -> NDArray[np.intp]:
     """Indices of the matched pairs at one level."""
     if level < 0.5:
-        chosen = _assign(objects, iou, level)
-        return chosen[iou[chosen] >= level]
+        counted = iou >= level
+        chosen = _assign(objects, counted * (1 + _least(objects)))
+        return chosen[counted[chosen]]
     # Above one half an object has at most one partner. At exactly one half, two objects that touch nothing else may
     # each cover half of a third one: both pairs are equally good.
     candidates = np.flatnonzero(iou >= level)
@@ -157,19 +158,23 @@ def _choose_pairs(objects: Objects, iou: Floats, level: float) -> NDArray[np.int
     return candidates[first]
 
 
-def _assign(objects: Objects, iou: Floats, level: float) -> NDArray[np.intp]:
-    """One-to-one pairs with the most IoU >= level, then the largest sum of IoU; memory grows with the pairs."""
+def _least(objects: Objects) -> Floats:
+    """IoU as a gain so small that all of them together count less than one more match."""
+    return objects.iou / (2 * max(1, min(len(objects.true_ids), len(objects.pred_ids))))
+
+
+def _assign(objects: Objects, gain: Floats) -> NDArray[np.intp]:
+    """One-to-one pairs with the largest sum of `gain`, which is at least 0; memory grows with the pairs."""
     from scipy import sparse
     from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
     true, pred = len(objects.true_ids), len(objects.pred_ids)
-    if len(iou) == 0:
+    if len(gain) == 0:
         return np.empty(0, np.intp)
     # Every true object may also be matched to a placeholder of its own that gains nothing: a full matching exists.
-    gain = 1 + (iou >= level) + iou / (2 * min(true, pred))
     rows = np.concatenate([objects.rows, np.arange(true)])
     cols = np.concatenate([objects.cols, pred + np.arange(true)])
-    graph = sparse.csr_array((np.concatenate([gain, np.ones(true)]), (rows, cols)), shape=(true, pred + true))
+    graph = sparse.csr_array((np.concatenate([1 + gain, np.ones(true)]), (rows, cols)), shape=(true, pred + true))
     matched_rows, matched_cols = min_weight_full_bipartite_matching(graph, maximize=True)
     partner = np.full(true, -1, np.int64)
     partner[matched_rows] = matched_cols
@@ -200,6 +205,7 @@ def _metrics(
             group="ap",
             formula=lambda sums: curve(sums)[..., 0],
             undefined="neither truth nor prediction holds an object",
+            averaged=suffix == IMAGE_MEAN,
             explain=explain,
         )
 
