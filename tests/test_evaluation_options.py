@@ -148,3 +148,11 @@ def test_a_guess_at_what_the_numbers_are_is_told(tmp_path, caplog):
     assert not warnings(caplog)
     compare(swapped, truths, truths, config=config())
     assert len(warnings(caplog)) == 1  # once, not for each side
+
+
+def test_a_pixel_size_of_other_axes_is_no_fault_of_an_image():
+    line = r"^pixel_size must hold one number for each of the {} axes of the truth, got .*; write e.g. --pixel-size {} "
+    with pytest.raises(ContractileError, match=line.format(2, "0.5,0.5")):
+        evaluate(LABELS, LABELS, scores=["surface"], config=config(pixel_size=(1, 1, 1)))
+    with pytest.raises(ContractileError, match=line.format(3, "2,0.5,0.5")):
+        evaluate(LABELS[None], LABELS[None], scores=["hd95"], config=config(pixel_size=(1, 1)))

@@ -95,3 +95,42 @@ def test_comparison_refuses_other_images(tmp_path):
         compare(tmp_path / "a", tmp_path / "b", tmp_path / "t")
     with pytest.raises(ContractileError, match=line.format("other")):
         compare(tmp_path / "b", tmp_path / "a", tmp_path / "t")
+
+
+def boxes(*places):
+    """Images of 40 x 40 pixels, each with a square at a place; empty at None."""
+    images = np.zeros((len(places), 40, 40), np.int32)
+    for image, place in zip(images, places, strict=True):
+        if place is not None:
+            image[place : place + 8, 10:18] = 1
+    return list(images)
+
+
+def test_an_image_on_which_one_side_has_no_distance_is_left_out():
+    """Who predicts nothing where it is hard would win else."""
+    truth = boxes(10, 10, 10)
+    found = compare(boxes(11, 10, None), boxes(11, 10, 30), truth, scores=["hd95", "dice"]).differences
+    assert found["hd95"].first == found["hd95"].second == 0.5
+    assert (found["hd95"].value, found["hd95"].better) == (0, None)
+    alone = compare(boxes(None, 10), boxes(10, None), truth[:2], scores=["hd95"]).differences["hd95"]
+    assert (alone.value, alone.reason) == (None, "no image on which both are defined")
+
+
+def test_pooled_scores_keep_an_image_that_is_empty_for_one_side():
+    """There, an object that only the other side invented counts against it."""
+    truth = boxes(10, 10, None)
+    found = compare(boxes(10, 10, None), boxes(10, 10, 30), truth, scores=["ap", "dice"])
+    for key in ("ap", "dice"):
+        assert found.differences[key].better == "first"
+        assert found.differences[key].second == found.second.summary[key].value < 1
+
+
+def test_no_interval_from_a_single_image_with_a_score():
+    """Others, on which it is undefined, say nothing about how certain it is."""
+    truth, predicted = boxes(10, 10, 10), boxes(12, None, None)
+    score = evaluate(predicted, truth, scores=["hd95"]).summary["hd95"]
+    assert (score.value, score.low, score.high) == (2, None, None)
+    two = evaluate(boxes(12, 10, None), truth, scores=["hd95"]).summary["hd95"]
+    assert (two.value, two.low, two.high) == (1, 0, 2)
+    found = compare(predicted, boxes(11, 10, 10), truth, scores=["hd95"]).differences["hd95"]
+    assert (found.value, found.low, found.high) == (1, None, None)

@@ -144,6 +144,7 @@ def _measure_pairs(pairs: Sequence[Pair], task: Task, asked: Asked, reader: Read
     measured: dict[str, Measured] = {}
     for i, pair in enumerate(pairs):
         case = _open_case(pair, task, asked.config)
+        _check_pixel_size(case, asked.scores)
         name = pair.name if pair.name not in measured else pair.where  # a page of a stack and a file may share a name
         measured[name] = _measure_case(pair, case, asked.scores)
         unused.look(case, measured[name])
@@ -164,6 +165,17 @@ def _open_case(pair: Pair, task: Task, config: EvaluateConfig) -> Case:
     truth, prediction = pair.load_truth(), pair.load_prediction()
     challenge.check_shapes(prediction.shape, truth.shape, pair.where, pair.truth_where)
     return Case(prediction, truth, task, config, pair.load_pixel_size)
+
+
+def _check_pixel_size(case: Case, scores: Sequence[str] | None) -> None:
+    """Raise ContractileError where distances are asked for and `pixel_size` has another number of axes than a truth."""
+    sizes, axes = case.config.pixel_size, case.truth.ndim
+    if sizes is None or not {"surface", *GROUPS["surface"]}.intersection(scores or ()):
+        return
+    if len(sizes) not in (axes, max(axes, case.config.dims)):  # slices of volumes may have the size of these
+        one = ("0.5,0.5", "2,0.5,0.5")[axes - 2]
+        problem = f"pixel_size must hold one number for each of the {axes} axes of the truth, got {sizes}"
+        raise ContractileError(problem, f"write e.g. --pixel-size {one} (pixel_size=({one}))")
 
 
 def _measure_case(pair: Pair, case: Case, scores: Sequence[str] | None) -> Measured:

@@ -61,8 +61,9 @@ def compare(
     """Score two predictions of the same images and test whether they differ.
 
     The test is a paired permutation test of the score of the set (see `uncertainty.permutation_test`). Images belong
-    together that have the same truth, whatever their files are named. Those on which one of the two scores is undefined
-    are left out. Arguments and errors are those of `evaluate`.
+    together that have the same truth, whatever their files are named. Of a mean over images, those on which one of the
+    two scores is undefined are left out; scores that pool pixels or objects take all. Arguments and errors are those
+    of `evaluate`.
     """
     config = _check_config(config)
     _check_scores(scores)
@@ -134,6 +135,8 @@ def _difference(key: str, first: Measurements, second: Measurements, config: Eva
         for a, b in zip(first.of(key), second.of(key), strict=True)
         if not isinstance(a, str) and not isinstance(b, str)
     ]
+    if metric.averaged:  # of others, an image without a score may hold what only one of the two invented
+        both = [(a, b) for a, b in both if metric.score(a) is not None and metric.score(b) is not None]
     if not both:
         return Difference(reason="no image on which both are defined")
     one, two = (np.stack(side) for side in zip(*both, strict=True))

@@ -16,14 +16,13 @@ def bootstrap(
     """95 % percentile interval of the score of the set; images are drawn with replacement (Efron 1979).
 
     `sums` (N, *terms) are the terms of the N images. With the terms `other` of the same images it is the interval of
-    score(sums) - score(other); the same images are drawn for both. None for fewer than two images, and where the score
-    of every resampled set is undefined.
+    score(sums) - score(other); the same images are drawn for both. None where the score is defined on fewer than two
+    images, and where that of every resampled set is undefined.
     """
-    images = len(sums)
-    if images < 2:
+    images, sets = len(sums), (sums,) if other is None else (sums, other)
+    if any(np.count_nonzero(np.isfinite(formula(s))) < 2 for s in sets):  # it would be as if it were certain
         return None
     weights = rng.multinomial(images, np.full(images, 1 / images), size=resamples).astype(np.float64)
-    sets = (sums,) if other is None else (sums, other)
     found = [formula((weights @ s.reshape(images, -1)).reshape(resamples, *s.shape[1:])) for s in sets]
     scores = found[0] if other is None else found[0] - found[1]
     scores = scores[np.isfinite(scores)]

@@ -34,6 +34,7 @@ class Metric:
     undefined: str  # the reason where `formula` gives NaN
     lower_is_better: bool = False
     bounded: bool = True  # every value lies in [0, 1]
+    averaged: bool = False  # it is a mean over the images in which it is defined; else these are pooled
     explain: Callable[[Floats], Detail] = lambda sums: {}  # sums (*terms) -> what is behind the number, ready for JSON
 
     @property

@@ -115,7 +115,7 @@ def _class_metric(name: str, short: str, meaning: str) -> Metric:
     return Metric(name, short, short, meaning, group="overlap", formula=formula, undefined=undefined, explain=explain)
 
 
-_error = partial(Metric, group="overlap", formula=mean, lower_is_better=True)
+_error = partial(Metric, group="overlap", formula=mean, lower_is_better=True, averaged=True)
 _information = partial(_error, undefined="no pixel is left to compare", bounded=False)
 
 METRICS = (

@@ -174,6 +174,7 @@ _distance = partial(
     undefined="truth or prediction is empty: there is no outline to measure to",
     lower_is_better=True,
     bounded=False,
+    averaged=True,
 )
 
 METRICS = (
