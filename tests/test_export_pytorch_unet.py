@@ -14,7 +14,7 @@ import contractile as ct
 from contractile.engine import EngineConfig
 from contractile.errors import ContractileError, NotFound
 from contractile.export import import_weights
-from contractile.model import load
+from contractile.model import is_model, load
 
 CPU = EngineConfig(device="cpu", backend="torch", precision="float32")
 
@@ -120,6 +120,8 @@ def test_the_command_makes_a_model_and_says_which_images_it_takes(tmp_path, monk
     assert told.strip().endswith("m.safetensors")
     card = load("m.safetensors").card
     assert card.shrunk == 2
+    assert call(capsys, "import", "w.pth", "--out", "M.SAFETENSORS")[0] == 0
+    assert is_model("M.SAFETENSORS")
     assert card.provenance["file"] == "w.pth"
     assert len(card.provenance["sha256"]) == 64
 

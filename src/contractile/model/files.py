@@ -89,7 +89,7 @@ def is_model(path: str | Path) -> bool:
     Something else of that name, such as a folder of images, goes before the pretrained model.
     """
     path = Path(path) if os.path.exists(path) else _find(Path(path))
-    return path.suffix == ".safetensors" or os.path.isfile(path / "model.safetensors")
+    return path.suffix.lower() == ".safetensors" or os.path.isfile(path / "model.safetensors")
 
 
 def read_card(path: str | Path) -> ModelCard:
