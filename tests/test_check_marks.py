@@ -79,6 +79,11 @@ def test_a_number_that_no_pixel_has(folder, caplog):
     assert warnings(caplog) == ["ignore_label changes nothing: no pixel of the labels is 65535"]
 
 
+def test_a_number_where_there_are_no_labels(folder, caplog):
+    check_dataset(folder / "images", ignore_label=MARK)
+    assert warnings(caplog) == ["ignore_label changes nothing: images are looked at alone, without labels"]
+
+
 def test_the_option_of_the_command(folder, capsys):
     status, out, err = call(capsys, "check", folder / "images", folder / "marked", "--ignore-label", "65535")
     assert (status, err) == (0, "")
@@ -106,6 +111,55 @@ def test_repaired_labels_hold_minus_1_where_the_mark_is_named(folder):
     for number in range(4):
         repaired, wanted = (read_labels(folder / name / f"cell{number}.tif") for name in ("fixed", "negative"))
         assert np.array_equal(repaired, wanted)
+
+
+@pytest.mark.parametrize(("kind", "mark"), [(np.uint32, 2**32 - 1), (np.float64, 2**32 - 1), (np.uint64, 2**64 - 1)])
+def test_a_mark_beyond_32_bits(folder, kind, mark, caplog):
+    for file in (folder / "marked").iterdir():
+        labels = tifffile.imread(file).astype(kind)
+        labels[labels == MARK] = mark
+        tifffile.imwrite(file, labels)
+    assert problems(folder, "marked", ignore_label=mark) == problems(folder, "negative")
+    assert not warnings(caplog)
+    lines = fix_dataset(folder / "images", folder / "marked", folder / "fixed", ignore_label=mark)
+    assert lines[0].endswith(f"cell0.tif: {mark} made -1, not annotated")
+    for number in range(4):
+        repaired, wanted = (read_labels(folder / name / f"cell{number}.tif") for name in ("fixed", "negative"))
+        assert np.array_equal(repaired, wanted)
+
+
+def test_a_mark_beside_numbers_beyond_32_bits(folder):
+    """The mark is looked for among the numbers that are stored, not among those that objects get."""
+    for file in (folder / "marked").iterdir():
+        labels = tifffile.imread(file).astype(np.int64)
+        tifffile.imwrite(
+            file, np.where((labels > 0) & (labels != MARK), labels + 2**40, np.where(labels == MARK, 3, 0))
+        )
+    [complaint] = [one for one in problems(folder, "marked", ignore_label=3) if one[0] == "error"]
+    assert complaint[1] == "large numbers"
+    fix_dataset(folder / "images", folder / "marked", folder / "fixed", ignore_label=3)
+    repaired, wanted = (read_labels(folder / name / "cell0.tif") for name in ("fixed", "negative"))
+    assert np.array_equal(repaired == -1, wanted == -1)
+    assert len(np.unique(repaired)) == len(np.unique(wanted))
+
+
+@pytest.mark.parametrize("mark", [255, -1])
+def test_what_is_named_as_not_annotated_never_becomes_background(folder, mark):
+    """Only the objects are annotated: without the option, what surrounds them would be background."""
+    places = folder / "images", folder / "marked"
+    for number in range(4):
+        file = folder / "marked" / f"cell{number}.tif"
+        labels = tifffile.imread(file).astype(np.int32)
+        tifffile.imwrite(file, np.where((labels == 0) | (labels == MARK), mark, labels).astype(np.int32))
+    assert [kind for level, kind, _ in problems(folder, "marked") if level == "error"] == ["background"]
+    assert problems(folder, "marked", ignore_label=mark)[-1][1] == "ignored"
+    assert not [one for one in check_dataset(*places, ignore_label=mark) if one.level == "error"]
+    pairs = pair_up(*places)
+    assert [one.kind for one in find_errors(pairs, load_examples(pairs), ignore_label=mark)][-1] == "ignored"
+    fix_dataset(*places, folder / "fixed", ignore_label=mark)
+    stored, fixed = (read_labels(folder / name / "cell3.tif") for name in ("marked", "fixed"))
+    assert np.array_equal(fixed == -1, stored == mark)
+    assert not (fixed == 0).any()
 
 
 def test_an_object_that_gets_the_number_of_the_mark(tmp_path):

@@ -16,7 +16,7 @@ from contractile.check.colours import apply_numbers, find_colours, list_numbers,
 from contractile.check.fractions import can_mend, find_whole
 from contractile.check.greys import count_greys, cut_greys, drop_stray, find_stray, name_greys, ramps, snap
 from contractile.errors import ContractileError
-from contractile.images import read_labels
+from contractile.images import read_labels, write_image
 from contractile.synthetic import SceneConfig, draw_scene
 
 
@@ -249,6 +249,54 @@ def test_what_is_no_colour_mask():
     assert find_colours(stretched) is None
     assert find_colours(np.zeros((4, 9, 9), np.uint8)) is None
     assert find_colours(np.full((3, 9, 9), 2**20)) is None
+
+
+@pytest.fixture
+def classes(tmp_path):
+    """Two images, and classes 0, 1, 2 of their pixels."""
+    found = []
+    for number in range(2):
+        image, labels = draw_scene(SceneConfig(shape=(96, 96), radius=9), np.random.default_rng(number))
+        write_image(tmp_path / "images" / f"{number}.tif", image.clip(0).astype(np.uint16))
+        found.append(np.where(labels > 0, 1 + labels % 2, 0))
+    (tmp_path / "labels").mkdir()
+    return found
+
+
+def fixed(folder):
+    lines = fix_dataset(folder / "images", folder / "labels", folder / "fixed")
+    return lines, [read_labels(folder / "fixed" / f"{number}.tif") for number in range(2)]
+
+
+def test_classes_in_colour_beside_classes_of_numbers_are_refused(tmp_path, classes):
+    """Nothing says which number a colour is."""
+    tifffile.imwrite(tmp_path / "labels" / "0.tif", PALETTE[classes[0]], photometric="rgb")
+    tifffile.imwrite(tmp_path / "labels" / "1.tif", classes[1].astype(np.uint8))
+    line = (
+        r"must be all in colour or all numbers, got colours in .*0\.tif, numbers in .*1\.tif; repair the files in col"
+    )
+    with pytest.raises(ContractileError, match=line):
+        fixed(tmp_path)
+    assert not (tmp_path / "fixed").exists()
+
+
+def test_a_mask_in_colour_beside_a_mask_of_numbers(tmp_path, classes):
+    tifffile.imwrite(tmp_path / "labels" / "0.tif", PALETTE[(classes[0] > 0) * 1], photometric="rgb")
+    tifffile.imwrite(tmp_path / "labels" / "1.tif", (classes[1] > 0).astype(np.uint8) * 255)
+    _, found = fixed(tmp_path)
+    for mask, one in zip(found, classes, strict=True):
+        np.testing.assert_array_equal(mask, one > 0)
+
+
+def test_large_numbers_of_classes_are_the_same_in_all_files(tmp_path, classes):
+    """Also where a file lacks one of them."""
+    classes[1][classes[1] == 1] = 0
+    for number, one in enumerate(classes):
+        tifffile.imwrite(tmp_path / "labels" / f"{number}.tif", np.where(one == 2, 2**40, one.astype(np.int64) * 7))
+    lines, found = fixed(tmp_path)
+    assert lines[0] == f"numbers: 7 = 1, {2**40} = 2"
+    for mask, one in zip(found, classes, strict=True):
+        np.testing.assert_array_equal(mask, one)
 
 
 # stray values ---------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +15,24 @@ from contractile.errors import ContractileError
 from contractile.images import Source, describe, read, read_labels
 from contractile.images.planes import name_channels
 from contractile.images.reading import LARGEST
+from contractile.labels import without_mark
 
 
-def read_annotation(source: Source, *, dims: int = 2) -> NDArray[np.int32] | Spot:
-    """Labels (*S), or the complaint about a file whose values cannot be labels.
+class Read(NamedTuple):
+    """Labels (*S), or the complaint about a file whose values cannot be labels; whether a pixel had the ignored one."""
+
+    found: NDArray[np.int32] | Spot
+    marked: bool = False
+
+
+def read_annotation(source: Source, *, dims: int = 2, ignore_label: int | None = None) -> Read:
+    """The labels of a file, with -1 in place of `ignore_label`, or what is wrong with its values.
 
     Raises ContractileError for everything that concerns the file: unreadable, truncated, NaN.
     """
     try:
-        return read_labels(source, dims=dims)
+        labels = read_labels(source, dims=dims)
+        return Read(without_mark(labels, ignore_label), bool((labels == ignore_label).any()))
     except ContractileError:
         if source.drawn is not None:
             raise
@@ -31,7 +40,17 @@ def read_annotation(source: Source, *, dims: int = 2) -> NDArray[np.int32] | Spo
         complaint = _name_values(pixels, describe(source))
         if complaint is None:
             raise
-        return complaint
+        return _without_large(pixels, ignore_label, complaint) if complaint.kind == "large numbers" else Read(complaint)
+
+
+def _without_large(pixels: NDArray[Any], ignore_label: int | None, complaint: Spot) -> Read:
+    """Pixels (1, *S) with large numbers, of which `ignore_label` may be one: then the others count."""
+    marked = pixels == ignore_label
+    if ignore_label is None or not marked.any():
+        return Read(complaint)
+    others = np.where(marked, 0, pixels)
+    left = _name_values(others, complaint.where)
+    return Read(np.where(marked, -1, others.astype(np.int32))[0] if left is None else left, marked=True)
 
 
 def _name_values(pixels: NDArray[Any], where: str) -> Spot | None:

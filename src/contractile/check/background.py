@@ -25,16 +25,19 @@ class Instead:
     shares: tuple[float | None, ...]
 
 
-def find_instead(labels: Sequence[NDArray[np.int32]]) -> Instead | None:
+def find_instead(labels: Sequence[NDArray[np.int32]], *, named: bool = False) -> Instead | None:
     """The value that label images (*S) have in place of background; None where they have 0, or need none.
 
     It touches every side of an image without 0 and fills at least half of its border, it is the lowest or the highest
     number, and the others are objects. The largest value of a type and -1 count beside classes, too; other values can
-    be a class of their own.
+    be a class of their own. `named` says that somebody named the number that means not annotated: what is negative is
+    no background then.
     """
     without = [not (one == 0).any() for one in labels]
     around = Counter(_surrounding(one) for one, bare in zip(labels, without, strict=True) if bare)
-    del around[None]
+    for value in list(around):
+        if value is None or (named and value < 0):
+            del around[value]
     if not around:
         return None
     value, _ = around.most_common(1)[0]

@@ -135,11 +135,13 @@ def check_dataset(
     notes.spots += [Spot("unlabelled", describe(one)) for one in single if pairs and one.path not in alone]
     if len(pairs) == 1:
         notes.spots.append(Spot("few", describe(pairs[0].labels), "1"))
-    if _faults_of_set(notes.labels, notes):
+    if _faults_of_set(notes.labels, notes, named=ignore_label is not None):
         notes.spots += faults_of_objects([(one.where, one.labels) for one in notes.labels])
         notes.spots += find_misplaced([one for _, one in notes.prints])
     notes.spots += find_copies([(seen, one.image) for seen, one in notes.prints])
-    if ignore_label is not None and pairs and not notes.marked:
+    if ignore_label is not None and labels is None:
+        logger.warning("ignore_label changes nothing: images are looked at alone, without labels")
+    elif ignore_label is not None and pairs and not notes.marked:
         logger.warning("ignore_label changes nothing: no pixel of the labels is %s", ignore_label)
     say_rest(file for source in (*partner, *partner.values(), *single) for file in source.files)
     return notes.results()
@@ -162,7 +164,7 @@ def find_errors(
         notes.spots += faults_of_pixels(example.pixels, describe(pair.image))
         if _look_at_labels(labels, pair.labels, example.pixels, notes.seen[pair], notes):
             good.append(example)
-    if _faults_of_set(notes.labels, notes):
+    if _faults_of_set(notes.labels, notes, named=ignore_label is not None):
         some = list(zip(good, notes.labels, strict=True))[:: 1 + len(good) // COMPARED]
         notes.spots += faults_of_objects([(one.where, one.labels) for _, one in some])
         notes.prints += [found for example, one in some for found in _take_prints(example.pixels, one)]
@@ -196,12 +198,10 @@ def _without_images(images: Place, labels: Place | None, notes: Notes, *, dims: 
 
 
 def _read_annotation(source: Source, dims: int, ignore_label: int | None, notes: Notes) -> NDArray[np.int32] | Spot:
-    """As `read_annotation`, with pixels of `ignore_label` as not annotated."""
-    found = read_annotation(source, dims=dims)
-    if isinstance(found, Spot) or ignore_label is None:
-        return found
-    notes.marked = notes.marked or bool((found == ignore_label).any())
-    return without_mark(found, ignore_label)
+    """As `read_annotation`, which notes whether a pixel had `ignore_label`."""
+    found, marked = read_annotation(source, dims=dims, ignore_label=ignore_label)
+    notes.marked = notes.marked or marked
+    return found
 
 
 def _look_at_image(source: Source, dims: int, notes: Notes) -> NDArray[Any]:
@@ -240,11 +240,11 @@ def _take_prints(pixels: NDArray[Any], one: Annotated) -> list[tuple[Seen, Print
     return [] if found is None or one.image is None else [(one.image, found)]
 
 
-def _faults_of_set(annotated: Sequence[Annotated], notes: Notes) -> bool:
+def _faults_of_set(annotated: Sequence[Annotated], notes: Notes, *, named: bool) -> bool:
     """Note what is wrong with label images of good values, taken together; whether objects are worth a look."""
     planes = {path: name_planes(pages) for path, pages in notes.pages.items() if len(pages) > 1}
     notes.spots += [Spot("planes", str(path), found) for path, found in planes.items() if found]
-    instead = find_instead([one.labels for one in annotated])
+    instead = find_instead([one.labels for one in annotated], named=named)
     if instead is not None:
         shares = zip(annotated, instead.shares, strict=True)
         notes.spots += [

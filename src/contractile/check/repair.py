@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contractile.check.background import find_instead
-from contractile.check.colours import apply_numbers, find_colours, list_numbers, number_colours
+from contractile.check.colours import SHOWN, apply_numbers, find_colours, list_numbers, number_colours
 from contractile.check.fractions import can_mend, find_whole
 from contractile.check.greys import count_greys, drop_stray, find_stray, mend_greys, name_greys
+from contractile.check.large import Stored, count_up, take_apart
 from contractile.check.objects import find_task, holds_pieces
 from contractile.check.pieces import fill_outlines, remove_specks, separate_split
 from contractile.check.tops import find_mixed
@@ -22,6 +23,7 @@ from contractile.dataset import Pair, pair_up
 from contractile.errors import ContractileError
 from contractile.images import Source, describe, open_image, read, read_labels, say_rest, write_labels
 from contractile.images.folders import files_in
+from contractile.images.names import some
 from contractile.images.planes import name_channels
 from contractile.labels import find_mark, without_mark
 from contractile.storage import claimed
@@ -31,11 +33,15 @@ Place = str | Path | Sequence[str | Path]
 
 @dataclass(frozen=True)
 class Mended:
-    """The labels (*S) of one file, and what was done to them. `codes` are colours that have no number yet."""
+    """The labels (*S) of one file, and what was done to them.
+
+    `codes` are colours that have no number yet, `stored` numbers beyond 32 bits that have no new one.
+    """
 
     labels: NDArray[np.int32]
     done: tuple[str, ...] = ()
     codes: NDArray[np.int64] | None = None
+    stored: Stored | None = None
     channels: int = 1
 
 
@@ -67,10 +73,12 @@ def fix_dataset(
     _check_apart(Path(out), sources)
     files = _name_files(pairs, Path(out))
     with claimed(files, by="check", inputs=sources, overwrite=overwrite) as claim:
-        mended = [_ignore(_read(pair.labels, dims), ignore_label) for pair in pairs]
+        mended = [_ignore(_read(pair.labels, dims, ignore_label), ignore_label) for pair in pairs]
         say_rest(sources)
-        mended, lines = _number_colours(mended)
-        mended = _mend_background(mended)
+        mended, large = _number_large(mended)
+        mended, coloured = _number_colours(mended, [describe(pair.labels) for pair in pairs])
+        lines = large + coloured
+        mended = _mend_background(mended, named=ignore_label is not None)
         mended = _mend_masks(mended)
         mark = find_mark([np.unique(one.labels) for one in mended])
         marked = [one.labels == mark for one in mended]
@@ -123,8 +131,11 @@ def _pixel_size(pair: Pair, dims: int) -> tuple[float, ...] | None:
         return image.pixel_size_um
 
 
-def _read(source: Source, dims: int) -> Mended:
-    """Labels of one file. Raises ContractileError for what cannot be made labels."""
+def _read(source: Source, dims: int, ignore_label: int | None) -> Mended:
+    """Labels of one file. Raises ContractileError for what cannot be made labels.
+
+    Numbers beyond 32 bits are looked through for `ignore_label` here, before they get new ones.
+    """
     try:
         values: NDArray[Any] = read_labels(source, dims=dims)
     except ContractileError as error:
@@ -142,7 +153,11 @@ def _read(source: Source, dims: int) -> Mended:
             cure = "save the numbers of objects or classes as grey TIFF: nothing here can be mended"
             raise ContractileError(error.problem, cure, where=error.where) from error
         if whole:
-            return Mended(_number_anew(values), ("numbered anew",))
+            stored = take_apart(values, ignore_label)
+            done = (_say_ignored(ignore_label),) if ignore_label != -1 and (values == ignore_label).any() else ()
+            if stored.fits:
+                return Mended(stored.numbered({value: value for value in stored.values}), done)
+            return Mended(np.zeros(values.shape, np.int32), done, stored=stored)
         if found := find_whole(values):
             mended = _mend_values(found.values, source)
             return replace(mended, done=(found.done, *mended.done))
@@ -151,10 +166,16 @@ def _read(source: Source, dims: int) -> Mended:
 
 def _ignore(one: Mended, ignore_label: int | None) -> Mended:
     """The same labels with -1 in place of `ignore_label`."""
-    if ignore_label is None or ignore_label == -1 or not (one.labels == ignore_label).any():
+    if ignore_label is None or ignore_label == -1 or one.codes is not None or one.stored is not None:
+        return one
+    if not (one.labels == ignore_label).any():
         return one
     labels = without_mark(one.labels, ignore_label)
-    return replace(one, labels=labels, done=(*one.done, f"{ignore_label} made -1, not annotated"))
+    return replace(one, labels=labels, done=(*one.done, _say_ignored(ignore_label)))
+
+
+def _say_ignored(ignore_label: int | None) -> str:
+    return f"{ignore_label} made -1, not annotated"
 
 
 def _put_back(labels: NDArray[np.int32], mark: int, there: NDArray[np.bool_]) -> NDArray[np.int32]:
@@ -163,11 +184,23 @@ def _put_back(labels: NDArray[np.int32], mark: int, there: NDArray[np.bool_]) ->
     return np.where(there, mark, numbers).astype(np.int32)
 
 
-def _number_anew(values: NDArray[Any]) -> NDArray[np.int32]:
-    """Numbers beyond 32 bits as 1, 2, ... in their order; negative ones as -1."""
-    found, place = np.unique(values, return_inverse=True)
-    numbers = np.where(found > 0, np.cumsum(found > 0), np.sign(found)).astype(np.int32)
-    return numbers[place].reshape(values.shape)
+def _number_large(mended: Sequence[Mended]) -> tuple[list[Mended], list[str]]:
+    """Give numbers beyond 32 bits new ones: objects in each file, classes in all files together, and say which."""
+    if all(one.stored is None for one in mended):
+        return list(mended), []
+    stored = [one.stored or take_apart(one.labels) for one in mended]
+    numbers = count_up(value for one in stored for value in one.values)
+    if find_task(one.numbered(numbers) for one in stored) == "objects":
+        return [one if one.stored is None else _anew(one, one.stored) for one in mended], []
+    named = [f"{value} = {number}" for value, number in sorted(numbers.items()) if number > 0]
+    pairs = zip(mended, stored, strict=True)
+    done = [one if one.codes is not None else _anew(one, values, numbers) for one, values in pairs]
+    return done, [f"numbers: {some(named, SHOWN)}"]
+
+
+def _anew(one: Mended, stored: Stored, numbers: Mapping[int, int] | None = None) -> Mended:
+    labels = stored.numbered(numbers or count_up(stored.values))
+    return replace(one, labels=labels, done=(*one.done, "numbered anew"), stored=None)
 
 
 def _mend_values(values: NDArray[Any], source: Source) -> Mended:
@@ -183,8 +216,11 @@ def _mend_values(values: NDArray[Any], source: Source) -> Mended:
     return Mended(mended, (done,))
 
 
-def _number_colours(mended: Sequence[Mended]) -> tuple[list[Mended], list[str]]:
-    """Give colours the same numbers in all files, and say which."""
+def _number_colours(mended: Sequence[Mended], places: Sequence[str]) -> tuple[list[Mended], list[str]]:
+    """Give colours the same numbers in all files, and say which. `places` are those of the files.
+
+    Raises ContractileError where files in colour and files of numbers hold classes: nothing says which belong together.
+    """
     coloured = [one for one in mended if one.codes is not None]
     numbers = number_colours(one.codes for one in coloured if one.codes is not None)
     if not numbers:
@@ -196,12 +232,22 @@ def _number_colours(mended: Sequence[Mended]) -> tuple[list[Mended], list[str]]:
             found = len(np.unique(labels))
             one = replace(one, labels=labels, done=(*one.done, f"{found} colours numbered"), codes=None)
         result.append(one)
+    grey = [place for one, place in zip(mended, places, strict=True) if one.codes is None and (one.labels > 0).any()]
+    values = {int(value) for one in mended if one.codes is None for value in np.unique(one.labels) if value > 0}
+    several = len(numbers) > 2 or len(values) > 1
+    if grey and several and find_task(one.labels for one in result) != "objects":
+        first = next(place for one, place in zip(mended, places, strict=True) if one.codes is not None)
+        problem = (
+            f"labels of classes must be all in colour or all numbers, got colours in {first}, numbers in {grey[0]}"
+        )
+        cure = "repair the files in colour alone, which says their numbers; then give the other files the same ones"
+        raise ContractileError(problem, cure)
     return result, [f"colours: {list_numbers(numbers, coloured[0].channels)}"]
 
 
-def _mend_background(mended: Sequence[Mended]) -> list[Mended]:
-    """Make the value that stands in place of background 0."""
-    instead = find_instead([one.labels for one in mended])
+def _mend_background(mended: Sequence[Mended], *, named: bool) -> list[Mended]:
+    """Make the value that stands in place of background 0; `named` is that of `find_instead`."""
+    instead = find_instead([one.labels for one in mended], named=named)
     if instead is None:
         return list(mended)
     result = []
