@@ -15,8 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
+from test_cli import call
 
 from contractile.check import Finding, check_dataset, fix_dataset
+from contractile.check.complaints import COMPLAINTS, MENDED
 from contractile.check.findings import Spot, gather
 from contractile.check.greys import count_greys, cut_greys
 from contractile.check.pieces import (
@@ -26,6 +28,7 @@ from contractile.check.pieces import (
     remove_specks,
     separate_split,
 )
+from contractile.check.pixels import Seen, compare
 from contractile.check.tops import find_mixed
 from contractile.images import read_labels, write_image, write_labels
 from contractile.labels import find_mark
@@ -170,7 +173,7 @@ def _one_pair(folder: Path) -> None:
         (_duplicate, "warning", "images/cell1.tif", "the same pixels as"),
         (_duplicate_labels, "warning", "labels/cell1.tif", "the same labels as"),
         (_eight_bits, "warning", "images/cell2.tif", "images of different types: 2 x uint16, 1 x uint8"),
-        (_pixel_sizes, "warning", "images/cell2.tif", "images of different pixel sizes: 0.5 to 0.65 um"),
+        (_pixel_sizes, "warning", "images/cell2.tif", "images of different pixel sizes: 0.5 to 0.65 um along X"),
         (_split, "warning", "labels/cell0.tif", "one number for several pieces far apart: 1"),
         (_specks, "warning", "labels/cell0.tif", "specks, too small to be objects: 1"),
         (_ignored, "note", "labels/cell0.tif", "25% of the pixels are marked as not annotated"),
@@ -457,3 +460,37 @@ def test_planes_that_nobody_annotated_are_no_fault(tmp_path: Path) -> None:
 def test_a_file_with_several_pages_at_fault_is_named_once() -> None:
     [finding] = gather([Spot("empty", "a.lif", "0"), Spot("empty", "a.lif", "0"), Spot("empty", "b.lif", "0")])
     assert finding.where == "a.lif, b.lif"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "found"),
+    [
+        ([(1, 0.2, 0.2), (3, 0.2, 0.2)], ("1", "1 to 3 um along Z")),
+        ([(1, 0.2, 0.2), (1.01, 0.6, 0.5), (1.05, 0.2, 0.2)], ("1", "0.2 to 0.6 um along Y")),
+        ([(1.05, 0.2, 0.2), (1, 0.2, 0.2), (1, 0.21, 0.21)], None),
+        ([None, (1, 0.2, 0.2)], None),
+    ],
+)
+def test_pixel_sizes_are_compared_along_each_axis(sizes: list[Any], found: tuple[str, str] | None) -> None:
+    seen = {n: Seen(str(n), (1, 4, 8, 8), "uint8", bytes([n]), size, 10.0) for n, size in enumerate(sizes)}
+    expected = [] if found is None else [Spot("pixel sizes", *found)]
+    assert list(compare(seen)) == expected
+
+
+def test_fix_mends_the_errors_whose_cure_says_so() -> None:
+    errors = {kind for kind, one in COMPLAINTS.items() if one.level == "error"}
+    assert {kind for kind in errors if "check --fix DIR" in COMPLAINTS[kind].cure} == MENDED
+
+
+def test_errors_that_fix_leaves(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _masks(dataset)
+    _write(dataset, (labels_of(dataset, 1) > 0) * 1, 1)
+    words = ("check", dataset / "images", dataset / "labels", "--fix", dataset / "fixed")
+    status, told, _ = call(capsys, *words)
+    assert (status, "error: " in told, "remain" in told) == (0, True, False)
+    _other_size(dataset)
+    status, told, _ = call(capsys, *words)
+    assert status == 1
+    last = told.strip().splitlines()[-1]
+    assert last.startswith("1 error(s) remain, which --fix does not mend: ")
+    assert last.endswith("cell0.tif: image and labels differ in size: (96, 96) and (95, 96)")

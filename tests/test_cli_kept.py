@@ -261,3 +261,10 @@ def test_full_and_closed_disks(data, model, small_disk, capsys):
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     for verb, words in CALLS.items():
         assert "Read-only file system; choose a folder" in refused(capsys, *words, outs[verb], status=1)
+
+
+def test_an_option_without_effect_is_said(data, capsys):
+    _, _, told = call(capsys, "check", "images", "labels", "--overwrite")
+    assert told.endswith("--overwrite changes nothing: it is for the files of --fix\n")
+    _, _, told = call(capsys, "evaluate", "labels", "labels", "--overwrite", "--scores", "dice")
+    assert "--overwrite changes nothing: it is for the file of --json\n" in told

@@ -9,6 +9,9 @@ from contractile.images.planes import ARGMAX
 Level = Literal["error", "warning", "note"]
 LEVELS: tuple[Level, ...] = ("error", "warning", "note")
 
+# errors that `check --fix` mends
+MENDED = {"background", "grey", "mixed", "fractions", "colour", "one-hot", "large numbers", "mixed masks"}
+
 
 class Complaint(NamedTuple):
     """`problem` holds {} where the detail of the first file goes."""
@@ -155,7 +158,7 @@ COMPLAINTS: dict[str, Complaint] = {
     ),
     "types": Complaint("warning", "images of different types: {}", "export all with the same settings"),
     "pixel sizes": Complaint(
-        "warning", "images of different pixel sizes: {} um", "resample them to one size: objects must look alike"
+        "warning", "images of different pixel sizes: {}", "resample them to one size: objects must look alike"
     ),
     "split": Complaint(
         "warning", "one number for several pieces far apart: {}", "check --fix DIR gives each piece its own number"

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from contractile.check.complaints import COMPLAINTS, LEVELS, Level
+from contractile.check.complaints import COMPLAINTS, LEVELS, MENDED, Level
 from contractile.images.names import some
 
 
@@ -44,6 +44,11 @@ def gather(spots: Iterable[Spot]) -> list[Finding]:
 def by_level(findings: Iterable[Finding]) -> list[Finding]:
     """Errors, then warnings, then notes; each finding once."""
     return sorted(dict.fromkeys(findings), key=lambda finding: LEVELS.index(finding.level))
+
+
+def list_left(findings: Iterable[Finding]) -> list[str]:
+    """The errors among the findings that `check --fix` does not mend, with their files."""
+    return [f"{one.where}: {one.problem}" for one in findings if one.level == "error" and one.kind not in MENDED]
 
 
 def _describe(kind: str, spots: list[Spot]) -> Finding:

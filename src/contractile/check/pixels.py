@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -133,6 +133,16 @@ def _find_stripes(channel: NDArray[Any], where: str) -> Iterator[Spot]:
             yield Spot("stripe", where, f"{count} of {channel.shape[axis]} {name}")
 
 
+def _compare_sizes(sizes: Sequence[tuple[tuple[float, ...], str]]) -> Iterator[Spot]:
+    """Pixel sizes that differ, along the axis where they differ most; the image with the largest one is named."""
+    ratios = [max(axis) / min(axis) for axis in zip(*(size for size, _ in sizes), strict=True)]
+    if not ratios or max(ratios) <= ALIKE:
+        return
+    axis = max(range(-len(ratios), 0), key=lambda one: (ratios[one], one))
+    (low, _), (high, where) = (end((size[axis], where) for size, where in sizes) for end in (min, max))
+    yield Spot("pixel sizes", where, f"{low:.4g} to {high:.4g} um along {'ZYX'[axis]}")
+
+
 def compare(seen: Mapping[Hashable, Seen]) -> Iterator[Spot]:
     """Images of a dataset must be of one kind. Where they are of several, one of the rarest kind is named."""
     kinds = {
@@ -148,9 +158,7 @@ def compare(seen: Mapping[Hashable, Seen]) -> Iterator[Spot]:
     alike = [one for one in seen.values() if one.dtype == usual[0][0]]
     for place, ratio in find_odd([one.span for one in alike], EXPOSURE):
         yield Spot("exposure", alike[place].where, f"{ratio:.2g} times")
-    sizes = sorted((one.pixel_size_um, one.where) for one in seen.values() if one.pixel_size_um)
-    if sizes and any(b > ALIKE * a for a, b in zip(sizes[0][0], sizes[-1][0], strict=True)):
-        yield Spot("pixel sizes", sizes[-1][1], f"{sizes[0][0][-1]:.4g} to {sizes[-1][0][-1]:.4g}")
+    yield from _compare_sizes([(one.pixel_size_um, one.where) for one in seen.values() if one.pixel_size_um])
     first: dict[bytes, str] = {}
     for one in seen.values():
         if first.setdefault(one.digest, one.where) != one.where:

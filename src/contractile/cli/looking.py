@@ -10,7 +10,16 @@ import typer
 
 from contractile.cli.display import visible
 from contractile.cli.options import AllowMissing, Axes, Dims, IgnoreLabel, MaxPixels, Overwrite
-from contractile.cli.words import NOT_FINISHED, expand, find_labels, given, leave_out_others, refuse_more, tidy
+from contractile.cli.words import (
+    NOT_FINISHED,
+    expand,
+    find_labels,
+    given,
+    leave_out_others,
+    refuse_more,
+    say_unused,
+    tidy,
+)
 from contractile.errors import ContractileError
 
 
@@ -33,9 +42,10 @@ def check(
 ) -> None:
     """Name what is wrong with a dataset, and the cure."""
     refuse_more(call, (images, labels))
-    from contractile.check import check_dataset, check_place, fix_dataset
+    from contractile.check import check_dataset, check_place, fix_dataset, list_left
     from contractile.images.writing import check_folder
 
+    say_unused("--overwrite", overwrite and fix is None, "it is for the files of --fix")
     if fix is not None:
         check_folder(fix)
         labels = labels or find_labels(images, "check")
@@ -52,7 +62,10 @@ def check(
         told: dict[str, Any] = given(ignore_label=ignore_label, overwrite=overwrite)
         for line in fix_dataset(images, labels, fix, dims=dims, axes=axes, **told):
             typer.echo(visible(line))
-    if any(finding.level == "error" for finding in findings) and fix is None:
+    left = [one.where for one in findings if one.level == "error"] if fix is None else list_left(findings)
+    if left and fix is not None:
+        typer.echo(visible(f"{len(left)} error(s) remain, which --fix does not mend: {'; '.join(left)}"))
+    if left:
         raise typer.Exit(NOT_FINISHED)
 
 

@@ -10,7 +10,7 @@ import typer
 from contractile.cli.display import Bar, print_comparison, print_scores
 from contractile.cli.options import AllowMissing, Axes, Dims, IgnoreLabel, MaxPixels, Overwrite
 from contractile.cli.results import json_file as open_json
-from contractile.cli.words import configure, expand, listed, refuse_more, tidy
+from contractile.cli.words import configure, expand, listed, refuse_more, say_unused, tidy
 
 
 def evaluate(
@@ -71,6 +71,7 @@ def evaluate(
 ) -> None:
     """Score predictions against the truth. Shows the scores of the set; --json holds those of each image, too."""
     refuse_more(call, (predicted, truth), (against,))
+    say_unused("--overwrite", overwrite and json_file is None, "it is for the file of --json")
     from contractile.evaluation import EvaluateConfig, compare
     from contractile.evaluation import evaluate as score
 

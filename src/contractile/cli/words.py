@@ -255,6 +255,12 @@ def diameter_of(text: str | None) -> Any:
         ) from None
 
 
+def say_unused(option: str, unused: bool, why: str) -> None:
+    """Warn of an option that was given and changes nothing."""
+    if unused:
+        logger.warning("%s changes nothing: %s", option, why)
+
+
 def listed(text: str | None) -> list[str] | None:
     """The words of a comma-separated list; None where the option was not given, or is empty."""
     return [word.strip() for word in text.split(",") if word.strip()] if text else None
