@@ -323,6 +323,18 @@ def test_a_missing_package_names_its_install_line(place, monkeypatch, package):
         export_model(place / "m.safetensors", place / "none.onnx", config=ExportConfig(to="onnx"))
 
 
+def test_options_without_effect_are_said(place, monkeypatch, caplog):
+    monkeypatch.setattr(export_leaving, "load", lambda _: pytest.fail("said before"))
+    people = {"authors": ("Ada",), "license": "MIT", "name": "a model"}
+    with pytest.raises(pytest.fail.Exception):
+        export_model(place / "m.safetensors", place / "no.onnx", config=ExportConfig(to="onnx", **people), axes="YX")
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [
+        *(f"{name} changes nothing: it is for packages (--to bioimageio)" for name in ("name", "authors", "license")),
+        "axes changes nothing: it is for --image (image), and none was given",
+    ]
+
+
 def fake(*_):
     return b""
 

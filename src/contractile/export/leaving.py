@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,8 @@ from contractile.export.words import Facts, entries, write_page
 from contractile.model import Model, load
 from contractile.prediction import Predictor
 from contractile.storage import claimed, replacing
+
+logger = logging.getLogger(__name__)
 
 SUFFIXES = {"onnx": ".onnx", "bioimageio": ".zip"}
 
@@ -62,6 +65,7 @@ def export_model(
     """
     config = config or ExportConfig()
     _check(config, out, image)
+    _say_unused(config, image, axes)
     model = load(place)
     tiles = Tiles.of(list(configs_of(model)))
     sample = make_noise(model, tiles) if image is None else read_sample(image, model, tiles, axes=axes)
@@ -137,6 +141,15 @@ def _check(config: ExportConfig, out: Path, image: str | None) -> None:
             )
     elif config.grey == "fixed" and image is None:
         raise ContractileError("fixed grey values are those of an image, got none", "add --image")
+
+
+def _say_unused(config: ExportConfig, image: str | None, axes: str | None) -> None:
+    """Warn of options that change nothing."""
+    people = [name for name in ("name", "authors", "license") if getattr(config, name)]
+    for name in people if config.to == "onnx" else []:
+        logger.warning("%s changes nothing: it is for packages (--to bioimageio)", name)
+    if axes is not None and image is None:
+        logger.warning("axes changes nothing: it is for --image (image), and none was given")
 
 
 def _files_of(place: str | Path) -> list[Path]:
