@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -176,6 +177,47 @@ def test_pages_without_a_named_axis_have_shapes_of_their_own(tmp_path, name, axi
         write_geojson(tmp_path / name, found)
     examples = load_examples(pair_up(tmp_path / "a.tif", tmp_path / name))
     np.testing.assert_array_equal([one.labels for one in examples], [scene(page) for page in range(3)])
+
+
+@pytest.mark.parametrize("plane", [{"": 4}, {"Z": 4}, {"T": 1, "Z": 4}])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_an_image_alone_takes_the_shapes_of_any_plane(tmp_path, plane, channels):
+    pytest.importorskip("roifile")
+    write_image(tmp_path / "a.tif", (channels, *SHAPE), imagej=True, metadata={"axes": "CYX"})
+    write_rois(tmp_path / "a.zip", [one.outlined() for one in masks(scene(), plane=plane)])
+    [example] = load_examples(pair_up(tmp_path / "a.tif", tmp_path / "a.zip"))
+    np.testing.assert_array_equal(example.labels, scene())
+
+
+def test_shapes_of_several_planes_on_one_are_said(tmp_path, caplog):
+    write_image(tmp_path / "a.tif")
+    found = [one.outlined() for number, one in enumerate(masks(scene())) for one in [replace(one, plane={"": number})]]
+    write_geojson(tmp_path / "a.geojson", found)
+    [example] = load_examples(pair_up(tmp_path / "a.tif", tmp_path / "a.geojson"))
+    np.testing.assert_array_equal(example.labels, scene())
+    assert "its shapes lie on 4 planes, and the image has one: all are drawn on it" in caplog.text
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize(("axis", "named"), [("", True), ("", False), ("Z", True), ("T", False)])
+def test_shapes_on_planes_that_the_image_lacks(tmp_path, caplog, dims, axis, named):
+    form = {"imagej": True, "metadata": {"axes": "ZYX"}} if named or dims == 3 else {"metadata": None}
+    write_image(tmp_path / "a.tif", (3, *SHAPE), **form)
+    axis = "Z" if dims == 3 and axis else axis
+    planes = {2: scene(), 3: scene(1)}
+    found = {at: [one.outlined() for one in masks(labels, plane={axis: at})] for at, labels in planes.items()}
+    write_geojson(tmp_path / "a.geojson", found[2])
+    pairs = pair_up(tmp_path / "a.tif", tmp_path / "a.geojson", dims=dims)
+    labels = np.stack([one.labels for one in load_examples(pairs, dims=dims)]).reshape(3, *SHAPE)
+    np.testing.assert_array_equal(labels[2], scene())
+    assert not labels[:2].any()
+    assert "planes" not in caplog.text
+    write_geojson(tmp_path / "a.geojson", found[2] + found[3])
+    load_examples(pairs, dims=dims)
+    assert caplog.text.count(f"{len(found[3])} of {len(found[2] + found[3])} shapes lie on other planes") == 1
+    write_geojson(tmp_path / "a.geojson", found[3])
+    with pytest.raises(ContractileError, match=r"all of its \d shapes lie on planes that the image lacks, which has .*3"):
+        load_examples(pairs, dims=dims)
 
 
 def test_an_object_of_a_volume_is_one_where_its_planes_do_not_overlap(tmp_path):

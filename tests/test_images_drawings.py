@@ -149,8 +149,9 @@ def test_what_was_not_annotated_is_negative():
 
 def test_a_shape_lies_in_all_pages_that_it_does_not_name():
     drawn = [Shape(()), Shape((), plane={"T": 1}), Shape((), plane={"T": 1, "Z": 2}), Shape((), plane={"": 5})]
-    assert on_page(drawn, {"T": 1, "Z": 0}, 5) == [drawn[0], drawn[1], drawn[3]]
-    assert on_page(drawn, {}, 4) == drawn[:3]
+    assert on_page(drawn, {"T": 1, "Z": 0, "": 5}) == [drawn[0], drawn[1], drawn[3]]
+    assert on_page(drawn, {"": 4}) == drawn[:3]
+    assert on_page(drawn, {}) == drawn
 
 
 def test_pages_without_a_named_axis_are_counted_by_t_or_by_z():

@@ -238,17 +238,24 @@ def count_pages(drawn: Sequence[Drawn]) -> list[Drawn]:
     return [counted(one) for one in drawn]
 
 
-def on_page(drawn: Sequence[Drawn], place: Mapping[str, int], page: int) -> list[Drawn]:
-    """The shapes that lie in a plane, which is at `place` along axes such as T and Z, and number `page` of its file.
+def on_page(drawn: Sequence[Drawn], place: Mapping[str, int]) -> list[Drawn]:
+    """The shapes that lie in a plane, which is at `place` along axes such as T and Z, and along "" for its number.
 
     A shape lies in all places along the axes that it does not name.
     """
+    return [one for one in drawn if all(one.plane.get(axis, at) == at for axis, at in place.items())]
 
-    def is_here(one: Drawn) -> bool:
-        planes = one.plane
-        return all(planes.get(axis, at) == at for axis, at in place.items()) and planes.get("", page) == page
 
-    return [one for one in drawn if is_here(one)]
+def count_elsewhere(drawn: Sequence[Drawn], lengths: Mapping[str, int]) -> int:
+    """How many shapes lie in planes that their image lacks, which has so many `lengths` along axes such as T and Z."""
+    return sum(any(one.plane.get(axis, 0) >= length for axis, length in lengths.items()) for one in drawn)
+
+
+def refuse_elsewhere(count: int, lengths: Mapping[str, int], where: object) -> ContractileError:
+    """The error for shapes all of which lie in planes that their image lacks."""
+    found = ", ".join(f"{length} along {axis}" if axis else f"{length} pages" for axis, length in lengths.items())
+    problem = f"all of its {count} shapes lie on planes that the image lacks, which has {found}"
+    return ContractileError(problem, "give the stack that they were drawn on, or draw them on this image", where=where)
 
 
 def refuse_outside(count: int, shape: tuple[int, ...], where: object) -> ContractileError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
@@ -220,11 +221,12 @@ def _canvas(on: Source | None, dims: int) -> Canvas | None:
         return None if size is None else Canvas(size)
     with open_image(on, dims=dims) as image:
         shape = image.shape[1:]
-    page, stack = on.page or 0, on.stack
-    place = np.unravel_index(page, stack.lengths) if stack is not None and stack.lengths else ()
-    axes = "" if stack is None else stack.axes
+    axes, counts = ("", ()) if on.stack is None else (on.stack.axes, on.stack.lengths)
+    place = np.unravel_index(on.page or 0, counts) if counts else ()
     places = tuple((axis, int(at)) for axis, at in zip(axes, place, strict=False) if axis in "TZ")
-    return Canvas(shape, page, places, counted=bool(axes) and not places)
+    lengths = {axis: length for axis, length in zip(axes, counts, strict=False) if axis in "TZ"}
+    lengths |= {"": math.prod(counts)} if counts else {}
+    return Canvas(shape, on.page, places, counted=bool(axes) and not places, lengths=tuple(lengths.items()))
 
 
 def _number_objects(source: Source, dims: int) -> NDArray[np.int32]:

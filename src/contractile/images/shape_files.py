@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,10 +20,12 @@ from contractile.images.drawings import (
     SHOWN,
     Drawing,
     Numbering,
+    count_elsewhere,
     count_pages,
     fill,
     find_numbering,
     on_page,
+    refuse_elsewhere,
     refuse_outside,
     settle_numbers,
 )
@@ -136,13 +138,16 @@ def numbering_of(files: Sequence[tuple[Path, int]], *, task: str | None = None) 
 class Canvas:
     """The image that shapes lie in: its shape *S, and which page of its file it is, by number and by axes.
 
-    `counted` means that neither T nor Z counts the pages, so that the number says which it is, alone.
+    `page` is None for the only page of a file. `lengths` are how many pages the file has along the axes T and Z, and
+    along "" in all, as far as it is known. `counted` means that neither T nor Z counts the pages, so that the number
+    says which it is, alone.
     """
 
     shape: tuple[int, ...]
-    page: int = 0
+    page: int | None = None
     place: tuple[tuple[str, int], ...] = ()
     counted: bool = False
+    lengths: tuple[tuple[str, int], ...] = ()
 
 
 def draw_labels(path: Path, entry: int, numbering: Numbering, canvas: Canvas | None) -> NDArray[np.int32]:
@@ -162,27 +167,44 @@ def draw_labels(path: Path, entry: int, numbering: Numbering, canvas: Canvas | N
         raise ContractileError(problem, cure, where=path)
     drawn = drawing.load()
     canvas = Canvas(shape) if canvas is None else canvas
-    place = dict(canvas.place)
+    page, place, lengths = canvas.page or 0, dict(canvas.place), dict(canvas.lengths)
     if len(shape) == 2:
         drawn = count_pages(drawn) if canvas.counted else drawn
-        [plane] = settle_numbers([on_page(drawn, place, canvas.page)])
+        if canvas.page is not None:
+            place[""] = page
+        elif (planes := len({tuple(sorted(one.plane.items())) for one in drawn if one.plane})) > 1:
+            say(f"its shapes lie on {planes} planes, and the image has one: all are drawn on it", [path])
+        _tell_elsewhere(path, drawn, lengths)
+        [plane] = settle_numbers([on_page(drawn, place)])
         return _draw(path, plane, shape, numbering)
-    place |= {"T": canvas.page} if canvas.counted else {}
-    first = canvas.page * shape[0]
-    planes = [on_page(drawn, {**place, "Z": depth}, first + depth) for depth in range(shape[0])]
+    place |= {"T": page} if canvas.counted else {}
+    lengths |= {"T": lengths[""]} if canvas.counted and "" in lengths else {}
+    pages = 1 if canvas.page is None else lengths.get("")
+    lengths |= {"Z": shape[0]} | ({"": pages * shape[0]} if pages else {})
+    _tell_elsewhere(path, drawn, lengths)
+    planes = [on_page(drawn, {**place, "Z": depth, "": page * shape[0] + depth}) for depth in range(shape[0])]
     planes = settle_numbers(planes)
     known = max((one.number for plane in planes for one in plane), default=0)
     labels = np.stack([_draw(path, plane, shape[1:], numbering, known) for plane in planes])
     return labels if numbering.classes else join_planes(labels, known)
 
 
+def _tell_elsewhere(path: Path, drawn: Sequence[Any], lengths: Mapping[str, int]) -> None:
+    """Say what is known of planes that the image lacks. Raises ContractileError where all shapes lie in such."""
+    elsewhere = count_elsewhere(drawn, lengths)
+    if elsewhere and elsewhere == len(drawn):
+        raise refuse_elsewhere(len(drawn), lengths, path)
+    if elsewhere:
+        say(f"{elsewhere} of {len(drawn)} shapes lie on other planes", [path])
+
+
 def _masks(path: Path, canvas: Canvas | None) -> NDArray[np.int32]:
     masks = read_masks(path)
     if canvas is not None and len(canvas.shape) == 2 and masks.ndim == 3:
-        if canvas.page >= len(masks):
+        if (canvas.page or 0) >= len(masks):
             problem = f"masks must have a plane for each page, got {len(masks)} planes for page {canvas.page}"
             raise ContractileError(problem, "give the stack that they were made on", where=path)
-        plane: NDArray[np.int32] = masks[canvas.page]
+        plane: NDArray[np.int32] = masks[canvas.page or 0]
         return plane
     return masks
 
