@@ -1,5 +1,7 @@
 """The files that a command is going to write: whose they are, and what appears when it is killed or refused."""
 
+import errno
+import fcntl
 import os
 import re
 import signal
@@ -13,7 +15,7 @@ import pytest
 from conftest import entries
 
 from contractile.errors import AlreadyThere, ContractileError, InUse, NotWritten
-from contractile.storage import claimed, claims, files, replacing
+from contractile.storage import claimed, claims, files, locks, replacing
 
 
 def write(path: Path, text: str = "ours") -> None:
@@ -199,6 +201,44 @@ def test_what_another_process_wrote_before_the_claim_is_looked_at(tmp_path, monk
     monkeypatch.setattr(claims, "_made", late)
     with pytest.raises(AlreadyThere, match="must not replace files that this command did not write"):
         run(tmp_path, "a")
+
+
+class Nfs:
+    """Locks as NFS has them: an exclusive one needs a file that is opened for writing."""
+
+    LOCK_EX, LOCK_NB = fcntl.LOCK_EX, fcntl.LOCK_NB
+
+    @staticmethod
+    def flock(number, how):
+        if fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        return fcntl.flock(number, how)
+
+
+def test_claims_hold_on_nfs_and_what_cannot_be_locked_there_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "_posix", Nfs)
+    left, folder = (tmp_path / f".contractile-{digit * 16}.part{end}" for digit, end in (("0", ".tif"), ("1", ".zarr")))
+    left.write_bytes(b"x")
+    folder.mkdir()
+    with claimed([tmp_path / "a"], by="predict"):
+        assert not left.exists()
+        assert folder.exists()
+        with pytest.raises(InUse, match="another process works on this file"):
+            run(tmp_path, "a")
+        real = os.open
+        refused = OSError(errno.EACCES, "Permission denied")
+        with monkeypatch.context() as others:  # the claim of another user
+
+            def open_as_others(path, flags, *more):
+                if str(path).endswith(".names") and flags & os.O_RDWR and not flags & os.O_CREAT:
+                    raise refused
+                return real(path, flags, *more)
+
+            others.setattr("contractile.storage.locks.os.open", open_as_others)
+            with pytest.raises(InUse, match="another process works on this file"):
+                run(tmp_path, "a")
+    run(tmp_path, "a")
+    assert shown(tmp_path)["a"] == "ours"
 
 
 def test_planted_claims_do_no_harm(tmp_path):

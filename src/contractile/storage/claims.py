@@ -15,7 +15,7 @@ from pathlib import Path
 from contractile.errors import AlreadyThere, ContractileError, InUse
 from contractile.storage.files import Group, gathering, sweep, telling
 from contractile.storage.folders import GATE, WAIT_S
-from contractile.storage.locks import LOCKS, SAFELY, let_go, lock, sole
+from contractile.storage.locks import LOCKS, SAFELY, is_free, let_go, lock, open_to_lock, sole
 from contractile.storage.manifest import check_replaceable
 from contractile.storage.records import digest_folder
 
@@ -187,11 +187,11 @@ def _claims_in(folder: Path) -> list[Path]:
 def _claimed_by(path: Path) -> set[str]:
     """The names that a process that is alive has claimed; the claim of one that is gone is removed."""
     with suppress(OSError):
-        number = os.open(path, os.O_RDONLY | SAFELY)
+        number = open_to_lock(path)
         with open(number, "rb") as file:
             if not stat.S_ISREG(os.fstat(number).st_mode) or not LOCKS:
                 return set()
-            if not lock(number):
+            if not is_free(number):
                 size = min(os.fstat(number).st_size, LARGEST)
                 return set(file.read(size).decode("utf-8", "surrogateescape").split("\0"))
         path.unlink()  # it is closed by now: Windows removes no open file

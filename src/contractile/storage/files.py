@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from contractile.errors import ContractileError, NotWritable, NotWritten
-from contractile.storage.locks import LOCKS, OPEN_MOVES, SAFELY, is_still, lock
+from contractile.storage.locks import LOCKS, OPEN_MOVES, SAFELY, is_free, is_still, lock, open_to_lock
 from contractile.storage.manifest import enter
 
 UNFINISHED = re.compile(r"\.contractile-[0-9a-f]{16}\.part(\.\w+)?")
@@ -247,10 +247,10 @@ def _clear(path: Path) -> None:
     with suppress(OSError):
         if not OPEN_MOVES:
             return _clear_closed(path)
-        found = os.open(path, os.O_RDONLY | SAFELY)
+        found = open_to_lock(path)
         try:
             kind = stat.S_IFMT(os.fstat(found).st_mode)
-            if not LOCKS or kind not in (stat.S_IFREG, stat.S_IFDIR) or not lock(found):
+            if not LOCKS or kind not in (stat.S_IFREG, stat.S_IFDIR) or not is_free(found):
                 return
             was = RETIRED.fullmatch(path.name)
             if was and not os.path.lexists(path.with_name(was[1])):

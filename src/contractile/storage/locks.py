@@ -32,6 +32,7 @@ FAR = 2**62  # the byte that Windows locks, beyond any content: what is locked t
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))  # the disk, or the user's share of it
 MOMENT_S = 0.1  # whoever looks whether a file is locked holds it for less
 PAUSE_S = 0.01
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR)
 
 
 @contextmanager
@@ -98,6 +99,29 @@ def lock(found: int) -> bool:
     except BUSY:
         return False
     return True
+
+
+def open_to_lock(path: Path) -> int:
+    """Open a file or a folder of another process, to try its lock. Raises OSError.
+
+    NFS locks only what is opened for writing. Without that `lock` raises EBADF there, and nobody can tell.
+    """
+    try:
+        return os.open(path, os.O_RDWR | SAFELY)
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+    return os.open(path, os.O_RDONLY | SAFELY)
+
+
+def is_free(found: int) -> bool:
+    """Lock an open file of another process; False where that holds it, or nobody can tell. Raises as `lock`."""
+    try:
+        return lock(found)
+    except OSError as error:
+        if error.errno == errno.EBADF:
+            return False
+        raise
 
 
 def _lock_far(found: int) -> None:
