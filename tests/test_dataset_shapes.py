@@ -191,7 +191,7 @@ def test_an_image_alone_takes_the_shapes_of_any_plane(tmp_path, plane, channels)
 
 def test_shapes_of_several_planes_on_one_are_said(tmp_path, caplog):
     write_image(tmp_path / "a.tif")
-    found = [one.outlined() for number, one in enumerate(masks(scene())) for one in [replace(one, plane={"": number})]]
+    found = [replace(one.outlined(), plane={"": number}) for number, one in enumerate(masks(scene()))]
     write_geojson(tmp_path / "a.geojson", found)
     [example] = load_examples(pair_up(tmp_path / "a.tif", tmp_path / "a.geojson"))
     np.testing.assert_array_equal(example.labels, scene())
