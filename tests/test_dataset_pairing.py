@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from PIL import Image as Pillow
 
 from contractile.dataset import load_examples, pair_up
 from contractile.errors import ContractileError
+from contractile.images.folders import below_common
 from contractile.images.names import bare, pair_names
 
 BLANK = np.zeros((4, 4), np.uint8)
@@ -569,6 +571,26 @@ def test_of_train_and_val_only_train_is_taken(tmp_path, caplog):
         write(tmp_path / part / "masks", [f"{part}.tif"])
     assert [pair.name for pair in pair_up(tmp_path)] == ["train"]
     assert "train: holds the images and labels that are taken, and not val" in caplog.text
+
+
+def test_paths_from_the_root_and_from_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for place in ("a", "b"):
+        write(tmp_path / place / "images", ["x.tif"])
+        write(tmp_path / place / "masks", ["x.tif"])
+    far = tmp_path / "b"
+    given = (["a/images/x.tif", far / "images/x.tif"], ["a/masks/x.tif", far / "masks/x.tif"])
+    pairs = pair_up(*given)
+    assert [pair.labels.path.resolve() for pair in pairs] == [tmp_path / place / "masks/x.tif" for place in "ab"]
+    assert [pair.image.path.resolve() for pair in pairs] == [tmp_path / place / "images/x.tif" for place in "ab"]
+
+
+def test_files_on_several_drives_have_their_whole_names(monkeypatch):
+    def refuse(paths):
+        raise ValueError("Paths don't have the same drive")
+
+    monkeypatch.setattr("contractile.images.folders.os.path.commonpath", refuse)
+    assert below_common([Path("/c/a.tif"), Path("/d/a.tif")]) == [Path("/c/a.tif"), Path("/d/a.tif")]
 
 
 def test_the_same_names_in_several_folders(tmp_path):

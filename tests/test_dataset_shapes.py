@@ -216,7 +216,7 @@ def test_shapes_on_planes_that_the_image_lacks(tmp_path, caplog, dims, axis, nam
     load_examples(pairs, dims=dims)
     assert caplog.text.count(f"{len(found[3])} of {len(found[2] + found[3])} shapes lie on other planes") == 1
     write_geojson(tmp_path / "a.geojson", found[3])
-    with pytest.raises(ContractileError, match=r"all of its \d shapes lie on planes that the image lacks, which has .*3"):
+    with pytest.raises(ContractileError, match=r"all of its \d shapes lie on planes that the image lacks, which"):
         load_examples(pairs, dims=dims)
 
 

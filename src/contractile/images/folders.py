@@ -92,6 +92,16 @@ def shape_files_in(folder: Path) -> list[Path]:
     return sorted(found, key=natural)
 
 
+def below_common(paths: Sequence[Path]) -> list[Path]:
+    """Each path as it is seen from the folder that holds all of them; whole where there is none (several drives)."""
+    whole = [path.absolute() for path in paths]
+    try:
+        shared = os.path.commonpath([path.parent for path in whole])
+    except ValueError:  # also where there are no paths
+        return whole
+    return [path.relative_to(shared) for path in whole]
+
+
 def role_of(name: str) -> str:
     """What a folder of this name holds: "images", "labels", or "" where the name does not say, or says test images."""
     if HELD_OUT & set(bare(name).split("_")):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from contractile.errors import ContractileError
 from contractile.images.folders import (
     DEEPEST,
     Place,
+    below_common,
     files_in,
     folder_of,
     folders_in,
@@ -229,11 +229,10 @@ def _cases(images: Sequence[Path], labels: Sequence[Path]) -> dict[str, Items]:
         masks.setdefault(file.parent.parent, []).append(file)
     if roles != ({"images"}, {"labels"}) or len(of_case) < len(images) or not masks.keys() <= of_case.keys():
         return {}
-    shared = os.path.commonpath([case.parent for case in of_case])
     found: dict[str, Items] = {}
-    for case, image in of_case.items():
+    for name, (case, image) in zip(below_common(list(of_case)), of_case.items(), strict=True):
         items = _items([image]), _items(masks.get(case, []))
-        found[case.relative_to(shared).as_posix()] = items[0], _one_label_image(*items)
+        found[name.as_posix()] = items[0], _one_label_image(*items)
     return found
 
 
@@ -259,9 +258,7 @@ def _items(files: Sequence[Path]) -> list[Item]:
     owners = [_owner(file) for file in files]
     names = [stem(owner) for owner in owners]
     if len(set(names)) < len(names):
-        shared = os.path.commonpath([owner.parent for owner in owners])
-        paths = [owner.relative_to(shared) for owner in owners]
-        names = ["/".join((*path.parts[:-1], stem(path))) for path in paths]
+        names = ["/".join((*path.parts[:-1], stem(path))) for path in below_common(owners)]
     found = [
         _entries(file) if shape_kind(file) else [Item(name, (file,))] for name, file in zip(names, files, strict=True)
     ]

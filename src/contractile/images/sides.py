@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from contractile.errors import ContractileError
+from contractile.images.folders import below_common
 from contractile.images.hdf5 import holds_image_and_labels
 from contractile.images.known import SUFFIXES
 from contractile.images.names import bare, holds_images, holds_labels, is_image_word, label_words, some, without_other
@@ -101,8 +102,7 @@ def _case(file: Path) -> str:
 
 def _in_label_folders(files: Sequence[Path], named: Collection[Path]) -> list[Path]:
     """Files in folders such as masks, where others are in folders such as images; of y only those not `named`."""
-    shared = os.path.commonpath([file.parent.absolute() for file in files]) if files else ""
-    folders = {file: file.parent.absolute().relative_to(shared).parts for file in files}
+    folders = {file: below.parts[:-1] for file, below in zip(files, below_common(files), strict=True)}
     if not any(map(holds_images, set(folders.values()))):
         return []
     return [

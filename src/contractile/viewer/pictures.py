@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from contractile.errors import ContractileError
 from contractile.grid import Pixels, shared, within
 from contractile.images import Image, Source, open_image
+from contractile.images.folders import below_common
 from contractile.images.raster import one_clear_line
 from contractile.viewer.channels import describe_channels
 from contractile.viewer.chunks import Chunks
@@ -278,9 +278,4 @@ def _unique_names(sources: Sequence[Source]) -> tuple[str, ...]:
 
 def _short_names(sources: Sequence[Source]) -> tuple[str, ...]:
     """The files of the sources, as seen from the folder that holds all of them."""
-    paths = [source.path.absolute() for source in sources]
-    try:
-        folder = os.path.commonpath([path.parent for path in paths]) if paths else "."
-    except ValueError:  # on several drives
-        return tuple(path.as_posix() for path in paths)
-    return tuple(path.relative_to(folder).as_posix() for path in paths)
+    return tuple(path.as_posix() for path in below_common([source.path for source in sources]))
