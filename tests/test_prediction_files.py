@@ -42,6 +42,16 @@ def files(tmp_path):
     return tmp_path
 
 
+def test_a_name_that_is_too_long_is_refused_before_any_work(files):
+    (files / "one.tif").rename(files / ("x" * 246 + ".tif"))
+    one = load(files / "model.safetensors", engine=EXACT)
+    with pytest.raises(
+        ContractileError, match=r"may have 255 bytes in this folder, got 26\d.*; shorten the name of the im"
+    ):
+        list(predict_files(one, [*files.glob("x*.tif"), files / "pages.tif"], out=files / "out"))
+    assert not (files / "out").exists()
+
+
 def test_files_and_stacks(files):
     one = load(files / "model.safetensors", engine=EXACT)
     seen = []

@@ -238,7 +238,24 @@ def test_claims_hold_on_nfs_and_what_cannot_be_locked_there_stays(tmp_path, monk
             with pytest.raises(InUse, match="another process works on this file"):
                 run(tmp_path, "a")
     run(tmp_path, "a")
-    assert shown(tmp_path)["a"] == "ours"
+    assert (tmp_path / "a").read_text() == "ours"
+
+
+@pytest.mark.parametrize(("name", "most"), [("é" * 125 + ".tiff", 255), ("é" * 123 + ".tif", 250)])
+def test_names_that_are_too_long_are_refused_before_any_work(tmp_path, monkeypatch, name, most):
+    monkeypatch.setattr("contractile.storage.claims.os.pathconf", lambda folder, what: most)
+    run(tmp_path / "new", [name])
+    text = rf"the names of files may have {most} bytes in this folder, got {most + 1}; shorten the name of the image"
+    with pytest.raises(ContractileError, match=text):
+        run(tmp_path / "other", ["a", f"x{name}"])
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_folder_that_is_replaced_has_a_longer_name_meanwhile(tmp_path):
+    zarr = tmp_path / ("a" * 245 + ".zarr")
+    text = r"may have 255 bytes in this folder, got 284 \(250 when it is finished\); shorten the name of the image"
+    with pytest.raises(ContractileError, match=text), claimed([zarr], by="predict", folders=[zarr]):
+        pass
 
 
 def test_planted_claims_do_no_harm(tmp_path):

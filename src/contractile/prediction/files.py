@@ -46,10 +46,10 @@ from contractile.prediction.scaling import scaled
 from contractile.prediction.shapes import check_shapes
 from contractile.prediction.tables import check_table
 from contractile.prediction.tracks import in_order, plan_movies
-from contractile.prediction.unfinished import Course
+from contractile.prediction.unfinished import Course, work_folder
 from contractile.prediction.unlike import find_unlike
 from contractile.quality import Unlike
-from contractile.storage import Claim, claimed
+from contractile.storage import Claim, check_lengths, claimed
 from contractile.work import Work, here
 
 logger = logging.getLogger(__name__)
@@ -96,12 +96,13 @@ def predict_files(
 
     Raises WrongType for `products` that are no list of names; ContractileError, before any work, for an unknown product
     or form, a table of objects of a model that has none, a table as Parquet that is no product or cannot be written,
-    two inputs that would write the same file, or images of which none can be read or fits the model; AlreadyThere where
-    a file would be replaced that is not such a result; InUse where another process predicts one of the images into the
-    same folder; NotWritable for a folder that takes no files; NotFound where there are no images; NotWritten where a
-    result cannot be written; NotFinished where the workers of `work` are gone; ContractileError with `resume` where the
-    model, an option or the image is another one. A file among others that cannot be read or predicted, or whose results
-    a format cannot hold, is logged as a warning and left out; when all others are done, NotFinished names it.
+    two inputs that would write the same file, names that are too long, or images of which none can be read or fits the
+    model; AlreadyThere where a file would be replaced that is not such a result; InUse where another process predicts
+    one of the images into the same folder; NotWritable for a folder that takes no files; NotFound where there are no
+    images; NotWritten where a result cannot be written; NotFinished where the workers of `work` are gone;
+    ContractileError with `resume` where the model, an option or the image is another one. A file among others that
+    cannot be read or predicted, or whose results a format cannot hold, is logged as a warning and left out; when all
+    others are done, NotFinished names it.
     """
     _check_products(products, predictor.card.task)
     check_table(table, products)
@@ -126,6 +127,7 @@ def predict_files(
         series = in_order(series, movies)
     files = [Outputs(one, wish, network.dims, movies.get(one.name)) for one in series]
     _check_names(files)
+    check_lengths(work_folder(out, one) for one in series)
     check_channels([outputs.series.pages[0] for outputs in files], network.channels, network.dims)
     wanted = [file for outputs in files for file in outputs.files]
     held = [file for outputs in files for file in outputs.possible]

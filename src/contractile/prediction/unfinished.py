@@ -178,11 +178,16 @@ class Course:
             os.fsync(file.fileno())
 
     def _folder(self, series: Series) -> Path:
-        return self._out / f".{series.name}.contractile-work"
+        return work_folder(self._out, series)
 
     def _mark(self, series: Series) -> str:
         told = json.dumps({**self.plan(series), "products": self._products}, sort_keys=True)
         return hashlib.sha256(told.encode()).hexdigest()
+
+
+def work_folder(out: Path, series: Series) -> Path:
+    """Where the blocks of a large image lie until its results are written."""
+    return out / f".{series.name}.contractile-work"
 
 
 class _Finished(NamedTuple):

@@ -15,6 +15,7 @@ line in the manifest.
 from __future__ import annotations
 
 from contractile.storage.claims import Claim as Claim
+from contractile.storage.claims import check_lengths as check_lengths
 from contractile.storage.claims import claimed as claimed
 from contractile.storage.files import UNFINISHED as UNFINISHED
 from contractile.storage.files import replacing as replacing

@@ -13,14 +13,15 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from contractile.errors import AlreadyThere, ContractileError, InUse
-from contractile.storage.files import Group, gathering, sweep, telling
+from contractile.storage.files import Group, gathering, retired_name, sweep, telling, temporary_name
 from contractile.storage.folders import GATE, WAIT_S
-from contractile.storage.locks import LOCKS, SAFELY, is_free, let_go, lock, open_to_lock, sole
+from contractile.storage.locks import LOCKS, OPEN_MOVES, SAFELY, is_free, let_go, lock, open_to_lock, sole
 from contractile.storage.manifest import check_replaceable
 from contractile.storage.records import digest_folder
 
 CLAIM = re.compile(r"\.contractile-[0-9a-f]{16}\.names")
 LARGEST = 2**26  # bytes of a claim that are read
+WINDOWS_NAME = 255  # units of UTF-16 in the name of a file
 
 Mark = tuple[int, int, int] | str | None  # of a file's content, as far as its folder knows; None where there is none
 
@@ -67,10 +68,12 @@ def claimed(
     process may claim meanwhile. Folders around results are made; those that stay empty are removed in the end. Without
     `overwrite` only files that the same command wrote, and that are as it wrote them, may be replaced. Inputs are never
     replaced, and results do not lie in them, but for those `within` which they may lie.
-    Raises AlreadyThere for files that must not be replaced, ContractileError for an input among them and for two files
-    that are one, InUse where another process has claimed one of them, NotWritable for a folder that cannot be written.
+    Raises AlreadyThere for files that must not be replaced, ContractileError for an input among them, for two files
+    that are one, and for names that are too long, InUse where another process has claimed one of them, NotWritable for
+    a folder that cannot be written.
     """
     files, zarrs = list(dict.fromkeys(files)), frozenset(folders)
+    check_lengths(files, folders=zarrs)
     _check_apart(files, inputs, {path.resolve() for path in within})
     before = {path: _mark(path) for path in files}
     check_replaceable(files, overwrite=overwrite, by=by, folders=zarrs)
@@ -87,6 +90,37 @@ def claimed(
         written = [path for path in files if _mark(path) != before[path]]  # by a process that ended meanwhile
         check_replaceable(written, overwrite=overwrite, by=by, folders=zarrs)
         yield Claim(files, by, overwrite)
+
+
+def check_lengths(paths: Iterable[Path], *, folders: Collection[Path] = ()) -> None:
+    """Raise ContractileError where a name is longer than its file system allows, here or while the work goes on.
+
+    `folders` are those of the paths that are going to be folders: one that is replaced has a longer name meanwhile.
+    """
+    most: dict[Path, int] = {}
+    for path in paths:
+        if path.parent not in most:
+            most[path.parent] = _longest_name(path.parent)
+        names = [path.name, temporary_name(path).name, *([retired_name(path).name] if path in folders else [])]
+        length = max(map(_length, names)) if most[path.parent] else 0
+        if length > most[path.parent]:
+            problem = f"the names of files may have {most[path.parent]} bytes in this folder, got {length}"
+            problem += f" ({_length(path.name)} when it is finished)" if length > _length(path.name) else ""
+            raise ContractileError(problem, "shorten the name of the image, or that of the result", where=path)
+
+
+def _length(name: str) -> int:
+    return len(os.fsencode(name)) if OPEN_MOVES else len(name.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def _longest_name(folder: Path) -> int:
+    """How long names may be in a folder, which need not be there yet; 0 where nothing is known of that."""
+    if not hasattr(os, "pathconf"):
+        return 0 if OPEN_MOVES else WINDOWS_NAME
+    with suppress(OSError, ValueError):
+        there = next((place for place in (folder, *folder.absolute().parents) if place.is_dir()), folder)
+        return max(0, os.pathconf(there, "PC_NAME_MAX"))
+    return 0
 
 
 def _check_apart(files: Sequence[Path], inputs: Iterable[Path], within: Collection[Path]) -> None:

@@ -156,6 +156,11 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f".contractile-{secrets.token_hex(8)}.part{path.suffix}")
 
 
+def retired_name(path: Path) -> Path:
+    """The name beside `path` of a folder that makes room for a new one."""
+    return path.with_name(f".contractile-{secrets.token_hex(8)}.was.{path.name}")
+
+
 @dataclass
 class Group:
     """Files that are renamed together when all are whole; `by` is the command that writes them.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contractile.errors import AlreadyThere
-from contractile.storage.files import begin_beside, current_group, finish, flush, hold, move, telling, temporary_name
+from contractile.storage.files import (
+    begin_beside,
+    current_group,
+    finish,
+    flush,
+    hold,
+    move,
+    retired_name,
+    telling,
+    temporary_name,
+)
 from contractile.storage.locks import OPEN_MOVES, SAFELY, sole
 from contractile.storage.records import write_record
 
@@ -79,7 +88,7 @@ class _UnfinishedFolder:
             if number is not None:
                 self.numbers.append(number)
                 hold(number)
-            self.retired = self.path.with_name(f".contractile-{secrets.token_hex(8)}.was.{self.path.name}")
+            self.retired = retired_name(self.path)
             move(self.path, self.retired)
         move(self.temporary, self.path)
 
