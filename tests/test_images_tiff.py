@@ -337,6 +337,23 @@ def test_axes_that_the_file_names(
         ),
         ({"resolution": (2e4, 1e4), "resolutionunit": "CENTIMETER", "metadata": None}, {"X": 0.5, "Y": 1}, None),
         ({"resolution": (300, 300), "resolutionunit": "INCH"}, {}, None),
+        *[
+            ({"resolution": (per_cm,) * 2, "resolutionunit": "CENTIMETER", "metadata": None, "software": "x"}, {}, None)
+            for per_cm in (28, 28.35, 37.8, 59.06, 118, 118.11, 236.22, 10)
+        ],
+        (
+            {"resolution": (10, 10), "resolutionunit": "CENTIMETER", "metadata": None, "software": "contractile"},
+            {"X": 1000, "Y": 1000},
+            None,
+        ),
+        ({"resolution": (10, 10), "resolutionunit": "CENTIMETER"}, {"X": 1000, "Y": 1000}, None),
+        (
+            {"resolution": (50, 50), "resolutionunit": "CENTIMETER", "metadata": None, "software": "x"},
+            {"X": 200, "Y": 200},
+            None,
+        ),
+        ({"imagej": True, "resolution": (4, 4), "metadata": {"unit": "angstroms"}}, {"X": 2.5e-5, "Y": 2.5e-5}, None),
+        ({"imagej": True, "resolution": (4, 4), "metadata": {"unit": "km"}}, {"X": 2.5e8, "Y": 2.5e8}, None),
         ({"ome": True, "metadata": {"TimeIncrement": 2, "TimeIncrementUnit": "h"}}, {}, 7200),
     ],
 )

@@ -10,17 +10,20 @@ from xml.etree.ElementTree import Element
 
 import tifffile
 
+from contractile.images.tiff_forms import SOFTWARE
+
 INCHES = ("inch", "in")
 
 # spellings of units by their size; the two kinds of \u00b5 are the micro sign and the Greek letter
 LENGTHS = {  # in micrometres
+    1e9: "km kilometer kilometre",
     1e6: "m meter metre",
     1e5: "dm",
     1e4: "cm centimeter centimetre",
     1e3: "mm millimeter millimetre",
     1.0: "um \u00b5m \u03bcm micron microns micrometer micrometers micrometre micrometres",
     1e-3: "nm nanometer nanometers nanometre",
-    1e-4: "å angstrom",
+    1e-4: "å angstrom angstroms",
     1e-6: "pm picometer",
     25400.0: " ".join(INCHES),
 }
@@ -37,6 +40,8 @@ MICROMETRES = {name: size for size, names in LENGTHS.items() for name in names.s
 SECONDS = {name: size for size, names in TIMES.items() for name in names.split()}
 MPP = re.compile(r"\|\s*MPP\s*=\s*([0-9.]+)")
 CENTIMETRE = 3  # of the tag ResolutionUnit
+PRINTED = (*(dots / 2.54 for dots in (72, 96, 150, 300, 600)), 10.0)  # usual resolutions of printers, per centimetre
+ROUNDING = 1e-3
 
 
 def in_micrometres(value: Any, unit: Any) -> float | None:
@@ -77,7 +82,8 @@ def tiff_scale(page: tifffile.TiffPage, facts: Mapping[str, Any], *, imagej: boo
     """From the resolution in the tags of a page, and from `facts` (ImageJ's or tifffile's) with their unit.
 
     A resolution per inch is not used: it is nearly always the 72 or 300 dpi of a printer, which ImageJ keeps as its
-    unit. Otherwise ImageJ counts pixels per unit, whatever the tag says of the unit.
+    unit. Nor is that of a printer per centimetre, unless tifffile or this package wrote it. Otherwise ImageJ counts
+    pixels per unit, whatever the tag says of the unit.
     """
     x, y = (_step(page.tags.valueof(f"{axis}Resolution")) for axis in "XY")
     unit = facts.get("unit")
@@ -87,7 +93,7 @@ def tiff_scale(page: tifffile.TiffPage, facts: Mapping[str, Any], *, imagej: boo
     z = _not_of_a_printer(facts.get("spacing"), facts.get("zunit", unit))
     if unit is not None and (imagej or kind != CENTIMETRE):
         return _known(X=_not_of_a_printer(x, unit), Y=_not_of_a_printer(y, facts.get("yunit", unit)), Z=z)
-    if kind == CENTIMETRE:
+    if kind == CENTIMETRE and (facts or _is_by_tifffile(page) or not (_is_of_a_printer(x) and _is_of_a_printer(y))):
         return _known(X=in_micrometres(x, "cm"), Y=in_micrometres(y, "cm"), Z=z)
     return _known(Z=z)
 
@@ -95,6 +101,16 @@ def tiff_scale(page: tifffile.TiffPage, facts: Mapping[str, Any], *, imagej: boo
 def _not_of_a_printer(value: Any, unit: Any) -> float | None:
     """`value` in micrometres; None also where it is in inches."""
     return None if _spelled(unit) in INCHES else in_micrometres(value, unit)
+
+
+def _is_of_a_printer(step: float | None) -> bool:
+    """Whether so many centimetres per pixel are a usual resolution of printers, which may be rounded."""
+    return step is not None and any(abs(1 / step - one) < ROUNDING * one or 1 / step == round(one) for one in PRINTED)
+
+
+def _is_by_tifffile(page: tifffile.TiffPage) -> bool:
+    """Whether tifffile wrote a page, perhaps for this package: it makes up no resolution of its own."""
+    return str(page.software).startswith(("tifffile", SOFTWARE)) or page.shaped_description is not None
 
 
 def _step(resolution: Any) -> float | None:
