@@ -371,6 +371,15 @@ def test_a_mask_saved_as_jpeg_is_cut_in_two(quality: int) -> None:
     assert cut_greys(np.arange(256).reshape(16, 16)) is None
 
 
+def test_fix_knows_the_home_folder(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(dataset))
+    monkeypatch.setenv("USERPROFILE", str(dataset))
+    fix_dataset(dataset / "images", dataset / "labels", "~/fixed")
+    assert any((dataset / "fixed").iterdir())
+    with pytest.raises(ContractileError, match="out must not be the folder of the images or the labels"):
+        fix_dataset(dataset / "images", dataset / "labels", "~/labels")
+
+
 def test_fix_writes_a_dataset_without_the_faults(dataset: Path) -> None:
     _specks(dataset)
     labels = labels_of(dataset, 1)

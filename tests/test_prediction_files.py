@@ -52,6 +52,13 @@ def test_a_name_that_is_too_long_is_refused_before_any_work(files):
     assert not (files / "out").exists()
 
 
+def test_results_go_into_the_home_folder(files, monkeypatch):
+    monkeypatch.setenv("HOME", str(files))
+    monkeypatch.setenv("USERPROFILE", str(files))
+    list(predict_files(load(files / "model.safetensors", engine=EXACT), files / "one.tif", out="~/out"))
+    assert [path.name for path in entries(files / "out")] == ["one_labels.tif"]
+
+
 def test_files_and_stacks(files):
     one = load(files / "model.safetensors", engine=EXACT)
     seen = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,7 @@ def run_demo(
     with `overwrite`. Raises AlreadyThere for a file that must not be replaced and for images of others, InUse where
     another process writes into `out`, NotWritten or NotWritable where a file cannot be written.
     """
+    out = Path(os.path.expanduser(out))
     pairs = [(out / "images" / name, out / "labels" / name) for name in _names()]
     _check_alone(pairs)
     rng = np.random.default_rng(2015)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -68,10 +69,11 @@ def fix_dataset(
     file would be replaced that is not of an earlier repair, InUse where another process writes one of the files,
     NotWritten or NotWritable where one cannot be written.
     """
+    out = Path(os.path.expanduser(out))
     pairs = pair_up(images, labels, dims=dims, axes=axes)
     sources = list(dict.fromkeys(file for pair in pairs for file in pair.files))
-    _check_apart(Path(out), sources)
-    files = _name_files(pairs, Path(out))
+    _check_apart(out, sources)
+    files = _name_files(pairs, out)
     with claimed(files, by="check", inputs=sources, overwrite=overwrite) as claim:
         mended = [_ignore(_read(pair.labels, dims, ignore_label), ignore_label) for pair in pairs]
         say_rest(sources)
@@ -104,7 +106,7 @@ def check_place(images: Place, labels: Place | None, out: str | Path) -> None:
     for place in (images, labels):
         with suppress(ContractileError):  # said by `pair_up`
             sources += [] if place is None else files_in(place)
-    _check_apart(Path(out), sources)
+    _check_apart(Path(os.path.expanduser(out)), sources)
 
 
 def _check_apart(out: Path, sources: Sequence[Path]) -> None:

@@ -32,7 +32,7 @@ def check_places(images: Any, labels: Any, *, out: Any, validation: Any = None) 
         named |= {"validation images": validation[0], "validation labels": validation[1]}
     for name, place in named.items():
         _check_place(name, place)
-    _check_apart(out, list(named.values()))
+    _check_apart(os.path.expanduser(out), list(named.values()))
     if validation is not None:
         _check_disjoint(images, validation[0])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -63,7 +64,7 @@ def export_model(
     package lacks, for a name that does not fit its form, and where the packages of `contractile[export]` are missing;
     NotFinished where the weights do not give what the model gives.
     """
-    config = config or ExportConfig()
+    config, out = config or ExportConfig(), Path(os.path.expanduser(out))
     _check(config, out, image)
     _say_unused(config, image, axes)
     model = load(place)

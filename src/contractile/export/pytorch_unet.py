@@ -9,6 +9,7 @@ the image, so that tiles would not fit together.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import warnings
 import zipfile
@@ -48,6 +49,7 @@ def import_weights(weights: Path, out: Path, *, scale: float = 1.0, overwrite: b
     """
     if not 1 / 16 <= scale <= 1:
         raise ContractileError(f"scale must be from 0.0625 to 1, got {scale:g}", "use that of train.py, e.g. 0.5")
+    out = Path(os.path.expanduser(out))
     if out.suffix.lower() != ".safetensors":
         raise ContractileError(f"out must name a .safetensors file, got {out}", "write e.g. model.safetensors")
     state = _read(weights)

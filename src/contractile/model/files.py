@@ -79,7 +79,7 @@ def save(model: Model, path: str | Path) -> None:
     content = serialise(
         model.weights, metadata={METADATA_KEY: write_card(model.card, EMPTY)}
     )  # one entry: it keeps no order
-    with replacing(Path(path)) as partial:
+    with replacing(Path(os.path.expanduser(path))) as partial:
         partial.write_bytes(seal(content))
 
 

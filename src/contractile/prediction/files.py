@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -107,6 +108,7 @@ def predict_files(
     _check_products(products, predictor.card.task)
     check_table(table, products)
     check_shapes(products)
+    out = os.path.expanduser(out)
     check_folder(out)
     out = Path(out)
     network, failures = predictor.card.network, Failures("predicted")

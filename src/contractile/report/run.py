@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,7 +43,7 @@ def write_report(
     """
     from contractile.training import steering_score
 
-    target = Path(path) if path else run.folder / REPORT_FILE
+    target = Path(os.path.expanduser(path)) if path else run.folder / REPORT_FILE
     check_replaceable([target], overwrite=overwrite)
     steering = pick_steering(run.evaluation, steering_score(run.recipe))
     recipe, card = run.recipe, run.model.card

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -72,10 +73,11 @@ def train(
     """
     started = time.monotonic()
     check_places(images, labels, out=out, validation=validation)
+    out = Path(os.path.expanduser(out))
     check_progress(progress, "the status")
     asked = read_recipe(recipe)
-    folded = is_folded(Path(out)) if resume else int(asked.get("folds", 1)) > 1
-    folder = (FoldedFolder if folded else RunFolder)(Path(out), resume=resume, overwrite=overwrite)
+    folded = is_folded(out) if resume else int(asked.get("folds", 1)) > 1
+    folder = (FoldedFolder if folded else RunFolder)(out, resume=resume, overwrite=overwrite)
     with stoppable() as stopping, _telling(stopping, folder, command), folder.held():
         found = folder.read_state() if resume and not folded else None
         settled = None if found is None else found.saved.recipe
