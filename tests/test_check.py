@@ -30,6 +30,7 @@ from contractile.check.pieces import (
 )
 from contractile.check.pixels import Seen, compare
 from contractile.check.tops import find_mixed
+from contractile.errors import ContractileError
 from contractile.images import read_labels, write_image, write_labels
 from contractile.labels import find_mark
 from contractile.synthetic import SceneConfig, draw_scene

@@ -162,6 +162,36 @@ def test_an_image_that_is_too_large_is_refused(tmp_path):
         read_coco(coco(tmp_path, size=(0, 5)))
 
 
+@pytest.mark.parametrize("owner", [1, "1"])
+def test_ids_are_compared_as_text_where_they_fit_so(tmp_path, owner, caplog):
+    path, square = tmp_path / "a.json", [[10, 10, 14, 10, 14, 14, 10, 14]]
+    image = {"id": "1" if owner == 1 else 1, "file_name": "a.tif", "height": 30, "width": 30}
+    ones = [{"id": n, "image_id": owner, "category_id": 1, "segmentation": square} for n in range(2)]
+    path.write_text(json.dumps({"images": [image], "annotations": ones}))
+    [drawing] = read_coco(path)
+    assert len(drawing.load()) == 2
+    assert "belong" not in caplog.text
+    path.write_text(json.dumps({"images": [image], "annotations": [*ones, {**ones[0], "image_id": 7}]}))
+    read_coco(path)
+    assert "3 of 3 annotations belong to no image in the file" in caplog.text
+    path.write_text(
+        json.dumps({"images": [{**image, "id": owner}], "annotations": [*ones, {**ones[0], "image_id": 7}]})
+    )
+    [drawing] = read_coco(path)
+    assert len(drawing.load()) == 2
+    assert "1 of 3 annotations belong to no image in the file" in caplog.text
+
+
+@pytest.mark.parametrize("side", ["height", "width"])
+def test_an_image_without_a_size_is_refused(tmp_path, side):
+    image = {"id": 1, "file_name": "a.tif", "height": 30, "width": 30, side: None}
+    (tmp_path / "a.json").write_text(json.dumps({"images": [image], "annotations": []}))
+    with pytest.raises(
+        ContractileError, match=r"image a\.tif must have a height and a width, got .*None.*; write its size"
+    ):
+        read_coco(tmp_path / "a.json")
+
+
 def test_several_images_without_a_name_are_refused(tmp_path):
     images = [
         {"id": number, "file_name": name, "height": 4, "width": 4} for number, name in enumerate(["a.tif", "", ""])

@@ -114,16 +114,26 @@ def drawings_of(found: Any, path: Path) -> list[Drawing]:
     """As `read_coco`, from the values of the file."""
     with fitting(path, WHAT, CURE):
         kinds = {one["id"]: str(one.get("name", one["id"])) for one in found.get("categories", [])}
-        objects: dict[Any, list[Mapping[str, Any]]] = {}
-        for one in found["annotations"]:
-            objects.setdefault(one["image_id"], []).append(one)
-        return [_drawing(one, objects.get(one["id"], []), kinds, path) for one in found["images"]]
+        names, owners = [one["id"] for one in found["images"]], [one["image_id"] for one in found["annotations"]]
+        if not set(owners) <= set(names) and set(map(str, owners)) <= set(map(str, names)):
+            names, owners = [*map(str, names)], [*map(str, owners)]
+        objects: dict[Any, list[Mapping[str, Any]]] = {name: [] for name in names}
+        fitting_ones = [one for one in zip(owners, found["annotations"], strict=True) if one[0] in objects]
+        for owner, one in fitting_ones:
+            objects[owner].append(one)
+        if left := len(owners) - len(fitting_ones):
+            say(f"{left} of {len(owners)} annotations belong to no image in the file", [path])
+        return [_drawing(one, objects[name], kinds, path) for name, one in zip(names, found["images"], strict=True)]
 
 
 def _drawing(
     image: Mapping[str, Any], objects: Sequence[Mapping[str, Any]], kinds: Mapping[Any, str], path: Path
 ) -> Drawing:
-    name, shape = str(image["file_name"]), (int(image["height"]), int(image["width"]))
+    name, sides = str(image["file_name"]), (image["height"], image["width"])
+    if None in sides:
+        problem = f"image {name} must have a height and a width, got {sides[0]} x {sides[1]}"
+        raise ContractileError(problem, "write its size in pixels into the file, or export it again")
+    shape = int(sides[0]), int(sides[1])
     pixels = shape[0] * shape[1]
     if min(shape) < 1 or pixels > limits().pixels:
         problem = f"image {name} must have 1 to {limits().pixels:,} pixels, got {shape[0]} x {shape[1]}"
