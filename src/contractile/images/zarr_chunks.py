@@ -2,7 +2,8 @@
 
 A writer may leave a chunk out because all of it is the fill value, so a missing chunk alone proves no loss. Three
 things do: a fill value that means nothing (null in Zarr 2, NaN), a lower resolution of the same image with pixels
-there, and chunks beside it that are not the fill value up to its very edge.
+there, and chunks beside it that are not the fill value up to its very edge. The chunks beside a plane that is missing
+as a whole prove nothing: a plane may be blank.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ def find_gaps(
     """The chunks that the array in a folder lacks; None for none, or where that cannot be known cheaply.
 
     A shard counts as a chunk: it is a file. `lower` are the folders of the lower resolutions of the same image,
-    `channels` the axes along which neighbours say nothing of one another. Of `labels` neighbours never do.
+    `channels` the axes, such as channels and time, along which neighbours say nothing of one another. Of `labels`
+    neighbours never do.
     """
     moment = int(time.monotonic() // KEPT_S)
     return _find_gaps(folder, tuple(lower), None if labels else channels, limits(), moment)
@@ -98,19 +100,32 @@ def _find_gaps(
 
 def _are_cut_off(array: zarr.Array, there: set[Place], grid: Place, channels: tuple[int, ...]) -> bool:
     """Whether chunks beside missing ones are mostly not the fill value on the faces that they share with these."""
-    axes = [axis for axis, n in enumerate(grid) if n > 1 and axis not in channels]
-    faces = [face for place in sorted(there) for axis in axes for face in _open_faces(place, axis, there, grid)]
+    axes = [axis for axis in range(len(grid)) if axis not in channels]
+    sides = axes[-2:]  # Y and X
+    planes = {_plane_of(place, sides) for place in there}
+    faces = [
+        (place, axis, step > 0)
+        for place in sorted(there)
+        for axis in axes
+        for step, beside in _missing_beside(place, axis, there, grid)
+        if _plane_of(beside, sides) in planes
+    ]
     chosen = faces[:: max(1, math.ceil(len(faces) / MOST_FACES))]
     full = sum(bool(np.mean(_face(array, *face) != array.fill_value) > 0.5) for face in chosen)
     return 2 * full > len(chosen)
 
 
-def _open_faces(place: Place, axis: int, there: set[Place], grid: Place) -> Iterator[tuple[Place, int, bool]]:
-    """The sides of a chunk (its place, the axis, whether it is the far side) beside which a chunk is missing."""
+def _plane_of(place: Place, sides: Sequence[int]) -> Place:
+    """The place of the plane that a chunk lies in."""
+    return tuple(index for axis, index in enumerate(place) if axis not in sides)
+
+
+def _missing_beside(place: Place, axis: int, there: set[Place], grid: Place) -> Iterator[tuple[int, Place]]:
+    """The missing chunks before (-1) and behind (1) a chunk along an axis."""
     for step in (-1, 1):
         beside = (*place[:axis], place[axis] + step, *place[axis + 1 :])
         if 0 <= beside[axis] < grid[axis] and beside not in there:
-            yield place, axis, step > 0
+            yield step, beside
 
 
 def _face(array: zarr.Array, place: Place, axis: int, far: bool) -> NDArray[Any]:

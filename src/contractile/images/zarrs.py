@@ -227,12 +227,14 @@ def _whole(
     `lower` are the folders of its lower resolutions. Raises ContractileError where it is certain that missing chunks
     held pixels, unless the gate allows them: then they are 0.
     """
-    channels = tuple(place for place, axis in enumerate(axes) if axis.get("type") == "channel")
+    channels = tuple(place for place, axis in enumerate(axes) if axis.get("type") in ("channel", "time"))
     gaps = find_gaps(folder, lower, channels, labels=labels)
     if gaps is None or (not gaps.proof and (gaps.harmless or labels)):
         return array, ()
     if gaps.proof and not limits().missing:
-        cure = "copy the whole folder again, or export the image again; --allow-missing reads 0 in their place"
+        cure = (
+            "where they are meant to be empty, --allow-missing reads 0 in their place; else copy the whole folder again"
+        )
         raise ContractileError(str(gaps), cure, where=path)
     if gaps.proof:
         return open_array(folder, fill=0), (f"{gaps}; 0 is read in their place",)
