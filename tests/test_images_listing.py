@@ -9,7 +9,7 @@ import pytest
 import tifffile
 
 from contractile.errors import ContractileError
-from contractile.images import find, leave_out_labels, list_image_files, named_files
+from contractile.images import find, leave_out_labels, list_image_files, named_files, stem
 
 BESIDE = "left out, since they are named like labels of images beside them"
 BY_PRODUCT = "left out, since such files hold neither images nor labels"
@@ -30,6 +30,29 @@ def write(folder: Path, *names: str) -> None:
 
 def images_at(*places: Path | str) -> list[str]:
     return [file.name for file in leave_out_labels(list_image_files(list(places)), named=named_files(list(places)))]
+
+
+@pytest.mark.parametrize("pattern", ["exp [1]/*.tif", "exp [1]/**/*.tif", "*/a*.tif", "exp*/a*"])
+@pytest.mark.parametrize("from_root", [True, False])
+def test_a_folder_with_brackets_before_a_pattern(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str, from_root: bool
+) -> None:
+    write(tmp_path / "exp [1]", "a [x].tif")
+    monkeypatch.chdir(tmp_path)
+    assert [one.name for one in find(tmp_path / pattern if from_root else pattern)] == ["a [x]"]
+
+
+def test_folders_keep_what_looks_like_a_suffix(tmp_path: Path) -> None:
+    for name in ("plate_2024.05", "plate_2024.06", "a.zarr", "b.ome.zarr"):
+        (tmp_path / name).mkdir()
+    names = {path.name: stem(path) for path in tmp_path.iterdir()}
+    assert names == {
+        "plate_2024.05": "plate_2024.05",
+        "plate_2024.06": "plate_2024.06",
+        "a.zarr": "a",
+        "b.ome.zarr": "b",
+    }
+    assert stem(Path("c.ome.tif")) == "c"
 
 
 @pytest.mark.parametrize(

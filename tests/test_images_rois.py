@@ -89,6 +89,8 @@ def test_what_imagej_cannot_hold_is_refused(tmp_path):
     far = Shape((np.array([(0, 0), (0, 40000), (2, 40000)]),))
     with pytest.raises(ContractileError, match="ROIs of ImageJ must lie within 0 to 32767 pixels, got 40000"):
         write_rois(tmp_path / "a.zip", [far])
+    with pytest.raises(ContractileError, match="ROIs of ImageJ must lie within 0 to 32767 pixels, got -2"):
+        write_rois(tmp_path / "a.zip", [Shape((np.array([(0, -2), (0, 4), (2, 4)]),))])
     assert not (tmp_path / "a.zip").exists()
 
 

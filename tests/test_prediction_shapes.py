@@ -168,6 +168,15 @@ def test_a_stack_gives_one_file_with_the_place_of_each_object(tmp_path, product)
     np.testing.assert_array_equal(found, pages)
 
 
+@pytest.mark.parametrize(("image", "suffix"), [("a.tif", ".tif"), ("a", "")])
+@pytest.mark.parametrize(("shape", "mark"), [((4, 5), "_0001"), ((2, 4, 5), "_0001_z0001")])
+def test_names_of_pages_and_planes(tmp_path, image, suffix, shape, mark):
+    page = np.zeros(shape, np.uint8), {1: "fat"}
+    write_shapes(tmp_path / "a.json", "coco", [page, page], stack=Stack("T", (2,)), image=image)
+    names = [one["file_name"] for one in json.loads((tmp_path / "a.json").read_text())["images"]]
+    assert names[-1] == f"a{mark}{suffix}"
+
+
 def test_a_volume_gives_its_planes(tmp_path):
     labels = renumber(np.random.default_rng(0).integers(-3, 4, (3, 9, 11)).clip(0))
     labels[1] = 0

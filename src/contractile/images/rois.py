@@ -67,7 +67,8 @@ def _unique(name: str, seen: dict[str, int]) -> str:
 def _pack(roifile: Any, shape: Shape, name: str, group: int, path: Path) -> bytes:
     corners = np.concatenate(shape.rings)
     if corners.min() < 0 or corners.max() > LARGEST:
-        problem = f"ROIs of ImageJ must lie within 0 to {LARGEST} pixels, got {int(corners.max())}"
+        worst = int(min(corners.min(), 0) or corners.max())
+        problem = f"ROIs of ImageJ must lie within 0 to {LARGEST} pixels, got {worst}"
         raise ContractileError(problem, "save labels, GeoJSON or COCO instead", where=path)
     top, left = (int(value) for value in corners.min(axis=0))
     bottom, right = (int(value) for value in corners.max(axis=0))

@@ -181,8 +181,9 @@ def _is_litter(path: Path) -> bool:
 
 
 def stem(path: Path) -> str:
-    """The name of a file without the suffixes of its format: a.ome.tif -> a."""
-    return re.sub(r"(\.ome)?\.[^.]+$", "", path.name, flags=re.IGNORECASE) or path.name
+    """The name of a file without the suffixes of its format: a.ome.tif -> a. A folder keeps all but .zarr."""
+    suffix = r"\.zarr" if path.suffix.lower() not in SUPPORTED and os.path.isdir(path) else r"\.[^.]+"
+    return re.sub(rf"(\.ome)?{suffix}$", "", path.name, flags=re.IGNORECASE) or path.name
 
 
 def natural(path: Path) -> list[tuple[int, int, str]]:
@@ -199,13 +200,21 @@ def _files_at(place: str | Path, shapes: bool) -> list[Path]:
         return [path]
     if not glob.has_magic(str(place)):
         raise NotFound("nothing there", "check the spelling and the working folder", where=place)
-    matches = [Path(match) for match in glob.glob(str(path), recursive=True)]
+    matches = [Path(match) for match in glob.glob(_pattern(path), recursive=True)]
     if not matches:
         raise NotFound("no file matches", "check the pattern and the working folder", where=place)
     readable = _images_among(matches, shapes)
     if not readable:
         raise refusal(sorted(matches, key=natural)[0]).at(place)
     return readable
+
+
+def _pattern(path: Path) -> str:
+    """A path as a pattern, in which the folders that are there stand for themselves: `exp [1]/*.tif`."""
+    there = next((parent for parent in path.parents if os.path.isdir(parent)), None)
+    if there is None:
+        return str(path)
+    return os.path.join(glob.escape(str(there)), path.relative_to(there))
 
 
 def _files_in(folder: Path, shapes: bool) -> list[Path]:

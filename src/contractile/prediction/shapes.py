@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -74,16 +74,20 @@ def _planes(
 def _pages(pages: Sequence[tuple[Pixels, Columns | Names]], stack: Stack | None, image: str) -> Iterator[Page]:
     """The images of a COCO file: each page, and each plane of a volume, is one."""
     for number, (labels, table, plane) in enumerate(_planes(pages, stack)):
-        stem, dot, suffix = image.rpartition(".")
-        name = image if stack is None else f"{stem}_{number:04d}{dot}{suffix}"
+        name = image if stack is None else _marked(image, f"_{number:04d}")
         masks = cut(labels, table, plane)
         if len(labels.shape) == 2:
             yield Page(name, labels.shape, masks)
             continue
         by_depth = {depth: list(found) for depth, found in groupby(masks, key=lambda mask: mask.plane["Z"])}
-        stem, dot, suffix = name.rpartition(".")
         for depth in range(labels.shape[0]):
-            yield Page(f"{stem}_z{depth:04d}{dot}{suffix}", labels.shape[1:], by_depth.get(depth, []))
+            yield Page(_marked(name, f"_z{depth:04d}"), labels.shape[1:], by_depth.get(depth, []))
+
+
+def _marked(name: str, mark: str) -> str:
+    """The name of a file with a mark behind its stem."""
+    suffix = PurePath(name).suffix
+    return name.removesuffix(suffix) + mark + suffix
 
 
 def cut(labels: Pixels, found: Columns | Names, plane: Mapping[str, int]) -> Iterator[Mask]:
