@@ -139,7 +139,8 @@ def _compare_sizes(sizes: Sequence[tuple[tuple[float, ...], str]]) -> Iterator[S
     if not ratios or max(ratios) <= ALIKE:
         return
     axis = max(range(-len(ratios), 0), key=lambda one: (ratios[one], one))
-    (low, _), (high, where) = (end((size[axis], where) for size, where in sizes) for end in (min, max))
+    along = [(size[axis], where) for size, where in sizes]
+    (low, _), (high, where) = min(along), max(along)
     yield Spot("pixel sizes", where, f"{low:.4g} to {high:.4g} um along {'ZYX'[axis]}")
 
 
