@@ -82,7 +82,7 @@ FORMATS: tuple[FileFormat, ...] = (
         (".tif", ".tiff"),
         REGIONS,
         "axes as far as it names them, pixel size in centimetres, all series, pyramid",
-        "thumbnails; resolution per inch",
+        "thumbnails; resolution per inch or of a printer",
         opens=_tiff,
         magic=rb"II[*+]\0(?!.{4}CR\x02)|MM\0[*+]",  # CR: Canon's raw files
         writes=True,

@@ -172,8 +172,8 @@ def draw_labels(path: Path, entry: int, numbering: Numbering, canvas: Canvas | N
         drawn = count_pages(drawn) if canvas.counted else drawn
         if canvas.page is not None:
             place[""] = page
-        elif (count := len({tuple(sorted(one.plane.items())) for one in drawn if one.plane})) > 1:
-            say(f"its shapes lie on {count} planes, and the image has one: all are drawn on it", [path])
+        elif (several := len({tuple(sorted(one.plane.items())) for one in drawn if one.plane})) > 1:
+            say(f"its shapes lie on {several} planes, and the image has one: all are drawn on it", [path])
         _tell_elsewhere(path, drawn, lengths)
         [plane] = settle_numbers([on_page(drawn, place)])
         return _draw(path, plane, shape, numbering)
