@@ -449,6 +449,11 @@ def test_names_and_mappings():
             "samples.core must be what the network makes of the tile (256, 256), got (128, 128); use (256, 256)",
         ),
         (
+            {"network": {"depth": 4}, "samples": {"tile": [16, 16], "batch": 1}},
+            "samples.batch must be at least 2 for tiles of one pixel at the lowest level, got 1 of (16, 16); use 2, "
+            "or a larger samples.tile",
+        ),
+        (
             {"samples": {"tile": [250, 250]}},
             "input size must keep every map even before a pooling and leave some output (same convolutions, depth 3), "
             "got 250; use 248 or 256",

@@ -332,7 +332,7 @@ def test_a_stopped_run_in_folds_says_how_to_go_on(folder, monkeypatch, begun):
         os.kill(os.getpid(), signal.SIGINT)
 
     recipe = {**TINY, "folds": 2, "steps": 8, "validations": 1}
-    where = {"out": folder / "run", "recipe": recipe, "command": "contractile train a b"}
+    where = {"out": folder / "run", "recipe": recipe, "command": "contractile train a b --overwrite"}
     with pytest.raises(KeyboardInterrupt) as caught:
         train(folder / "images", folder / "labels", progress=send, **where)
     [note] = caught.value.__notes__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import reduce
 from pathlib import Path
@@ -159,3 +160,9 @@ def _check_tile(recipe: Recipe) -> None:
         raise ContractileError(
             f"samples.core must be what the network makes of the tile {samples.tile}, got {samples.core}", f"use {core}"
         )
+    lowest = [network.feature_sizes(size, axis)[network.depth] for axis, size in enumerate(samples.tile)]
+    if network.norm == "batch" and samples.batch * math.prod(lowest) == 1:
+        problem = (
+            f"samples.batch must be at least 2 for tiles of one pixel at the lowest level, got 1 of {samples.tile}"
+        )
+        raise ContractileError(problem, "use 2, or a larger samples.tile")

@@ -130,9 +130,7 @@ class RunFolder:
             return f"stopped before the first step; {'the same command' if command else 'the same call'} starts again"
         step, steps, kept = self._last.step, self._last.recipe.steps, self._last.kept
         model = "no model yet, since none was validated" if kept is None else f"the best model so far (step {kept})"
-        words = [word for word in shlex.split(command) if word not in ("--resume", "--overwrite")]
-        again = f"`{shlex.join([*words, '--resume'])}` continues" if words else "resume=True continues"
-        return f"stopped; {self.path} holds the state after step {step} of {steps} and {model}; {again}"
+        return f"stopped; {self.path} holds the state after step {step} of {steps} and {model}; {how_to_go_on(command)}"
 
     def write_state(self, state: State) -> None:
         saved = state.saved()
@@ -188,3 +186,9 @@ class RunFolder:
         if not (self.path / LOCK_FILE).exists():
             problem = "the folder of the run was moved or removed, or its lock was"
             raise NotWritten(problem, "leave it in its place while it trains", where=self.path)
+
+
+def how_to_go_on(command: str) -> str:
+    """What continues a stopped run that a command began; "" for a call from Python."""
+    words = [word for word in shlex.split(command) if word not in ("--resume", "--overwrite")]
+    return f"`{shlex.join([*words, '--resume'])}` continues" if words else "resume=True continues"

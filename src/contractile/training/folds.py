@@ -27,6 +27,7 @@ from contractile.training.folder import (
     RunFolder,
     folds_in,
     holds_run,
+    how_to_go_on,
     remove_files,
 )
 from contractile.training.loop import Call, Progress, Run, carry_out
@@ -94,8 +95,7 @@ class FoldedFolder(RunFolder):
         if not (self.resume or self._begun):
             return super().describe_rest(command)
         done = len(list(self.path.glob(f"{FOLD.format('*')}/{MODEL_FILE}")))
-        again = f"`{command} --resume`" if command and "--resume" not in command else "the same with resume"
-        return f"stopped; {self.path} holds {done} fold(s) with a model so far; {again} continues"
+        return f"stopped; {self.path} holds {done} fold(s) with a model so far; {how_to_go_on(command)}"
 
     def fold(self, number: int) -> RunFolder:
         """The run folder of one fold, from 1. With `resume` a fold goes on where it has begun."""
