@@ -279,7 +279,7 @@ def test_missing_chunks_without_a_meaning(
     assert read(path).shape == (1, 8, 8)
     lose(path, 0.5)
     with pytest.raises(
-        ContractileError, match=rf"2 of its 4 chunks are missing \(50% of it\); {reason}; where they are meant to be empty"
+        ContractileError, match=rf"2 of its 4 chunks are missing \(50% of it\); {reason}; where they are meant"
     ):
         read(path)
 
