@@ -119,7 +119,7 @@ def _longest_name(folder: Path) -> int:
         return 0 if OPEN_MOVES else WINDOWS_NAME
     with suppress(OSError, ValueError):
         there = next((place for place in (folder, *folder.absolute().parents) if place.is_dir()), folder)
-        return max(0, os.pathconf(there, "PC_NAME_MAX"))
+        return max(0, int(os.pathconf(there, "PC_NAME_MAX")))
     return 0
 
 
