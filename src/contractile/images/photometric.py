@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from contractile.errors import ContractileError
 from contractile.images.raster import Raster, Recoloured, Turned
+from contractile.images.tiff_forms import is_by_tifffile
 
 WHITE_IS_ZERO, RGB, PALETTE, INKS, YCBCR = 0, 2, 3, 5, 6
 GREY, FEW_BITS = (WHITE_IS_ZERO, 1, None), (1, 2, 4)
@@ -105,7 +106,7 @@ def _from_white(raster: Raster, page: tifffile.TiffPage, form: str, *, indices: 
         return _with_note(raster, NUMBERS_FROM_WHITE)
     if raster.dtype.kind == "f" or (form == "imagej" and page.bitspersample != 1):
         return _with_note(raster, NOT_FROM_WHITE)
-    note = BITS_FROM_WHITE if page.bitspersample == 1 and _is_by_tifffile(page) else FROM_WHITE
+    note = BITS_FROM_WHITE if page.bitspersample == 1 and is_by_tifffile(page) else FROM_WHITE
     whole = raster.dtype.kind == "b" or page.bitspersample == 8 * raster.dtype.itemsize
     convert: Convert = np.invert if whole else partial(np.subtract, raster.dtype.type(2**page.bitspersample - 1))
     samples = raster.axes.find("S")
@@ -222,11 +223,7 @@ def _without_transparency(raster: Raster, page: tifffile.TiffPage, kind: int | N
 
 def _marks_by_default(page: tifffile.TiffPage) -> bool:
     """Whether tifffile may have marked the last of any four samples as transparency: its mark is 2, not 1."""
-    return (_is_by_tifffile(page) or page.is_imagej) and [int(extra) for extra in page.extrasamples] == [2]
-
-
-def _is_by_tifffile(page: tifffile.TiffPage) -> bool:
-    return str(page.software).startswith("tifffile") or page.shaped_description is not None
+    return (is_by_tifffile(page) or page.is_imagej) and [int(extra) for extra in page.extrasamples] == [2]
 
 
 def _looks_transparent(raster: Raster) -> bool:

@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element
 
 import tifffile
 
-from contractile.images.tiff_forms import SOFTWARE
+from contractile.images.tiff_forms import SOFTWARE, is_by_tifffile
 
 INCHES = ("inch", "in")
 
@@ -93,7 +93,7 @@ def tiff_scale(page: tifffile.TiffPage, facts: Mapping[str, Any], *, imagej: boo
     z = _not_of_a_printer(facts.get("spacing"), facts.get("zunit", unit))
     if unit is not None and (imagej or kind != CENTIMETRE):
         return _known(X=_not_of_a_printer(x, unit), Y=_not_of_a_printer(y, facts.get("yunit", unit)), Z=z)
-    if kind == CENTIMETRE and (facts or _is_by_tifffile(page) or not (_is_of_a_printer(x) and _is_of_a_printer(y))):
+    if kind == CENTIMETRE and (facts or _makes_up_nothing(page) or not (_is_of_a_printer(x) and _is_of_a_printer(y))):
         return _known(X=in_micrometres(x, "cm"), Y=in_micrometres(y, "cm"), Z=z)
     return _known(Z=z)
 
@@ -108,9 +108,9 @@ def _is_of_a_printer(step: float | None) -> bool:
     return step is not None and any(abs(1 / step - one) < ROUNDING * one or 1 / step == round(one) for one in PRINTED)
 
 
-def _is_by_tifffile(page: tifffile.TiffPage) -> bool:
+def _makes_up_nothing(page: tifffile.TiffPage) -> bool:
     """Whether tifffile wrote a page, perhaps for this package: it makes up no resolution of its own."""
-    return str(page.software).startswith(("tifffile", SOFTWARE)) or page.shaped_description is not None
+    return is_by_tifffile(page) or str(page.software).startswith(SOFTWARE)
 
 
 def _step(resolution: Any) -> float | None:

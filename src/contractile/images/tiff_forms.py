@@ -115,3 +115,8 @@ def _resolution(part: Part, *, per_um: bool) -> dict[str, Any]:
     if per_um:
         return {"resolution": (1 / x, 1 / y)}
     return {"resolution": (1e4 / x, 1e4 / y), "resolutionunit": "CENTIMETER"}
+
+
+def is_by_tifffile(page: tifffile.TiffPage) -> bool:
+    """Whether tifffile wrote a page under its own name, or in its own form."""
+    return str(page.software).startswith("tifffile") or page.shaped_description is not None

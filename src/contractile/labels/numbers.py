@@ -95,8 +95,10 @@ def object_sizes(labels: Iterable[NDArray[Any]], *, spacing: Sequence[float] = (
 def _sizes(labels: NDArray[Any], spacing: Sequence[float]) -> NDArray[np.intp]:
     drawn = np.nonzero(labels > 0)
     numbers, pixels = np.unique(labels[drawn], return_counts=True)
+    if labels.ndim == 2:
+        return pixels
     axis, sections = _sections(labels)
-    if labels.ndim == 2 or len(sections) == labels.shape[axis]:
+    if len(sections) == labels.shape[axis]:
         return pixels
     runs = np.split(sections, np.flatnonzero(np.diff(sections) > 1) + 1)
     if len(runs) == len(sections) > 1:
@@ -111,13 +113,15 @@ def _sizes(labels: NDArray[Any], spacing: Sequence[float]) -> NDArray[np.intp]:
 
 def _sections(labels: NDArray[Any]) -> tuple[int, NDArray[np.intp]]:
     """The axis along which the smallest share of labels (*S) has annotated pixels, and where that is."""
-    found = []
-    for axis in range(labels.ndim):
-        others = tuple(other for other in range(labels.ndim) if other != axis)
-        places = np.flatnonzero((labels >= 0).any(axis=others))
-        found.append((len(places) / labels.shape[axis], axis, places))
-    _, axis, places = min(found, key=lambda one: one[:2])
-    return axis, places
+    known = [_annotated_along(labels, axis) for axis in range(labels.ndim)]
+    axis = min(range(labels.ndim), key=lambda one: float(known[one].mean()))
+    return axis, np.flatnonzero(known[axis])
+
+
+def _annotated_along(labels: NDArray[Any], axis: int) -> NDArray[np.bool_]:
+    """Which lines or planes of labels (*S) across an axis (n,) have annotated pixels."""
+    others = tuple(other for other in range(labels.ndim) if other != axis)
+    return np.asarray((labels >= 0).any(axis=others))
 
 
 def diameters(labels: Sequence[NDArray[Any]], *, spacing: Sequence[float] = ()) -> tuple[float, float, float]:
@@ -197,8 +201,7 @@ def find_meaning(
 def annotated_planes(labels: NDArray[Any]) -> NDArray[Any]:
     """Labels (*S) without lines and planes that nobody annotated: an object in every tenth plane stays one piece."""
     for axis in range(labels.ndim):
-        others = tuple(other for other in range(labels.ndim) if other != axis)
-        labels = labels.compress((labels >= 0).any(axis=others), axis)
+        labels = labels.compress(_annotated_along(labels, axis), axis)
     return labels
 
 
